@@ -1,0 +1,76 @@
+"""The CLIP text encoder, and its pretraining: read product, colour and background out of a caption."""
+
+import random
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from models.training.captions import training_caption
+from models.training.dataset import BACKGROUND_NAMES, COLOUR_NAMES
+from models.training.loop import Schedule, Trainer, Worker
+from models.training.renderer import PRODUCTS
+from models.training.tokenizer import MODEL_MAX_LENGTH
+
+WIDTH = 128
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """An untrained two-layer CLIP text encoder, 128 wide."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=MODEL_MAX_LENGTH,
+            hidden_act="gelu",
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            projection_dim=WIDTH,
+        )
+    )
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str], device: torch.device) -> Tensor:
+    """(N, 77) int64 token ids, padded and cut as Stable Diffusion pipelines do."""
+    batch = tokenizer(texts, padding="max_length", truncation=True, max_length=MODEL_MAX_LENGTH, return_tensors="pt")
+    return batch.input_ids.to(device)  # type: ignore[no-any-return]
+
+
+class AttributeReader(nn.Module):
+    """The text encoder with one linear classifier for each attribute on its pooled output."""
+
+    def __init__(self, encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.encoder = encoder
+        classes = (len(PRODUCTS), len(COLOUR_NAMES), len(BACKGROUND_NAMES))
+        self.heads = nn.ModuleList(nn.Linear(WIDTH, n) for n in classes)
+
+    def forward(self, ids: Tensor) -> list[Tensor]:
+        """Logits for product, colour and background, each (N, classes)."""
+        pooled = self.encoder(ids).pooler_output
+        return [head(pooled) for head in self.heads]
+
+
+def pretrain_text_encoder(worker: Worker, folder: Path, schedule: Schedule, batch: int, seed: int) -> None:
+    """Train on captions alone and write ``text_encoder.pt`` into ``folder``."""
+    torch.manual_seed(seed)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    reader = AttributeReader(new_text_encoder(tokenizer)).to(worker.device)
+    rng = random.Random(f"{seed}/{worker.rank}")
+
+    def loss_of(_progress: float) -> Tensor:
+        labels = [(rng.randrange(len(PRODUCTS)), rng.randrange(12), rng.randrange(6)) for _ in range(batch)]
+        texts = [training_caption(PRODUCTS[p], COLOUR_NAMES[c], BACKGROUND_NAMES[b], rng) for p, c, b in labels]
+        logits = reader(tokenize(tokenizer, texts, worker.device))
+        targets = torch.tensor(labels, device=worker.device).T
+        return torch.stack([F.cross_entropy(x, y) for x, y in zip(logits, targets, strict=True)]).sum()
+
+    Trainer("text_encoder", reader, schedule, worker, folder).run(loss_of)
+    if worker.is_first:
+        torch.save(reader.encoder.state_dict(), folder / "text_encoder.pt")
