@@ -1,0 +1,137 @@
+"""The columns of a catalog, and how their cells become the fields of a request."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from configs.problems import nearest
+
+PICTURE_COLUMNS = ("image", "mask", "control_image")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: the dotted request field it sets, and how its cells are read.
+
+    `prose` is kept to the letter, `word` is stripped; a cell that is no number stays text for the request to refuse.
+    """
+
+    name: str
+    field: str
+    kind: Literal["prose", "word", "integer", "number"] = "word"
+
+    def value(self, cell: str) -> str | int | float:
+        """The cell as the request wants it."""
+        word = cell.strip()
+        if self.kind in ("integer", "number") and re.fullmatch(r"[+-]?\d{1,20}", word, re.ASCII):
+            return int(word)
+        if self.kind in ("integer", "number") and re.fullmatch(_NUMBER, word, re.ASCII):
+            return float(word)
+        return cell if self.kind == "prose" else word
+
+
+_NUMBER = r"[+-]?(\d{1,20}\.?\d{0,20}|\.\d{1,20})([eE][+-]?\d{1,2})?"
+_POST = "params.post_process"
+_MARK = f"{_POST}.watermark"
+
+COLUMNS: Mapping[str, Column] = {
+    column.name: column
+    for column in (
+        Column("id", ""),
+        Column("text", "text", "prose"),
+        Column("negative_text", "params.negative_text", "prose"),
+        Column("model_type", "model_type"),
+        Column("resolution", "params.resolution"),
+        Column("steps", "params.steps", "integer"),
+        Column("cfg_scale", "params.cfg_scale", "number"),
+        Column("sampler", "params.sampler"),
+        Column("seed", "params.seed", "integer"),
+        Column("strength", "params.strength", "number"),
+        Column("lora_name", "params.lora_name"),
+        Column("lora_weight", "params.lora_weight", "number"),
+        Column("image", "image_url"),
+        Column("mask", "mask_url"),
+        Column("control_image", "control_image_url"),
+        Column("super_resolution", f"{_POST}.super_resolution"),
+        Column("watermark_text", f"{_MARK}.text", "prose"),
+        Column("watermark_position", f"{_MARK}.position"),
+        Column("watermark_color", f"{_MARK}.color"),
+        Column("watermark_transparency", f"{_MARK}.transparency", "number"),
+        Column("watermark_image", f"{_MARK}.image_path"),
+        Column("watermark_font", f"{_MARK}.font"),
+        Column("watermark_font_size", f"{_MARK}.font_size", "integer"),
+        Column("watermark_margin", f"{_MARK}.margin", "integer"),
+        Column("watermark_scale", f"{_MARK}.scale", "number"),
+        Column("format", f"{_POST}.format"),
+    )
+}
+"""INTERFACES.md §10, and the rest of a watermark's fields."""
+
+_COLUMN_OF_FIELD = {column.field: column.name for column in COLUMNS.values()}
+
+_OTHER_WORDS = {
+    "prompt": "text",
+    "description": "text",
+    "negative_prompt": "negative_text",
+    "model": "model_type",
+    "size": "resolution",
+    "guidance": "cfg_scale",
+    "guidance_scale": "cfg_scale",
+    "scheduler": "sampler",
+    "lora": "lora_name",
+    "upscale": "super_resolution",
+    "watermark": "watermark_text",
+    "sku": "id",
+    "name": "id",
+    "control": "control_image",
+}
+
+
+def unknown_column(name: str) -> str:
+    """The rule text for a column that is none of ours."""
+    meant = _OTHER_WORDS.get(name.strip().casefold())
+    hint = f" Nearest: {meant}." if meant else nearest(name, COLUMNS)
+    return f"unknown column.{hint or ' Known: ' + ', '.join(COLUMNS) + '.'}"
+
+
+def column_of(field: str) -> str:
+    """The column that a problem with this request field belongs to; the field itself if there is none."""
+    return _COLUMN_OF_FIELD.get(field, field)
+
+
+def request_data(cells: Mapping[str, str]) -> dict[str, object]:
+    """The nested data of a request from cells by column; blank cells set nothing. Catalog requests are bulk ones."""
+    data: dict[str, object] = {"text": "", "priority": "bulk"}
+    for name, cell in cells.items():
+        if cell.strip() and name != "id":
+            _set(data, COLUMNS[name].field, COLUMNS[name].value(cell))
+    mark = _watermark_type(cells)
+    if mark:
+        _set(data, f"{_MARK}.enable", True)
+        _set(data, f"{_MARK}.type", mark)
+    return data
+
+
+def _watermark_type(cells: Mapping[str, str]) -> str:
+    if cells.get("watermark_image", "").strip():
+        return "image"
+    return "text" if cells.get("watermark_text", "").strip() else ""
+
+
+def _set(data: dict[str, object], field: str, value: object) -> None:
+    *parents, leaf = field.split(".")
+    for parent in parents:
+        child = data.setdefault(parent, {})
+        assert isinstance(child, dict)
+        data = child
+    data[leaf] = value
+
+
+def layered(base: Mapping[str, str], over: Mapping[str, str]) -> dict[str, str]:
+    """`base` with the cells of `over` in their places; a watermark of one kind takes the other kind's place."""
+    cells = {**base, **over}
+    for kind, other in (("watermark_text", "watermark_image"), ("watermark_image", "watermark_text")):
+        if over.get(kind, "").strip() and other not in over:
+            cells.pop(other, None)
+    return cells

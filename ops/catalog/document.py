@@ -1,0 +1,195 @@
+"""YAML catalogs: defaults, watermark, schedule, and rows or a template with axes."""
+
+import re
+from collections.abc import Iterable, Iterator
+from zoneinfo import ZoneInfo
+
+from configs.problems import nearest, one_of
+from ops.catalog.columns import COLUMNS, layered, unknown_column
+from ops.catalog.problems import ProblemList
+from ops.catalog.rows import CatalogSchedule, RawCatalog, RawRow
+from ops.catalog.template import Template
+from ops.catalog.yaml_file import YamlMapping, YamlSyntaxError, YamlValue, read_yaml
+
+_KEYS = ("defaults", "watermark", "schedule", "rows", "template", "axes")
+_POLICIES = ("changed", "reseed")
+_WATERMARK_COLUMNS = {
+    "text": "watermark_text",
+    "font": "watermark_font",
+    "color": "watermark_color",
+    "position": "watermark_position",
+    "transparency": "watermark_transparency",
+    "font_size": "watermark_font_size",
+    "margin": "watermark_margin",
+    "image_path": "watermark_image",
+    "scale": "watermark_scale",
+}
+
+
+def read_document(text: str, problems: ProblemList) -> RawCatalog:
+    """The catalog in YAML `text`; rows are named by their number, from 1, and their line."""
+    try:
+        document = read_yaml(text)
+    except YamlSyntaxError as exc:
+        problems.add("", "", str(exc))
+        return RawCatalog(rows=[])
+    if not isinstance(document, YamlMapping):
+        problems.add("", "", "the file must hold keys, 'rows:' or 'template:' and 'axes:' among them")
+        return RawCatalog(rows=[])
+    _unknown_keys("", document, _KEYS, problems)
+    watermark = _watermark(document.get("watermark", ""), problems)
+    return RawCatalog(
+        defaults=layered(watermark, _defaults(document.get("defaults", ""), problems)),
+        schedule=_schedule(document.get("schedule", ""), problems),
+        rows=_all_rows(document, problems),
+    )
+
+
+def _unknown_keys(row: str, given: YamlMapping, known: Iterable[str], problems: ProblemList) -> None:
+    for key in given:
+        if key not in known:
+            problems.add(row, key[:80], f"unknown key.{nearest(key, known) or ' Known: ' + ', '.join(known) + '.'}")
+
+
+def _cells(row: str, given: YamlMapping, problems: ProblemList) -> dict[str, str]:
+    """The columns among `given`; what is no column or no single value is noted."""
+    cells = {}
+    for name, value in given.items():
+        if name not in COLUMNS:
+            problems.add_unknown(row, name[:80], unknown_column(name))
+        elif not isinstance(value, str):
+            problems.add(row, name, "must be a single value, not a list or mapping")
+        else:
+            cells[name] = value
+    return cells
+
+
+def _mapping(key: str, value: YamlValue, problems: ProblemList) -> YamlMapping:
+    if isinstance(value, YamlMapping):
+        return value
+    if value:
+        problems.add(key, "", "must be a mapping of names to values")
+    return YamlMapping(0)
+
+
+def _defaults(value: YamlValue, problems: ProblemList) -> dict[str, str]:
+    cells = _cells("defaults", _mapping("defaults", value, problems), problems)
+    if cells.pop("id", None) is not None:
+        problems.add("defaults", "id", "every row needs an id of its own, so there is no default for it")
+    return cells
+
+
+def _watermark(value: YamlValue, problems: ProblemList) -> dict[str, str]:
+    """The block as cells of the watermark columns; none of them if it is not enabled."""
+    given = _mapping("watermark", value, problems)
+    _unknown_keys("watermark", given, (*_WATERMARK_COLUMNS, "enable", "type"), problems)
+    cells = {}
+    for key, item in given.items():
+        if not isinstance(item, str):
+            problems.add("watermark", key[:80], "must be a single value, not a list or mapping")
+        elif key in _WATERMARK_COLUMNS:
+            cells[_WATERMARK_COLUMNS[key]] = item
+    enabled = _choice("enable", given.get("enable") or "true", ("true", "false"), problems) == "true"
+    kind = _choice("type", given.get("type") or ("image" if given.get("image_path") else "text"), _KINDS, problems)
+    if not enabled or kind not in _KINDS:
+        return {}
+    cells.pop("watermark_text" if kind == "image" else "watermark_image", None)
+    if given and not cells.get(f"watermark_{kind}", "").strip():
+        problems.add("watermark", "text" if kind == "text" else "image_path", f"required by watermark type '{kind}'")
+    return cells
+
+
+_KINDS = ("text", "image")
+
+
+def _choice(key: str, value: YamlValue, choices: tuple[str, ...], problems: ProblemList) -> str:
+    word = value.lower() if isinstance(value, str) else ""
+    if word not in choices and isinstance(value, str):
+        problems.add("watermark", key, one_of(value, choices))
+    return word
+
+
+def _schedule(value: YamlValue, problems: ProblemList) -> CatalogSchedule | None:
+    given = YamlMapping(0)
+    if isinstance(value, str):
+        if not value:
+            return None
+        given["cron"] = value
+    else:
+        given = _mapping("schedule", value, problems)
+    _unknown_keys("schedule", given, ("cron", "timezone", "policy"), problems)
+    words = {key: item.strip() for key, item in given.items() if isinstance(item, str)}
+    schedule = CatalogSchedule(words.get("cron", ""), words.get("timezone", "UTC"), words.get("policy", "changed"))
+    for key, rule in _schedule_rules(schedule):
+        problems.add("schedule", key, rule)
+    return schedule
+
+
+def _schedule_rules(schedule: CatalogSchedule) -> Iterator[tuple[str, str]]:
+    field = r"[\d*/,A-Za-z-]+"
+    if not re.fullmatch(rf"{field}( +{field}){{4}}|@(hourly|daily|weekly|monthly|yearly)", schedule.cron, re.ASCII):
+        yield "cron", f"{schedule.cron[:60]!r} is not five fields like '0 6 * * *', nor @daily and the like"
+    if not _is_timezone(schedule.timezone):
+        yield "timezone", f"{schedule.timezone[:60]!r} is not a time zone like 'Asia/Shanghai'"
+    if schedule.policy not in _POLICIES:
+        yield "policy", one_of(schedule.policy, _POLICIES)
+
+
+def _is_timezone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError):
+        return False
+    except KeyError:  # ZoneInfoNotFoundError
+        return False
+    return True
+
+
+def _all_rows(document: YamlMapping, problems: ProblemList) -> Iterable[RawRow]:
+    ways = [key for key in ("rows", "template") if key in document]
+    if len(ways) != 1:
+        problems.add("", "", "exactly one of 'rows:' and 'template:' (with 'axes:') must be given")
+        return []
+    if ways == ["rows"]:
+        return _rows(document, problems)
+    before = problems.total
+    template = _template(document, problems)
+    template.check(problems)
+    return template.rows() if problems.total == before else []
+
+
+def _rows(document: YamlMapping, problems: ProblemList) -> Iterator[RawRow]:
+    rows = document["rows"]
+    if "axes" in document:
+        problems.add("axes", "", "axes belong to a 'template:', not to 'rows:'")
+    if rows and not isinstance(rows, list):
+        problems.add("rows", "", "must be a list of rows")
+        return
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, YamlMapping):
+            where = f"row {number} (line {row.line})"
+            yield RawRow(where, _cells(where, row, problems))
+        else:
+            problems.add(f"row {number}", "", "must be a mapping of columns, such as '- text: a red mug'")
+
+
+def _template(document: YamlMapping, problems: ProblemList) -> Template:
+    pattern = document["template"]
+    if isinstance(pattern, str):
+        patterns = {"text": pattern}
+    else:
+        patterns = _cells("template", _mapping("template", pattern, problems), problems)
+    return Template(patterns, dict(_axes(_mapping("axes", document.get("axes", ""), problems), problems)))
+
+
+def _axes(given: YamlMapping, problems: ProblemList) -> Iterator[tuple[str, list[str]]]:
+    if not given:
+        problems.add("axes", "", "a template needs at least one axis, such as 'colour: [red, green]'")
+    for name, value in given.items():
+        values = value if isinstance(value, list) else [value]
+        texts = [item for item in values if isinstance(item, str)]
+        if len(texts) < len(values):
+            problems.add("axes", name[:80], "must be a list of single values")
+        if name == "id":
+            problems.add("axes", name, "ids are made from the other axes; write 'id' in the template to shape them")
+        yield name, texts

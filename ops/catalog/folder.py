@@ -1,0 +1,73 @@
+"""The folder of registered catalogs: adding to it, and finding in it."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ops.catalog.pictures import CatalogPicture
+from ops.catalog.problems import CatalogError, CatalogProblem
+from ops.catalog.reading import MAX_BYTES, Catalog, catalog_name, is_name, read_catalog
+
+if TYPE_CHECKING:
+    from configs.settings import Settings
+    from models.registry import ModelRegistry
+
+
+def catalog_file(folder: Path, name: str) -> Path:
+    """The file of a registered catalog; CatalogError if there is none, or the name could lead out of the folder."""
+    if not is_name(name):
+        raise CatalogError(name[:80], [CatalogProblem("", "", "this cannot be a catalog's name")])
+    for ending in MAX_BYTES:
+        if (file := folder / f"{name}{ending}").is_file():
+            return file
+    raise CatalogError(name, [CatalogProblem("", "", f"no such catalog in {folder}; add it with `catalog add FILE`")])
+
+
+def register_catalog(file: Path, settings: "Settings", registry: "ModelRegistry") -> Catalog:
+    """Check a catalog and put it, with the pictures it names, into the catalog folder under its own name.
+
+    A catalog of that name is replaced, whatever its ending. A reader sees the old file or the new one, never half.
+
+    Raises:
+        CatalogError: if anything is wrong with it; then nothing is changed.
+    """
+    catalog = read_catalog(file, registry)
+    folder, name = settings.catalog_folder, catalog_name(file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{name}{file.suffix.lower()}"
+        if not (target.exists() and target.samefile(file)):
+            _copy_pictures(catalog.pictures, folder / f"{name}.pictures")
+            _copy(file, target)
+        for ending in MAX_BYTES:
+            if ending != target.suffix:
+                (folder / f"{name}{ending}").unlink(missing_ok=True)
+    except OSError as exc:
+        raise CatalogError(name, [CatalogProblem("", "", f"cannot be written to {folder}: {exc}")]) from exc
+    return catalog
+
+
+def _copy_pictures(pictures: tuple[CatalogPicture, ...], folder: Path) -> None:
+    """Copy what is named now, then remove what no row names any more."""
+    wanted = {folder / picture.reference: picture.file for picture in pictures}
+    for target, source in wanted.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not (target.exists() and target.samefile(source)):
+            _copy(source, target)
+    for file in [file for file in folder.rglob("*") if file.is_file() and file not in wanted]:
+        file.unlink()
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy so that `target` is never seen half-written."""
+    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=".copying-")
+    try:
+        with os.fdopen(handle, "wb") as output, source.open("rb") as content:
+            shutil.copyfileobj(content, output)
+            os.fchmod(output.fileno(), 0o644)
+        Path(partial).replace(target)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise

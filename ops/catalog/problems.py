@@ -1,0 +1,67 @@
+"""What is wrong with a catalog, told by place, column and rule."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from models.errors import ImageGenXError
+
+MAX_PROBLEMS = 1_000
+"""More problems than these are counted, not kept."""
+
+
+@dataclass(frozen=True)
+class CatalogProblem:
+    """One broken rule; `row` is the place in the file (`line 5`, `row 3 (line 12)`), empty for the whole file."""
+
+    row: str
+    column: str
+    rule: str
+
+    def __str__(self) -> str:
+        place = ", ".join(part for part in (self.row, self.column) if part)
+        return f"{place}: {self.rule}" if place else self.rule
+
+
+class CatalogError(ImageGenXError):
+    """A catalog breaks rules; `problems` (the first thousand) and the text list them, one per line.
+
+    `total` counts all of them.
+    """
+
+    def __init__(self, name: str, problems: Iterable[CatalogProblem], total: int | None = None) -> None:
+        self.problems = tuple(problems)
+        self.total = len(self.problems) if total is None else total
+        noun = "problem" if self.total == 1 else "problems"
+        lines = [f"catalog '{name}': {self.total:,} {noun}", *(f"  {problem}" for problem in self.problems)]
+        if self.total > len(self.problems):
+            lines.append(f"  … and {self.total - len(self.problems):,} more")
+        super().__init__("\n".join(lines))
+
+
+@dataclass
+class ProblemList:
+    """The problems found so far; equal ones count once, so that a shared default is blamed once."""
+
+    kept: dict[CatalogProblem, None] = field(default_factory=dict)
+    total: int = 0
+    _unknown: set[str] = field(default_factory=set)
+
+    def add_unknown(self, row: str, column: str, rule: str) -> None:
+        """Note an unknown name where it is met first; the rows below usually repeat it."""
+        if column not in self._unknown:
+            self._unknown.add(column)
+            self.add(row, column, rule)
+
+    def add(self, row: str, column: str, rule: str) -> None:
+        """Note one problem."""
+        problem = CatalogProblem(row, column, rule)
+        if problem in self.kept:
+            return
+        self.total += 1
+        if self.total <= MAX_PROBLEMS:
+            self.kept[problem] = None
+
+    def raise_any(self, name: str) -> None:
+        """Raise CatalogError if anything was noted."""
+        if self.total:
+            raise CatalogError(name, self.kept, self.total)

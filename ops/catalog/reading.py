@@ -1,0 +1,231 @@
+"""Catalogs: prompt files checked row by row, as one table with a row per picture."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.errors import InvalidRequestError
+from models.recipe import row_seed
+from models.request import GenerationRequest, parse_request
+from ops.catalog.columns import COLUMNS, PICTURE_COLUMNS, column_of, layered, request_data
+from ops.catalog.csv_file import read_csv
+from ops.catalog.document import read_document
+from ops.catalog.pictures import CatalogPicture, read_picture
+from ops.catalog.problems import CatalogError, CatalogProblem, ProblemList
+from ops.catalog.rows import CatalogSchedule, RawCatalog, RawRow
+from ops.catalog.template import MAX_ROWS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.registry import ModelRegistry
+
+MAX_BYTES = {".csv": 256 * 2**20, ".yaml": 64 * 2**20, ".yml": 64 * 2**20}
+"""The largest catalog file, in bytes, by its ending."""
+
+_NAME = re.compile(r"\w[\w.-]{0,99}")
+_NAME_RULE = "1 to 100 letters, digits, '_', '-' and '.', beginning with a letter, a digit or '_', without '..'"
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """A checked catalog.
+
+    `table` has one row per picture and the columns of INTERFACES.md §10 (`id` unique, every default filled in, a
+    `watermark_font_size` of 0 meaning that it follows the picture's width);
+    `digest` is the sha256 of the file and the pictures it names; `pictures` are those that are files.
+    """
+
+    name: str
+    table: "pd.DataFrame"
+    schedule: CatalogSchedule | None
+    digest: str
+    pictures: tuple[CatalogPicture, ...]
+
+    def requests(self) -> Iterator[tuple[str, GenerationRequest]]:
+        """(row id, request) in the order of the file."""
+        columns = list(self.table.columns)
+        for values in self.table.itertuples(index=False, name=None):
+            row = dict(zip(columns, values, strict=True))
+            yield str(row["id"]), row_request(row)
+
+
+def catalog_name(path: Path) -> str:
+    """The name of the catalog in a file: the file's own without its ending; CatalogError if it breaks the rule."""
+    name = unicodedata.normalize("NFC", path.stem)
+    if not is_name(name):
+        raise CatalogError(name[:80], [CatalogProblem("", "", f"the file must be named by {_NAME_RULE}")])
+    return name
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` can be a catalog's name or a row's id: safe in keys, file names and partitions."""
+    return _NAME.fullmatch(text) is not None and ".." not in text
+
+
+def read_catalog(path: Path, registry: "ModelRegistry") -> Catalog:
+    """Read and check a `.csv`, `.yaml` or `.yml` catalog.
+
+    Raises:
+        CatalogError: listing every problem with row and column. Nothing else is raised, whatever the file holds.
+    """
+    name = catalog_name(path)
+    problems = ProblemList()
+    content = _content(path, problems)
+    text = _decoded(content, problems)
+    problems.raise_any(name)
+    raw = read_csv(text, problems) if path.suffix.lower() == ".csv" else read_document(text, problems)
+    checker = _RowChecker(name, path.parent, registry, problems)
+    records = checker.records(raw)
+    problems.raise_any(name)
+    pictures = tuple(picture for picture in checker.pictures.values() if picture)
+    return Catalog(name, _table(records), raw.schedule, _digest(content, pictures), pictures)
+
+
+def row_request(row: Mapping[str, object]) -> GenerationRequest:
+    """The request of one row of a catalog's table (a mapping, or a pandas Series)."""
+    cells = {name: str(row[name]) for name in COLUMNS}
+    if cells["watermark_font_size"] == str(_AUTOMATIC):
+        del cells["watermark_font_size"]
+    return GenerationRequest.model_validate(request_data(cells))
+
+
+def _content(path: Path, problems: ProblemList) -> bytes:
+    limit = MAX_BYTES.get(path.suffix.lower())
+    if limit is None:
+        problems.add("", "", f"'{path.suffix}' is not a catalog's ending; use {', '.join(MAX_BYTES)}")
+        return b""
+    try:
+        if not path.is_file():
+            problems.add("", "", f"no file {path}")
+        elif (size := path.stat().st_size) > limit:
+            problems.add("", "", f"{size:,} bytes are above the maximum of {limit:,} for {path.suffix}")
+        else:
+            return path.read_bytes()
+    except (OSError, ValueError) as exc:
+        problems.add("", "", f"the file cannot be read: {exc}")
+    return b""
+
+
+def _decoded(content: bytes, problems: ProblemList) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        problems.add("", "", "this is UTF-16; save the file as UTF-8")
+        return ""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = content.count(b"\n", 0, exc.start) + 1
+        problems.add(f"line {line}", "", f"byte 0x{content[exc.start]:02x} is not UTF-8; save the file as UTF-8")
+        return ""
+    if "\0" in text:
+        for number, line_text in enumerate(text.split("\n"), start=1):
+            if "\0" in line_text:
+                problems.add(f"line {number}", "", "contains a NUL character; is this a text file?")
+    return text
+
+
+def _digest(content: bytes, pictures: Iterable[CatalogPicture]) -> str:
+    digest = hashlib.sha256(content)
+    for picture in sorted(pictures, key=lambda one: one.reference):
+        digest.update(f"\n{picture.reference}\0{picture.digest}".encode())
+    return digest.hexdigest()
+
+
+@dataclass
+class _RowChecker:
+    """Turns raw rows into records of the table, noting what is wrong with them."""
+
+    name: str
+    folder: Path
+    registry: "ModelRegistry"
+    problems: ProblemList
+    places: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, CatalogPicture | None] = field(default_factory=dict)
+
+    def records(self, raw: RawCatalog) -> list[tuple[object, ...]]:
+        """A record for each good row, in the order of the file."""
+        origins = dict.fromkeys(raw.defaults, "defaults")
+        records, count = [], 0
+        for count, row in enumerate(raw.rows, start=1):
+            if count > MAX_ROWS:
+                self.problems.add(row.where, "", f"more than the maximum of {MAX_ROWS:,} rows")
+                break
+            record = self._record(row, layered(raw.defaults, row.cells), {**origins, **row.origins})
+            if record:
+                records.append(record)
+        if count == 0 and not self.problems.total:
+            self.problems.add("", "", "the catalog has no rows")
+        return records
+
+    def _record(self, row: RawRow, cells: Mapping[str, str], origins: Mapping[str, str]) -> tuple[object, ...] | None:
+        row_id = self._row_id(row)
+        if cells.get("watermark_text", "").strip() and cells.get("watermark_image", "").strip():
+            self.problems.add(row.where, "watermark_image", "give watermark_text or watermark_image, not both")
+        for column in PICTURE_COLUMNS:
+            if reference := cells.get(column, "").strip():
+                self._check_picture(self._place(row, column, origins), column, reference)
+        try:
+            request = parse_request(request_data(cells), self.registry)
+        except InvalidRequestError as exc:
+            for problem in exc.problems:
+                column = column_of(problem.field)
+                self.problems.add(self._place(row, column, origins), column, problem.rule)
+            return None
+        seed = request.params.seed
+        return _values(row_id, request, row_seed(row_id) if seed is None else seed)
+
+    def _place(self, row: RawRow, column: str, origins: Mapping[str, str]) -> str:
+        """Where a cell comes from: the row itself, or something that many rows share."""
+        if column in row.cells:
+            return row.origins.get(column, row.where)
+        return origins.get(column, row.where)
+
+    def _row_id(self, row: RawRow) -> str:
+        given = unicodedata.normalize("NFC", row.cells.get("id", "").strip())
+        row_id = given or row.digest
+        if not is_name(row_id):
+            self.problems.add(row.where, "id", f"{row_id[:80]!r} is not an id: {_NAME_RULE}")
+        elif row_id in self.places:
+            other = self.places[row_id]
+            rule = f"{row_id!r} is already the id of {other}" if given else f"this row repeats {other}"
+            self.problems.add(row.where, "id", rule if given else f"{rule}; give both an id of their own, or a seed")
+        self.places.setdefault(row_id, row.where)
+        return row_id
+
+    def _check_picture(self, place: str, column: str, reference: str) -> None:
+        if reference not in self.pictures:
+            try:
+                self.pictures[reference] = read_picture(self.folder, self.name, reference)
+            except ValueError as exc:
+                self.problems.add(place, column, str(exc))
+
+
+_VALUES = [(attrgetter(column.field), column.kind) for column in COLUMNS.values() if column.field]
+
+
+def _values(row_id: str, request: GenerationRequest, seed: int) -> tuple[object, ...]:
+    values: list[object] = [row_id]
+    for value, kind in _VALUES:
+        given = value(request)
+        values.append(_EMPTY[kind] if given is None else given if kind in _NUMERIC else str(given))
+    values[_SEED] = seed
+    return tuple(values)
+
+
+_SEED = list(COLUMNS).index("seed")
+_AUTOMATIC = 0
+_NUMERIC = ("integer", "number")
+_EMPTY = {"prose": "", "word": "", "integer": _AUTOMATIC, "number": 0.0}
+_DTYPES = {"prose": "str", "word": "str", "integer": "int64", "number": "float64"}
+
+
+def _table(records: list[tuple[object, ...]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    table = pd.DataFrame.from_records(records, columns=list(COLUMNS))
+    return table.astype({name: _DTYPES[column.kind] for name, column in COLUMNS.items()})

@@ -1,0 +1,44 @@
+"""Catalog rows as the file gives them, before any rule is checked."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+_NOWHERE_ELSE: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """One row: the cells it gives itself, and the place to blame for them.
+
+    `origins` names another place for columns that many rows share, such as the axes of a template.
+    """
+
+    where: str
+    cells: Mapping[str, str]
+    origins: Mapping[str, str] = field(default_factory=lambda: _NOWHERE_ELSE)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that stay the same while the row's own cells do."""
+        given = {name: cell for name, cell in self.cells.items() if cell.strip()}
+        return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class CatalogSchedule:
+    """When the catalog is refreshed: a cron line, its time zone, and whether unchanged rows get new seeds."""
+
+    cron: str
+    timezone: str = "UTC"
+    policy: str = "changed"
+
+
+@dataclass(frozen=True)
+class RawCatalog:
+    """What a catalog file says: `defaults` are cells for all rows; `rows` may be read once."""
+
+    rows: Iterable[RawRow]
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    schedule: CatalogSchedule | None = None
