@@ -1,0 +1,162 @@
+"""Super-resolution of whole pictures with ESRGAN-family networks, tile by tile."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from models.errors import ModelError, ModelLoadError, PictureError
+from models.rrdb import RRDBNet
+from models.rrdb_weights import read_network
+
+__all__ = ["RRDBNet", "Upscaler", "load_upscaler"]
+
+WORKING_BYTES = 512 * 2**20
+"""About how much memory upscaling takes besides the network, the picture and its result."""
+
+MAX_OVERLAP = 36
+"""In features. Deep networks see farther, but what lies beyond changes the result by no more than one step of 255
+(measured on networks of 6 and 12 blocks; Real-ESRGAN's own tiles overlap by 10)."""
+
+PAINTING_MARGIN = 4
+"""Features around a tile that its painting and the reduction after it need, in features."""
+
+_COPIES_IN_FLIGHT = 5
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A tile's rows or columns, in features: those it answers for, those it paints and those it looks at."""
+
+    start: int
+    stop: int
+    length: int
+    overlap: int
+
+    def widened(self, margin: int) -> tuple[int, int]:
+        return max(self.start - margin, 0), min(self.stop + margin, self.length)
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        return self.widened(self.overlap)
+
+    def painted(self) -> slice:
+        """The part of what is seen that is painted."""
+        start, stop = self.widened(PAINTING_MARGIN)
+        return slice(start - self.seen[0], stop - self.seen[0])
+
+    def kept(self, scale: int) -> slice:
+        """The part of what is painted, enlarged `scale` times, that the tile answers for."""
+        start = self.widened(PAINTING_MARGIN)[0]
+        return slice((self.start - start) * scale, (self.stop - start) * scale)
+
+
+class Upscaler:
+    """A loaded network that enlarges whole pictures tile by tile.
+
+    A tile's features are computed with all the surroundings that the network sees (at most 36 features), and only the
+    inner part is painted and kept, so that no seam shows.
+    """
+
+    def __init__(self, network: RRDBNet, device: str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._dtype = torch.float16 if self._device.type == "cuda" else torch.float32
+        self._network = network.eval().requires_grad_(False).to(self._device, self._dtype)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        self.overlap = min(network.receptive_radius, MAX_OVERLAP)
+
+    @property
+    def scale(self) -> int:
+        """The network's own scale."""
+        return self._network.scale
+
+    @torch.inference_mode()
+    def upscale(self, pixels: NDArray[np.uint8], scale: int, tile_px: int | None = None) -> NDArray[np.uint8]:
+        """Enlarge a picture `scale` times.
+
+        A network of a larger scale than asked for is followed by an antialiased bicubic reduction.
+
+        Args:
+            pixels: uint8 RGB of shape (H, W, 3), any size from 1×1.
+            tile_px: side of the inner part of a tile; chosen to keep within WORKING_BYTES if not given.
+        Returns:
+            uint8 RGB of shape (scale·H, scale·W, 3).
+        Raises:
+            PictureError: if the pixels are not such an array.
+            ModelError: if the network's scale is no multiple of `scale`.
+        """
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise PictureError(f"pixels {pixels.dtype} of shape {pixels.shape}: uint8 of shape (H, W, 3) is needed.")
+        if self.scale % scale:
+            raise ModelError(f"the upscaling network enlarges {self.scale}×: it cannot enlarge {scale}×.")
+        height, width = pixels.shape[:2]
+        folded = self._network.unshuffle
+        padded = np.pad(pixels, ((0, -height % folded), (0, -width % folded), (0, 0)), mode="edge")
+        result = np.empty((padded.shape[0] * scale, padded.shape[1] * scale, 3), np.uint8)
+        feature_px = folded * scale
+        for rows, columns in self._tiles(padded.shape[0], padded.shape[1], tile_px):
+            place = tuple(slice(span.start * feature_px, span.stop * feature_px) for span in (rows, columns))
+            result[place] = self._upscale_tile(padded, rows, columns, scale)
+        return result[: height * scale, : width * scale]
+
+    def _upscale_tile(self, pixels: NDArray[np.uint8], rows: _Span, columns: _Span, scale: int) -> NDArray[np.uint8]:
+        folded = self._network.unshuffle
+        top, bottom, left, right = (side * folded for side in (*rows.seen, *columns.seen))
+        seen = torch.from_numpy(pixels[top:bottom, left:right].copy()).to(self._device, self._dtype) / 255
+        features = self._network.understand(seen.permute(2, 0, 1)[None])  # channels stay last in memory
+        painted = self._network.enlarge(features[:, :, rows.painted(), columns.painted()]).float().clamp(0, 1)
+        if self.scale != scale:
+            size = [side * scale // self.scale for side in painted.shape[2:]]
+            painted = functional.interpolate(painted, size=size, mode="bicubic", antialias=True)
+        kept = painted[0, :, rows.kept(folded * scale), columns.kept(folded * scale)]
+        whole_steps = kept.clamp(0, 1).mul(255).round().to(torch.uint8)
+        array: NDArray[np.uint8] = whole_steps.permute(1, 2, 0).cpu().numpy()
+        return array
+
+    def _tiles(self, height_px: int, width_px: int, tile_px: int | None) -> Iterator[tuple[_Span, _Span]]:
+        folded = self._network.unshuffle
+        inner = max((tile_px or self._affordable_px()) // folded, 1)
+        for rows in _spans(height_px // folded, inner, self.overlap):
+            for columns in _spans(width_px // folded, inner, self.overlap):
+                yield rows, columns
+
+    def _affordable_px(self) -> int:
+        """The largest tile side whose widest layer, as often as it is copied, fits WORKING_BYTES."""
+        network = self._network
+        bytes_per_px = _COPIES_IN_FLIGHT * network.conv_hr.out_channels * network.scale**2 * self._dtype.itemsize
+        return math.isqrt(WORKING_BYTES // bytes_per_px) - 2 * PAINTING_MARGIN * network.unshuffle
+
+
+def _spans(length: int, longest: int, overlap: int) -> Iterator[_Span]:
+    """Cut a length into nearly equal parts of at most `longest`."""
+    count = math.ceil(length / longest)
+    cuts = [length * number // count for number in range(count + 1)]
+    return (_Span(start, stop, length, overlap) for start, stop in pairwise(cuts))
+
+
+def load_upscaler(path: Path, device: str = "cpu") -> Upscaler:
+    """Return the upscaler of a weights file, loaded once per process, device and version of the file.
+
+    Args:
+        path: `.safetensors`, or `.pth` holding tensors only, in the layout of ESRGAN or Real-ESRGAN.
+    Raises:
+        ModelLoadError: if the file is missing, damaged or of another architecture.
+    """
+    path = path.resolve()
+    try:
+        file = path.stat()
+    except OSError as exc:
+        raise ModelLoadError(f"upscaling network '{path.name}': no file {path}.") from exc
+    return _load(path, file.st_mtime_ns, file.st_size, device)
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, mtime_ns: int, size_bytes: int, device: str) -> Upscaler:
+    return Upscaler(read_network(path), device)

@@ -1,0 +1,45 @@
+"""Super-resolution of a picture, and the step it adds to the picture's recipe."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.digests import DigestCache
+from models.errors import ModelLoadError
+from models.recipe import PostStep
+from models.request import Scale
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_FACTORS: dict[Scale, int] = {"2x": 2, "4x": 4}
+_digests = DigestCache(None)
+
+
+def upscale_step(scale: Scale, *, network: Path) -> PostStep:
+    """Return the recipe's step for `upscale_pixels`. Raises ModelLoadError if the network's file is missing."""
+    try:
+        digest = _digests.of([network])[network]
+    except OSError as exc:
+        raise ModelLoadError(f"upscaling network '{network.name}': no file {network}.") from exc
+    return PostStep(op="upscale", params={"scale": _FACTORS[scale]}, uses=digest)
+
+
+def upscale_pixels(
+    pixels: "NDArray[np.uint8]", scale: Scale, *, network: Path, device: str = "cpu"
+) -> "NDArray[np.uint8]":
+    """Enlarge a picture with an ESRGAN-family network, tile by tile, so that memory is bounded.
+
+    Args:
+        pixels: uint8 RGB of shape (H, W, 3), any size from 1×1.
+        network: its weights; loaded on first use and kept by the process.
+        device: where it runs, like `cpu` or `cuda`.
+    Returns:
+        uint8 RGB of shape (2H, 2W, 3) or (4H, 4W, 3).
+    Raises:
+        ModelError: if the network cannot be loaded or does not enlarge so much.
+        PictureError: if the pixels are not such an array.
+    """
+    from models.esrgan import load_upscaler
+
+    return load_upscaler(network, device).upscale(pixels, _FACTORS[scale])
