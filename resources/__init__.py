@@ -1,0 +1,1 @@
+"""Clients of what runs outside this process, and their Dagster resources."""
