@@ -1,0 +1,168 @@
+"""The typed settings: defaults, then `configs/application.yaml`, then the environment, checked as a whole."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from configs.errors import ConfigError
+from configs.problems import Problem, validation_problems
+from configs.value_object import ValueObject
+
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+"""The folder that holds the packages: the checkout, or site-packages."""
+
+_SECRETS = ("access_key", "secret_key")
+
+
+class StoreSettings(ValueObject):
+    """Where pictures and manifests are kept."""
+
+    kind: Literal["local", "s3"] = Field(default="local", description="files on this machine, or any S3 service")
+    path: Path = Field(default=Path("store"), description="folder of a local store; relative to home")
+    endpoint: str = Field(default="", description="host:port of the S3 service, without http://")
+    bucket: str = Field(default="imagegenx", min_length=3, max_length=63, description="made if it does not exist")
+    prefix: str = Field(default="", description="put before every key in the bucket")
+    region: str = Field(default="us-east-1", description="the S3 region that requests are signed for")
+    secure: bool = Field(default=True, description="TLS to the S3 service")
+    access_key: SecretStr = Field(default=SecretStr(""), description="only from IMAGEGENX_STORE__ACCESS_KEY")
+    secret_key: SecretStr = Field(default=SecretStr(""), description="only from IMAGEGENX_STORE__SECRET_KEY")
+    url_expires_s: int = Field(default=7 * 24 * 3600, ge=1, le=7 * 24 * 3600, description="life of presigned URLs, s")
+    connect_timeout_s: float = Field(default=5, gt=0, le=300, description="an S3 service silent longer is down, s")
+
+    @model_validator(mode="after")
+    def _s3_is_complete(self) -> "StoreSettings":
+        needed = {"endpoint": self.endpoint} | {name: getattr(self, name).get_secret_value() for name in _SECRETS}
+        missing = [name for name, value in needed.items() if not value]
+        if self.kind == "s3" and missing:
+            raise ValueError(f"kind s3 also needs {', '.join(missing)}")
+        return self
+
+
+class EngineSettings(ValueObject):
+    """How pictures are computed."""
+
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto takes a GPU if there is one"
+    )
+    threads: int | None = Field(default=None, ge=1, le=1024, description="CPU threads; PyTorch's choice if not given")
+    max_batch_size: int = Field(default=8, ge=1, le=256, description="pictures in one forward pass")
+    max_warm_models: int = Field(default=2, ge=1, le=64, description="models kept loaded per process")
+
+
+class PictureSettings(ValueObject):
+    """How pictures are read and written."""
+
+    original_quality: int = Field(default=95, ge=1, le=100, description="encoder quality of full pictures")
+    thumbnail_quality: int = Field(default=80, ge=1, le=100, description="encoder quality of thumbnails")
+    thumbnail_px: int = Field(default=256, ge=16, le=2048, description="the box a thumbnail fits in, px")
+    max_input_pixels: int = Field(default=64_000_000, ge=1, le=178_000_000, description="larger inputs are refused")
+    upload_workers: int = Field(default=4, ge=1, le=64, description="threads that encode and store pictures")
+    upload_queue: int = Field(default=16, ge=1, le=1024, description="pictures waiting for those threads")
+
+
+class Settings(BaseSettings):
+    """All settings. Relative paths are below `home`, and `home` is below the working directory."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="IMAGEGENX_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+    )
+
+    home: Path = Field(default=Path("var"), description="where data lives")
+    default_model: str = Field(default="tiny", description="model of requests that name none")
+    model_folders: tuple[Path, ...] = Field(default=(), description="folders with model cards of your own")
+    catalog_folder: Path = Field(default=Path("catalogs"), description="registered catalogs and their input pictures")
+    logo_folder: Path = Field(default=Path("logos"), description="image watermarks may use files in here, no others")
+    fonts_folder: Path = Field(default=Path("fonts"), description="fonts of your own for text watermarks")
+    upscaler: Path = Field(
+        default=PACKAGE_ROOT / "models/builtin/upscaler.safetensors", description="the super-resolution network"
+    )
+    store: StoreSettings = StoreSettings()
+    engine: EngineSettings = EngineSettings()
+    pictures: PictureSettings = PictureSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the caller names, then the environment; there are no other sources."""
+        return init_settings, env_settings
+
+    @model_validator(mode="after")
+    def _absolute_paths(self) -> "Settings":
+        home = self.home.expanduser().absolute()
+        paths = {name: home / getattr(self, name) for name in ("catalog_folder", "logo_folder", "fonts_folder")}
+        paths["upscaler"] = home / self.upscaler
+        store = self.store.model_copy(update={"path": home / self.store.path.expanduser()})
+        folders = tuple(home / folder.expanduser() for folder in self.model_folders)
+        for name, value in {"home": home, "store": store, "model_folders": folders, **paths}.items():
+            self.__dict__[name] = value
+        return self
+
+
+class _FileSettings(Settings):
+    """Settings whose arguments come from the file, so that the environment wins over them."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def load_settings() -> Settings:
+    """The settings of this process, from the environment and `IMAGEGENX_CONFIG` (default: the packaged file).
+
+    Raises:
+        ConfigError: listing every problem.
+    """
+    file = Path(os.environ.get("IMAGEGENX_CONFIG") or PACKAGE_ROOT / "configs" / "application.yaml")
+    data = _read(file)
+    leaked = list(_leaked_secrets(data, file))
+    try:
+        settings = _FileSettings(**data)
+    except SettingsError as exc:
+        raise ConfigError([*leaked, Problem("", f"{exc}: it must hold JSON")]) from exc
+    except ValidationError as exc:
+        raise ConfigError([*leaked, *validation_problems(exc, Settings)]) from None
+    if leaked:
+        raise ConfigError(leaked)
+    return settings
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise ConfigError([Problem(str(file), f"not readable as YAML: {' '.join(str(exc).split())}")]) from exc
+    if data is not None and not isinstance(data, dict):
+        raise ConfigError([Problem(str(file), "must hold settings by name")])
+    return {str(name): value for name, value in (data or {}).items()}
+
+
+def _leaked_secrets(data: Mapping[str, Any], file: Path) -> Iterator[Problem]:
+    store = data.get("store")
+    named = store if isinstance(store, Mapping) else {}
+    for name in _SECRETS:
+        if name in named:
+            variable = f"IMAGEGENX_STORE__{name.upper()}"
+            yield Problem(f"store.{name}", f"secrets never stand in {file.name}; set the variable {variable}")

@@ -1,0 +1,49 @@
+"""Errors of requests, models and pictures."""
+
+from collections.abc import Iterable
+
+from configs.errors import ImageGenXError
+from configs.problems import Problem, nearest
+
+__all__ = [
+    "AcceleratorError",
+    "ImageGenXError",
+    "InvalidRequestError",
+    "ModelError",
+    "ModelLoadError",
+    "ModelNotFoundError",
+    "PictureError",
+    "Problem",
+]
+
+
+class InvalidRequestError(ImageGenXError):
+    """A request or recipe breaks rules; `problems` and the text list every one of them, one per line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ModelError(ImageGenXError):
+    """A model cannot do what was asked of it."""
+
+
+class ModelNotFoundError(ModelError):
+    """No model card has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        super().__init__(f"no model '{name[:80]}'.{nearest(name, names)} Known models: {', '.join(names)}.")
+
+
+class ModelLoadError(ModelError):
+    """A model's files are missing, damaged or do not fit its card."""
+
+
+class AcceleratorError(ModelError):
+    """The accelerator or device asked for is not available here."""
+
+
+class PictureError(ImageGenXError):
+    """A picture given as input cannot be decoded, or is too large."""

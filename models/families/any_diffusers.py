@@ -1,0 +1,67 @@
+"""Any other text-to-image checkpoint that diffusers can load, one picture at a time through its own pipeline."""
+
+import gc
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from diffusers import DiffusionPipeline
+
+from models.errors import ModelLoadError
+from models.families.base import BatchItem, BatchResult, LoraUse, ModelFamily, OnBatchStep
+from models.families.samplers import make_scheduler
+from models.families.stable_diffusion import step_callback, to_pixels
+
+
+class AnyDiffusers(ModelFamily):
+    """A checkpoint run by the pipeline its own files name.
+
+    Samplers work where the checkpoint has a noise schedule of betas; flow-matching checkpoints keep their own
+    solver, so their cards should name only the sampler Euler.
+    """
+
+    pipelines: ClassVar[Any] = DiffusionPipeline
+
+    def load(self) -> None:
+        """Load the pipeline that the checkpoint names, from safetensors files only."""
+        card = self.card
+        try:
+            self._pipeline: Any = self.pipelines.from_pretrained(
+                str(card.path or card.source),
+                dtype=getattr(torch, self.placement.dtype),
+                use_safetensors=True,
+                local_files_only=card.path is not None,
+                revision=card.revision or None,
+            ).to(self.placement.device)
+        except Exception as exc:  # hub, files and weights fail in many ways; all of them are this model's
+            raise ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {exc}") from exc
+        self._pipeline.set_progress_bar_config(disable=True)
+        self._schedule = dict(self._pipeline.scheduler.config)
+
+    def infer(self, items: Sequence[BatchItem], lora: LoraUse | None, on_step: OnBatchStep) -> BatchResult:
+        """One run of the checkpoint's pipeline for the one item."""
+        (item,) = items
+        recipe = item.recipe
+        if "beta_start" in self._schedule:
+            self._pipeline.scheduler = make_scheduler(recipe.sampler, self._schedule, recipe.steps)
+        started = time.perf_counter()
+        pictures = self._pipeline(
+            prompt=recipe.text,
+            **({"negative_prompt": recipe.negative_text} if recipe.negative_text else {}),
+            width=recipe.width_px,
+            height=recipe.height_px,
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.cfg_scale,
+            generator=torch.Generator("cpu").manual_seed(recipe.seed),
+            callback_on_step_end=step_callback(on_step),
+            output_type="np",
+        ).images
+        return BatchResult(to_pixels(pictures), {"denoise": time.perf_counter() - started})
+
+    def release(self) -> None:
+        """Drop the pipeline and return the device's memory."""
+        self._pipeline = None
+        gc.collect()
+        if self.placement.device != "cpu":
+            torch.cuda.empty_cache()

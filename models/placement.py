@@ -1,0 +1,55 @@
+"""Where and how a model computes: accelerator, device and number type, chosen from settings and card."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from configs.settings import EngineSettings
+from models.errors import AcceleratorError
+
+if TYPE_CHECKING:
+    from models.registry import ModelCard
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a model runs; `device` is PyTorch's name (`cpu`, `cuda:1`), `dtype` PyTorch's name of the number type."""
+
+    accelerator: str
+    device: str
+    dtype: str
+
+    @property
+    def kind(self) -> str:
+        """What recipes record: `eager/cpu/float32`. Which of several GPUs it was does not matter to a picture."""
+        return f"{self.accelerator}/{self.device.partition(':')[0]}/{self.dtype}"
+
+
+def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
+    """The placement a model gets here; `auto` takes the best there is.
+
+    Raises:
+        AcceleratorError: if the card or the settings ask for what this machine or version has not.
+    """
+    if card.accelerator not in ("auto", "eager"):
+        raise AcceleratorError(
+            f"model '{card.name}': accelerator '{card.accelerator}' is not available yet. Use auto or eager."
+        )
+    device = _device(settings.device)
+    dtype = card.dtype
+    if dtype == "auto":
+        dtype = "float32" if device == "cpu" else "float16"
+    return Placement("eager", device, dtype)
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "auto":
+        return "cuda" if gpus else "cpu"
+    index = int(wanted.partition(":")[2] or 0)
+    if wanted != "cpu" and index >= gpus:
+        raise AcceleratorError(
+            f"engine.device '{wanted}': PyTorch sees {gpus} GPUs here. Use auto or cpu, or install torch for CUDA."
+        )
+    return wanted

@@ -1,0 +1,144 @@
+"""The recipe of a picture: everything that decides its pixels, and the digest it is stored under."""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from configs.problems import Problem, validation_problems
+from configs.value_object import ValueObject
+from models.errors import InvalidRequestError
+from models.request import (
+    AnyText,
+    CfgScale,
+    GenerationRequest,
+    LoraWeight,
+    Mode,
+    Prompt,
+    Sampler,
+    Seed,
+    ShortText,
+    Steps,
+    Strength,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
+from models.resolution import ANY_MODEL, Resolution
+
+if TYPE_CHECKING:
+    from models.image import InputPicture
+    from models.registry import ModelRegistry
+
+Side = Annotated[StrictInt, Field(ge=ANY_MODEL.min_side_px, le=ANY_MODEL.max_side_px, multiple_of=8)]
+InputDigest = Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class PostStep(ValueObject):
+    """One change made to a generated picture; `uses` is the digest of the network, logo or font it is made with."""
+
+    op: Literal["upscale", "watermark", "thumbnail"]
+    params: dict[str, StrictStr | StrictBool | StrictInt | StrictFloat | None] = Field(default={})
+    uses: StrictStr = ""
+
+
+class Recipe(ValueObject):
+    """Everything that decides the pixels of one picture."""
+
+    text: Prompt
+    negative_text: AnyText
+    model: ShortText
+    release: StrictStr = Field(description="digest of the model's files")
+    engine: StrictStr = Field(description="how it was computed, like eager/cpu/float32")
+    mode: Mode
+    width_px: Side
+    height_px: Side
+    steps: Steps
+    cfg_scale: CfgScale
+    sampler: Sampler
+    seed: Seed
+    lora_name: ShortText
+    lora_weight: LoraWeight
+    lora_digest: StrictStr
+    strength: Strength | None
+    image_digest: InputDigest | None
+    mask_digest: InputDigest | None
+    control_digest: InputDigest | None
+    post: tuple[PostStep, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The sha256, in hex, of the canonical JSON of this recipe."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def size(self) -> Resolution:
+        """The size of the generated picture, before any post-processing."""
+        return Resolution(self.width_px, self.height_px)
+
+    def with_step(self, step: PostStep) -> "Recipe":
+        """The recipe of this picture after one more change."""
+        return self.model_copy(update={"post": (*self.post, step)})
+
+    def to_json(self) -> str:
+        """Canonical JSON: keys sorted, no spaces, so that equal recipes are equal texts."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Recipe":
+        """The recipe written by `to_json`; InvalidRequestError lists everything that is wrong with it."""
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as exc:
+            raise InvalidRequestError([Problem("", f"the recipe is not JSON: {exc}")]) from exc
+        try:
+            return cls.model_validate(data)
+        except ValidationError as exc:
+            raise InvalidRequestError(validation_problems(exc, cls)) from None
+
+
+def row_seed(row_id: str) -> int:
+    """The seed of a catalog row that names none: stable, 0 to 2³²-1."""
+    return int.from_bytes(hashlib.sha256(row_id.encode()).digest()[:4], "big")
+
+
+def plan_recipe(
+    request: GenerationRequest,
+    *,
+    registry: "ModelRegistry",
+    engine_kind: str,
+    seed: int,
+    image: "InputPicture | None" = None,
+    mask: "InputPicture | None" = None,
+    control: "InputPicture | None" = None,
+) -> Recipe:
+    """The recipe that a checked request, its seed and its input pictures come to on this engine.
+
+    What does not touch the pixels of this mode (a strength without an input picture) is left out, so that
+    requests with equal pictures have equal recipes.
+    """
+    params = request.params
+    name, lora = request.model_type, params.lora_name
+    return Recipe(
+        text=request.text,
+        negative_text=params.negative_text,
+        model=name,
+        release=registry.release(name),
+        engine=engine_kind,
+        mode=request.mode,
+        width_px=params.resolution.width_px,
+        height_px=params.resolution.height_px,
+        steps=params.steps,
+        cfg_scale=params.cfg_scale,
+        sampler=params.sampler,
+        seed=seed,
+        lora_name=lora,
+        lora_weight=params.lora_weight if lora else 1.0,
+        lora_digest=registry.lora_digest(name, lora) if lora else "",
+        strength=params.strength if request.mode in (Mode.IMG2IMG, Mode.INPAINT) else None,
+        image_digest=image.digest if image else None,
+        mask_digest=mask.digest if mask else None,
+        control_digest=control.digest if control else None,
+    )

@@ -1,0 +1,288 @@
+"""The generation request of catalogs, queue, HTTP and gRPC, and the one validation that lets it in."""
+
+import re
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from configs.problems import Problem, one_of, shown, validation_problems
+from configs.value_object import ValueObject
+from models.errors import InvalidRequestError, ModelNotFoundError
+from models.resolution import Resolution, parse_sides
+
+if TYPE_CHECKING:
+    from models.registry import ModelCard, ModelRegistry
+
+MAX_SEED = 2**53 - 1
+"""Seeds survive JSON and spreadsheets: no larger than an exact double."""
+
+DEFAULT_RESOLUTION = Resolution(512, 512)
+
+
+class Mode(StrEnum):
+    """Which pipeline runs; follows from the input pictures given."""
+
+    TEXT2IMG = "text2img"
+    IMG2IMG = "img2img"
+    INPAINT = "inpaint"
+    CONTROLNET = "controlnet"
+
+
+class Sampler(StrEnum):
+    """The solver of the denoising process, by its usual name."""
+
+    EULER = "Euler"
+    EULER_A = "Euler a"
+    DPMPP_2M = "DPM++ 2M"
+    DPMPP_2M_KARRAS = "DPM++ 2M Karras"
+    DDIM = "DDIM"
+    UNIPC = "UniPC"
+    LMS = "LMS"
+    HEUN = "Heun"
+    PNDM = "PNDM"
+    LCM = "LCM"
+
+
+class Priority(StrEnum):
+    """Interactive requests go before bulk ones."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("contains a NUL character")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("blank, but must say something")
+    return text
+
+
+def _hex_color(text: str) -> str:
+    parts = re.fullmatch(r"\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*", text, re.ASCII)
+    if parts and all(int(part) <= 255 for part in parts.groups()):
+        return "#" + "".join(f"{int(part):02X}" for part in parts.groups())
+    if re.fullmatch(r"#[0-9A-Fa-f]{6}", text):
+        return text.upper()
+    raise ValueError(f"{shown(text)} is neither #RRGGBB nor r,g,b with 0 to 255 each")
+
+
+def _jpg(value: object) -> object:
+    return "jpg" if value == "jpeg" else value
+
+
+def _blank_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+StrictStr = Annotated[str, Strict()]
+StrictInt = Annotated[int, Strict()]
+StrictFloat = Annotated[float, Strict()]
+StrictBool = Annotated[bool, Strict()]
+AnyText = Annotated[StrictStr, Field(max_length=10_000), AfterValidator(_without_nul)]
+Prompt = Annotated[AnyText, AfterValidator(_not_blank)]
+ShortText = Annotated[StrictStr, Field(max_length=1_000), AfterValidator(_without_nul)]
+Url = Annotated[
+    Annotated[StrictStr, Field(max_length=4_096), AfterValidator(_without_nul)] | None, BeforeValidator(_blank_is_none)
+]
+Steps = Annotated[StrictInt, Field(ge=1, le=200)]
+CfgScale = Annotated[StrictFloat, Field(ge=0, le=30)]
+LoraWeight = Annotated[StrictFloat, Field(ge=-4, le=4)]
+Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
+Strength = Annotated[StrictFloat, Field(gt=0, le=1)]
+ImageFormat = Literal["webp", "png", "jpg"]
+Scale = Literal["2x", "4x"]
+Position = Literal["top-left", "top-right", "bottom-left", "bottom-right", "center", "tile"]
+
+
+class WatermarkParams(ValueObject):
+    """The mark drawn on a finished picture."""
+
+    enable: StrictBool = False
+    type: Literal["text", "image"] = "text"
+    text: Annotated[ShortText, Field(validate_default=True)] = ""
+    font: ShortText = Field(default="", description="name or path of a font; the built-in one if empty")
+    color: Annotated[StrictStr, AfterValidator(_hex_color)] = "#FFFFFF"
+    position: Position = "bottom-right"
+    transparency: Annotated[StrictFloat, Field(ge=0, le=1, description="opacity of the mark")] = 0.7
+    font_size: Annotated[StrictInt, Field(ge=4, le=2_000)] | None = Field(
+        default=None, description="px; width/20, at least 12, if not given"
+    )
+    margin: Annotated[StrictInt, Field(ge=0, le=10_000, description="px from the edges")] = 20
+    image_path: Annotated[ShortText, Field(validate_default=True)] = ""
+    scale: Annotated[StrictFloat, Field(gt=0, le=1, description="logo width over picture width")] = 0.15
+
+    @field_validator("text")
+    @classmethod
+    def _text_mark_has_text(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("enable") and info.data.get("type") == "text" and not value.strip():
+            raise ValueError("required by a text watermark, but blank")
+        return value
+
+    @field_validator("image_path")
+    @classmethod
+    def _image_mark_has_image(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("enable") and info.data.get("type") == "image" and not value.strip():
+            raise ValueError("required by an image watermark, but blank")
+        return value
+
+
+class PostProcess(ValueObject):
+    """What happens to a picture after it is generated."""
+
+    super_resolution: Literal["", "2x", "4x"] = ""
+    watermark: WatermarkParams = WatermarkParams()
+    format: Annotated[ImageFormat, BeforeValidator(_jpg)] = "webp"
+
+
+class GenerationParams(ValueObject):
+    """The parameters of one request; INTERFACES.md §1."""
+
+    resolution: Resolution = DEFAULT_RESOLUTION
+    steps: Steps = 50
+    cfg_scale: CfgScale = Field(default=7.5, description="guidance; 1 and below mean none")
+    sampler: Sampler = Sampler.EULER
+    lora_name: ShortText = ""
+    lora_weight: LoraWeight = 1.0
+    post_process: PostProcess = PostProcess()
+    negative_text: AnyText = ""
+    seed: Seed | None = Field(default=None, description="drawn at random and recorded if not given")
+    strength: Strength = Field(default=0.75, description="how far img2img and inpaint leave the input picture")
+    num_images: Annotated[StrictInt, Field(ge=1, le=16)] = 1
+
+
+class GenerationRequest(ValueObject):
+    """One request for pictures. `parse_request` makes it from outside data and also checks the model's own limits."""
+
+    text: Prompt
+    model_type: ShortText
+    params: GenerationParams = GenerationParams()
+    image_url: Url = None
+    mask_url: Url = None
+    control_image_url: Url = None
+    callback_url: Url = None
+    priority: Priority = Priority.INTERACTIVE
+
+    @field_validator("mask_url")
+    @classmethod
+    def _mask_has_image(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and "image_url" in info.data and not info.data["image_url"]:
+            raise ValueError("a mask needs image_url as well")
+        return value
+
+    @field_validator("control_image_url")
+    @classmethod
+    def _control_is_alone(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and (info.data.get("image_url") or info.data.get("mask_url")):
+            raise ValueError("cannot be combined with image_url or mask_url")
+        return value
+
+    @property
+    def mode(self) -> Mode:
+        """The pipeline that the input pictures ask for."""
+        return _mode(dict(self))
+
+
+def _mode(inputs: Mapping[str, object]) -> Mode:
+    if inputs.get("control_image_url"):
+        return Mode.CONTROLNET
+    if inputs.get("mask_url"):
+        return Mode.INPAINT
+    return Mode.IMG2IMG if inputs.get("image_url") else Mode.TEXT2IMG
+
+
+def parse_request(data: Mapping[str, object], registry: "ModelRegistry") -> GenerationRequest:
+    """The request in `data`, checked against every rule and the limits of its model.
+
+    Fields left out, or null, take the model card's defaults, then those of INTERFACES.md §1.
+
+    Raises:
+        InvalidRequestError: listing every problem with its field.
+    """
+    if not isinstance(data, Mapping):
+        raise InvalidRequestError([Problem("", f"{shown(data)} is not an object with fields")])
+    filled: dict[str, object] = {"model_type": registry.default_model, **_given(data)}
+    found: dict[str, Problem] = {}
+    card = _card(filled["model_type"], registry)
+    if isinstance(card, Problem):
+        found[card.field] = card
+    else:
+        filled["params"] = params = _with_defaults(filled.get("params", {}), card)
+        found.update((problem.field, problem) for problem in _model_problems(filled, params, card))
+    try:
+        request = GenerationRequest.model_validate(filled)
+    except ValidationError as exc:
+        problems = (problem for problem in validation_problems(exc, GenerationRequest) if problem.field not in found)
+        raise InvalidRequestError((*problems, *found.values())) from None
+    if found:
+        raise InvalidRequestError(found.values())
+    return request
+
+
+def _given(data: Mapping[str, object], levels: int = 4) -> dict[str, object]:
+    """The fields that say something: null means "not given". A request is four levels deep."""
+    return {
+        name: _given(value, levels - 1) if isinstance(value, Mapping) and levels else value
+        for name, value in data.items()
+        if value is not None
+    }
+
+
+def _card(name: object, registry: "ModelRegistry") -> "ModelCard | Problem":
+    if not isinstance(name, str):
+        return Problem("model_type", f"{shown(name)} is not text")
+    try:
+        return registry.card(name)
+    except ModelNotFoundError as exc:
+        return Problem("model_type", str(exc))
+
+
+def _with_defaults(params: object, card: "ModelCard") -> object:
+    return {**card.request_defaults(), **params} if isinstance(params, Mapping) else params
+
+
+def _model_problems(data: Mapping[str, object], params: object, card: "ModelCard") -> Iterator[Problem]:
+    """What this model cannot do; fields of a wrong type are left to the request's own validation."""
+    if (mode := _mode(data)) not in card.modes:
+        yield Problem(_MODE_FIELD[mode], f"model '{card.name}' cannot do {mode}. It does: {', '.join(card.modes)}.")
+    if not isinstance(params, Mapping):
+        return
+    if rule := _size_rule(params["resolution"], card):
+        yield Problem("params.resolution", rule)
+    sampler = params.get("sampler", Sampler.EULER)
+    if sampler in list(Sampler) and sampler not in card.samplers:
+        yield Problem("params.sampler", f"model '{card.name}' does not run it: {one_of(sampler, card.samplers)}")
+    lora = params.get("lora_name")
+    if isinstance(lora, str) and lora and lora not in card.loras:
+        known = one_of(lora, card.loras) if card.loras else f"{shown(lora)} is unknown: it has none."
+        yield Problem("params.lora_name", f"LoRA of model '{card.name}': {known}")
+
+
+def _size_rule(value: object, card: "ModelCard") -> str | None:
+    try:
+        sides = (value.width_px, value.height_px) if isinstance(value, Resolution) else parse_sides(value)
+    except ValueError as exc:
+        return str(exc)
+    return card.limits.problem(*sides, f" for model '{card.name}'")
+
+
+_MODE_FIELD = {
+    Mode.TEXT2IMG: "model_type",
+    Mode.IMG2IMG: "image_url",
+    Mode.INPAINT: "mask_url",
+    Mode.CONTROLNET: "control_image_url",
+}

@@ -1,0 +1,150 @@
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from configs.errors import ConfigError, ImageGenXError
+from configs.settings import PACKAGE_ROOT, Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    import os
+
+    for name in [name for name in os.environ if name.startswith("IMAGEGENX_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def configure(monkeypatch, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("IMAGEGENX_CONFIG", str(file))
+
+
+def test_the_shipped_file_changes_no_default():
+    assert load_settings().model_dump() == Settings().model_dump()
+
+
+def test_relative_paths_are_below_home_and_home_is_below_the_working_directory(tmp_path):
+    settings = load_settings()
+
+    assert settings.home == tmp_path / "var"
+    assert settings.store.path == tmp_path / "var/store"
+    assert settings.catalog_folder == tmp_path / "var/catalogs"
+    assert settings.logo_folder == tmp_path / "var/logos"
+    assert settings.fonts_folder == tmp_path / "var/fonts"
+    assert settings.upscaler == PACKAGE_ROOT / "models/builtin/upscaler.safetensors"
+
+
+def test_absolute_paths_stay(monkeypatch, tmp_path):
+    configure(monkeypatch, tmp_path, "home: /data\nstore: {path: /elsewhere}\nmodel_folders: [mine, /abs]\n")
+
+    settings = load_settings()
+
+    assert settings.store.path == Path("/elsewhere")
+    assert settings.model_folders == (Path("/data/mine"), Path("/abs"))
+
+
+def test_the_environment_wins_over_the_file(monkeypatch, tmp_path):
+    configure(monkeypatch, tmp_path, "default_model: sdxl\nengine: {threads: 3, max_batch_size: 2}\n")
+    monkeypatch.setenv("IMAGEGENX_ENGINE__THREADS", "7")
+    monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path / "home"))
+
+    settings = load_settings()
+
+    assert settings.default_model == "sdxl"
+    assert (settings.engine.threads, settings.engine.max_batch_size) == (7, 2)
+    assert settings.home == tmp_path / "home"
+
+
+def test_what_the_caller_names_wins_over_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("IMAGEGENX_HOME", "/elsewhere")
+
+    assert Settings(home=tmp_path).home == tmp_path
+
+
+def test_every_problem_of_file_and_environment_is_listed_at_once(monkeypatch, tmp_path):
+    configure(
+        monkeypatch,
+        tmp_path,
+        "defualt_model: tiny\nstore: {kind: ftp}\nengine: {device: gpu}\npictures: {thumbnail_px: 5}\n",
+    )
+    monkeypatch.setenv("IMAGEGENX_ENGINE__THREADS", "0")
+
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+
+    assert isinstance(caught.value, ImageGenXError)
+    assert sorted(str(caught.value).splitlines()) == [
+        "defualt_model: unknown field. Nearest: default_model.",
+        "engine.device: 'gpu': String should match pattern '^(auto|cpu|cuda(:\\d+)?)$'",
+        "engine.threads: '0' is below the minimum of 1",
+        "pictures.thumbnail_px: 5 is below the minimum of 16",
+        "store.kind: 'ftp' is not one of local, s3.",
+    ]
+
+
+def test_secrets_come_only_from_the_environment(monkeypatch, tmp_path):
+    configure(monkeypatch, tmp_path, "store: {secret_key: hunter2}\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+
+    assert str(caught.value) == (
+        "store.secret_key: secrets never stand in mine.yaml; set the variable IMAGEGENX_STORE__SECRET_KEY"
+    )
+
+
+def test_an_s3_store_needs_endpoint_and_keys(monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_STORE__KIND", "s3")
+    monkeypatch.setenv("IMAGEGENX_STORE__ACCESS_KEY", "me")
+
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value) == "store: kind s3 also needs endpoint, secret_key"
+
+    monkeypatch.setenv("IMAGEGENX_STORE__SECRET_KEY", "hunter2")
+    monkeypatch.setenv("IMAGEGENX_STORE__ENDPOINT", "127.0.0.1:9000")
+    settings = load_settings()
+    assert settings.store.secret_key.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(settings)
+
+
+def test_a_file_that_is_no_yaml_is_named(monkeypatch, tmp_path):
+    configure(monkeypatch, tmp_path, "a: [1\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: not readable as YAML: "):
+        load_settings()
+
+    configure(monkeypatch, tmp_path, "- a\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: must hold settings by name$"):
+        load_settings()
+
+    monkeypatch.setenv("IMAGEGENX_CONFIG", str(tmp_path / "none.yaml"))
+    with pytest.raises(ConfigError, match=r"none\.yaml: not readable as YAML: .*No such file"):
+        load_settings()
+
+
+def test_a_list_in_the_environment_that_is_no_json_is_a_clear_error(monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_MODEL_FOLDERS", "a,b")
+
+    with pytest.raises(ConfigError, match="model_folders"):
+        load_settings()
+
+
+def test_settings_do_not_change_after_they_are_made():
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().default_model = "sdxl"
+
+
+def test_every_setting_is_described_and_has_a_default():
+    def check(section: type[BaseModel], prefix: str = "") -> None:
+        for name, info in section.model_fields.items():
+            kind = info.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                check(kind, f"{prefix}{name}.")
+            else:
+                assert info.description, prefix + name
+            assert not info.is_required(), prefix + name
+
+    check(Settings)

@@ -1,0 +1,171 @@
+"""Small random Stable Diffusion models in the diffusers layout, built in seconds: real code, meaningless pictures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from models.families.quiet_libraries import quiet_libraries
+
+_TRAIN_STEPS = 1000
+
+
+def build_random_sd(folder: Path, *, seed: int = 0, zero_snr: bool = False) -> None:
+    """Write a random Stable Diffusion pipeline (UNet 32/64 wide, f8 VAE) to `folder`.
+
+    Args:
+        seed: of the weights; equal seeds give equal files.
+        zero_snr: give it the v-prediction, zero-terminal-SNR schedule of the built-in model.
+    """
+    quiet_libraries()
+    import torch
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    torch.manual_seed(seed)
+    schedule = _zero_snr_schedule() if zero_snr else {}
+    scheduler = DDIMScheduler(
+        num_train_timesteps=_TRAIN_STEPS,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        **schedule,
+    )
+    pipeline: Any = StableDiffusionPipeline(
+        vae=_vae(),
+        text_encoder=_text_encoder(),
+        tokenizer=_tokenizer(folder / "tokenizer"),
+        unet=_unet(),
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def build_random_sdxl(folder: Path, *, seed: int = 4) -> None:
+    """Write a random Stable Diffusion XL pipeline with two text encoders to `folder`."""
+    quiet_libraries()
+    import torch
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+
+    torch.manual_seed(seed)
+    pipeline: Any = StableDiffusionXLPipeline(
+        vae=_vae(),
+        text_encoder=_text_encoder(),
+        text_encoder_2=_text_encoder(projected=True),
+        tokenizer=_tokenizer(folder / "tokenizer"),
+        tokenizer_2=_tokenizer(folder / "tokenizer_2"),
+        unet=_unet(
+            cross_attention_dim=64,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + 32,
+        ),
+        scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+        add_watermarker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def build_random_controlnet(folder: Path, sd_folder: Path, *, seed: int = 1) -> None:
+    """Write a random ControlNet that fits the model in `sd_folder`, with outputs that are not zero."""
+    quiet_libraries()
+    import torch
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    torch.manual_seed(seed)
+    unet: Any = UNet2DConditionModel.from_pretrained(sd_folder / "unet")
+    controlnet = ControlNetModel.from_unet(unet, conditioning_channels=3)
+    for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
+        torch.nn.init.normal_(block.weight, std=0.2)
+    controlnet.save_pretrained(folder, safe_serialization=True)
+
+
+def build_random_lora(file: Path, sd_folder: Path, *, seed: int = 2) -> None:
+    """Write a random LoRA (rank 4, attention of the UNet) for the model in `sd_folder`, strong enough to see."""
+    quiet_libraries()
+    import torch
+    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    torch.manual_seed(seed)
+    unet: Any = UNet2DConditionModel.from_pretrained(sd_folder / "unet")
+    unet.add_adapter(LoraConfig(r=4, target_modules=["to_q", "to_k", "to_v", "to_out.0"], init_lora_weights=False))
+    StableDiffusionPipeline.save_lora_weights(
+        file.parent, unet_lora_layers=get_peft_model_state_dict(unet), weight_name=file.name
+    )
+
+
+def _zero_snr_schedule() -> dict[str, object]:
+    return {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+
+
+def _vae() -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=4,
+        sample_size=64,
+    )
+
+
+def _unet(cross_attention_dim: int = 32, **options: Any) -> Any:
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64, 64),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=cross_attention_dim,
+        attention_head_dim=8,
+        norm_num_groups=8,
+        **options,
+    )
+
+
+def _text_encoder(*, projected: bool = False) -> Any:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    vocabulary = _vocabulary()
+    config = CLIPTextConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=77,
+        projection_dim=32,
+        bos_token_id=vocabulary["<|startoftext|>"],
+        eos_token_id=vocabulary["<|endoftext|>"],
+        pad_token_id=vocabulary["<|endoftext|>"],
+    )
+    return CLIPTextModelWithProjection(config) if projected else CLIPTextModel(config)
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import CLIPTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps(_vocabulary()), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
+
+
+def _vocabulary() -> dict[str, int]:
+    """CLIP's alphabet: one printable character per byte, alone and at the end of a word, and the two marks."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [byte for byte in range(256) if byte not in printable]
+    letters = [chr(byte) for byte in printable] + [chr(256 + place) for place in range(len(hidden))]
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return {token: index for index, token in enumerate(tokens)}

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from models.families.samplers import make_scheduler
+from models.request import Sampler
+
+SCHEDULES = {
+    "epsilon": {"timestep_spacing": "leading", "steps_offset": 1},
+    "zero_snr": {
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+        "steps_offset": 1,
+    },
+}
+
+
+def trained(schedule: str) -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        **SCHEDULES[schedule],
+    )
+
+
+def denoise_with_a_perfect_model(sampler: Sampler, schedule: str, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run a sampler with a model that knows the one picture it was trained on; returns the result and that picture."""
+    own = trained(schedule)
+    scheduler = make_scheduler(sampler, own.config, steps)
+    random = torch.Generator().manual_seed(0)
+    picture = torch.randn(1, 4, 8, 8, generator=random)
+    scheduler.set_timesteps(steps)
+    sample = torch.randn(1, 4, 8, 8, generator=random) * scheduler.init_noise_sigma
+    alphas = own.alphas_cumprod.double()
+    for time in scheduler.timesteps:
+        known = np.interp(float(time), np.arange(1000), alphas.numpy())
+        signal, noise = float(known) ** 0.5, (1 - float(known)) ** 0.5
+        noisy = scheduler.scale_model_input(sample, time)
+        guess = (noisy - signal * picture) / noise
+        output = signal * guess - noise * picture if schedule == "zero_snr" else guess
+        options = {"generator": random} if sampler in (Sampler.EULER_A, Sampler.LCM) else {}
+        sample = scheduler.step(output, time, sample, **options).prev_sample
+    return sample, picture
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("sampler", Sampler)
+def test_every_sampler_finds_the_picture_a_perfect_model_knows(sampler, schedule):
+    result, picture = denoise_with_a_perfect_model(sampler, schedule, steps=25)
+
+    assert (result - picture).norm() / picture.norm() < 0.08
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("sampler", Sampler)
+@pytest.mark.parametrize("steps", [1, 2, 51, 200])
+def test_every_sampler_runs_any_number_of_steps(sampler, schedule, steps):
+    result, _ = denoise_with_a_perfect_model(sampler, schedule, steps)
+
+    assert torch.isfinite(result).all()
+
+
+@pytest.mark.parametrize("sampler", Sampler)
+def test_every_sampler_keeps_the_schedule_the_model_was_trained_with(sampler):
+    config = make_scheduler(sampler, trained("zero_snr").config, 20).config
+
+    assert config.prediction_type == "v_prediction"
+    assert config.timestep_spacing == "trailing"
+    assert config.beta_start == 0.00085
+
+
+def test_karras_noise_levels_are_not_the_models_own():
+    karras = make_scheduler(Sampler.DPMPP_2M_KARRAS, trained("epsilon").config, 20)
+    plain = make_scheduler(Sampler.DPMPP_2M, trained("epsilon").config, 20)
+    karras.set_timesteps(20)
+    plain.set_timesteps(20)
+
+    assert karras.config.use_karras_sigmas
+    assert not torch.allclose(karras.sigmas, plain.sigmas)
+
+
+@pytest.mark.parametrize("sampler", [Sampler.LMS, Sampler.HEUN, Sampler.PNDM])
+def test_samplers_without_zero_snr_get_the_betas_of_those_with_it(sampler):
+    own = trained("zero_snr")
+
+    ours = make_scheduler(sampler, own.config, 20).alphas_cumprod
+
+    assert torch.allclose(ours[:-1], own.alphas_cumprod[:-1], rtol=1e-4)
+    assert 0 < ours[-1] < 1e-6

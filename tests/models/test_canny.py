@@ -1,0 +1,39 @@
+import numpy as np
+
+from models.canny import canny_edges
+
+
+def square(side_px: int = 64) -> np.ndarray:
+    picture = np.full((side_px, side_px, 3), 230, np.uint8)
+    picture[16:48, 16:48] = (30, 60, 200)
+    return picture
+
+
+def test_a_flat_picture_has_no_edges():
+    assert not canny_edges(np.full((32, 48, 3), 90, np.uint8)).any()
+
+
+def test_edges_are_thin_white_lines_along_the_outline():
+    edges = canny_edges(square())
+    assert edges.shape == (64, 64, 3)
+    assert set(np.unique(edges)) == {0, 255}
+    rows, columns = np.nonzero(edges[..., 0])
+    on_outline = (np.minimum(abs(rows - 15.5), abs(rows - 47.5)) < 2) | (
+        np.minimum(abs(columns - 15.5), abs(columns - 47.5)) < 2
+    )
+    assert on_outline.all()
+    assert 100 <= len(rows) <= 140
+
+
+def test_a_colour_step_of_equal_lightness_is_an_edge():
+    picture = np.full((32, 32, 3), (200, 60, 60), np.uint8)
+    picture[:, 16:] = (60, 110, 200)
+    assert canny_edges(picture)[8:24, 14:18].any()
+
+
+def test_weak_edges_count_only_where_they_touch_strong_ones():
+    picture = np.full((40, 40, 3), 120, np.uint8)
+    picture[:, 20:] = 150
+    assert not canny_edges(picture, low=0.05, high=0.5).any()
+    picture[:20, 20:] = 255
+    assert canny_edges(picture, low=0.05, high=0.3)[30:36, 18:22].any()

@@ -1,0 +1,141 @@
+import threading
+
+import pytest
+
+from models.errors import ModelLoadError
+from models.pipeline_pool import PipelinePool, PoolKey, process_pool
+
+
+class Model:
+    """Counts how often it was released; the pool needs nothing else of a family."""
+
+    def __init__(self) -> None:
+        self.releases = 0
+
+    def release(self) -> None:
+        self.releases += 1
+
+
+def key(name: str) -> PoolKey:
+    return PoolKey(name, "eager", "cpu", "float32")
+
+
+def use(pool: PipelinePool, name: str, limit: int = 2) -> Model:
+    with pool.lease(key(name), Model, limit) as model:
+        return model
+
+
+def test_a_warm_model_is_loaded_once():
+    pool = PipelinePool()
+
+    assert use(pool, "a") is use(pool, "a")
+    assert use(pool, "a") is not use(pool, "b")
+
+
+def test_the_least_recently_used_model_makes_room():
+    pool = PipelinePool()
+    a, b = use(pool, "a"), use(pool, "b")
+    use(pool, "a")
+
+    use(pool, "c")
+
+    assert (a.releases, b.releases) == (0, 1)
+    assert use(pool, "a") is a
+
+
+def test_room_is_made_before_the_next_model_is_loaded():
+    pool = PipelinePool()
+    a = use(pool, "a", limit=1)
+
+    def load() -> Model:
+        assert a.releases == 1
+        return Model()
+
+    with pool.lease(key("b"), load, 1):
+        pass
+
+
+def test_a_model_in_use_is_never_released_for_room():
+    pool = PipelinePool()
+    with pool.lease(key("a"), Model, 1) as a:
+        use(pool, "b", limit=1)
+        assert a.releases == 0
+    assert use(pool, "a", limit=1) is a
+
+
+def test_a_model_that_cannot_be_loaded_leaves_nothing_behind():
+    pool = PipelinePool()
+
+    def fail() -> Model:
+        raise ModelLoadError("broken")
+
+    with pytest.raises(ModelLoadError, match="broken"), pool.lease(key("a"), fail, 2):
+        pass
+
+    assert key("a") not in pool
+    assert use(pool, "a").releases == 0
+
+
+def test_releasing_drops_the_model_and_the_next_lease_loads_it_again():
+    pool = PipelinePool()
+    a = use(pool, "a")
+
+    pool.release([key("a"), key("never seen")])
+
+    assert a.releases == 1
+    assert key("a") not in pool
+    assert use(pool, "a") is not a
+
+
+def test_a_model_serves_one_thread_at_a_time_and_is_loaded_once_for_many():
+    pool, loads, inside, most = PipelinePool(), [], [], []
+
+    def load() -> Model:
+        loads.append(1)
+        return Model()
+
+    def work() -> None:
+        for _ in range(50):
+            with pool.lease(key("a"), load, 1):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (len(loads), max(most), len(most)) == (1, 1, 400)
+
+
+def test_releasing_waits_for_whoever_uses_the_model():
+    pool = PipelinePool()
+    entered, leave = threading.Event(), threading.Event()
+    models: list[Model] = []
+
+    def work() -> None:
+        with pool.lease(key("a"), Model, 1) as model:
+            models.append(model)
+            entered.set()
+            leave.wait(10)
+            assert model.releases == 0
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    entered.wait(10)
+    releaser = threading.Thread(target=pool.release, args=([key("a")],))
+    releaser.start()
+    releaser.join(0.1)
+    assert releaser.is_alive()
+    leave.set()
+    worker.join(10)
+    releaser.join(10)
+
+    assert models[0].releases == 1
+    assert key("a") not in pool
+
+
+def test_the_process_has_one_pool():
+    assert process_pool() is process_pool()

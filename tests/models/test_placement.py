@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from configs.settings import EngineSettings
+from models.errors import AcceleratorError
+from models.placement import Placement, choose_placement
+from models.registry import ModelCard
+
+GPUS = torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def card(**fields) -> ModelCard:
+    return ModelCard(name="mine", family="sd", source="weights", **fields)
+
+
+def test_auto_takes_the_gpu_if_there_is_one_with_half_precision():
+    expected = Placement("eager", "cuda", "float16") if GPUS else Placement("eager", "cpu", "float32")
+
+    assert choose_placement(card(), EngineSettings()) == expected
+
+
+def test_the_number_type_of_the_card_is_kept():
+    assert choose_placement(card(dtype="bfloat16"), EngineSettings(device="cpu")).kind == "eager/cpu/bfloat16"
+
+
+def test_which_gpu_it_was_is_no_part_of_the_kind():
+    assert Placement("eager", "cuda:3", "float16").kind == "eager/cuda/float16"
+
+
+@pytest.mark.parametrize("device", [f"cuda:{GPUS}", *([] if GPUS else ["cuda"])])
+def test_a_gpu_that_is_not_here_is_a_clear_error(device):
+    with pytest.raises(AcceleratorError) as caught:
+        choose_placement(card(), EngineSettings(device=device))
+
+    assert str(caught.value) == (
+        f"engine.device '{device}': PyTorch sees {GPUS} GPUs here. Use auto or cpu, or install torch for CUDA."
+    )
+
+
+@pytest.mark.parametrize("accelerator", ["compile", "tensorrt"])
+def test_an_accelerator_that_is_not_here_is_a_clear_error(accelerator):
+    with pytest.raises(AcceleratorError) as caught:
+        choose_placement(card(accelerator=accelerator), EngineSettings())
+
+    assert str(caught.value) == f"model 'mine': accelerator '{accelerator}' is not available yet. Use auto or eager."

@@ -1,0 +1,273 @@
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from configs.problems import Problem
+from configs.settings import Settings
+from models.errors import InvalidRequestError
+from models.registry import BUILTIN_CARDS, ModelRegistry, open_registry
+from models.request import GenerationRequest, Mode, Priority, Sampler, parse_request
+from models.resolution import Resolution
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory) -> ModelRegistry:
+    folder = tmp_path_factory.mktemp("cards")
+    plain = "family: sd\nsource: nowhere/at/all\n"
+    (folder / "plain.yaml").write_text(plain + "modes: [text2img, inpaint]\nsamplers: [Euler, LCM]\n", encoding="utf-8")
+    return ModelRegistry.load([BUILTIN_CARDS, folder], "tiny")
+
+
+def problems(registry, **data) -> list[str]:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_request(data, registry)
+    assert str(caught.value).splitlines() == [str(problem) for problem in caught.value.problems]
+    return str(caught.value).splitlines()
+
+
+def test_a_request_of_nothing_but_text_has_the_defaults_of_the_interface(registry):
+    request = parse_request({"text": "a red shoe", "model_type": "sd1.5"}, registry)
+
+    params = request.params
+    assert (params.resolution, params.steps, params.cfg_scale) == (Resolution(512, 512), 50, 7.5)
+    assert (params.sampler, params.lora_name, params.lora_weight) == (Sampler.EULER, "", 1.0)
+    assert (params.negative_text, params.seed, params.strength, params.num_images) == ("", None, 0.75, 1)
+    assert (params.post_process.super_resolution, params.post_process.format) == ("", "webp")
+    assert params.post_process.watermark.enable is False
+    assert (request.priority, request.mode) == (Priority.INTERACTIVE, Mode.TEXT2IMG)
+    assert (request.image_url, request.mask_url, request.control_image_url, request.callback_url) == (None,) * 4
+
+
+def test_a_request_without_a_model_gets_the_default_one_and_its_cards_defaults(registry):
+    request = parse_request({"text": "a red shoe"}, registry)
+
+    assert request.model_type == "tiny"
+    assert request.params.resolution == Resolution(128, 128)
+    assert (request.params.steps, request.params.cfg_scale, request.params.sampler) == (20, 4.0, Sampler.DDIM)
+
+
+def test_what_the_request_says_wins_over_the_cards_defaults(registry):
+    params = {"resolution": "96x160", "steps": 7, "cfg_scale": 1, "sampler": "Heun"}
+
+    request = parse_request({"text": "a", "params": params}, registry)
+
+    assert request.params.resolution == Resolution(96, 160)
+    assert (request.params.steps, request.params.cfg_scale, request.params.sampler) == (7, 1.0, Sampler.HEUN)
+
+
+def test_null_means_not_given(registry):
+    data = {"text": "a", "image_url": None, "params": {"seed": None, "lora_name": None, "post_process": None}}
+
+    assert parse_request(data, registry) == parse_request({"text": "a"}, registry)
+
+
+def test_every_problem_is_listed_at_once(registry):
+    found = problems(
+        registry,
+        text=" \n",
+        model_type="tiny",
+        mask_url="m.png",
+        priority="urgent",
+        params={
+            "resolution": "511x512",
+            "steps": 300,
+            "cfg_scale": float("nan"),
+            "sampler": "euler",
+            "setps": 20,
+            "lora_name": "skech",
+            "seed": -1,
+            "strength": 0.0,
+            "num_images": 17,
+            "post_process": {
+                "format": "gif",
+                "super_resolution": "3x",
+                "watermark": {"enable": True, "color": "red", "position": "left"},
+            },
+        },
+    )
+
+    samplers = "Euler, Euler a, DPM++ 2M, DPM++ 2M Karras, DDIM, UniPC, LMS, Heun, PNDM, LCM"
+    assert found == [
+        "text: blank, but must say something",
+        "params.steps: 300 is above the maximum of 200",
+        "params.cfg_scale: nan is not a finite number",
+        f"params.sampler: 'euler' is not one of {samplers}. Nearest: Euler.",
+        "params.post_process.super_resolution: '3x' is not one of '', 2x, 4x. Nearest: 4x.",
+        "params.post_process.watermark.text: required by a text watermark, but blank",
+        "params.post_process.watermark.color: 'red' is neither #RRGGBB nor r,g,b with 0 to 255 each",
+        "params.post_process.watermark.position: 'left' is not one of top-left, top-right, bottom-left, bottom-right,"
+        " center, tile. Nearest: top-left.",
+        "params.post_process.format: 'gif' is not one of webp, png, jpg.",
+        "params.seed: -1 is below the minimum of 0",
+        "params.strength: 0.0 is not above 0.0",
+        "params.num_images: 17 is above the maximum of 16",
+        "params.setps: unknown field. Nearest: params.steps.",
+        "mask_url: a mask needs image_url as well",
+        "priority: 'urgent' is not one of interactive, bulk.",
+        "params.resolution: width 511, height 512 for model 'tiny': both must be multiples of 8. Nearest: 256×256.",
+        "params.lora_name: LoRA of model 'tiny': 'skech' is not one of sketch, pastel. Nearest: sketch.",
+    ]
+
+
+def test_a_resolution_is_judged_by_its_model(registry):
+    assert problems(registry, text="a", model_type="sd1.5", params={"resolution": "1023x768"}) == [
+        "params.resolution: width 1023, height 768 for model 'sd1.5': both must be multiples of 8. Nearest: 1024×768."
+    ]
+    assert problems(registry, text="a", params={"resolution": "512x512"}) == [
+        "params.resolution: width 512, height 512 for model 'tiny': both must be from 96 to 256 px. Nearest: 256×256."
+    ]
+
+
+def test_an_unknown_model_names_the_nearest_one_and_hides_no_other_problem(registry):
+    assert problems(registry, text="", model_type="sdlx", params={"steps": 0}) == [
+        "text: blank, but must say something",
+        "params.steps: 0 is below the minimum of 1",
+        "model_type: no model 'sdlx'. Nearest: sdxl. Known models: controlnet_canny, plain, sd1.5, sdxl, tiny.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "mode"),
+    [
+        ({}, Mode.TEXT2IMG),
+        ({"image_url": "i"}, Mode.IMG2IMG),
+        ({"image_url": "i", "mask_url": "m"}, Mode.INPAINT),
+        ({"control_image_url": "c"}, Mode.CONTROLNET),
+        ({"image_url": "", "mask_url": "", "control_image_url": ""}, Mode.TEXT2IMG),
+    ],
+)
+def test_the_mode_follows_from_the_input_pictures(registry, inputs, mode):
+    assert parse_request({"text": "a", **inputs}, registry).mode is mode
+
+
+def test_what_the_model_cannot_do_is_refused(registry):
+    assert problems(registry, text="a", model_type="plain", image_url="i") == [
+        "image_url: model 'plain' cannot do img2img. It does: text2img, inpaint."
+    ]
+    assert problems(registry, text="a", model_type="plain", control_image_url="c") == [
+        "control_image_url: model 'plain' cannot do controlnet. It does: text2img, inpaint."
+    ]
+    assert problems(registry, text="a", model_type="plain", params={"sampler": "Heun", "lora_name": "x"}) == [
+        "params.sampler: model 'plain' does not run it: 'Heun' is not one of Euler, LCM.",
+        "params.lora_name: LoRA of model 'plain': 'x' is unknown: it has none.",
+    ]
+
+
+def test_control_and_input_picture_exclude_each_other(registry):
+    assert problems(registry, text="a", image_url="i", control_image_url="c") == [
+        "control_image_url: cannot be combined with image_url or mask_url"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({"steps": "20"}, "params.steps: '20' is not a whole number"),
+        ({"steps": 20.5}, "params.steps: 20.5 is not a whole number"),
+        ({"steps": True}, "params.steps: True is not a whole number"),
+        ({"seed": 2**53}, "params.seed: 9007199254740992 is above the maximum of 9007199254740991"),
+        ({"cfg_scale": "7"}, "params.cfg_scale: '7' is not a number"),
+        ({"cfg_scale": float("inf")}, "params.cfg_scale: inf is not a finite number"),
+        ({"cfg_scale": 30.5}, "params.cfg_scale: 30.5 is above the maximum of 30.0"),
+        ({"lora_weight": -5}, "params.lora_weight: -5 is below the minimum of -4.0"),
+        ({"sampler": ["Euler"]}, None),
+        ({"sampler": 3}, None),
+        ({"lora_name": 3}, "params.lora_name: 3 is not text"),
+        ({"resolution": 512}, "params.resolution: 512 is not a size like 512×512"),
+        ({"negative_text": "a\0b"}, "params.negative_text: contains a NUL character"),
+        ({"post_process": "4x"}, "params.post_process: '4x' is not an object with fields"),
+    ],
+)
+def test_wrong_types_and_values_are_refused_not_converted(registry, params, text):
+    found = problems(registry, text="a", params=params)
+
+    assert len(found) == 1
+    assert text is None or found == [text]
+
+
+def test_numbers_too_large_for_a_float_are_refused(registry):
+    assert problems(registry, text="a", params={"cfg_scale": 10**400})[0].startswith("params.cfg_scale: 1000")
+
+
+def test_a_request_and_its_params_must_be_objects(registry):
+    with pytest.raises(InvalidRequestError, match=r"^\[\] is not an object with fields$"):
+        parse_request([], registry)
+    assert problems(registry, text="a", params=[1]) == ["params: [1] is not an object with fields"]
+    assert problems(registry, text="a", model_type=3) == ["model_type: 3 is not text"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("x" * 10_001, "10,001 characters are above the maximum of 10,000"),
+        ("x" * 10_000_000, "10,000,000 characters are above the maximum of 10,000"),
+        ("a\0b", "contains a NUL character"),
+        ("\ud800", "'\\ud800' is not valid Unicode text"),
+        (None, "required, but not given"),
+    ],
+)
+def test_hostile_text_is_refused(registry, text, rule):
+    assert problems(registry, text=text) == [f"text: {rule}"]
+
+
+@pytest.mark.parametrize(
+    ("given_color", "color"), [("#a1B2c3", "#A1B2C3"), ("255,0,16", "#FF0010"), (" 1 , 2 , 3 ", "#010203")]
+)
+def test_colours_become_hex(registry, given_color, color):
+    mark = {"enable": True, "text": "©", "color": given_color}
+
+    request = parse_request({"text": "a", "params": {"post_process": {"watermark": mark}}}, registry)
+
+    assert request.params.post_process.watermark.color == color
+
+
+@pytest.mark.parametrize("color", ["256,0,0", "#12345", "1,2", "#12345G", "1,2,3,4"])
+def test_what_is_no_colour_is_refused(registry, color):
+    (found,) = problems(registry, text="a", params={"post_process": {"watermark": {"color": color}}})
+
+    assert found.endswith("is neither #RRGGBB nor r,g,b with 0 to 255 each")
+
+
+def test_an_image_watermark_needs_a_path(registry):
+    mark = {"enable": True, "type": "image"}
+
+    assert problems(registry, text="a", params={"post_process": {"watermark": mark}}) == [
+        "params.post_process.watermark.image_path: required by an image watermark, but blank"
+    ]
+
+
+def test_jpeg_is_jpg(registry):
+    request = parse_request({"text": "a", "params": {"post_process": {"format": "jpeg"}}}, registry)
+
+    assert request.params.post_process.format == "jpg"
+
+
+def test_a_request_passes_through_json_unchanged(registry):
+    data = {"text": "红色的鞋", "image_url": "i", "params": {"seed": 2**53 - 1, "resolution": "96*160"}}
+    request = parse_request(data, registry)
+
+    assert GenerationRequest.model_validate_json(request.model_dump_json()) == request
+    assert parse_request(request.model_dump(mode="json"), registry) == request
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=2)
+)
+fields = st.sampled_from(["text", "model_type", "params", "image_url", "priority", "resolution", "steps", "sampler"])
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(fields, json_values | st.dictionaries(fields, json_values, max_size=3), max_size=4))
+def test_any_data_gives_a_request_or_its_problems(registry, data):
+    problems_found: tuple[Problem, ...] = ()
+    request = None
+    try:
+        request = parse_request(data, registry)
+    except InvalidRequestError as exc:
+        problems_found = exc.problems
+
+    assert (request is None) == bool(problems_found)
+
+
+def test_the_shipped_cards_are_sound(tmp_path):
+    assert open_registry(Settings(home=tmp_path)).names == ("controlnet_canny", "sd1.5", "sdxl", "tiny")
