@@ -19,6 +19,12 @@ PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 _SECRETS = ("access_key", "secret_key")
 
 
+def default_home() -> Path:
+    """`var/` in the checkout; of an installed package, below the working directory."""
+    checkout = (PACKAGE_ROOT / "pyproject.toml").is_file()
+    return (PACKAGE_ROOT if checkout else Path.cwd()) / "var"
+
+
 class StoreSettings(ValueObject):
     """Where pictures and manifests are kept."""
 
@@ -66,7 +72,7 @@ class PictureSettings(ValueObject):
 
 
 class Settings(BaseSettings):
-    """All settings. Relative paths are below `home`, and `home` is below the working directory."""
+    """All settings. Relative paths are below `home`; a relative `home` is below the working directory."""
 
     model_config = SettingsConfigDict(
         env_prefix="IMAGEGENX_",
@@ -77,7 +83,7 @@ class Settings(BaseSettings):
         protected_namespaces=(),
     )
 
-    home: Path = Field(default=Path("var"), description="where data lives")
+    home: Path = Field(default_factory=default_home, description="where data lives; by default var/ in the checkout")
     default_model: str = Field(default="tiny", description="model of requests that name none")
     model_folders: tuple[Path, ...] = Field(default=(), description="folders with model cards of your own")
     catalog_folder: Path = Field(default=Path("catalogs"), description="registered catalogs and their input pictures")

@@ -4,7 +4,7 @@ import pytest
 from pydantic import BaseModel
 
 from configs.errors import ConfigError, ImageGenXError
-from configs.settings import PACKAGE_ROOT, Settings, load_settings
+from configs.settings import PACKAGE_ROOT, Settings, default_home, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,17 @@ def test_the_shipped_file_changes_no_default():
     assert load_settings().model_dump() == Settings().model_dump()
 
 
-def test_relative_paths_are_below_home_and_home_is_below_the_working_directory(tmp_path):
+def test_data_lives_in_the_checkout_wherever_the_command_is_run():
+    assert load_settings().home == PACKAGE_ROOT / "var"
+
+
+def test_an_installed_package_keeps_data_below_the_working_directory(monkeypatch, tmp_path):
+    monkeypatch.setattr("configs.settings.PACKAGE_ROOT", tmp_path / "site-packages")
+    assert default_home() == tmp_path / "var"
+
+
+def test_relative_paths_are_below_home_and_a_relative_home_is_below_the_working_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv("IMAGEGENX_HOME", "var")
     settings = load_settings()
 
     assert settings.home == tmp_path / "var"
