@@ -52,7 +52,7 @@ def psnr(one: Pixels, other: Pixels) -> float:
 def lora_styles(count: int = 84) -> dict[str, float]:
     """With each LoRA, how often the judge sees its style, the asked product and the asked colour."""
     judge = load_judge(BUILTIN / "judge.safetensors")
-    figures = {}
+    figures: dict[str, float] = {}
     for style in STYLES:
         scenes = random_scenes(count, SQUARE, style, FRESH_SEED)
         colours = reference_colours(style)
@@ -112,4 +112,5 @@ def _widened(edges: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     padded = np.pad(edges, TOLERANCE_PX)
     height, width = edges.shape
     span = range(2 * TOLERANCE_PX + 1)
-    return np.any([padded[row : row + height, column : column + width] for row in span for column in span], axis=0)
+    shifted = [padded[row : row + height, column : column + width] for row in span for column in span]
+    return np.asarray(np.any(shifted, axis=0))

@@ -125,7 +125,7 @@ def judge_colour(picture: npt.NDArray[np.uint8], references: dict[str, tuple[int
 
 def _border(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     edges = [picture[:3].reshape(-1, 3), picture[:, :3].reshape(-1, 3), picture[:, -3:].reshape(-1, 3)]
-    return np.median(np.concatenate(edges), axis=0).astype(np.uint8)
+    return np.asarray(np.median(np.concatenate(edges), axis=0), dtype=np.uint8)
 
 
 def _nearest(rgb: npt.NDArray[np.uint8], references: dict[str, tuple[int, int, int]]) -> str:

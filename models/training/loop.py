@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 LossFunction = Callable[[float], Tensor]
 """Takes the progress in [0, 1], returns the scalar loss of a fresh random batch."""
@@ -60,7 +60,7 @@ def launch(step: Callable[..., None], workers: int, *arguments: Any) -> None:
         step(Worker(0, 1, torch.device("cpu")), *arguments)
     else:
         with tempfile.TemporaryDirectory() as meeting_point:
-            mp.spawn(_work, (workers, meeting_point, step, arguments), nprocs=workers)  # type: ignore[no-untyped-call]
+            spawn(_work, (workers, meeting_point, step, arguments), nprocs=workers)
 
 
 def _work(rank: int, count: int, meeting_point: str, step: Callable[..., None], arguments: tuple[Any, ...]) -> None:
@@ -124,7 +124,7 @@ class Trainer:
 
     def _update(self, loss: Tensor, progress: float) -> float:
         self.optimizer.zero_grad(set_to_none=False)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._share_gradients()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for group in self.optimizer.param_groups:

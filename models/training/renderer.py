@@ -1,20 +1,21 @@
 """Procedural e-commerce product pictures: the data on which the built-in `tiny` model trains.
 
 `render` is a pure function of a `Scene`. The product's drawing (`products`) is posed and fitted,
-rasterised part by part (supersampled, then box-reduced) and painted over a studio backdrop in one
-of three styles that share one geometry. Light comes from the upper left. Tones move a colour
-towards its own shade or light, never across hues, so an orange stays orange.
+rasterised part by part (`stamps`) and painted (`painting`) over a studio backdrop in one of three
+styles that share one geometry. Light comes from the upper left. Tones move a colour towards its
+own shade or light, never across hues, so an orange stays orange.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
-from models.training.products import DRAWINGS, Drawing, Paint, Part, Points
+from models.training.painting import WHITE, Brush, Inks, paint
+from models.training.products import DRAWINGS, Drawing, Paint
+from models.training.stamps import Array, Pose, Size, clipped, stamp_part, union
 
-Array = NDArray[np.float32]
 Rgb = tuple[int, int, int]
 
 PRODUCTS: tuple[str, ...] = tuple(DRAWINGS)
@@ -68,8 +69,6 @@ CONTRASTS: dict[tuple[str, Paint], Rgb] = {
 }
 NEUTRAL_COLOURS = frozenset({"black", "white", "grey"})
 SIZES_PX = (96, 1024)
-WHITE = np.full(3, 255.0, np.float32)
-INK = np.array((34, 34, 40), np.float32)
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,10 @@ class Scene:
         if self.seed < 0:
             raise ValueError(f"seed {self.seed}: must be 0 or above.")
 
+    @property
+    def size(self) -> Size:
+        return self.width_px, self.height_px
+
 
 @dataclass(frozen=True)
 class Render:
@@ -102,42 +105,6 @@ class Render:
 
     rgb: NDArray[np.uint8]
     mask: Array
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Affine map from object units to pixels, and the pixel scale of one unit."""
-
-    matrix: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    scale: float
-
-    def apply(self, points: Points) -> Points:
-        return points @ self.matrix.T + self.offset
-
-
-@dataclass(frozen=True)
-class Inks:
-    """Shade, own colour and light of one paint, each (3,) in [0, 255]."""
-
-    shade: Array
-    base: Array
-    light: Array
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """A part's coverage, cut to its box: rows y..y+h, columns x..x+w of the picture."""
-
-    part: Part
-    y: int
-    x: int
-    cover: Array
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        height, width = self.cover.shape
-        return slice(self.y, self.y + height), slice(self.x, self.x + width)
 
 
 def _require(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -152,8 +119,8 @@ def render(scene: Scene) -> Render:
     drawing = DRAWINGS[scene.product](shape_rng)
     pose = _fit(drawing, scene, shape_rng)
     look_rng = np.random.default_rng((scene.seed, product, 1))
-    stamps = _clipped([_stamp(p, pose, scene) for p in drawing.parts], scene)
-    mask = _union([s for s in stamps if not s.part.soft], scene)
+    stamps = clipped([stamp_part(p, pose, scene.size) for p in drawing.parts], scene.size)
+    mask = union([s for s in stamps if not s.part.soft], scene.size)
     light_rad = np.deg2rad(45 + look_rng.uniform(-18, 18))
     light = (float(np.cos(light_rad)), float(np.sin(light_rad)))
     inks = _palette(scene, look_rng)
@@ -161,8 +128,9 @@ def render(scene: Scene) -> Render:
     _cast_shadow(picture, mask, drawing, pose, scene, look_rng)
     if scene.style == "pastel":
         _sticker_edge(picture, mask, scene)
+    brush = Brush(scene.style, pose, light, scene.size, on_black=scene.colour == "black")
     for stamp in stamps:
-        _paint(picture, stamp, inks[stamp.part.paint], pose, light, scene)
+        paint(picture, stamp, inks[stamp.part.paint], brush)
     return Render(np.clip(picture + 0.5, 0, 255).astype(np.uint8), mask)
 
 
@@ -175,7 +143,7 @@ def _fit(drawing: Drawing, scene: Scene, rng: np.random.Generator) -> Pose:
     points = np.vstack([p.points for p in drawing.parts if not (p.clip or p.soft)]) @ turn.T
     low, high = points.min(0), points.max(0)
     extent = high - low
-    size = np.array([scene.width_px, scene.height_px], dtype=np.float64)
+    size = np.array(scene.size, dtype=np.float64)
     fill = rng.uniform(0.64, 0.75)
     longer = int(np.argmax(size)) if size[0] != size[1] else None
     stretch = 1.12 if longer is not None and extent[longer] > 1.2 * extent[1 - longer] else 1.0
@@ -184,79 +152,6 @@ def _fit(drawing: Drawing, scene: Scene, rng: np.random.Generator) -> Pose:
     room = np.maximum(0.5 * size - 0.5 * scale * extent - 0.06 * size, 0.0)
     shift = rng.uniform(-1, 1, 2) * np.minimum(room, 0.05 * size.min())
     return Pose(turn * scale, 0.5 * size + shift - 0.5 * scale * (low + high), float(scale))
-
-
-def _stamp(part: Part, pose: Pose, scene: Scene, widen_px: float = 0.0) -> Stamp:
-    """Rasterise a part (plus a rim of `widen_px`), supersampled, inside its own box."""
-    points = pose.apply(part.points)
-    width = part.width * pose.scale + widen_px
-    pad = width / 2 + 3 * part.soft * pose.scale + 1.5
-    size = (scene.width_px, scene.height_px)
-    low = np.clip(np.floor(points.min(0) - pad).astype(int), 0, np.array(size) - 1)
-    high = np.clip(np.ceil(points.max(0) + pad).astype(int), low + 1, size)
-    box = (high - low).tolist()
-    sub = 6 if min(size) <= 256 else 4  # PIL rounds corners to whole pixels of the sheet
-    sheet = Image.new("L", (box[0] * sub, box[1] * sub))
-    xy = ((points - low) * sub).astype(np.float32)
-    _trace(ImageDraw.Draw(sheet), xy, width * sub, solid=not part.width)
-    sheet = sheet.reduce(sub)
-    if part.soft:
-        sheet = sheet.filter(ImageFilter.GaussianBlur(part.soft * pose.scale))
-    cover: Array = np.asarray(sheet, dtype=np.float32) / np.float32(255)
-    return Stamp(part, int(low[1]), int(low[0]), cover)
-
-
-def _trace(pen: ImageDraw.ImageDraw, xy: NDArray[np.float32], width: float, solid: bool) -> None:
-    """Draw a filled outline with a rim of half `width`, or a round-capped line of `width`."""
-    if solid:
-        pen.polygon(_corners(xy), fill=255)
-    if width < 1:
-        return
-    run = np.vstack([xy, xy[:1]]) if solid else xy
-    step = np.diff(run, axis=0)
-    run = run[np.r_[True, np.hypot(step[:, 0], step[:, 1]) > 1e-3]]
-    if solid or len(run) < 2:
-        for x, y in run.tolist():
-            _dot(pen, x, y, width / 2)
-        pen.line(_corners(run), fill=255, width=round(width))
-        return
-    # PIL's wide lines are ragged on curves: a ribbon offset along the normals is smooth.
-    along = np.gradient(run, axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True)
-    normal = np.stack([-along[:, 1], along[:, 0]], axis=1) * (width / 2)
-    pen.polygon(_corners(np.vstack([run + normal, (run - normal)[::-1]])), fill=255)
-    for x, y in (run[0].tolist(), run[-1].tolist()):
-        _dot(pen, x, y, width / 2)
-
-
-def _corners(xy: NDArray[np.floating]) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in xy.tolist()]
-
-
-def _dot(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float) -> None:
-    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-
-
-def _clipped(stamps: list[Stamp], scene: Scene) -> list[Stamp]:
-    """Cut clipped stamps to the latest filled one before them that is not clipped."""
-    sheet = np.zeros((scene.height_px, scene.width_px), np.float32)
-    out = []
-    for stamp in stamps:
-        if stamp.part.clip:
-            cover = stamp.cover * sheet[stamp.window]
-            stamp = Stamp(stamp.part, stamp.y, stamp.x, cover)
-        elif not stamp.part.width:
-            sheet[:] = 0
-            sheet[stamp.window] = stamp.cover
-        out.append(stamp)
-    return out
-
-
-def _union(stamps: list[Stamp], scene: Scene) -> Array:
-    mask = np.zeros((scene.height_px, scene.width_px), np.float32)
-    for stamp in stamps:
-        np.maximum(mask[stamp.window], stamp.cover, out=mask[stamp.window])
-    return mask
 
 
 def _inks(base: Array, shade: Rgb | None = None, light: Rgb | None = None) -> Inks:
@@ -272,9 +167,9 @@ def _palette(scene: Scene, rng: np.random.Generator) -> dict[Paint, Inks]:
     main = _rgb(COLOURS[name]) * (1 + rng.uniform(-0.04, 0.04)) + rng.uniform(-tint, tint, 3)
     body: Array = np.clip(main, 0, 250).astype(np.float32)
     inks: dict[Paint, Inks] = {"main": _inks(body, SHADES.get(name), LIGHTS.get(name))}
-    for paint, rgb in NEUTRALS.items():
-        inks[paint] = _inks(_rgb(CONTRASTS.get((name, paint), rgb)))
-    return {paint: _styled(ink, name, scene.style) for paint, ink in inks.items()}
+    for kind, rgb in NEUTRALS.items():
+        inks[kind] = _inks(_rgb(CONTRASTS.get((name, kind), rgb)))
+    return {kind: _styled(ink, name, scene.style) for kind, ink in inks.items()}
 
 
 def reference_colours(style: str) -> dict[str, Rgb]:
@@ -331,7 +226,7 @@ def _cast_shadow(
     softness, depth = rng.uniform(0.75, 1.3), rng.uniform(0.26, 0.36)
     if scene.style == "pastel":
         depth *= 0.5
-    unit = min(scene.width_px, scene.height_px) / 128
+    unit = min(scene.size) / 128
     if drawing.ground is None:
         shadow = 0.9 * _drop_shadow(mask, 3.0 * unit * softness, round(3 * unit))
     else:
@@ -361,7 +256,7 @@ def _contact_shadow(shape: tuple[int, ...], centre: NDArray[np.float64], half: f
 
 def _sticker_edge(picture: Array, mask: Array, scene: Scene) -> None:
     """White rim round the whole object, with a thin grey halo that shows on white too."""
-    unit = min(scene.width_px, scene.height_px) / 128
+    unit = min(scene.size) / 128
     rim = _grown(mask, 3.6 * unit)
     halo = np.maximum(rim, _grown(mask, 4.8 * unit))
     picture += (0.45 * halo)[..., None] * (_rgb((150, 154, 166)) - picture)
@@ -373,102 +268,3 @@ def _grown(mask: Array, radius: float) -> Array:
     sheet = Image.fromarray((mask * 255).astype(np.uint8))
     soft = sheet.filter(ImageFilter.GaussianBlur(0.6 * radius)).filter(ImageFilter.BoxBlur(radius / 3))
     return np.clip(np.asarray(soft, np.float32) / 255 * 9 - 0.6, 0, 1)
-
-
-def _paint(picture: Array, stamp: Stamp, ink: Inks, pose: Pose, light: tuple[float, float], scene: Scene) -> None:
-    """Composite one stamp in the scene's style."""
-    part = stamp.part
-    if scene.style == "photo":
-        tone: Array | float = _shading(stamp, pose, light)
-        if part.width and part.paint == "main" and scene.colour == "black" and not part.bevel:
-            tone = -0.6 * tone
-        colour = _toned(ink, tone)
-    elif part.soft:
-        return
-    elif scene.style == "sketch":
-        _sketch(picture, stamp, ink, pose, scene)
-        return
-    else:
-        colour = _pastel(picture, stamp, ink, pose, scene)
-    _blend(picture, stamp, colour)
-
-
-def _toned(ink: Inks, tone: Array | float) -> Array:
-    t = np.clip(np.asarray(tone, np.float32), -1, 1)[..., None]
-    colour: Array = ink.base + np.maximum(t, 0) * (ink.light - ink.base) + np.maximum(-t, 0) * (ink.shade - ink.base)
-    return colour
-
-
-def _shading(stamp: Stamp, pose: Pose, light: tuple[float, float]) -> Array:
-    """Tone of every pixel of a part: linear light, a cylinder's profile, bevelled edges."""
-    part, (height, width) = stamp.part, stamp.cover.shape
-    u = np.linspace(-1, 1, width, dtype=np.float32)[None]
-    v = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    tone = part.tone - part.gradient * (light[0] * u + light[1] * v)
-    if part.cylinder:
-        gleam = 0.95 * np.exp(-(((u + 0.45) / 0.26) ** 2))
-        turn = 1.15 * np.clip(u - 0.05, 0, 1) ** 1.5 + 0.5 * np.clip(-u - 0.7, 0, 1) / 0.3
-        tone = tone + part.cylinder * (gleam - turn)
-    if part.bevel:
-        tone = tone + part.bevel * _bevel(stamp.cover, pose.scale, light)
-    return np.broadcast_to(np.asarray(tone, np.float32), stamp.cover.shape)
-
-
-def _bevel(cover: Array, scale: float, light: tuple[float, float]) -> Array:
-    """Light on the edges that face the light, shade on those that turn away, in [-1, 1]."""
-    radius = max(1.5, 0.075 * scale)
-    pad = int(2 * radius) + 1
-    sheet = Image.fromarray((np.pad(cover, pad) * 255).astype(np.uint8))
-    soft = np.asarray(sheet.filter(ImageFilter.GaussianBlur(0.6 * radius)), np.float32) / 255
-    dx, dy = round(radius * light[0]), round(radius * light[1])
-    height, width = cover.shape
-    away = soft[pad + dy : pad + dy + height, pad + dx : pad + dx + width]
-    near = soft[pad - dy : pad - dy + height, pad - dx : pad - dx + width]
-    edges: Array = np.asarray(1.1 * (away - near), np.float32)
-    return edges
-
-
-def _sketch(picture: Array, stamp: Stamp, ink: Inks, pose: Pose, scene: Scene) -> None:
-    """Flat pale fill, then its outline in ink; thin lines become ink strokes."""
-    part = stamp.part
-    line_px = 2.6 * min(scene.width_px, scene.height_px) / 128
-    if 0 < part.width < 0.09:
-        thin = replace(part, width=min(part.width, line_px / pose.scale))
-        _blend(picture, _cut(_stamp(thin, pose, scene), stamp, picture), INK)
-        return
-    colour = _toned(ink, 0.6 * part.tone)
-    if part.width:
-        outer, inner = (_stamp(part, pose, scene, grow) for grow in (line_px, -line_px))
-        _blend(picture, _cut(outer, stamp, picture), INK)
-        _blend(picture, _cut(inner, stamp, picture), colour)
-        return
-    _blend(picture, stamp, colour)
-    ring = np.vstack([part.points, part.points[:1]])
-    seam = 0.55 if part.clip and part.paint == "main" else 1.0
-    edge = replace(part, points=ring, width=seam * line_px / pose.scale)
-    _blend(picture, _cut(_stamp(edge, pose, scene), stamp, picture), INK)
-
-
-def _pastel(picture: Array, stamp: Stamp, ink: Inks, pose: Pose, scene: Scene) -> Array:
-    """Flat colour of a part in the sticker style, after a white gap is cut around it."""
-    part = stamp.part
-    if part.width and part.width < 0.09 and part.paint == "main":
-        return _toned(ink, 0.8)
-    if not (part.clip or part.width) and part.paint == "main":
-        gap_px = 3.2 * min(scene.width_px, scene.height_px) / 128
-        _blend(picture, _stamp(part, pose, scene, gap_px), WHITE)
-    return _toned(ink, 0.7 * min(part.tone, 0.3))
-
-
-def _cut(line: Stamp, stamp: Stamp, picture: Array) -> Stamp:
-    """Keep a clipped part's ink inside what its own coverage shows."""
-    if not stamp.part.clip:
-        return line
-    sheet = np.zeros(picture.shape[:2], np.float32)
-    sheet[stamp.window] = np.minimum(1.0, 4 * stamp.cover)
-    return replace(line, cover=line.cover * sheet[line.window])
-
-
-def _blend(picture: Array, stamp: Stamp, colour: Array) -> None:
-    target = picture[stamp.window]
-    target += stamp.cover[..., None] * (colour - target)

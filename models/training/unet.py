@@ -116,10 +116,11 @@ def diffusion_loss(unet: Callable[..., Any], scheduler: DDIMScheduler, latents: 
     noise = torch.randn_like(latents)
     noisy = scheduler.add_noise(latents, noise, times)
     predicted = unet(noisy, times, context).sample
-    errors = (predicted - scheduler.get_velocity(latents, noise, times)).square().mean(dim=(1, 2, 3))
+    errors: Tensor = (predicted - scheduler.get_velocity(latents, noise, times)).square().mean(dim=(1, 2, 3))
     # Nearly clean latents teach little about shape and are the easiest: they count less.
     weights = (5.0 / compute_snr(scheduler, times)).clamp(max=1.0).sqrt()
-    return (errors * weights).mean()
+    loss: Tensor = (errors * weights).mean()
+    return loss
 
 
 def train_unet(

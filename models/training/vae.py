@@ -81,7 +81,8 @@ def train_autoencoder(
         latents = posterior.mode()
         spread = latents.detach().std(dim=(0, 2, 3), keepdim=True)
         rebuilt = vae.decode(latents + 0.05 * spread * torch.randn_like(latents)).sample
-        return reconstruction_loss(rebuilt, pictures) + 1e-4 * latents.square().mean()
+        loss: Tensor = reconstruction_loss(rebuilt, pictures) + 1e-4 * latents.square().mean()
+        return loss
 
     Trainer("vae", vae, schedule, worker, folder).run(loss_of)
     if worker.is_first:
@@ -168,7 +169,7 @@ def load_autoencoder(folder: Path, weights: str) -> AutoencoderKL:
     """The trained autoencoder, frozen, in evaluation mode."""
     vae = new_autoencoder()
     vae.load_state_dict(torch.load(folder / weights, weights_only=True, map_location="cpu"))
-    return vae.eval().requires_grad_(False)  # type: ignore[no-any-return]
+    return vae.eval().requires_grad_(False)
 
 
 @torch.no_grad()
