@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from configs.settings import load_settings
-from models.engine import GenerationJob, PipelineEngine
+from models.engine import GenerationJob, BatchingEngine
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.recipe import plan_recipe
 from models.registry import open_registry
@@ -31,7 +31,7 @@ def paint(commissions: Iterable[Commission]) -> Iterator[tuple[int, GeneratedIma
     """
     settings = load_settings()
     registry = open_registry(settings)
-    engine = PipelineEngine(registry, settings.engine)
+    engine = BatchingEngine(registry, settings.engine)
     kind = engine.kind(MODEL)
 
     def jobs() -> Iterator[GenerationJob]:

@@ -22,7 +22,7 @@ def canny_edges(
         (H, W, 3) uint8, 255 on edges one pixel wide and 0 elsewhere.
     """
     smooth = Image.fromarray(picture).filter(ImageFilter.GaussianBlur(sigma))
-    channels = np.asarray(smooth, dtype=np.float32) / 255
+    channels = np.asarray(smooth).astype(np.float32) / np.float32(255)
     gradients = [_sobel(channels[..., channel]) for channel in range(3)]
     strength = np.stack([np.hypot(dx, dy) for dx, dy in gradients])
     strongest = strength.argmax(0)[None]

@@ -1,28 +1,24 @@
 """The engine: turns jobs into pictures, in batches of what one forward pass can share."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from configs.settings import EngineSettings
-from models.errors import ImageGenXError, ModelError
-from models.families import FAMILIES, load_family
-from models.families.base import BatchItem, BatchResult, LoraUse, OnBatchStep
+from models.batching.failures import failed
+from models.batching.feed import Feed
+from models.batching.runner import FamilyRunner
+from models.batching.step_loop import StepLoop
+from models.batching.ticket import Listener, Ticket
+from models.errors import ModelError
+from models.families.base import BatchItem
 from models.image import FailedImage, GeneratedImage, InputPicture
-from models.input_pictures import fit_mask, fit_picture, keep_unmasked
-from models.pipeline_pool import PipelinePool, PoolKey, process_pool
-from models.placement import Placement, choose_placement
+from models.input_pictures import fit_mask, fit_picture
+from models.pipeline_pool import PipelinePool, process_pool
 from models.recipe import Recipe
 from models.registry import ModelRegistry
-from models.request import Mode
-
-if TYPE_CHECKING:
-    from models.families.base import ModelFamily
-
-logger = logging.getLogger(__name__)
+from models.request import Mode, Priority
 
 LOOK_AHEAD_BATCHES = 8
 """Full batches of jobs read ahead, in search of company for the oldest one."""
@@ -49,12 +45,6 @@ class GenerationJob:
     control: InputPicture | None = None
 
 
-@dataclass(frozen=True)
-class _ReadyJob:
-    job: GenerationJob
-    item: BatchItem
-
-
 class Engine(Protocol):
     """Makes pictures from jobs; the catalog runs and the serving runs share it."""
 
@@ -73,125 +63,71 @@ class Engine(Protocol):
         ...
 
 
-class PipelineEngine:
-    """An engine that runs diffusers' own pipelines over groups of equal parameters.
+class BatchingEngine:
+    """The engine of this process's warm models: every job of every caller goes through its one loop.
 
-    A job that cannot be done fails alone: a batch that raises is run again one by one, and a model that cannot be
-    loaded fails only its own jobs.
+    Jobs of Stable Diffusion models join and leave between single denoising steps; other families run batches of equal
+    parameters. A job that cannot be done fails alone.
     """
 
     def __init__(self, registry: ModelRegistry, settings: EngineSettings, pool: PipelinePool | None = None) -> None:
         self._registry = registry
         self._settings = settings
-        self._pool = pool or process_pool()
-        self._leased: set[PoolKey] = set()
+        self._runner = FamilyRunner(registry, settings, pool or process_pool())
+        self._loop = StepLoop(self._runner, settings.max_batch_wait_ms / 1000)
 
     def kind(self, model: str) -> str:
         """See `Engine.kind`; AcceleratorError if the model's accelerator or device is not available."""
-        return self._placement(model).kind
+        return self._runner.placement(model).kind
+
+    def submit(
+        self, job: GenerationJob, listener: Listener, priority: Priority = Priority.INTERACTIVE
+    ) -> Ticket | None:
+        """Let a job join the running ones at their next step.
+
+        Args:
+            listener: hears of its steps and, once, of its end, from the engine's thread.
+        Returns:
+            what `cancel` takes; None if the job has already failed, which the listener was told.
+        """
+        ticket = self._ticket(job, listener, priority)
+        if isinstance(ticket, FailedImage):
+            listener.ended(ticket)
+            return None
+        self._loop.submit(ticket)
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Take a job out before its next step; it ends as a FailedImage whose error is `cancelled`."""
+        self._loop.cancel(ticket)
 
     def generate(
         self, jobs: Iterable[GenerationJob], on_step: OnStep | None = None
     ) -> Iterator[GeneratedImage | FailedImage]:
-        """See `Engine.generate`; the oldest waiting job picks the next batch, so none waits for ever."""
-        _use_threads(self._settings.threads)
-        source, waiting = iter(jobs), list[GenerationJob]()
-        unloadable: dict[str, str] = {}
-        while True:
-            waiting += islice(source, self._settings.max_batch_size * LOOK_AHEAD_BATCHES - len(waiting))
-            if not waiting:
-                return
-            batch = self._next_batch(waiting)
-            yield from self._run(batch, on_step or _ignore_step, unloadable)
+        """See `Engine.generate`; `on_step` is called in the caller's thread, as results are asked for."""
+        feed = Feed(self, iter(jobs), self._settings.max_batch_size * LOOK_AHEAD_BATCHES)
+        try:
+            yield from feed.results(on_step or _ignore_step)
+        finally:
+            feed.close()
+
+    def announce(self, more: bool) -> None:
+        """Say that jobs are about to be submitted, worth a short wait for their company; and later, that none are."""
+        self._loop.announce(1 if more else -1)
 
     def release(self) -> None:
-        """See `Engine.release`."""
-        self._pool.release(self._leased)
-        self._leased.clear()
+        """See `Engine.release`; waits for the jobs under way."""
+        self._loop.finish()
+        self._runner.release()
 
-    def _next_batch(self, waiting: list[GenerationJob]) -> list[GenerationJob]:
-        """Take the oldest job and those that can share its batch out of `waiting`."""
-        shared = _shared(waiting[0].recipe)
-        limit = self._batch_limit(waiting[0].recipe.model)
-        batch = list(islice((job for job in waiting if _shared(job.recipe) == shared), limit))
-        taken = set(map(id, batch))
-        waiting[:] = [job for job in waiting if id(job) not in taken]
-        return batch
-
-    def _batch_limit(self, model: str) -> int:
-        if model not in self._registry.names:
-            return 1
-        family = FAMILIES[self._registry.card(model).family]
-        return min(self._settings.max_batch_size, family.max_batch_size or self._settings.max_batch_size)
-
-    def _run(
-        self, batch: Sequence[GenerationJob], on_step: OnStep, unloadable: dict[str, str]
-    ) -> Iterator[GeneratedImage | FailedImage]:
-        model = batch[0].recipe.model
-        if model in unloadable:
-            yield from (FailedImage(job.id, job.recipe, unloadable[model]) for job in batch)
-            return
-        ready: list[_ReadyJob] = []
-        for job in batch:
-            try:
-                self._check(job.recipe)
-                _check_inputs(job)
-                ready.append(_ReadyJob(job, _item(job)))
-            except Exception as exc:
-                yield _failed(job, exc)
-        if ready:
-            yield from self._infer(ready, on_step, unloadable)
-
-    def _infer(
-        self, ready: Sequence[_ReadyJob], on_step: OnStep, unloadable: dict[str, str]
-    ) -> Iterator[GeneratedImage | FailedImage]:
-        """Results of one forward batch; if it raises, of each of its jobs alone."""
-        jobs = [one.job for one in ready]
-
-        def tell(done: int, total: int) -> None:
-            for job in jobs:
-                on_step(job.id, done, total)
-
+    def _ticket(self, job: GenerationJob, listener: Listener, priority: Priority) -> Ticket | FailedImage:
+        _use_threads(self._settings.threads)
         try:
-            result = self._infer_batch([one.item for one in ready], tell, unloadable)
+            self._check(job.recipe)
+            _check_inputs(job)
+            return Ticket(job.id, _item(job), self._runner.group(job.recipe), listener, priority)
         except Exception as exc:
-            failure = exc
-        else:
-            yield from _finished(ready, result)
-            return
-        # Outside of the except block, so that the failed batch's tensors are free by now.
-        if len(ready) == 1 or jobs[0].recipe.model in unloadable:
-            yield from (_failed(job, failure) for job in jobs)
-            return
-        logger.warning("a batch of %d failed (%s); its jobs run one by one", len(jobs), failure)
-        del failure
-        for one in ready:
-            yield from self._infer([one], on_step, unloadable)
-
-    def _infer_batch(self, items: Sequence[BatchItem], tell: OnBatchStep, unloadable: dict[str, str]) -> BatchResult:
-        recipe = items[0].recipe
-        card, placement = self._registry.card(recipe.model), self._placement(recipe.model)
-        key = PoolKey(recipe.release, placement.accelerator, placement.device, placement.dtype)
-        self._leased.add(key)
-
-        def load() -> "ModelFamily":
-            try:
-                return load_family(card, placement)
-            except ModelError as exc:
-                unloadable[card.name] = str(exc)
-                raise
-
-        with self._pool.lease(key, load, self._settings.max_warm_models) as family:
-            return family.infer(items, self._lora(recipe), tell)
-
-    def _placement(self, model: str) -> Placement:
-        return choose_placement(self._registry.card(model), self._settings)
-
-    def _lora(self, recipe: Recipe) -> LoraUse | None:
-        if not recipe.lora_name:
-            return None
-        path = self._registry.card(recipe.model).lora_path(recipe.lora_name)
-        return LoraUse(path, f"lora_{recipe.lora_digest[:16]}", recipe.lora_weight)
+            return failed(job.id, job.recipe, exc)
 
     def _check(self, recipe: Recipe) -> None:
         """Refuse a recipe that this engine would not keep: pictures must be what their recipe says."""
@@ -204,21 +140,6 @@ class PipelineEngine:
             raise ModelError(f"the recipe is for engine {recipe.engine}, but this one is {kind}.")
         if recipe.lora_name and self._registry.lora_digest(recipe.model, recipe.lora_name) != recipe.lora_digest:
             raise ModelError(f"the recipe is for another version of LoRA '{recipe.lora_name}'.")
-
-
-def _shared(recipe: Recipe) -> tuple[object, ...]:
-    """What the jobs of one batch have in common."""
-    return (
-        recipe.model,
-        recipe.lora_digest,
-        recipe.lora_weight,
-        recipe.mode,
-        recipe.size,
-        recipe.steps,
-        recipe.cfg_scale,
-        recipe.sampler,
-        recipe.strength,
-    )
 
 
 def _check_inputs(job: GenerationJob) -> None:
@@ -245,22 +166,6 @@ def _item(job: GenerationJob) -> BatchItem:
         mask=fit_mask(job.mask.load(), source, size) if job.mask and source else None,
         control=fit_picture(job.control.load(), size) if job.control else None,
     )
-
-
-def _finished(ready: Sequence[_ReadyJob], result: BatchResult) -> Iterator[GeneratedImage]:
-    share = {stage: seconds / len(ready) for stage, seconds in result.seconds.items()}
-    for one, pixels in zip(ready, result.pixels, strict=True):
-        item = one.item
-        if item.image and item.mask:
-            pixels = keep_unmasked(pixels, item.image, item.mask)
-        yield GeneratedImage(one.job.id, pixels, item.recipe, share)
-
-
-def _failed(job: GenerationJob, exc: Exception) -> FailedImage:
-    if isinstance(exc, ImageGenXError):
-        return FailedImage(job.id, job.recipe, str(exc))
-    logger.error("job %s failed", job.id, exc_info=exc)
-    return FailedImage(job.id, job.recipe, f"generation failed: {type(exc).__name__}: {exc}")
 
 
 def _ignore_step(job_id: str, done: int, total: int) -> None:

@@ -73,6 +73,9 @@ class PipelinePool:
                 if not entry.leases and self._entries.get(key) is entry and entry.family is None:
                     del self._entries[key]
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def __contains__(self, key: PoolKey) -> bool:
         return key in self._entries
 

@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FamilyEntry:
-    """A family by its `module:Class`, and what its models can at most do."""
+    """A family by its `module:Class`, and what its models can at most do; `by_step` for a `StepFamily`."""
 
     target: str
     modes: frozenset[Mode]
     has_loras: bool = True
     max_batch_size: int | None = None
+    by_step: bool = False
 
 
 FAMILIES: Mapping[str, FamilyEntry] = {
-    "sd": FamilyEntry("models.families.stable_diffusion:StableDiffusion", frozenset(Mode)),
-    "sdxl": FamilyEntry("models.families.sdxl:StableDiffusionXL", frozenset(Mode)),
+    "sd": FamilyEntry("models.families.stable_diffusion:StableDiffusion", frozenset(Mode), by_step=True),
+    "sdxl": FamilyEntry("models.families.sdxl:StableDiffusionXL", frozenset(Mode), by_step=True),
     "diffusers": FamilyEntry(
         "models.families.any_diffusers:AnyDiffusers", frozenset({Mode.TEXT2IMG}), has_loras=False, max_batch_size=1
     ),

@@ -2,16 +2,17 @@
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
+from models.batching.decoding import to_pixels
 from models.errors import ModelLoadError
 from models.families.base import BatchItem, BatchResult, LoraUse, ModelFamily, OnBatchStep
 from models.families.samplers import make_scheduler
-from models.families.stable_diffusion import step_callback, to_pixels
 
 
 class AnyDiffusers(ModelFamily):
@@ -54,10 +55,12 @@ class AnyDiffusers(ModelFamily):
             num_inference_steps=recipe.steps,
             guidance_scale=recipe.cfg_scale,
             generator=torch.Generator("cpu").manual_seed(recipe.seed),
-            callback_on_step_end=step_callback(on_step),
+            callback_on_step_end=_step_callback(on_step),
             output_type="np",
         ).images
-        return BatchResult(to_pixels(pictures), {"denoise": time.perf_counter() - started})
+        return BatchResult(
+            np.stack([to_pixels(picture) for picture in pictures]), {"denoise": time.perf_counter() - started}
+        )
 
     def release(self) -> None:
         """Drop the pipeline and return the device's memory."""
@@ -65,3 +68,13 @@ class AnyDiffusers(ModelFamily):
         gc.collect()
         if self.placement.device != "cpu":
             torch.cuda.empty_cache()
+
+
+def _step_callback(on_step: OnBatchStep) -> Callable[..., dict[str, Any]]:
+    """diffusers' callback at the end of each step, told as steps done and steps to do."""
+
+    def at_step_end(pipeline: Any, step: int, timestep: object, tensors: dict[str, Any]) -> dict[str, Any]:
+        on_step(step + 1, pipeline.num_timesteps)
+        return tensors
+
+    return at_step_end

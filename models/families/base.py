@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from models.batching.stepper import Stepper
     from models.placement import Placement
     from models.registry import ModelCard
 
@@ -37,6 +38,11 @@ class LoraUse:
     path: Path
     adapter: str
     weight: float
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """Names the state it brings a model to."""
+        return self.adapter, self.weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,3 +75,32 @@ class ModelFamily(ABC):
     @abstractmethod
     def release(self) -> None:
         """Drop the model and give its memory back; calling it twice is fine."""
+
+
+class StepFamily(ModelFamily):
+    """A family whose requests can share single denoising steps, whatever their steps, guidance, sampler or mode."""
+
+    @property
+    @abstractmethod
+    def stepper(self) -> "Stepper":
+        """Takes requests of the loaded model step by step."""
+
+    @abstractmethod
+    def use_lora(self, lora: LoraUse | None) -> None:
+        """Have exactly this LoRA active, at its weight; ModelLoadError if it does not fit."""
+
+    def infer(self, items: Sequence[BatchItem], lora: LoraUse | None, on_step: OnBatchStep) -> BatchResult:
+        """Make the pictures of one batch by themselves; the items need agree in size only."""
+        import numpy as np
+
+        self.use_lora(lora)
+        slots = [self.stepper.start(item, lora and lora.key) for item in items]
+        while running := [slot for slot in slots if not slot.sampling.is_done]:
+            self.stepper.step(running, _raise)
+            on_step(max(slot.sampling.done for slot in running), max(slot.sampling.total for slot in slots))
+        pixels = np.stack([self.stepper.pixels(slot) for slot in slots])
+        return BatchResult(pixels, {stage: sum(slot.seconds[stage] for slot in slots) for stage in slots[0].seconds})
+
+
+def _raise(slot: object, exc: Exception) -> None:
+    raise exc

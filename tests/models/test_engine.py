@@ -6,7 +6,7 @@ from PIL import Image
 
 import models.families
 from configs.settings import EngineSettings
-from models.engine import LOOK_AHEAD_BATCHES, GenerationJob, PipelineEngine
+from models.engine import LOOK_AHEAD_BATCHES, GenerationJob, BatchingEngine
 from models.errors import PictureError
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
@@ -40,8 +40,8 @@ def registry(tmp_path, monkeypatch) -> ModelRegistry:
 
 
 @pytest.fixture
-def engine(registry) -> PipelineEngine:
-    return PipelineEngine(registry, EngineSettings(device="cpu", max_batch_size=4), PipelinePool())
+def engine(registry) -> BatchingEngine:
+    return BatchingEngine(registry, EngineSettings(device="cpu", max_batch_size=4, max_batch_wait_ms=5000), PipelinePool())
 
 
 def job(registry, seed: int, text="a", model="plain", image=None, mask=None, control=None, **params) -> GenerationJob:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from configs.settings import EngineSettings
-from models.engine import GenerationJob, PipelineEngine
+from models.engine import GenerationJob, BatchingEngine
 from models.image import FailedImage, GeneratedImage
 from models.recipe import plan_recipe
 from models.request import Sampler, parse_request
@@ -11,7 +11,7 @@ from models.request import Sampler, parse_request
 @pytest.fixture
 def paint(random_models, warm_pool):
     registry = random_models.registry
-    engine = PipelineEngine(registry, EngineSettings(device="cpu"), warm_pool)
+    engine = BatchingEngine(registry, EngineSettings(device="cpu"), warm_pool)
 
     def run(model: str, told=None, **params) -> GeneratedImage | FailedImage:
         data = {"text": "a red shoe", "model_type": model, "params": {"resolution": "64x64", "steps": 3, **params}}

@@ -5,7 +5,7 @@ from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
 from configs.settings import EngineSettings
-from models.engine import GenerationJob, PipelineEngine
+from models.engine import GenerationJob, BatchingEngine
 from models.families.samplers import make_scheduler
 from models.image import GeneratedImage, InputPicture
 from models.recipe import plan_recipe
@@ -17,7 +17,7 @@ PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3),
 @pytest.fixture
 def paint(random_models, warm_pool):
     registry = random_models.registry
-    engine = PipelineEngine(registry, EngineSettings(device="cpu"), warm_pool)
+    engine = BatchingEngine(registry, EngineSettings(device="cpu"), warm_pool)
 
     def job(seed, text="a red shoe", image=None, mask=None, **params) -> GenerationJob:
         urls = {"image_url": image and "i", "mask_url": mask and "m"}

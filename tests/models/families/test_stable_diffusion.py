@@ -17,7 +17,7 @@ from diffusers import (
 from PIL import Image
 
 from configs.settings import EngineSettings
-from models.engine import GenerationJob, PipelineEngine
+from models.engine import GenerationJob, BatchingEngine
 from models.families.samplers import make_scheduler
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
@@ -34,8 +34,8 @@ EVERYTHING = Image.new("L", (64, 64), 255)
 
 
 @pytest.fixture
-def engine(random_models, warm_pool) -> PipelineEngine:
-    return PipelineEngine(random_models.registry, EngineSettings(device="cpu"), warm_pool)
+def engine(random_models, warm_pool) -> BatchingEngine:
+    return BatchingEngine(random_models.registry, EngineSettings(device="cpu"), warm_pool)
 
 
 def opened(image: Image.Image | None) -> InputPicture | None:
@@ -276,7 +276,7 @@ def test_numbers_that_are_none_fail_clearly(engine, job, monkeypatch):
 
 def test_nothing_is_written_to_the_terminal(random_models, job, capfd, caplog):
     caplog.set_level(logging.WARNING)
-    engine = PipelineEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
+    engine = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
 
     pixels(engine, job(1), job(2, lora_name="bold"), job(3, control=EDGES))
 
@@ -287,7 +287,7 @@ def test_nothing_is_written_to_the_terminal(random_models, job, capfd, caplog):
 def test_half_precision_paints_nearly_the_same(random_models, warm_pool, engine, job, tmp_path):
     text = (random_models.folder / "cards/small.yaml").read_text(encoding="utf-8")
     (tmp_path / "small.yaml").write_text(text + "dtype: bfloat16\n", encoding="utf-8")
-    half = PipelineEngine(ModelRegistry.load([tmp_path], "small"), EngineSettings(device="cpu"), warm_pool)
+    half = BatchingEngine(ModelRegistry.load([tmp_path], "small"), EngineSettings(device="cpu"), warm_pool)
     one = job(1)
 
     (rough,) = pixels(half, GenerationJob("1", one.recipe.model_copy(update={"engine": "eager/cpu/bfloat16"})))
@@ -296,7 +296,7 @@ def test_half_precision_paints_nearly_the_same(random_models, warm_pool, engine,
 
 
 def test_release_returns_the_models_memory(random_models, job):
-    engine = PipelineEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
+    engine = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
     pixels(engine, job(1), job(2, control=EDGES), job(3, lora_name="bold"))
     unets = [weakref.ref(one) for one in gc.get_objects() if type(one).__name__ == "UNet2DConditionModel"]
     before = sum(ref() is not None for ref in unets)
