@@ -59,6 +59,7 @@ class EngineSettings(ValueObject):
     max_batch_size: int = Field(default=8, ge=1, le=256, description="pictures in one forward pass")
     max_batch_wait_ms: int = Field(default=50, ge=0, le=60_000, description="wait for announced company, at most, ms")
     max_warm_models: int = Field(default=2, ge=1, le=64, description="models kept loaded per process")
+    vram_budget_bytes: int | None = Field(default=None, ge=1, description="for the weights of all loaded models, bytes")
 
 
 class PictureSettings(ValueObject):

@@ -16,6 +16,7 @@ from models.families.base import BatchItem
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.input_pictures import fit_mask, fit_picture
 from models.pipeline_pool import PipelinePool, process_pool
+from models.placement import Placement
 from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import Mode, Priority
@@ -73,12 +74,16 @@ class BatchingEngine:
     def __init__(self, registry: ModelRegistry, settings: EngineSettings, pool: PipelinePool | None = None) -> None:
         self._registry = registry
         self._settings = settings
-        self._runner = FamilyRunner(registry, settings, pool or process_pool())
+        self._runner = FamilyRunner(registry, settings, process_pool() if pool is None else pool)
         self._loop = StepLoop(self._runner, settings.max_batch_wait_ms / 1000)
 
     def kind(self, model: str) -> str:
         """See `Engine.kind`; AcceleratorError if the model's accelerator or device is not available."""
-        return self._runner.placement(model).kind
+        return self.placement(model).kind
+
+    def placement(self, model: str) -> Placement:
+        """Where and how a model computes here; AcceleratorError if it cannot."""
+        return self._runner.placement(model)
 
     def submit(
         self, job: GenerationJob, listener: Listener, priority: Priority = Priority.INTERACTIVE

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from configs.settings import EngineSettings
+from models.acceleration.availability import require_accelerator
 from models.errors import AcceleratorError
+from models.families import FAMILIES
 
 if TYPE_CHECKING:
     from models.registry import ModelCard
@@ -30,15 +32,18 @@ def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
     Raises:
         AcceleratorError: if the card or the settings ask for what this machine or version has not.
     """
-    if card.accelerator not in ("auto", "eager"):
-        raise AcceleratorError(
-            f"model '{card.name}': accelerator '{card.accelerator}' is not available yet. Use auto or eager."
-        )
     device = _device(settings.device)
+    accelerator = "eager" if card.accelerator == "auto" else card.accelerator
+    if accelerator != "eager" and not FAMILIES[card.family].by_step:
+        raise AcceleratorError(
+            f"model '{card.name}': models of family '{card.family}' know no accelerator '{accelerator}'. "
+            "Use auto or eager."
+        )
+    require_accelerator(accelerator, device, card.name)
     dtype = card.dtype
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else "float16"
-    return Placement("eager", device, dtype)
+    return Placement(accelerator, device, dtype)
 
 
 def _device(wanted: str) -> str:

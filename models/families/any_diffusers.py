@@ -13,6 +13,7 @@ from models.batching.decoding import to_pixels
 from models.errors import ModelLoadError
 from models.families.base import BatchItem, BatchResult, LoraUse, ModelFamily, OnBatchStep
 from models.families.samplers import make_scheduler
+from models.families.weights import weights_bytes
 
 
 class AnyDiffusers(ModelFamily):
@@ -39,6 +40,11 @@ class AnyDiffusers(ModelFamily):
             raise ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {exc}") from exc
         self._pipeline.set_progress_bar_config(disable=True)
         self._schedule = dict(self._pipeline.scheduler.config)
+
+    @property
+    def size_bytes(self) -> int:
+        """See `ModelFamily`."""
+        return weights_bytes(self._pipeline.components.values())
 
     def infer(self, items: Sequence[BatchItem], lora: LoraUse | None, on_step: OnBatchStep) -> BatchResult:
         """One run of the checkpoint's pipeline for the one item."""

@@ -64,6 +64,11 @@ class ModelFamily(ABC):
         self.card = card
         self.placement = placement
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the loaded weights take; 0 if it is not known."""
+        return 0
+
     @abstractmethod
     def load(self) -> None:
         """Bring the model to its device; ModelLoadError if that fails."""

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
 
+from models.acceleration.tuning import tune
 from models.batching.step_model import StepModel
 from models.batching.stepper import Stepper
 from models.errors import ModelLoadError
 from models.families.base import LoraUse, StepFamily
 from models.families.lora_switch import LoraSwitch
+from models.families.weights import weights_bytes
 from models.request import Mode
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class StableDiffusion(StepFamily):
         super().__init__(card, placement)
         self._stepper: Stepper | None = None
         self._loras: LoraSwitch | None = None
+        self._size_bytes = 0
 
     @property
     def stepper(self) -> Stepper:
@@ -45,11 +48,18 @@ class StableDiffusion(StepFamily):
                 str(card.path or card.source), **self._source(card.revision, card.path), **self.pipeline_options
             ).to(self.placement.device, dtype)
             controlnet = self._load_controlnet() if Mode.CONTROLNET in card.modes else None
-            self._stepper = Stepper(StepModel(pipeline, controlnet, upcasts_vae=self.upcasts_vae))
+            model = StepModel(pipeline, controlnet, upcasts_vae=self.upcasts_vae)
+            self._stepper = Stepper(model, tune(model, self.placement.accelerator))
         except Exception as exc:  # hub, files and weights fail in many ways; all of them are this model's
             self.release()
             raise ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {exc}") from exc
         self._loras = LoraSwitch(pipeline, card.name)
+        self._size_bytes = weights_bytes([*pipeline.components.values(), controlnet])
+
+    @property
+    def size_bytes(self) -> int:
+        """See `ModelFamily`."""
+        return self._size_bytes
 
     def use_lora(self, lora: LoraUse | None) -> None:
         """See `StepFamily`."""

@@ -6,7 +6,7 @@ from PIL import Image
 
 import models.families
 from configs.settings import EngineSettings
-from models.engine import LOOK_AHEAD_BATCHES, GenerationJob, BatchingEngine
+from models.engine import LOOK_AHEAD_BATCHES, BatchingEngine, GenerationJob
 from models.errors import PictureError
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
@@ -41,7 +41,8 @@ def registry(tmp_path, monkeypatch) -> ModelRegistry:
 
 @pytest.fixture
 def engine(registry) -> BatchingEngine:
-    return BatchingEngine(registry, EngineSettings(device="cpu", max_batch_size=4, max_batch_wait_ms=5000), PipelinePool())
+    settings = EngineSettings(device="cpu", max_batch_size=4, max_batch_wait_ms=5000)
+    return BatchingEngine(registry, settings, PipelinePool())
 
 
 def job(registry, seed: int, text="a", model="plain", image=None, mask=None, control=None, **params) -> GenerationJob:
@@ -233,7 +234,9 @@ def test_a_job_without_the_pictures_of_its_recipe_is_refused(registry, engine):
 def test_an_accelerator_that_is_not_here_fails_only_its_own_jobs(registry, engine):
     results = {result.id: result for result in engine.generate([job(registry, 1, model="fast"), job(registry, 2)])}
 
-    assert results["job-1"].error == ("model 'fast': accelerator 'tensorrt' is not available yet. Use auto or eager.")
+    assert results["job-1"].error == (
+        "model 'fast': models of family 'stub' know no accelerator 'tensorrt'. Use auto or eager."
+    )
     assert isinstance(results["job-2"], GeneratedImage)
 
 

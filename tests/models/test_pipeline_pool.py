@@ -9,8 +9,9 @@ from models.pipeline_pool import PipelinePool, PoolKey, process_pool
 class Model:
     """Counts how often it was released; the pool needs nothing else of a family."""
 
-    def __init__(self) -> None:
+    def __init__(self, size_bytes: int = 0) -> None:
         self.releases = 0
+        self.size_bytes = size_bytes
 
     def release(self) -> None:
         self.releases += 1
@@ -53,6 +54,35 @@ def test_room_is_made_before_the_next_model_is_loaded():
 
     with pool.lease(key("b"), load, 1):
         pass
+
+
+def test_the_budget_releases_the_least_recently_used_once_a_new_models_size_is_known():
+    pool = PipelinePool()
+
+    def sized(name: str, size_bytes: int) -> Model:
+        with pool.lease(key(name), lambda: Model(size_bytes), 9, 100) as model:
+            return model
+
+    a, b = sized("a", 40), sized("b", 50)
+    assert pool.has_room(9, 100)
+    c = sized("c", 30)
+
+    assert (a.releases, b.releases, c.releases) == (1, 0, 0)
+    # Its size is known by now, so room is made before it is loaded.
+    again = sized("a", 40)
+    assert (b.releases, c.releases, again.releases) == (1, 0, 0)
+
+
+def test_a_model_beyond_the_budget_is_kept_alone():
+    pool = PipelinePool()
+    small = use(pool, "small")
+
+    with pool.lease(key("huge"), lambda: Model(1000), 9, 100) as huge:
+        assert huge.releases == 0
+
+    assert small.releases == 1
+    assert not pool.has_room(9, 100)
+    assert not pool.has_room(1, None)
 
 
 def test_a_model_in_use_is_never_released_for_room():

@@ -37,9 +37,37 @@ def test_a_gpu_that_is_not_here_is_a_clear_error(device):
     )
 
 
-@pytest.mark.parametrize("accelerator", ["compile", "tensorrt"])
-def test_an_accelerator_that_is_not_here_is_a_clear_error(accelerator):
-    with pytest.raises(AcceleratorError) as caught:
-        choose_placement(card(accelerator=accelerator), EngineSettings())
+def test_the_kind_says_that_a_model_is_compiled():
+    assert choose_placement(card(accelerator="compile"), EngineSettings(device="cpu")).kind == "compile/cpu/float32"
 
-    assert str(caught.value) == f"model 'mine': accelerator '{accelerator}' is not available yet. Use auto or eager."
+
+def test_tensorrt_is_a_clear_error():
+    with pytest.raises(AcceleratorError) as caught:
+        choose_placement(card(accelerator="tensorrt"), EngineSettings(device="cpu"))
+
+    assert str(caught.value) == (
+        "model 'mine': accelerator 'tensorrt' is not available in this version. Or use auto or eager."
+    )
+
+
+def test_compiling_without_a_compiler_is_a_clear_error(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    with pytest.raises(AcceleratorError) as caught:
+        choose_placement(card(accelerator="compile"), EngineSettings(device="cpu"))
+
+    assert str(caught.value) == (
+        "model 'mine': accelerator 'compile' needs a C++ compiler, and there is none: install g++. "
+        "Or use auto or eager."
+    )
+
+
+def test_a_family_that_runs_as_a_whole_has_no_accelerators():
+    whole = ModelCard(name="mine", family="diffusers", source="weights", accelerator="compile")
+
+    with pytest.raises(AcceleratorError) as caught:
+        choose_placement(whole, EngineSettings(device="cpu"))
+
+    assert str(caught.value) == (
+        "model 'mine': models of family 'diffusers' know no accelerator 'compile'. Use auto or eager."
+    )

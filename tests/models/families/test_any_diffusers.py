@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from configs.settings import EngineSettings
-from models.engine import GenerationJob, BatchingEngine
+from models.engine import BatchingEngine, GenerationJob
 from models.image import FailedImage, GeneratedImage
 from models.recipe import plan_recipe
 from models.request import Sampler, parse_request

@@ -5,7 +5,7 @@ from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
 from configs.settings import EngineSettings
-from models.engine import GenerationJob, BatchingEngine
+from models.engine import BatchingEngine, GenerationJob
 from models.families.samplers import make_scheduler
 from models.image import GeneratedImage, InputPicture
 from models.recipe import plan_recipe

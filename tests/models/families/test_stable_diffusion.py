@@ -17,7 +17,7 @@ from diffusers import (
 from PIL import Image
 
 from configs.settings import EngineSettings
-from models.engine import GenerationJob, BatchingEngine
+from models.engine import BatchingEngine, GenerationJob
 from models.families.samplers import make_scheduler
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool

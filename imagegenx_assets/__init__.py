@@ -1,0 +1,1 @@
+"""The assets, their partitions and jobs."""

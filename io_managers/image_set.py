@@ -1,0 +1,250 @@
+"""Image sets: the stream an asset hands over, the manifest that is stored, the lazy view the next asset gets."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from models.recipe import Recipe
+from models.request import ImageFormat
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+    from PIL.Image import Image
+
+    from resources.object_store import ObjectStore
+
+    Pixels = np.ndarray[Any, np.dtype[np.uint8]] | Image
+
+ROWS_PER_BATCH = 512
+MAX_STORED_PIXELS = 178_000_000
+"""What Pillow decodes at most; stored pictures are our own, so the limit of input pictures is not theirs."""
+
+
+class Status(StrEnum):
+    """What a run did for one row."""
+
+    MADE = "made"
+    REUSED = "reused"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One row of a manifest: where a catalog row's picture is and how it came about.
+
+    Attributes:
+        row_id: the catalog row's id.
+        status: made, reused (this step had made it before), passed (the row asks nothing of this step) or failed.
+        key: object key of the picture; "" when failed.
+        digest: SHA-256 of the file, hex; "" when failed.
+        size_bytes: size of the file.
+        width_px, height_px: size of the stored picture, after upscaling.
+        format: format of the stored file: "webp", "png" or "jpg".
+        seed, text, model, release: from the recipe; a row that failed before it had one has no seed and no release.
+        recipe: the recipe as JSON; recipe_digest: its digest.
+        seconds: time spent computing this picture in this step, summed over the picture's stages.
+        error: why the row failed, else "".
+        post_process: what the row asks of later steps, as JSON of a `PostProcess`.
+    """
+
+    row_id: str
+    status: Status
+    key: str = ""
+    digest: str = ""
+    size_bytes: int = 0
+    width_px: int = 0
+    height_px: int = 0
+    format: str = ""
+    seed: int | None = None
+    text: str = ""
+    model: str = ""
+    release: str = ""
+    recipe: str = ""
+    recipe_digest: str = ""
+    seconds: float = 0.0
+    error: str = ""
+    post_process: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPicture:
+    """A picture this step made, still to be encoded and stored.
+
+    Attributes:
+        row_id: the catalog row's id.
+        pixels: uint8 (H, W, 3) or an RGB image, or a function that returns one and is safe to call in another thread.
+        recipe: everything that decided the pixels, this step included.
+        format: file format to store: "webp", "png" or "jpg".
+        quality: encoder quality, 1..100 (ignored for PNG).
+        post_process: JSON of the row's `PostProcess`.
+        seconds: time the picture took to compute.
+        embed: write the recipe into the file (thumbnails carry none).
+    """
+
+    row_id: str
+    pixels: Pixels | Callable[[], Pixels]
+    recipe: Recipe
+    format: ImageFormat
+    quality: int
+    post_process: str
+    seconds: float = 0.0
+    embed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPicture:
+    """A picture that is stored already; a row without a digest gets it from the last manifest or the stored file."""
+
+    row: ManifestRow
+
+    @property
+    def row_id(self) -> str:
+        """The catalog row's id."""
+        return self.row.row_id
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPicture:
+    """A row that has no picture, and why."""
+
+    row_id: str
+    error: str
+    text: str = ""
+    model: str = ""
+    recipe: Recipe | None = None
+    post_process: str = ""
+
+
+Picture = NewPicture | KeptPicture | FailedPicture
+
+
+@dataclass(frozen=True)
+class ImageStream:
+    """A catalog's pictures, computed as they are pulled: exactly one for every row id, in any order."""
+
+    catalog: str
+    row_ids: Sequence[str]
+    pictures: Iterator[Picture]
+
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+        return len(self.row_ids)
+
+    def close(self) -> None:
+        """End the computation of pictures that nobody will pull any more."""
+        if isinstance(self.pictures, Generator):
+            self.pictures.close()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """One picture of an image set; reads the store when asked for its content."""
+
+    row: ManifestRow
+    store: ObjectStore
+
+    def bytes(self) -> bytes:
+        """The stored file."""
+        return self.store.get(self.row.key)
+
+    def image(self) -> Image:
+        """The decoded picture, mode RGB. Raises PictureError when the stored file cannot be decoded."""
+        from models.image import open_picture
+
+        return open_picture(self.bytes(), MAX_STORED_PIXELS).convert("RGB")
+
+    def pixels(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The decoded picture as uint8 (H, W, 3)."""
+        import numpy as np
+
+        return np.array(self.image(), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Lazy view over a manifest: the rows are in memory (as Arrow columns), the pictures are not.
+
+    Iteration and `len` cover the rows that have a picture, in catalog order; `rows` and `table` the failed ones too.
+    """
+
+    catalog: str
+    manifest: pa.Table
+    store: ObjectStore
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The manifest as a table, one line per catalog row; columns as in `ManifestRow`."""
+        table: pd.DataFrame = self.manifest.to_pandas()
+        return table
+
+    @property
+    def row_ids(self) -> list[str]:
+        """Ids of all rows, in catalog order."""
+        ids: list[str] = self.manifest.column("row_id").to_pylist()
+        return ids
+
+    def rows(self) -> Iterator[ManifestRow]:
+        """All rows, failed ones included."""
+        for batch in self.manifest.to_batches(ROWS_PER_BATCH):
+            for values in batch.to_pylist():
+                yield ManifestRow(**{**values, "status": Status(values["status"])})
+
+    def __iter__(self) -> Iterator[StoredPicture]:
+        return (StoredPicture(row, self.store) for row in self.rows() if row.status is not Status.FAILED)
+
+    def __len__(self) -> int:
+        return sum(status != Status.FAILED for status in self.manifest.column("status").to_pylist())
+
+
+def read_image_set(store: ObjectStore, asset: str, catalog: str) -> ImageSet:
+    """An asset's pictures of one catalog. Raises ObjectNotFoundError before its first run."""
+    return ImageSet(catalog, decode_manifest(store.get(manifest_key(asset, catalog))), store)
+
+
+def picture_key(recipe: Recipe, file_format: str) -> str:
+    """Object key of the picture a recipe makes: the same recipe always has the same key."""
+    return f"pictures/{recipe.digest[:2]}/{recipe.digest}.{file_format}"
+
+
+def manifest_key(asset: str, catalog: str) -> str:
+    """Object key of an asset's manifest for one catalog."""
+    return f"manifests/{asset}/{catalog}.parquet"
+
+
+def encode_manifest(rows: Sequence[ManifestRow]) -> bytes:
+    """Rows as a Parquet file."""
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {name: [getattr(row, name) for row in rows] for name in _schema().names}
+    target = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=_schema()), target, compression="zstd")
+    return target.getvalue()
+
+
+def decode_manifest(data: bytes) -> pa.Table:
+    """The inverse of `encode_manifest`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.read_table(pa.BufferReader(data), schema=_schema())
+
+
+@functools.cache
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    types = {"size_bytes": pa.int64(), "width_px": pa.int32(), "height_px": pa.int32(), "seed": pa.int64()}
+    types["seconds"] = pa.float64()
+    return pa.schema([(field.name, types.get(field.name, pa.string())) for field in dataclasses.fields(ManifestRow)])

@@ -1,0 +1,52 @@
+"""The IO manager of image sets."""
+
+from dagster import ConfigurableIOManager, InputContext, MetadataValue, OutputContext, ResourceDependency
+from dagster._core.definitions.metadata import RawMetadataValue
+
+from io_managers.image_set import ImageSet, ImageStream, Status, read_image_set
+from io_managers.image_set_writer import ImageSetWriter, WriteReport
+from resources.object_store_resource import ObjectStoreResource
+from resources.settings_resource import SettingsResource
+
+SHOWN_FAILURES = 20
+
+
+class ImageSetIOManager(ConfigurableIOManager):
+    """Pulls an asset's stream of pictures into the object store; hands the next asset a lazy view of them.
+
+    One manifest per asset and catalog. See `ImageSetWriter` for what a run that ends early leaves behind.
+    """
+
+    object_store: ResourceDependency[ObjectStoreResource]
+    settings: ResourceDependency[SettingsResource]
+
+    def handle_output(self, context: OutputContext, obj: ImageStream) -> None:
+        """Compute, encode and store every picture, then the manifest; report what was done as metadata."""
+        pictures = self.settings.current.pictures
+        writer = ImageSetWriter(self.object_store.store, workers=pictures.upload_workers, queue=pictures.upload_queue)
+        context.add_output_metadata(describe(writer.write(context.asset_key.path[-1], obj)))
+
+    def load_input(self, context: InputContext) -> ImageSet:
+        """The upstream asset's pictures of the same catalog. Raises ObjectNotFoundError before its first run."""
+        return read_image_set(self.object_store.store, context.asset_key.path[-1], context.partition_key)
+
+
+def describe(report: WriteReport) -> dict[str, RawMetadataValue]:
+    """A run's metadata: the manifest's key, counts by status, seconds by stage, releases, bytes and a contact sheet."""
+    counts = {str(status): sum(row.status is status for row in report.rows) for status in Status}
+    seconds = {f"{stage}_s": round(spent_s, 3) for stage, spent_s in report.seconds.items()}
+    releases = {row.model: row.release for row in report.rows if row.release}
+    described: dict[str, RawMetadataValue] = {
+        "manifest": report.manifest,
+        "dagster/row_count": len(report.rows),
+        **counts,
+        **seconds,
+        "model_releases": MetadataValue.json(releases),
+        "bytes": sum(row.size_bytes for row in report.rows),
+    }
+    if report.contact_sheet:
+        described["contact_sheet"] = MetadataValue.md(report.contact_sheet)
+    if failed := [row for row in report.rows if row.status is Status.FAILED]:
+        lines = [f"* `{row.row_id}`: {' '.join(row.error.split())}" for row in failed[:SHOWN_FAILURES]]
+        described["failures"] = MetadataValue.md("\n".join(lines))
+    return described

@@ -1,0 +1,175 @@
+"""Turns a stream of pictures into stored pictures and, last of all, a manifest."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from io_managers.background import BackgroundPool
+from io_managers.image_set import (
+    ImageStream,
+    KeptPicture,
+    ManifestRow,
+    NewPicture,
+    Picture,
+    Status,
+    encode_manifest,
+    manifest_key,
+    picture_key,
+    read_image_set,
+)
+from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown
+from io_managers.settling import Settled, failed_row, settle
+from models.errors import ImageGenXError
+from resources.object_store import ObjectStore
+from resources.progress import report_pictures
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SHOWN_REASONS = 5
+STAGES = ("draw", "encode", "upload")
+"""Stages that run in the background."""
+
+
+class NoPictureError(ImageGenXError):
+    """Every row of a catalog failed, so there is nothing to hand on."""
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What a run did, for the metadata of its materialization.
+
+    Attributes:
+        manifest: object key of the manifest.
+        rows: the rows it holds, in catalog order.
+        seconds: "engine" (waiting for the stream), the `STAGES` (summed over threads) and "wall".
+        contact_sheet: Markdown with an inline picture, or "".
+    """
+
+    manifest: str
+    rows: list[ManifestRow]
+    seconds: dict[str, float]
+    contact_sheet: str
+
+
+class ImageSetWriter:
+    """Writes image sets: computes in the calling thread, encodes and stores in the background.
+
+    Pictures are stored before the manifest that names them, and under keys that say what they are, so a run that ends
+    early leaves whole pictures for the next one and the previous manifest in place.
+
+    Args:
+        store: where pictures and manifests go.
+        workers: threads that encode and store.
+        queue: pictures that may wait for them; bounds the memory in use.
+    """
+
+    def __init__(self, store: ObjectStore, *, workers: int, queue: int) -> None:
+        self._store = store
+        self._workers = workers
+        self._queue = queue
+
+    def write(self, asset: str, stream: ImageStream) -> WriteReport:
+        """Pull every picture from the stream, store it, then write the manifest.
+
+        Raises:
+            NoPictureError: if all rows failed; nothing more is written.
+            StoreError: if the store fails; no manifest is written.
+        """
+        began = time.perf_counter()
+        report_pictures(asset, 0, stream.total)
+        key = manifest_key(asset, stream.catalog)
+        run = _Run(self._store, self._previous(asset, stream.catalog), frozenset(stream.row_ids[:MAX_TILES]))
+        with closing(stream), BackgroundPool[Settled](self._workers, self._queue) as pool:
+            for done in run.settle(stream, pool):
+                report_pictures(asset, done, stream.total)
+        rows = [run.rows[row_id] for row_id in stream.row_ids]
+        _refuse_all_failed(asset, stream.catalog, rows)
+        tiles = [run.tiles[row_id] for row_id in stream.row_ids if row_id in run.tiles]
+        sheet = contact_sheet_markdown(tiles, f"{asset} of {stream.catalog}")
+        self._store.put(key, encode_manifest(rows), content_type="application/vnd.apache.parquet")
+        return WriteReport(key, rows, {**run.seconds, "wall": time.perf_counter() - began}, sheet)
+
+    def _previous(self, asset: str, catalog: str) -> dict[str, ManifestRow]:
+        """Rows of the last manifest, by the key of their picture."""
+        if self._store.stat(manifest_key(asset, catalog)) is None:
+            return {}
+        return {row.key: row for row in read_image_set(self._store, asset, catalog).rows() if row.key}
+
+
+class _Run:
+    """One pass over a stream; `rows` and `tiles` by row id."""
+
+    def __init__(self, store: ObjectStore, previous: dict[str, ManifestRow], sampled: frozenset[str]) -> None:
+        self.rows: dict[str, ManifestRow] = {}
+        self.tiles: dict[str, Image] = {}
+        self.seconds = dict.fromkeys(("engine", *STAGES), 0.0)
+        self._store = store
+        self._previous = previous
+        self._sampled = sampled
+        self._makers: dict[str, str] = {}
+        self._twins: list[KeptPicture] = []
+
+    def settle(self, stream: ImageStream, pool: BackgroundPool[Settled]) -> Iterator[int]:
+        """Settle every row; yields how many are, each time that changes."""
+        for picture in self._timed(stream.pictures):
+            if isinstance(picture, NewPicture):
+                self._makers[picture_key(picture.recipe, picture.format)] = picture.row_id
+            elif isinstance(picture, KeptPicture) and picture.row.key in self._makers:
+                self._twins.append(picture)
+                continue
+            yield from map(self._record, pool.submit(self._task(picture)))
+        yield from map(self._record, pool.drain())
+        for twin in self._twins:
+            yield self._record(Settled(self._like_its_maker(twin)))
+
+    def _timed(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
+        while True:
+            began = time.perf_counter()
+            picture = next(pictures, None)
+            self.seconds["engine"] += time.perf_counter() - began
+            if picture is None:
+                return
+            yield picture
+
+    def _task(self, picture: Picture) -> Callable[[], Settled]:
+        if isinstance(picture, KeptPicture):
+            picture = KeptPicture(self._with_known_file(picture.row))
+        return partial(settle, picture, self._store, with_tile=picture.row_id in self._sampled)
+
+    def _with_known_file(self, row: ManifestRow) -> ManifestRow:
+        """A row whose file the last manifest knows needs no reading; one of another size has been replaced since."""
+        known = self._previous.get(row.key)
+        if row.digest or known is None or known.size_bytes != row.size_bytes:
+            return row
+        return replace(row, digest=known.digest, width_px=known.width_px, height_px=known.height_px)
+
+    def _like_its_maker(self, twin: KeptPicture) -> ManifestRow:
+        """The row of a picture that another row of the same run has made."""
+        maker = self.rows[self._makers[twin.row.key]]
+        if maker.status is Status.FAILED:
+            return failed_row(twin, maker.error)
+        file = {name: getattr(maker, name) for name in ("digest", "size_bytes", "width_px", "height_px")}
+        return replace(twin.row, **file)
+
+    def _record(self, settled: Settled) -> int:
+        self.rows[settled.row.row_id] = settled.row
+        if settled.tile:
+            self.tiles[settled.row.row_id] = settled.tile
+        for stage, spent_s in settled.seconds.items():
+            self.seconds[stage] += spent_s
+        return len(self.rows)
+
+
+def _refuse_all_failed(asset: str, catalog: str, rows: list[ManifestRow]) -> None:
+    if any(row.status is not Status.FAILED for row in rows):
+        return
+    reasons = Counter(row.error for row in rows).most_common(SHOWN_REASONS)
+    lines = [f"  {error} ({count} {'row' if count == 1 else 'rows'})" for error, count in reasons]
+    raise NoPictureError("\n".join([f"all {len(rows)} rows of catalog '{catalog}' failed in {asset}:", *lines]))

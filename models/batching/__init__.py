@@ -1,0 +1,1 @@
+"""Continuous batching: requests share denoising steps, whatever their steps, guidance, sampler, seed or mode."""

@@ -1,0 +1,96 @@
+"""Finished latents as pictures, one at a time; on a GPU beside the steps of the others."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from models.batching.memory import is_out_of_memory, return_memory
+from models.batching.slots import Slot
+from models.batching.step_model import StepModel
+from models.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OnDecoded = Callable[["NDArray[np.uint8] | Exception"], None]
+
+
+class Decoder:
+    """Decodes in a thread and CUDA stream of its own, or at once where there is but one processor to share."""
+
+    def __init__(self, model: StepModel, *, beside: bool | None = None) -> None:
+        """Use `model`'s VAE.
+
+        Args:
+            beside: decode in a thread of its own; by default on a GPU.
+        """
+        self._model = model
+        on_gpu = model.device.type == "cuda"
+        self._stream: Any = torch.cuda.Stream(model.device) if on_gpu else None
+        beside = on_gpu if beside is None else beside
+        self._thread = ThreadPoolExecutor(1, "imagegenx-decoder") if beside else None
+
+    def decode(self, slot: Slot, on_decoded: OnDecoded) -> None:
+        """Tell `on_decoded` the pixels (H, W, 3) of the slot's latents, or why there are none; at once or later."""
+        if self._stream:
+            self._stream.wait_stream(torch.cuda.current_stream(self._model.device))
+            slot.latents.record_stream(self._stream)
+        if self._thread:
+            self._thread.submit(self._decode, slot, on_decoded)
+        else:
+            self._decode(slot, on_decoded)
+
+    def close(self) -> None:
+        """Finish what is under way."""
+        if self._thread:
+            self._thread.shutdown(wait=True)
+
+    def _decode(self, slot: Slot, on_decoded: OnDecoded) -> None:
+        started = time.perf_counter()
+        outcome = self._outcome(slot)
+        slot.seconds["decode"] += time.perf_counter() - started
+        on_decoded(outcome)
+
+    def _outcome(self, slot: Slot) -> "NDArray[np.uint8] | Exception":
+        try:
+            with torch.no_grad(), torch.cuda.stream(self._stream) if self._stream else nullcontext():
+                return to_pixels(self._decoded(slot))
+        except Exception as exc:
+            return exc.with_traceback(None)
+
+    def _decoded(self, slot: Slot) -> "NDArray[np.float32]":
+        try:
+            return self._model.decode(slot.latents)
+        except Exception as exc:
+            if not is_out_of_memory(exc):
+                raise
+        # Outside of the except block, so that the failed attempt's tensors are free by now.
+        return_memory(self._model.device)
+        return self._in_tiles(slot)
+
+    def _in_tiles(self, slot: Slot) -> "NDArray[np.float32]":
+        """Decoded in overlapping tiles: less memory, nearly the same pixels."""
+        self._model.vae.enable_tiling()
+        try:
+            return self._model.decode(slot.latents)
+        except Exception as exc:
+            if is_out_of_memory(exc):
+                raise ModelError(f"out of memory: a picture of {slot.recipe.size} cannot be decoded.") from None
+            raise
+        finally:
+            self._model.vae.disable_tiling()
+
+
+def to_pixels(picture: "NDArray[np.float32]") -> "NDArray[np.uint8]":
+    """A picture of range [0, 1] as uint8; ModelError if it is none, as overflow in half precision makes them."""
+    if not np.isfinite(picture).all():
+        raise ModelError("the model gave values that are not numbers (NaN or infinite); try dtype float32")
+    pixels = (picture * 255).round().astype(np.uint8)
+    if not pixels.any():
+        raise ModelError("the model gave an all-black picture; try dtype float32")
+    return pixels

@@ -1,0 +1,83 @@
+"""A list of jobs on its way through the engine, read ahead as far as the engine can use it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from models.image import FailedImage, GeneratedImage
+from models.request import Priority
+
+if TYPE_CHECKING:
+    from models.batching.ticket import Ticket
+    from models.engine import BatchingEngine, GenerationJob
+
+OnStep = Callable[[str, int, int], None]
+Result = GeneratedImage | FailedImage
+
+
+@dataclass(frozen=True)
+class _Step:
+    job_id: str
+    done: int
+    total: int
+
+
+class Feed:
+    """Submits jobs while fewer than `window` are open, and hands their results out. The listener of its own jobs."""
+
+    def __init__(self, engine: "BatchingEngine", jobs: "Iterator[GenerationJob]", window: int) -> None:
+        self._engine = engine
+        self._jobs = jobs
+        self._window = window
+        self._events: SimpleQueue[_Step | Result] = SimpleQueue()
+        self._tickets: list[Ticket] = []
+        self._is_announced = False
+        self._open = 0
+        self._is_exhausted = False
+
+    def results(self, on_step: OnStep) -> Iterator[Result]:
+        """Every job's result; steps are told in between, in the caller's thread."""
+        while True:
+            self._fill()
+            if not self._open:
+                return
+            event = self._events.get()
+            if isinstance(event, _Step):
+                on_step(event.job_id, event.done, event.total)
+                continue
+            self._open -= 1
+            yield event
+
+    def close(self) -> None:
+        """Cancel what is still under way."""
+        self._announce(False)
+        for ticket in self._tickets:
+            self._engine.cancel(ticket)
+
+    def stepped(self, job_id: str, done: int, total: int) -> None:
+        """See `Listener`."""
+        self._events.put(_Step(job_id, done, total))
+
+    def ended(self, result: Result) -> None:
+        """See `Listener`."""
+        self._events.put(result)
+
+    def _fill(self) -> None:
+        """Read jobs until the window is full, the list ends, or something has happened."""
+        while self._open < self._window and not self._is_exhausted and self._events.empty():
+            self._announce(True)
+            if (job := next(self._jobs, None)) is None:
+                self._is_exhausted = True
+                break
+            self._open += 1
+            self._tickets = [ticket for ticket in self._tickets if not ticket.is_ended]
+            if ticket := self._engine.submit(job, self, Priority.BULK):
+                self._tickets.append(ticket)
+        self._announce(not self._is_exhausted and self._open < self._window)
+
+    def _announce(self, more: bool) -> None:
+        """Tell the loop whether jobs are about to come, so that it knows what it could wait for."""
+        if more != self._is_announced:
+            self._engine.announce(more)
+            self._is_announced = more

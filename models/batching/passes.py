@@ -1,0 +1,93 @@
+"""One denoising step of several slots in one UNet pass, or in more where memory or a bad request asks for it."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from models.batching.memory import is_out_of_memory, return_memory
+from models.batching.rows import BatchSizes, Rows, gather_rows
+from models.batching.slots import Slot
+from models.batching.step_model import StepModel
+from models.errors import ModelError
+
+OnFailure = Callable[[Slot, Exception], None]
+
+_PASSES_BEFORE_GROWING = 100
+"""After running out of memory, a larger batch is tried again after so many passes."""
+
+
+class Denoiser:
+    """Takes slots of one model and LoRA one step further, whatever else they differ in."""
+
+    def __init__(self, model: StepModel, sizes: BatchSizes) -> None:
+        self._model = model
+        self._sizes = sizes
+        self._most: dict[torch.Size, int] = {}
+        self._passes = 0
+
+    def step(self, slots: Sequence[Slot], on_failure: OnFailure) -> None:
+        """Advance every slot by one step; one that cannot is told to `on_failure`, and the others go on.
+
+        If the memory does not suffice, the pass is made in halves, down to single slots.
+        """
+        self._passes += 1
+        if self._passes % _PASSES_BEFORE_GROWING == 0:
+            self._most.clear()
+        for part in self._parts(slots):
+            for slot, prediction in self._predictions(part, on_failure):
+                try:
+                    slot.advance(prediction)
+                except Exception as exc:
+                    on_failure(slot, exc)
+
+    def _parts(self, slots: Sequence[Slot]) -> Iterator[list[Slot]]:
+        """Slots that can be rows of one pass: of equal size and text length, and no more than memory held last time."""
+        alike: dict[tuple[torch.Size, int], list[Slot]] = {}
+        for slot in slots:
+            alike.setdefault((slot.latents.shape, slot.conditions.states.shape[1]), []).append(slot)
+        for (shape, _), part in alike.items():
+            most = self._most.get(shape, len(part))
+            for start in range(0, len(part), most):
+                yield part[start : start + most]
+
+    def _predictions(self, slots: list[Slot], on_failure: OnFailure) -> Iterator[tuple[Slot, torch.Tensor]]:
+        """The UNet's output (rows, C, h, w) for each slot that has one."""
+        try:
+            output = self._predict(slots)
+        except Exception as exc:
+            failure = exc.with_traceback(None)
+        else:
+            rows = [slot.conditions.rows for slot in slots]
+            yield from zip(slots, torch.split(output, rows), strict=True)
+            return
+        # Outside of the except block, so that the failed pass's tensors are free by now.
+        return_memory(self._model.device)
+        if len(slots) == 1:
+            on_failure(slots[0], _explained(failure, slots[0]))
+            return
+        middle = len(slots) // 2
+        if is_out_of_memory(failure):
+            self._most[slots[0].latents.shape] = middle
+        yield from self._predictions(slots[:middle], on_failure)
+        yield from self._predictions(slots[middle:], on_failure)
+
+    def _predict(self, slots: Sequence[Slot]) -> torch.Tensor:
+        rows = gather_rows(slots, self._sizes)
+        inputs = rows.unet_inputs() | (self._residuals(rows) if rows.controlled else {})
+        output: torch.Tensor = self._model.unet(**inputs, return_dict=False)[0]
+        return output[: sum(slot.conditions.rows for slot in slots)]
+
+    def _residuals(self, rows: Rows) -> dict[str, object]:
+        down, middle = self._model.controlnet(**rows.control_inputs(self._sizes), return_dict=False)
+        return {
+            "down_block_additional_residuals": [rows.spread(one) for one in down],
+            "mid_block_additional_residual": rows.spread(middle),
+        }
+
+
+def _explained(failure: Exception, slot: Slot) -> Exception:
+    if not is_out_of_memory(failure):
+        return failure
+    return ModelError(
+        f"out of memory: {slot.recipe.size} does not fit beside the model, not even alone. Ask for fewer pixels."
+    )

@@ -1,0 +1,127 @@
+"""The rows of one UNet pass, gathered from the slots that share it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+
+from models.batching.slots import Conditions, Slot
+
+Inputs = dict[str, object]
+
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """The numbers of rows that passes may have, so that compiled graphs are used again; none given means any."""
+
+    sizes: tuple[int, ...] = ()
+
+    def padded(self, rows: int) -> int:
+        """The smallest size that holds `rows`; beyond the largest, the next multiple of it."""
+        if not self.sizes:
+            return rows
+        largest = max(self.sizes)
+        return min((size for size in self.sizes if size >= rows), default=-(-rows // largest) * largest)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Model inputs of some rows; the last row is repeated up to an allowed batch size.
+
+    Attributes:
+        latents: (rows, C, h, w), scaled by each slot's sampler.
+        timesteps: (rows,), float32.
+        controlled: places of the rows that have a control picture; `conditions.control` holds just those.
+    """
+
+    latents: torch.Tensor
+    timesteps: torch.Tensor
+    conditions: Conditions
+    controlled: tuple[int, ...]
+
+    def unet_inputs(self) -> Inputs:
+        """Keyword arguments of the UNet, without control residuals."""
+        latents, masked = self.latents, self.conditions.masked
+        return {
+            "sample": latents if masked is None else torch.cat([latents, masked], dim=1),
+            "timestep": self.timesteps,
+            "encoder_hidden_states": self.conditions.states,
+            "timestep_cond": self.conditions.guidance,
+            "added_cond_kwargs": _added(self.conditions),
+        }
+
+    def control_inputs(self, sizes: BatchSizes) -> Inputs:
+        """Keyword arguments of the ControlNet for the controlled rows."""
+        assert self.conditions.control is not None
+        places = _repeated(torch.tensor(self.controlled), sizes)
+        conditions = _picked(self.conditions, places)
+        return {
+            "sample": self.latents[places],
+            "timestep": self.timesteps[places],
+            "encoder_hidden_states": conditions.states,
+            "controlnet_cond": _repeated(self.conditions.control, sizes),
+            "conditioning_scale": 1.0,
+            "timestep_cond": conditions.guidance,
+            "added_cond_kwargs": _added(conditions),
+        }
+
+    def spread(self, residual: torch.Tensor) -> torch.Tensor:
+        """A ControlNet output of the controlled rows, laid among zeros for the other rows."""
+        places = torch.tensor(self.controlled, device=residual.device)
+        zeros = residual.new_zeros((len(self.timesteps), *residual.shape[1:]))
+        return zeros.index_copy_(0, places, residual[: len(places)])
+
+
+def gather_rows(slots: Sequence[Slot], sizes: BatchSizes) -> Rows:
+    """The inputs of one pass over slots whose texts have equal lengths."""
+    latents, times = [], []
+    for slot in slots:
+        rows = slot.conditions.rows
+        latents.append(slot.sampling.scaled(slot.latents).expand(rows, -1, -1, -1))
+        times += [slot.sampling.time] * rows
+    joined = torch.cat(latents)
+    return Rows(
+        _repeated(joined, sizes),
+        _repeated(torch.tensor(times), sizes).to(joined.device, non_blocking=True),
+        _joined([slot.conditions for slot in slots], sizes),
+        tuple(_controlled(slots)),
+    )
+
+
+def _controlled(slots: Sequence[Slot]) -> list[int]:
+    places = list[int]()
+    first = 0
+    for slot in slots:
+        if slot.conditions.control is not None:
+            places += range(first, first + slot.conditions.rows)
+        first += slot.conditions.rows
+    return places
+
+
+def _joined(conditions: Sequence[Conditions], sizes: BatchSizes) -> Conditions:
+    columns = {
+        field.name: [value for one in conditions if (value := getattr(one, field.name)) is not None]
+        for field in fields(Conditions)
+    }
+    joined = {name: torch.cat(values) for name, values in columns.items() if values}
+    return Conditions(
+        **{name: value if name == "control" else _repeated(value, sizes) for name, value in joined.items()}
+    )
+
+
+def _picked(conditions: Conditions, places: torch.Tensor) -> Conditions:
+    """Some of the rows; without control pictures, which are kept for the controlled rows only."""
+    values = {field.name: getattr(conditions, field.name) for field in fields(Conditions) if field.name != "control"}
+    return Conditions(**{name: value[places] for name, value in values.items() if value is not None})
+
+
+def _repeated(rows: torch.Tensor, sizes: BatchSizes) -> torch.Tensor:
+    """The rows, the last one again until there are as many as a pass may have."""
+    extra = sizes.padded(len(rows)) - len(rows)
+    return torch.cat([rows, rows[-1:].expand(extra, *rows.shape[1:])]) if extra else rows
+
+
+def _added(conditions: Conditions) -> dict[str, torch.Tensor | None] | None:
+    if conditions.pooled is None:
+        return None
+    return {"text_embeds": conditions.pooled, "time_ids": conditions.sizes}

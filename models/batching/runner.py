@@ -1,0 +1,145 @@
+"""Turns computed by model families: one step of many requests, or the whole run of a batch."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from configs.settings import EngineSettings
+from models.batching.failures import failed
+from models.batching.step_loop import Report
+from models.batching.step_queue import Turn
+from models.batching.ticket import Group, Ticket
+from models.batching.whole_runs import run_whole
+from models.errors import ModelError
+from models.families import FAMILIES, load_family
+from models.families.base import LoraUse, StepFamily
+from models.image import GeneratedImage
+from models.input_pictures import keep_unmasked
+from models.pipeline_pool import PipelinePool, PoolKey
+from models.placement import Placement, choose_placement
+from models.recipe import Recipe
+from models.registry import ModelRegistry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.batching.slots import Slot
+    from models.families.base import ModelFamily
+
+_UNLOADABLE_S = 30.0
+"""A model that could not be loaded is not tried again for so long."""
+
+
+class FamilyRunner:
+    """Runs turns on the models of a pool."""
+
+    def __init__(self, registry: ModelRegistry, settings: EngineSettings, pool: PipelinePool) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._pool = pool
+        self._used: set[PoolKey] = set()
+        self._unloadable: dict[PoolKey, tuple[float, Exception]] = {}
+
+    def group(self, recipe: Recipe) -> Group:
+        """What requests like this one share: the model, its LoRA and the size; more where a family runs as a whole."""
+        shared: tuple[object, ...] = (recipe.lora_digest, recipe.lora_weight, recipe.size)
+        if not FAMILIES[self._registry.card(recipe.model).family].by_step:
+            shared += (recipe.mode, recipe.steps, recipe.cfg_scale, recipe.sampler, recipe.strength)
+        placement = self.placement(recipe.model)
+        key = PoolKey(recipe.release, placement.accelerator, placement.device, placement.dtype)
+        return Group(recipe.model, key, shared)
+
+    def placement(self, model: str) -> Placement:
+        """How the model runs here; AcceleratorError if it cannot."""
+        return choose_placement(self._registry.card(model), self._settings)
+
+    def batch_limit(self, group: Group) -> int:
+        """See `Runner`."""
+        family = FAMILIES[self._registry.card(group.model).family]
+        return min(self._settings.max_batch_size, family.max_batch_size or self._settings.max_batch_size)
+
+    def is_loaded(self, group: Group) -> bool:
+        """See `Runner`."""
+        settings = self._settings
+        return group.key in self._pool or self._pool.has_room(settings.max_warm_models, settings.vram_budget_bytes)
+
+    def advance(self, turn: Turn, report: Report) -> None:
+        """See `Runner`."""
+        group, tickets = turn
+        try:
+            self._advance(group, tickets, report)
+        except Exception as exc:
+            for ticket in tickets:
+                report.ended(ticket, failed(ticket.id, ticket.item.recipe, exc))
+
+    def release(self) -> None:
+        """Give the models' memory back; only while no turn runs."""
+        self._pool.release(self._used)
+        self._used.clear()
+        self._unloadable.clear()
+
+    def _advance(self, group: Group, tickets: Sequence[Ticket], report: Report) -> None:
+        key, recipe = group.key, tickets[0].item.recipe
+        self._used.add(key)
+        until, failure = self._unloadable.get(key, (0.0, None))
+        if failure and time.monotonic() < until:
+            raise failure
+        limit, budget = self._settings.max_warm_models, self._settings.vram_budget_bytes
+        with self._pool.lease(key, lambda: self._load(key, recipe.model), limit, budget) as family:
+            if isinstance(family, StepFamily):
+                _one_step(family, self._lora(recipe), tickets, report)
+            else:
+                run_whole(family, self._lora(recipe), tickets, report)
+
+    def _load(self, key: PoolKey, model: str) -> "ModelFamily":
+        try:
+            return load_family(self._registry.card(model), self.placement(model))
+        except ModelError as exc:
+            self._unloadable[key] = (time.monotonic() + _UNLOADABLE_S, exc)
+            raise
+
+    def _lora(self, recipe: Recipe) -> LoraUse | None:
+        if not recipe.lora_name:
+            return None
+        path = self._registry.card(recipe.model).lora_path(recipe.lora_name)
+        return LoraUse(path, f"lora_{recipe.lora_digest[:16]}", recipe.lora_weight)
+
+
+def _one_step(family: StepFamily, lora: LoraUse | None, tickets: Sequence[Ticket], report: Report) -> None:
+    family.use_lora(lora)
+    for ticket in tickets:
+        if ticket.state is None:
+            _start(family, lora, ticket, report)
+    running = {cast("Slot", ticket.state): ticket for ticket in tickets if not ticket.is_ended}
+
+    def fail(slot: "Slot", exc: Exception) -> None:
+        ticket = running[slot]
+        report.ended(ticket, failed(ticket.id, slot.recipe, exc))
+
+    family.stepper.step(list(running), fail)
+    for slot, ticket in running.items():
+        if not ticket.is_ended:
+            report.stepped(ticket, slot.sampling.done, slot.sampling.total)
+            if slot.sampling.is_done:
+                _finish(family, slot, ticket, report)
+
+
+def _start(family: StepFamily, lora: LoraUse | None, ticket: Ticket, report: Report) -> None:
+    try:
+        ticket.state = family.stepper.start(ticket.item, lora and lora.key)
+    except Exception as exc:
+        report.ended(ticket, failed(ticket.id, ticket.item.recipe, exc))
+
+
+def _finish(family: StepFamily, slot: "Slot", ticket: Ticket, report: Report) -> None:
+    def decoded(outcome: "NDArray[np.uint8] | Exception") -> None:
+        if isinstance(outcome, Exception):
+            report.ended(ticket, failed(ticket.id, slot.recipe, outcome))
+            return
+        item = slot.item
+        pixels = keep_unmasked(outcome, item.image, item.mask) if item.image and item.mask else outcome
+        report.ended(ticket, GeneratedImage(ticket.id, pixels, slot.recipe, slot.seconds))
+
+    ticket.has_left = True
+    family.stepper.decode(slot, decoded)

@@ -1,0 +1,124 @@
+"""The sampler of one request: its own scheduler, timesteps and random generator."""
+
+import copy
+import inspect
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from models.families.samplers import make_scheduler
+from models.recipe import Recipe
+from models.request import Mode, Sampler
+
+
+class Sampling:
+    """Where one request is in its denoising process, and how it goes on.
+
+    Does what diffusers' pipelines do around the UNet, for a batch of one. All random numbers of a request come from
+    `generator`, on the CPU, in the order in which diffusers' pipelines draw them.
+    """
+
+    def __init__(self, recipe: Recipe, schedule: Mapping[str, Any], *, starts_at_first_index: bool) -> None:
+        """Start at the first step, or where the recipe's strength says.
+
+        Args:
+            schedule: the configuration of the model's own scheduler.
+            starts_at_first_index: the pipeline says so, instead of having the scheduler look its first timestep up.
+        """
+        self.scheduler: Any = _scheduler(recipe.sampler, schedule, recipe.steps)
+        self.generator = torch.Generator("cpu").manual_seed(recipe.seed)
+        self.strength = _strength(recipe)
+        first = _skipped_steps(recipe.steps, self.strength) * self.scheduler.order
+        self.timesteps: torch.Tensor = self.scheduler.timesteps[first:]
+        if recipe.mode in (Mode.IMG2IMG, Mode.INPAINT):
+            self._begin_at(first)
+        elif starts_at_first_index:
+            self._begin_at(0)
+        self._times: list[float] = self.timesteps.tolist()
+        self._options = _step_options(self.scheduler, self.generator)
+        self.done = 0
+
+    @property
+    def total(self) -> int:
+        """UNet passes of the whole run; more than the recipe's steps for Heun and PNDM."""
+        return len(self._times)
+
+    @property
+    def is_done(self) -> bool:
+        """No step is left."""
+        return self.done == self.total
+
+    @property
+    def time(self) -> float:
+        """The timestep of the next step, as the UNet takes it."""
+        return float(self._times[self.done])
+
+    def noise(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """The request's next normal numbers, on the CPU."""
+        return torch.randn(shape, generator=self.generator, dtype=dtype)
+
+    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
+        """Latents (1, C, H, W) as noisy as before step number `step`."""
+        noisy: torch.Tensor = self.scheduler.add_noise(latents, noise, self.timesteps[step : step + 1])
+        return noisy
+
+    def scaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """The latents as the UNet takes them at the next step."""
+        scaled: torch.Tensor = self.scheduler.scale_model_input(latents, self.timesteps[self.done])
+        return scaled
+
+    def advance(self, prediction: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """The latents after the next step, given the UNet's guided prediction; both (1, C, H, W)."""
+        time = self.timesteps[self.done]
+        after: torch.Tensor = self.scheduler.step(prediction, time, latents, **self._options, return_dict=False)[0]
+        self.done += 1
+        return after
+
+    def _begin_at(self, index: int) -> None:
+        if hasattr(self.scheduler, "set_begin_index"):
+            self.scheduler.set_begin_index(index)
+
+
+def _strength(recipe: Recipe) -> float:
+    """The part of the steps to run: at least one, whatever the recipe's strength."""
+    if recipe.mode not in (Mode.IMG2IMG, Mode.INPAINT):
+        return 1.0
+    # The margin keeps int(steps × strength) from rounding to 0.
+    return min(1.0, max(recipe.strength or 1.0, (1 + 1e-6) / recipe.steps))
+
+
+def _skipped_steps(steps: int, strength: float) -> int:
+    return max(steps - min(int(steps * strength), steps), 0)
+
+
+def _step_options(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
+    parameters = inspect.signature(type(scheduler).step).parameters
+    return {"generator": generator} if "generator" in parameters else {}
+
+
+def _scheduler(sampler: Sampler, schedule: Mapping[str, Any], steps: int) -> Any:
+    """A scheduler of its own for one run; making one anew each time would cost more than a step's arithmetic."""
+    return copy.deepcopy(_prototype(sampler, _Schedule(schedule), steps))
+
+
+class _Schedule:
+    """A scheduler configuration that can be a cache's key."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+        self._key = repr(sorted(config.items(), key=lambda item: item[0]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Schedule) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@lru_cache(maxsize=128)
+def _prototype(sampler: Sampler, schedule: _Schedule, steps: int) -> Any:
+    scheduler: Any = make_scheduler(sampler, schedule.config, steps)
+    scheduler.set_timesteps(steps)
+    return scheduler

@@ -1,0 +1,181 @@
+"""A slot: one request in the middle of its denoising, and how it begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from models.batching.prompts import TextEmbedding
+from models.batching.sampling import Sampling
+from models.batching.step_model import StepModel, picture_tensor
+from models.errors import ModelError
+from models.families.base import BatchItem
+from models.recipe import Recipe
+from models.request import Mode
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """The rows that one request puts into each UNet pass: without guidance 1, with it 2, the negative prompt first.
+
+    Attributes:
+        states: (rows, tokens, width) of the texts.
+        pooled: (rows, width), SDXL only.
+        sizes: (rows, 6), SDXL's original size, crop and target size in px; SDXL only.
+        guidance: (rows, width), models with embedded guidance only.
+        control: (rows, 3, H, W) of range [0, 1]; with a control picture only.
+        masked: (rows, 1 + C, h, w), mask and masked latents; inpainting UNets only.
+    """
+
+    states: torch.Tensor
+    pooled: torch.Tensor | None = None
+    sizes: torch.Tensor | None = None
+    guidance: torch.Tensor | None = None
+    control: torch.Tensor | None = None
+    masked: torch.Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        """1 or 2."""
+        return self.states.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What inpainting puts back outside of the mask after each step; all (1, ·, h, w)."""
+
+    mask: torch.Tensor
+    latents: torch.Tensor
+    noise: torch.Tensor
+
+
+@dataclass(eq=False)
+class Slot:
+    """One request between two denoising steps."""
+
+    item: BatchItem
+    sampling: Sampling
+    conditions: Conditions
+    latents: torch.Tensor
+    kept: Kept | None
+    seconds: dict[str, float] = field(default_factory=lambda: {"text": 0.0, "denoise": 0.0, "decode": 0.0})
+
+    @property
+    def recipe(self) -> Recipe:
+        """The request's recipe."""
+        return self.item.recipe
+
+    def advance(self, prediction: torch.Tensor) -> None:
+        """Take one step, given the UNet's output for this slot's rows (rows, C, h, w)."""
+        if self.conditions.rows == 2:
+            without, given = prediction.chunk(2)
+            prediction = without + self.recipe.cfg_scale * (given - without)
+        self.latents = self.sampling.advance(prediction, self.latents)
+        if self.kept:
+            self.latents = self._with_kept(self.kept)
+
+    def _with_kept(self, kept: Kept) -> torch.Tensor:
+        given = kept.latents
+        if not self.sampling.is_done:
+            given = self.sampling.add_noise(given, kept.noise, self.sampling.done)
+        return (1 - kept.mask) * given + kept.mask * self.latents
+
+
+def start_slot(model: StepModel, item: BatchItem, weights: object) -> Slot:
+    """A request ready for its first step.
+
+    Args:
+        weights: names the LoRA in use; see `PromptEncoder.encode_pair`.
+    Raises:
+        ModelError: if the model cannot do it.
+    """
+    recipe = item.recipe
+    if model.takes_mask and recipe.mode is not Mode.INPAINT:
+        raise ModelError(f"model '{recipe.model}' is made for inpainting and cannot do {recipe.mode}.")
+    first_index = model.is_xl and recipe.mode is Mode.TEXT2IMG
+    sampling = Sampling(recipe, model.schedule, starts_at_first_index=first_index)
+    texts = _texts(model, recipe, weights)
+    latents, kept, masked = _latents(model, item, sampling)
+    return Slot(item, sampling, _conditions(model, item, texts, masked), latents, kept)
+
+
+def _texts(model: StepModel, recipe: Recipe, weights: object) -> Sequence[TextEmbedding]:
+    if recipe.cfg_scale <= 1 or model.guidance_is_embedded:
+        return (model.prompts.encode(recipe.text, weights),)
+    positive, negative = model.prompts.encode_pair(recipe.text, recipe.negative_text, weights)
+    return negative, positive
+
+
+def _conditions(
+    model: StepModel, item: BatchItem, texts: Sequence[TextEmbedding], masked: torch.Tensor | None
+) -> Conditions:
+    recipe, rows = item.recipe, len(texts)
+    side = (recipe.height_px, recipe.width_px)
+    like = texts[0].states
+    control = picture_tensor(item.control).to(model.device, model.dtype) if item.control else None
+    pooled = [text.pooled for text in texts if text.pooled is not None]
+    return Conditions(
+        states=torch.cat([text.states for text in texts]),
+        pooled=torch.cat(pooled) if pooled else None,
+        sizes=like.new_tensor([(*side, 0, 0, *side)] * rows) if model.is_xl else None,
+        guidance=_guidance(model, recipe.cfg_scale) if model.guidance_is_embedded else None,
+        control=None if control is None else control.expand(rows, -1, -1, -1),
+        masked=None if masked is None else masked.expand(rows, -1, -1, -1),
+    )
+
+
+def _guidance(model: StepModel, cfg_scale: float) -> torch.Tensor:
+    """The guidance as sines and cosines (1, width), as the UNet was distilled with (arXiv:2310.04378, appendix)."""
+    width = int(model.unet.config.time_cond_proj_dim)
+    frequencies = torch.exp(torch.arange(width // 2) * -(torch.log(torch.tensor(10000.0)) / (width // 2 - 1)))
+    angles = torch.tensor(cfg_scale - 1) * 1000.0 * frequencies
+    waves = torch.cat([angles.sin(), angles.cos()])
+    return torch.nn.functional.pad(waves, (0, width % 2))[None].to(model.device, model.dtype)
+
+
+def _latents(
+    model: StepModel, item: BatchItem, sampling: Sampling
+) -> tuple[torch.Tensor, Kept | None, torch.Tensor | None]:
+    """First latents, what to keep, and the inpainting UNet's further channels.
+
+    The random draws are those of diffusers' pipelines, in their order: of the picture's latents, of the noise, of the
+    masked picture's latents.
+    """
+    recipe = item.recipe
+    shape = model.latent_shape(recipe.width_px, recipe.height_px)
+    if item.image is None:
+        return sampling.noise(shape, model.dtype).to(model.device) * sampling.scheduler.init_noise_sigma, None, None
+    starts_from_noise = item.mask is not None and sampling.strength == 1.0
+    whitened = model.is_xl and item.mask is None
+    pixels = picture_tensor(item.image) * 2.0 - 1.0
+    given = None
+    if not (starts_from_noise and model.takes_mask):
+        given = model.scaled_latents(model.encode(pixels, sampling.generator), whitened=whitened)
+    noise = sampling.noise(shape, model.dtype).to(model.device)
+    if starts_from_noise or given is None:
+        latents = noise * sampling.scheduler.init_noise_sigma
+    else:
+        latents = sampling.add_noise(given, noise, 0)
+    if item.mask is None:
+        return latents, None, None
+    mask, masked = _mask(model, item, pixels, sampling)
+    if model.takes_mask or given is None:
+        return latents, None, masked
+    return latents, Kept(mask, given, noise), None
+
+
+def _mask(
+    model: StepModel, item: BatchItem, pixels: torch.Tensor, sampling: Sampling
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The mask at the size of the latents (1, 1, h, w), and for an inpainting UNet also its further channels."""
+    assert item.mask
+    recipe = item.recipe
+    shape = model.latent_shape(recipe.width_px, recipe.height_px)
+    wanted = (picture_tensor(item.mask) >= 0.5).float()
+    mask = torch.nn.functional.interpolate(wanted, size=shape[2:]).to(model.device, model.dtype)
+    if not model.takes_mask:
+        # diffusers encodes the masked picture for every UNet; of that, only the random draw has an effect here.
+        sampling.noise(shape, model.vae.dtype)
+        return mask, None
+    hidden = model.encode(pixels * (wanted < 0.5), sampling.generator)
+    return mask, torch.cat([mask, model.scaled_latents(hidden, whitened=False)], dim=1)

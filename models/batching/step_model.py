@@ -1,0 +1,88 @@
+"""A loaded latent diffusion model as the denoising loop sees it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from models.batching.prompts import PromptEncoder
+
+
+class StepModel:
+    """UNet, VAE, text encoders and ControlNet of one checkpoint (Stable Diffusion 1.x, 2.x or XL).
+
+    Args:
+        pipeline: diffusers' text-to-image pipeline that holds the parts.
+        controlnet: or None.
+        upcasts_vae: the VAE's configuration may ask for float32, as SDXL's does: it overflows in float16.
+    """
+
+    def __init__(self, pipeline: Any, controlnet: Any = None, *, upcasts_vae: bool = False) -> None:
+        self.unet: Any = pipeline.unet
+        self.vae: Any = pipeline.vae
+        self.controlnet = controlnet
+        self.prompts = PromptEncoder(pipeline)
+        self.schedule: Mapping[str, Any] = dict(pipeline.scheduler.config)
+        self.is_xl = getattr(pipeline, "text_encoder_2", None) is not None
+        self.dtype: torch.dtype = pipeline.unet.dtype
+        self.device: torch.device = pipeline.unet.device
+        if upcasts_vae and self.vae.config.force_upcast:
+            self.vae.float()
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents; the UNet may take more (9 for an inpainting UNet)."""
+        return int(self.vae.config.latent_channels)
+
+    @property
+    def takes_mask(self) -> bool:
+        """The UNet is one made for inpainting: it takes the mask and the masked picture as further channels."""
+        return int(self.unet.config.in_channels) == 2 * self.latent_channels + 1
+
+    @property
+    def guidance_is_embedded(self) -> bool:
+        """The guidance is an input of the UNet (distilled models), not a second pass."""
+        return self.unet.config.time_cond_proj_dim is not None
+
+    def latent_shape(self, width_px: int, height_px: int) -> tuple[int, int, int, int]:
+        """(1, C, H, W) of the latents of one picture."""
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return (1, self.latent_channels, height_px // factor, width_px // factor)
+
+    def encode(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Scaled latents of a picture (1, 3, H, W) of range [-1, 1], drawn from the VAE's distribution."""
+        drawn = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.sample(generator)
+        return drawn.to(self.dtype)  # type: ignore[no-any-return]
+
+    def decode(self, latents: torch.Tensor) -> NDArray[np.float32]:
+        """Latents (1, C, H, W) as a picture (H, W, 3) of range [0, 1]; it may hold NaN if the model does."""
+        unscaled = self._unscaled(latents.to(self.vae.dtype))
+        picture = self.vae.decode(unscaled, return_dict=False)[0].float()
+        picture = (picture * 0.5 + 0.5).clamp(0, 1)[0].permute(1, 2, 0)
+        return picture.cpu().numpy()  # type: ignore[no-any-return]
+
+    def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+        latents = latents / float(self.vae.config.scaling_factor)
+        mean, std = self.vae.config.get("latents_mean"), self.vae.config.get("latents_std")
+        if mean is None or std is None:
+            return latents
+        shape = (1, len(mean), 1, 1)
+        return latents * latents.new_tensor(std).view(shape) + latents.new_tensor(mean).view(shape)
+
+    def scaled_latents(self, latents: torch.Tensor, *, whitened: bool) -> torch.Tensor:
+        """The VAE's latents as the UNet takes them; `whitened` where the pipeline minds the VAE's mean and spread."""
+        mean, std = self.vae.config.get("latents_mean"), self.vae.config.get("latents_std")
+        factor = float(self.vae.config.scaling_factor)
+        if not whitened or mean is None or std is None:
+            return latents * factor
+        shape = (1, len(mean), 1, 1)
+        return (latents - latents.new_tensor(mean).view(shape)) * factor / latents.new_tensor(std).view(shape)
+
+
+def picture_tensor(image: Image) -> torch.Tensor:
+    """A picture (L or RGB) as float32 (1, C, H, W) of range [0, 1]."""
+    values = torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)
+    return values.reshape(image.height, image.width, -1).permute(2, 0, 1)[None]

@@ -1,0 +1,64 @@
+"""A loaded model taking requests step by step: prepare, denoise, decode."""
+
+import time
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.batching.decoding import Decoder, OnDecoded
+from models.batching.passes import Denoiser, OnFailure
+from models.batching.rows import BatchSizes
+from models.batching.slots import Slot, start_slot
+from models.batching.step_model import StepModel
+from models.families.base import BatchItem
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Stepper:
+    """The step-level face of one loaded model. Not thread-safe."""
+
+    def __init__(self, model: StepModel, sizes: BatchSizes | None = None) -> None:
+        self._model = model
+        self._denoiser = Denoiser(model, sizes or BatchSizes())
+        self._decoder = Decoder(model)
+
+    @torch.no_grad()
+    def start(self, item: BatchItem, weights: object) -> Slot:
+        """A request ready for its first step; ModelError if the model cannot do it."""
+        started = time.perf_counter()
+        slot = start_slot(self._model, item, weights)
+        slot.seconds["text"] += time.perf_counter() - started
+        return slot
+
+    @torch.no_grad()
+    def step(self, slots: Sequence[Slot], on_failure: OnFailure) -> None:
+        """Advance every slot by one step; see `Denoiser.step`."""
+        if not slots:
+            return
+        started = time.perf_counter()
+        self._denoiser.step(slots, on_failure)
+        share = (time.perf_counter() - started) / len(slots)
+        for slot in slots:
+            slot.seconds["denoise"] += share
+
+    def decode(self, slot: Slot, on_decoded: OnDecoded) -> None:
+        """Tell the pixels of a finished slot, at once or later; see `Decoder.decode`."""
+        self._decoder.decode(slot, on_decoded)
+
+    def pixels(self, slot: Slot) -> "NDArray[np.uint8]":
+        """The picture (H, W, 3) of a finished slot; waits for it."""
+        decoded: SimpleQueue[NDArray[np.uint8] | Exception] = SimpleQueue()
+        self.decode(slot, decoded.put)
+        outcome = decoded.get()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def close(self) -> None:
+        """Finish what is under way."""
+        self._decoder.close()

@@ -1,0 +1,54 @@
+"""A submitted job on its way through the engine, and who hears about it."""
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from models.pipeline_pool import PoolKey
+from models.request import Priority
+
+if TYPE_CHECKING:
+    from models.families.base import BatchItem
+    from models.image import FailedImage, GeneratedImage
+
+
+@dataclass(frozen=True)
+class Group:
+    """What tickets must have in common to share a forward pass: the loaded model, and `shared` beside it."""
+
+    model: str
+    key: PoolKey
+    shared: tuple[object, ...] = ()
+
+
+class Listener(Protocol):
+    """Hears of one or more jobs, from the engine's thread: calls must be quick and must not raise."""
+
+    def stepped(self, job_id: str, done: int, total: int) -> None:
+        """So many denoising steps of so many are done."""
+        ...
+
+    def ended(self, result: "GeneratedImage | FailedImage") -> None:
+        """The one last call for each job."""
+        ...
+
+
+@dataclass(eq=False)
+class Ticket:
+    """One job on its way.
+
+    Attributes:
+        state: belongs to the model that runs it; None before its first step.
+        has_left: takes no further steps, while its picture may still be being decoded.
+    """
+
+    id: str
+    item: "BatchItem"
+    group: Group
+    listener: Listener
+    priority: Priority = Priority.BULK
+    arrived_s: float = field(default_factory=time.monotonic)
+    state: object = None
+    is_cancelled: bool = False
+    has_left: bool = False
+    is_ended: bool = False

@@ -1,0 +1,58 @@
+"""Requests of families that only run as a whole: a batch at a time, and one by one when that fails."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from models.batching.failures import failed
+from models.batching.step_loop import CANCELLED, Report
+from models.batching.ticket import Ticket
+from models.errors import ModelError
+from models.families.base import BatchResult, LoraUse
+from models.image import GeneratedImage
+from models.input_pictures import keep_unmasked
+
+if TYPE_CHECKING:
+    from models.errors import ModelError
+from models.families.base import ModelFamily
+
+logger = logging.getLogger(__name__)
+
+
+def run_whole(family: "ModelFamily", lora: LoraUse | None, tickets: Sequence[Ticket], report: Report) -> None:
+    """Run a batch to its end; if it raises, each of its requests alone. What a single one raises passes through."""
+
+    def tell(done: int, total: int) -> None:
+        if all(ticket.is_cancelled for ticket in tickets):
+            raise ModelError(CANCELLED)
+        for ticket in tickets:
+            report.stepped(ticket, done, total)
+
+    try:
+        result = family.infer([ticket.item for ticket in tickets], lora, tell)
+    except Exception as exc:
+        if len(tickets) == 1:
+            raise
+        logger.warning("a batch of %d failed (%s); its jobs run one by one", len(tickets), exc)
+    else:
+        _end(tickets, result, report)
+        return
+    # Outside of the except block, so that the failed batch's tensors are free by now.
+    for ticket in tickets:
+        _run_alone(family, lora, ticket, report)
+
+
+def _end(tickets: Sequence[Ticket], result: BatchResult, report: Report) -> None:
+    share = {stage: seconds / len(tickets) for stage, seconds in result.seconds.items()}
+    for ticket, pixels in zip(tickets, result.pixels, strict=True):
+        item = ticket.item
+        if item.image and item.mask:
+            pixels = keep_unmasked(pixels, item.image, item.mask)
+        report.ended(ticket, GeneratedImage(ticket.id, pixels, item.recipe, share))
+
+
+def _run_alone(family: "ModelFamily", lora: LoraUse | None, ticket: Ticket, report: Report) -> None:
+    try:
+        run_whole(family, lora, [ticket], report)
+    except Exception as exc:
+        report.ended(ticket, failed(ticket.id, ticket.item.recipe, exc))

@@ -1,0 +1,65 @@
+"""Which LoRA is active in a pipeline, changed between two denoising steps."""
+
+import warnings
+from collections import OrderedDict
+from typing import Any
+
+from models.errors import ModelError, ModelLoadError
+from models.families.base import LoraUse
+
+_KEPT = 4
+"""LoRAs kept loaded beside each other, so that changing between them is quick."""
+
+
+class LoraSwitch:
+    """The LoRAs of one pipeline: at most one is active, and without one the weights are untouched."""
+
+    def __init__(self, pipeline: Any, model: str) -> None:
+        self._pipeline = pipeline
+        self._model = model
+        self._loaded: OrderedDict[str, None] = OrderedDict()
+        self._active: LoraUse | None = None
+
+    def use(self, lora: LoraUse | None) -> None:
+        """Have exactly this LoRA active, at its weight; ModelLoadError if it does not fit the model."""
+        if lora == self._active:
+            return
+        if lora is None:
+            self._pipeline.disable_lora()
+        else:
+            self._activate(lora)
+        self._active = lora
+
+    def _activate(self, lora: LoraUse) -> None:
+        if lora.adapter not in self._loaded:
+            self._load(lora)
+        self._loaded.move_to_end(lora.adapter)
+        self._pipeline.enable_lora()
+        self._pipeline.set_adapters([lora.adapter], [lora.weight])
+
+    def _load(self, lora: LoraUse) -> None:
+        if len(self._loaded) >= _KEPT:
+            self._pipeline.delete_adapters(self._loaded.popitem(last=False)[0])
+        try:
+            self._read(lora)
+            if not any(lora.adapter in names for names in self._pipeline.get_list_adapters().values()):
+                raise ModelError("none of its weights belongs to this model")
+        except Exception as exc:
+            # Some of it may be in; the others are loaded again when they are next asked for.
+            self._pipeline.unload_lora_weights()
+            self._loaded.clear()
+            self._active = None
+            raise ModelLoadError(f"LoRA '{lora.path.name}' does not fit model '{self._model}': {exc}") from exc
+        self._loaded[lora.adapter] = None
+
+    def _read(self, lora: LoraUse) -> None:
+        with warnings.catch_warnings():
+            # Several adapters in one model are what we want; at most one of them is active.
+            warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+            self._pipeline.load_lora_weights(
+                str(lora.path.parent),
+                weight_name=lora.path.name,
+                adapter_name=lora.adapter,
+                use_safetensors=True,
+                local_files_only=True,
+            )

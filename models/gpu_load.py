@@ -1,0 +1,42 @@
+"""How busy the GPUs of this machine are, told by NVIDIA's management library; no PyTorch needed."""
+
+import logging
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GPULoad:
+    """One GPU: `utilization` 0 to 100 is the share of the last moments in which it computed; memory in bytes."""
+
+    device_id: int
+    utilization: float
+    memory_used_bytes: int
+    memory_total_bytes: int
+
+
+def read_gpu_loads() -> tuple[GPULoad, ...]:
+    """The load of every GPU; none where there is no GPU, no driver, or no `nvidia-ml-py`."""
+    try:
+        nvml: Any = import_module("pynvml")
+    except ImportError:
+        return ()
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as exc:
+        logger.debug("no GPU loads: %s", exc)
+        return ()
+    try:
+        return tuple(_load(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+    finally:
+        nvml.nvmlShutdown()
+
+
+def _load(nvml: Any, index: int) -> GPULoad:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    utilization = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    return GPULoad(index, utilization, int(memory.used), int(memory.total))

@@ -1,0 +1,105 @@
+"""Publishing a catalog's gallery: the page and the contact sheet, from its image sets into the object store."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from urllib.parse import urlparse
+
+from io_managers.image_set import ImageSet, ManifestRow, StoredPicture
+from models.image import open_picture
+from ops.contact_sheet import contact_sheet
+from ops.gallery import GalleryPicture, write_gallery
+from ops.map_ahead import map_ahead
+from resources.object_store import ObjectNotFoundError, ObjectStore
+
+_UP = "../../"
+"""From the page's folder to the root of the store."""
+_DAY_S = 24 * 3600
+_SHEET_PICTURES, _SHEET_COLUMNS, _SHEET_CELL_PX = 120, 10, 128
+
+
+@dataclass(frozen=True)
+class PublishedGallery:
+    """Object keys of a gallery's page and of its contact sheet, and what the page shows."""
+
+    page: str
+    contact_sheet: str
+    rows: int
+    pictures: int
+    bytes: int
+
+    def metadata(self) -> dict[str, str | int]:
+        """These facts by name."""
+        return asdict(self)
+
+
+def gallery_key(catalog: str) -> str:
+    """Object key of a catalog's gallery page."""
+    return f"galleries/{catalog}/index.html"
+
+
+def publish_gallery(finished: ImageSet, thumbnails: ImageSet, *, links_live_s: int) -> PublishedGallery:
+    """Write the page of a catalog's finished pictures, and a contact sheet of the first ones as PNG.
+
+    In a local store the page links to the pictures beside it and can be moved with them; elsewhere the links are
+    presigned, and the page says how long they live.
+
+    Args:
+        links_live_s: life of presigned links.
+    """
+    catalog, store = finished.catalog, finished.store
+    page, sheet = gallery_key(catalog), f"galleries/{catalog}/contact_sheet.png"
+    is_local = urlparse(store.url(page)).scheme == "file"
+    days = max(1, links_live_s // _DAY_S)
+    subtitle = "" if is_local else f"Links to the full pictures work for {days} days; materialize again for new ones."
+    pictures = _pictures(finished, thumbnails, is_local=is_local)
+    html = io.BytesIO()
+    with io.TextIOWrapper(html, encoding="utf-8") as text:
+        write_gallery(text, title=catalog, subtitle=subtitle, pictures=pictures)
+        text.flush()
+        stored = store.put(page, html.getvalue(), content_type="text/html; charset=utf-8")
+    store.put(sheet, _contact_sheet_png(thumbnails), content_type="image/png")
+    return PublishedGallery(page, sheet, len(finished.row_ids), len(finished), stored.size_bytes)
+
+
+def _pictures(finished: ImageSet, thumbnails: ImageSet, *, is_local: bool) -> Iterator[GalleryPicture]:
+    store = finished.store
+    rows = zip(finished.rows(), thumbnails.rows(), strict=True)
+
+    def url(row: ManifestRow) -> str:
+        if not row.key:
+            return ""
+        return _UP + row.key if is_local else store.url(row.key)
+
+    for (row, thumbnail), data in map_ahead(lambda pair: _file(store, pair[1]), rows):
+        yield GalleryPicture(
+            row_id=row.row_id,
+            text=row.text,
+            model=row.model,
+            width_px=row.width_px,
+            height_px=row.height_px,
+            format=row.format,
+            size_bytes=row.size_bytes,
+            status=row.status,
+            error=row.error,
+            recipe=row.recipe,
+            thumbnail=data,
+            url=url(row),
+            thumbnail_url=url(thumbnail),
+        )
+
+
+def _file(store: ObjectStore, row: ManifestRow) -> bytes | None:
+    """A thumbnail's file; None for a row without one."""
+    try:
+        return store.get(row.key) if row.key else None
+    except ObjectNotFoundError:
+        return None
+
+
+def _contact_sheet_png(thumbnails: ImageSet) -> bytes:
+    png = io.BytesIO()
+    files = map_ahead(StoredPicture.bytes, thumbnails)
+    labelled = ((picture.row.row_id, open_picture(data)) for picture, data in files)
+    contact_sheet(labelled, columns=_SHEET_COLUMNS, cell_px=_SHEET_CELL_PX, limit=_SHEET_PICTURES).save(png, "PNG")
+    return png.getvalue()

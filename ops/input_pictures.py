@@ -1,0 +1,68 @@
+"""Input pictures of catalog rows: files beside the catalog, or objects in the store."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.errors import PictureError
+from models.image import InputPicture, open_picture
+from ops.catalog import picture_file
+from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class InputPictures:
+    """Where the input pictures of one catalog are found.
+
+    Args:
+        folder: the folder of registered catalogs.
+        catalog: the catalog's name.
+        store: holds those that are no files.
+        max_pixels: larger ones are refused.
+    """
+
+    folder: Path
+    catalog: str
+    store: ObjectStore
+    max_pixels: int
+    _found: dict[str, InputPicture] = field(default_factory=dict, repr=False)
+
+    def find(self, reference: str | None) -> InputPicture | None:
+        """The picture a row names; it is decoded when the engine needs it, and not kept.
+
+        Raises:
+            PictureError: if there is none, or the reference leads out of the folder.
+        """
+        if not reference:
+            return None
+        if reference not in self._found:
+            read = self._reader(reference)
+            digest = hashlib.sha256(read()).hexdigest()
+            self._found[reference] = InputPicture(digest, partial(self._decode, reference, read))
+        return self._found[reference]
+
+    def _reader(self, reference: str) -> Callable[[], bytes]:
+        try:
+            file = picture_file(self.folder, self.catalog, reference)
+        except ValueError as exc:
+            raise PictureError(str(exc)) from exc
+        return file.read_bytes if file else partial(self._object, reference)
+
+    def _object(self, key: str) -> bytes:
+        try:
+            return self.store.get(key)
+        except (ObjectNotFoundError, InvalidKeyError) as exc:
+            rule = f"'{key[:80]}' is neither a file in the catalog's folder nor an object in the store."
+            raise PictureError(rule) from exc
+
+    def _decode(self, reference: str, read: Callable[[], bytes]) -> "Image":
+        try:
+            return open_picture(read(), self.max_pixels)
+        except PictureError as exc:
+            raise PictureError(f"'{reference[:80]}': {exc}") from exc

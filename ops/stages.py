@@ -1,0 +1,119 @@
+"""The stages after generation: what each changes in a picture, and the file format that it stores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from configs.settings import Settings
+from models.encoding import rgb_picture
+from models.errors import ModelError
+from models.placement import choose_placement
+from models.recipe import PostStep
+from models.registry import ModelRegistry
+from models.request import ImageFormat, PostProcess, Scale, WatermarkParams
+from ops.thumbnail import make_thumbnail, thumbnail_step
+from ops.upscaling import upscale_pixels, upscale_step
+from ops.watermark import draw_watermark, watermark_step
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_SCALES: dict[object, Scale] = {2: "2x", 4: "4x"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a stage does to one picture: the step for its recipe, and the function that does it."""
+
+    step: PostStep
+    apply: "Callable[[Image], Image]"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a catalog's pictures.
+
+    Attributes:
+        plan: what a row asks of this stage; None passes its picture on as it is.
+        format: the file format of a changed picture.
+        quality: of its encoder, 1..100.
+        in_background: changes may run in many threads, beside each other.
+        embed: write recipes into the files.
+    """
+
+    plan: Callable[[PostProcess], Change | None]
+    format: Callable[[PostProcess], ImageFormat]
+    quality: int
+    in_background: bool = True
+    embed: bool = True
+
+
+def upscaling(settings: Settings, registry: ModelRegistry) -> Stage:
+    """Super-resolution, one picture at a time, since each takes the whole of the device that models run on."""
+
+    def plan(post: PostProcess) -> Change | None:
+        return _enlarging(post.super_resolution, settings, registry) if post.super_resolution else None
+
+    return Stage(plan, _format_before_watermark, settings.pictures.original_quality, in_background=False)
+
+
+def watermarking(settings: Settings) -> Stage:
+    """Text and image watermarks."""
+
+    def plan(post: PostProcess) -> Change | None:
+        return _marking(post.watermark, settings) if post.watermark.enable else None
+
+    return Stage(plan, lambda post: post.format, settings.pictures.original_quality)
+
+
+def thumbnailing(settings: Settings) -> Stage:
+    """A small WebP copy of every picture, without its recipe."""
+    side_px = settings.pictures.thumbnail_px
+    change = Change(thumbnail_step(side_px), lambda image: make_thumbnail(image, side_px))
+    return Stage(lambda post: change, lambda post: "webp", settings.pictures.thumbnail_quality, embed=False)
+
+
+def recorded_change(step: PostStep, settings: Settings, registry: ModelRegistry) -> Change:
+    """The change that a recipe's step records.
+
+    Its own `step` differs from the recorded one where the network, font or logo is another file by now.
+
+    Raises:
+        ModelError: if the step is none of ours, or the network is missing.
+        WatermarkError: if the font or logo is missing.
+    """
+    if step.op == "upscale" and (scale := _SCALES.get(step.params.get("scale"))):
+        return _enlarging(scale, settings, registry)
+    if step.op == "watermark":
+        return _marking(WatermarkParams.model_validate({"enable": True, **step.params}), settings)
+    raise ModelError(f"the recipe's step '{step.op}' with {step.params} cannot be done again.")
+
+
+def generated_format(post: PostProcess) -> ImageFormat:
+    """The file format of a picture as generated: lossless while a later stage changes it, else what the row asks for.
+
+    A picture thus meets a lossy encoder once, at the stage that changes it last.
+    """
+    return "png" if post.super_resolution else _format_before_watermark(post)
+
+
+def _format_before_watermark(post: PostProcess) -> ImageFormat:
+    return "png" if post.watermark.enable else post.format
+
+
+def _enlarging(scale: Scale, settings: Settings, registry: ModelRegistry) -> Change:
+    network = settings.upscaler
+
+    def enlarge(image: "Image") -> "Image":
+        import numpy as np
+
+        device = choose_placement(registry.card(registry.default_model), settings.engine).device
+        pixels = np.asarray(rgb_picture(image))
+        return rgb_picture(upscale_pixels(pixels, scale, network=network, device=device))
+
+    return Change(upscale_step(scale, network=network), enlarge)
+
+
+def _marking(params: WatermarkParams, settings: Settings) -> Change:
+    folders = {"logo_folder": settings.logo_folder, "fonts_folder": settings.fonts_folder}
+    return Change(watermark_step(params, **folders), lambda image: draw_watermark(image, params, **folders))

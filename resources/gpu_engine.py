@@ -1,0 +1,39 @@
+"""The engine as a Dagster resource: a thin handle, since Dagster sets a resource up once per run and step."""
+
+from typing import TYPE_CHECKING
+
+from dagster import ConfigurableResource
+from pydantic import PrivateAttr
+
+from configs.settings import load_settings
+from models.registry import ModelRegistry, open_registry
+
+if TYPE_CHECKING:
+    from models.engine import Engine
+
+
+class GPUEngine(ConfigurableResource[None]):
+    """The models of this process and the engine that runs them.
+
+    The handle comes and goes with a step; the loaded models belong to the process and stay warm for the next one.
+    Nothing is read or loaded before the first use, and PyTorch is imported only where pictures are computed.
+    """
+
+    _registry: ModelRegistry | None = PrivateAttr(default=None)
+    _engine: "Engine | None" = PrivateAttr(default=None)
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """The models by name. Raises ConfigError listing every problem of every model card."""
+        if self._registry is None:
+            self._registry = open_registry(load_settings())
+        return self._registry
+
+    @property
+    def engine(self) -> "Engine":
+        """The engine over this process's warm models."""
+        if self._engine is None:
+            from models.engine import BatchingEngine
+
+            self._engine = BatchingEngine(self.registry, load_settings().engine)
+        return self._engine

@@ -1,0 +1,79 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs.settings import PACKAGE_ROOT
+
+HEAVY = ("torch", "diffusers", "transformers", "pandas", "numpy", "PIL", "minio")
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_the_definitions_load_without_any_of_the_heavy_libraries():
+    loaded = python(
+        f"import sys; from imagegenx_assets.definitions import defs; print([m for m in {HEAVY} if m in sys.modules])"
+    )
+
+    assert loaded.strip() == "[]"
+
+
+def test_the_definitions_load_in_two_and_a_half_seconds():
+    code = (
+        "import time; began = time.process_time(); from imagegenx_assets.definitions import defs; "
+        "print(time.process_time() - began)"
+    )
+
+    assert min(float(python(code)) for _ in range(3)) <= 2.5
+
+
+def test_loading_reads_no_settings_and_reaches_nothing():
+    code = (
+        "import os; os.environ['IMAGEGENX_CONFIG'] = '/nowhere.yaml'; os.environ['IMAGEGENX_STORE__KIND'] = 's3'; "
+        "from imagegenx_assets.definitions import defs; "
+        "print(len(list(defs.resolve_asset_graph().get_all_asset_keys())))"
+    )
+
+    assert python(code).strip() == "6"
+
+
+def test_the_assets_follow_each_other_as_in_the_diagram():
+    from imagegenx_assets.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    nodes = {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
+    parents = {name: {parent.to_user_string() for parent in node.parent_keys} for name, node in nodes.items()}
+
+    assert parents == {
+        "prompt_catalog": set(),
+        "generated_images": {"prompt_catalog"},
+        "upscaled_images": {"generated_images"},
+        "watermarked_images": {"upscaled_images"},
+        "thumbnails": {"watermarked_images"},
+        "gallery": {"watermarked_images", "thumbnails"},
+    }
+
+
+def test_every_asset_has_a_description_an_owner_a_kind_and_the_catalogs_as_partitions():
+    from imagegenx_assets.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description
+        assert node.owners == ["team:imagegenx"]
+        assert any(tag.startswith("dagster/kind/") for tag in node.tags)
+        assert node.group_name == "catalogs"
+        assert node.partitions_def.name == "catalogs"
+
+
+@pytest.mark.parametrize("command", [["dg", "check", "defs"], ["dagster", "definitions", "validate"]])
+def test_dagsters_own_checks_pass(command):
+    tool = Path(sys.executable).with_name(command[0])
+
+    result = subprocess.run([tool, *command[1:]], capture_output=True, text=True, timeout=280, cwd=PACKAGE_ROOT)
+
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"

@@ -1,0 +1,159 @@
+"""Slots run by hand, and diffusers' own pipelines to compare them with."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers import (
+    ControlNetModel,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLPipeline,
+)
+from PIL import Image
+
+from models.batching.passes import Denoiser
+from models.batching.rows import BatchSizes
+from models.batching.slots import Slot, start_slot
+from models.batching.step_model import StepModel
+from models.families.base import BatchItem
+from models.families.samplers import make_scheduler
+from models.recipe import Recipe
+from models.request import Mode, Sampler
+
+NOISE = np.random.default_rng(0)
+PICTURE = Image.fromarray(NOISE.integers(0, 256, (128, 128, 3), dtype=np.uint8))
+EDGES = Image.fromarray((NOISE.random((128, 128)) > 0.8).astype(np.uint8) * 255).convert("RGB")
+MASK = Image.new("L", (128, 128))
+MASK.paste(255, (16, 16, 48, 48))
+
+PIPELINES = {
+    ("small", Mode.TEXT2IMG): StableDiffusionPipeline,
+    ("small", Mode.IMG2IMG): StableDiffusionImg2ImgPipeline,
+    ("small", Mode.INPAINT): StableDiffusionInpaintPipeline,
+    ("small", Mode.CONTROLNET): StableDiffusionControlNetPipeline,
+    ("v_prediction", Mode.TEXT2IMG): StableDiffusionPipeline,
+    ("v_prediction", Mode.IMG2IMG): StableDiffusionImg2ImgPipeline,
+    ("v_prediction", Mode.INPAINT): StableDiffusionInpaintPipeline,
+    ("small_xl", Mode.TEXT2IMG): StableDiffusionXLPipeline,
+    ("small_xl", Mode.IMG2IMG): StableDiffusionXLImg2ImgPipeline,
+    ("small_xl", Mode.INPAINT): StableDiffusionXLInpaintPipeline,
+}
+FOLDERS = {"small": "sd", "v_prediction": "v", "small_xl": "sdxl"}
+OPTIONS = {"safety_checker": None, "requires_safety_checker": False}
+
+
+def make_item(mode=Mode.TEXT2IMG, *, model="small", seed=1, sampler=Sampler.EULER, side=64, **changes) -> BatchItem:
+    fields = {
+        "text": "a red shoe",
+        "negative_text": "",
+        "model": model,
+        "release": "r",
+        "engine": "eager/cpu/float32",
+        "mode": mode,
+        "width_px": side,
+        "height_px": side,
+        "steps": 4,
+        "cfg_scale": 7.5,
+        "sampler": sampler,
+        "seed": seed,
+        "lora_name": "",
+        "lora_weight": 1.0,
+        "lora_digest": "",
+        "strength": 0.6 if mode in (Mode.IMG2IMG, Mode.INPAINT) else None,
+        "image_digest": None,
+        "mask_digest": None,
+        "control_digest": None,
+    }
+    recipe = Recipe(**{**fields, **changes})
+    cut = {name: picture.crop((0, 0, side, side)) for name, picture in _inputs(mode).items()}
+    return BatchItem(recipe, **cut)
+
+
+def _inputs(mode: Mode) -> dict[str, Image.Image]:
+    return {
+        Mode.TEXT2IMG: {},
+        Mode.IMG2IMG: {"image": PICTURE},
+        Mode.INPAINT: {"image": PICTURE, "mask": MASK},
+        Mode.CONTROLNET: {"control": EDGES},
+    }[mode]
+
+
+class Workbench:
+    """The random models as the engine steps them, and as diffusers runs them."""
+
+    def __init__(self, folder) -> None:
+        self.folder = folder
+        self.models = {name: self._step_model(name) for name in FOLDERS}
+
+    def _step_model(self, name: str) -> StepModel:
+        controlnet = ControlNetModel.from_pretrained(self.folder / "controlnet") if name == "small" else None
+        options = {} if name == "small_xl" else OPTIONS
+        pipeline = PIPELINES[name, Mode.TEXT2IMG].from_pretrained(self.folder / FOLDERS[name], **options)
+        self.pipelines = {**getattr(self, "pipelines", {}), name: pipeline}
+        return StepModel(pipeline, controlnet, upcasts_vae=name == "small_xl")
+
+    @torch.no_grad()
+    def reference(self, item: BatchItem, **changes) -> torch.Tensor:
+        """The final latents that diffusers' own pipeline gives."""
+        recipe = item.recipe
+        parts = dict(self.pipelines[recipe.model].components) | changes
+        if recipe.mode is Mode.CONTROLNET:
+            parts["controlnet"] = self.models[recipe.model].controlnet
+        options = {} if recipe.model == "small_xl" else {"requires_safety_checker": False}
+        pipeline = PIPELINES[recipe.model, recipe.mode](**parts, **options)
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline.scheduler = make_scheduler(recipe.sampler, self.models[recipe.model].schedule, recipe.steps)
+        size = {"width": recipe.width_px, "height": recipe.height_px}
+        inputs = {
+            Mode.TEXT2IMG: size,
+            Mode.IMG2IMG: {"image": item.image, "strength": recipe.strength},
+            Mode.INPAINT: {"image": item.image, "mask_image": item.mask, "strength": recipe.strength, **size},
+            Mode.CONTROLNET: {"image": item.control, **size},
+        }[recipe.mode]
+        return pipeline(
+            recipe.text,
+            negative_prompt=recipe.negative_text or None,
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.cfg_scale,
+            generator=torch.Generator().manual_seed(recipe.seed),
+            output_type="latent",
+            **inputs,
+        ).images
+
+    @torch.no_grad()
+    def together(
+        self,
+        items: Sequence[BatchItem],
+        *,
+        joins: Sequence[int] = (),
+        sizes: tuple[int, ...] = (),
+        model: StepModel | None = None,
+    ) -> list[torch.Tensor]:
+        """Final latents of items that share their passes, item number n joining before step `joins[n]`."""
+        model = model or self.models[items[0].recipe.model]
+        denoiser = Denoiser(model, BatchSizes(sizes))
+        waiting = sorted(zip([*joins, *[0] * (len(items) - len(joins))], range(len(items)), strict=True))
+        slots: dict[int, Slot] = {}
+        for step in range(10_000):
+            while waiting and waiting[0][0] <= step:
+                place = waiting.pop(0)[1]
+                slots[place] = start_slot(model, items[place], "")
+            running = [slot for slot in slots.values() if not slot.sampling.is_done]
+            if not running and not waiting:
+                break
+            denoiser.step(running, _raise)
+        return [slots[place].latents for place in range(len(items))]
+
+
+def _raise(slot: Slot, exc: Exception) -> None:
+    raise exc
+
+
+def distance(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """‖Δ‖ / ‖reference‖."""
+    return float((ours - theirs).norm() / theirs.norm())

@@ -1,0 +1,71 @@
+import io
+import json
+import re
+
+from PIL import Image
+
+from configs.settings import Settings
+from io_managers.image_set import FailedPicture, ImageStream, NewPicture, read_image_set
+from io_managers.image_set_writer import ImageSetWriter
+from models.request import PostProcess
+from ops.derivation import derive_images
+from ops.gallery_page import gallery_key, publish_gallery
+from ops.stages import thumbnailing
+from resources.local_store import LocalObjectStore
+from tests.recipes import a_recipe, some_pixels
+
+POST = PostProcess().model_dump_json()
+
+
+class PresigningStore(LocalObjectStore):
+    """A store whose URLs look like those of an S3 service."""
+
+    def url(self, key, expires_s=None):
+        return f"https://s3.example/{key}?X-Amz-Signature=0"
+
+
+def published(store, tmp_path):
+    pictures = [NewPicture(str(n), some_pixels(n), a_recipe(seed=n), "webp", 95, POST) for n in range(3)]
+    pictures.append(FailedPicture("broken", "the mask is empty", "a broken mug", "tiny"))
+    writer = ImageSetWriter(store, workers=2, queue=2)
+    writer.write("watermarked_images", ImageStream("春装", [one.row_id for one in pictures], iter(pictures)))
+    finished = read_image_set(store, "watermarked_images", "春装")
+    writer.write("thumbnails", derive_images(finished, thumbnailing(Settings(home=tmp_path))))
+    return publish_gallery(finished, read_image_set(store, "thumbnails", "春装"), links_live_s=7 * 24 * 3600)
+
+
+def rows_of(page):
+    scripts = re.findall(r'<script type="application/json" class="rows">(.*?)</script>', page, re.DOTALL)
+    return [row for script in scripts for row in json.loads(script)]
+
+
+def test_the_page_shows_every_row_and_links_to_pictures_beside_it(tmp_path):
+    store = LocalObjectStore(tmp_path / "store")
+
+    facts = published(store, tmp_path)
+
+    assert facts.page == gallery_key("春装") == "galleries/春装/index.html"
+    assert (facts.rows, facts.pictures) == (4, 3)
+    page = tmp_path / "store" / facts.page
+    rows = rows_of(page.read_text(encoding="utf-8"))
+    assert [row[0] for row in rows] == ["0", "1", "2", "broken"]
+    assert all((page.parent / row[11]).resolve().is_file() for row in rows[:3])
+    assert rows[3][7:9] == ["failed", "the mask is empty"]
+
+
+def test_elsewhere_the_links_are_presigned_and_the_page_says_how_long_they_live(tmp_path):
+    store = PresigningStore(tmp_path / "store")
+
+    facts = published(store, tmp_path)
+
+    page = store.get(facts.page).decode()
+    assert "Links to the full pictures work for 7 days" in page
+    assert rows_of(page)[0][11].startswith("https://s3.example/pictures/")
+
+
+def test_the_contact_sheet_is_a_png_of_the_thumbnails(tmp_path):
+    store = LocalObjectStore(tmp_path / "store")
+
+    facts = published(store, tmp_path)
+
+    assert Image.open(io.BytesIO(store.get(facts.contact_sheet))).format == "PNG"

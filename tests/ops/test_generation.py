@@ -1,0 +1,226 @@
+import hashlib
+import itertools
+
+import pytest
+from PIL import Image
+
+from benchmarks.stand_in import StandInEngine, write_stand_in_model
+from io_managers.image_set import FailedPicture, KeptPicture, NewPicture, Status
+from io_managers.image_set_writer import ImageSetWriter
+from models.image import FailedImage
+from models.recipe import row_seed
+from models.registry import ModelRegistry
+from ops.catalog import read_catalog
+from ops.generation import Generator, generate_images
+from ops.input_pictures import InputPictures
+from resources.local_store import LocalObjectStore
+from resources.object_store import StoreUnavailableError
+
+
+class NotingEngine(StandInEngine):
+    """The stand-in, noting what it was asked to paint; it refuses prompts that mention a ghost."""
+
+    def __init__(self):
+        super().__init__()
+        self.painted = []
+
+    def generate(self, jobs, on_step=None):
+        jobs, refused = itertools.tee(jobs)
+        for job in refused:
+            if "ghost" in job.recipe.text:
+                yield FailedImage(job.id, job.recipe, "ghosts have no colour")
+            else:
+                self.painted.append(job.id)
+                yield from super().generate([job], on_step)
+
+
+class Shop:
+    """A catalog in a folder, and what it takes to paint it."""
+
+    def __init__(self, folder):
+        write_stand_in_model(folder / "models")
+        self.folder = folder
+        self.registry = ModelRegistry.load([folder / "models"], "stand-in")
+        self.store = LocalObjectStore(folder / "store")
+        self.engine = NotingEngine()
+
+    def stream(self, csv):
+        (self.folder / "shop.csv").write_text(csv, encoding="utf-8")
+        table = read_catalog(self.folder / "shop.csv", self.registry).table
+        generator = Generator(self.engine, self.registry, self.store, quality=95)
+        inputs = InputPictures(self.folder, "shop", self.store, 64_000_000)
+        return generate_images("shop", table, generator, inputs)
+
+    def outcomes(self, csv):
+        return {outcome.row_id: outcome for outcome in self.stream(csv).pictures}
+
+    def materialize(self, csv):
+        return ImageSetWriter(self.store, workers=2, queue=4).write("generated_images", self.stream(csv)).rows
+
+
+@pytest.fixture
+def shop(tmp_path):
+    return Shop(tmp_path)
+
+
+CSV = "id,text,resolution\na,a red mug,64x64\nb,a blue mug,128x64\nc,a green mug,64x64\n"
+
+
+def test_every_row_becomes_a_picture_of_its_size_and_seed(shop):
+    outcomes = shop.outcomes(CSV)
+
+    assert set(outcomes) == {"a", "b", "c"}
+    assert all(isinstance(outcome, NewPicture) for outcome in outcomes.values())
+    assert outcomes["b"].pixels.shape == (64, 128, 3)
+    assert outcomes["b"].recipe.seed == row_seed("b")
+    assert outcomes["b"].recipe.release == shop.registry.release("stand-in")
+    assert outcomes["b"].recipe.engine == "stand-in/cpu/float32"
+
+
+def test_a_second_run_paints_nothing(shop):
+    shop.materialize(CSV)
+    shop.engine.painted.clear()
+
+    rows = shop.materialize(CSV)
+
+    assert shop.engine.painted == []
+    assert [row.status for row in rows] == ["reused"] * 3
+
+
+def test_only_edited_rows_are_painted_again(shop):
+    shop.materialize(CSV)
+    shop.engine.painted.clear()
+
+    rows = shop.materialize(CSV.replace("green", "purple") + "d,a black mug,64x64\n")
+
+    assert shop.engine.painted == ["c", "d"]
+    assert [row.status for row in rows] == ["reused", "reused", "made", "made"]
+
+
+def test_a_new_release_of_the_model_paints_everything_again(shop):
+    shop.materialize(CSV)
+    shop.engine.painted.clear()
+    (shop.folder / "models/stand-in/model.safetensors").write_bytes(b"trained some more")
+    shop.registry = ModelRegistry.load([shop.folder / "models"], "stand-in")
+
+    shop.materialize(CSV)
+
+    assert shop.engine.painted == ["a", "b", "c"]
+
+
+def test_a_run_that_broke_off_goes_on_where_it_stopped(shop):
+    first_two = list(itertools.islice(shop.stream(CSV).pictures, 2))
+    stream = shop.stream(CSV)
+    writer = ImageSetWriter(shop.store, workers=1, queue=1)
+    writer.write("generated_images", type(stream)("shop", [one.row_id for one in first_two], iter(first_two)))
+    shop.store.delete("manifests/generated_images/shop.parquet")
+    shop.engine.painted.clear()
+
+    rows = shop.materialize(CSV)
+
+    assert shop.engine.painted == ["c"]
+    assert [row.status for row in rows] == ["reused", "reused", "made"]
+
+
+def test_a_row_that_cannot_be_painted_fails_alone(shop):
+    rows = shop.materialize("id,text\na,a red mug\nb,a ghost\nc,a green mug\n")
+
+    assert [row.status for row in rows] == ["made", "failed", "made"]
+    assert rows[1].error == "ghosts have no colour"
+    assert rows[1].text == "a ghost"
+
+
+def test_rows_with_equal_recipes_are_painted_once(shop):
+    rows = shop.materialize("id,text,seed\na,a red mug,1\nb,a red mug,1\nc,a red mug,2\n")
+
+    assert shop.engine.painted == ["a", "c"]
+    assert [row.status for row in rows] == ["made", "reused", "made"]
+    assert rows[0].key == rows[1].key != rows[2].key
+
+
+def test_rows_with_equal_recipes_fail_together(shop):
+    rows = shop.materialize("id,text,seed\na,a ghost,1\nb,a ghost,1\nc,a red mug,2\n")
+
+    assert [(row.status, row.error) for row in rows[:2]] == [("failed", "ghosts have no colour")] * 2
+
+
+@pytest.mark.parametrize(
+    ("cells", "file_format"),
+    [
+        ("webp,,", "webp"),
+        ("jpg,,", "jpg"),
+        ("jpg,2x,", "png"),
+        ("jpg,,© shop", "png"),
+        ("webp,4x,© shop", "png"),
+    ],
+)
+def test_a_picture_stays_lossless_until_its_last_change(shop, cells, file_format):
+    (outcome,) = shop.outcomes(f"id,text,format,super_resolution,watermark_text\na,a mug,{cells}\n").values()
+
+    assert outcome.format == file_format
+
+
+def test_input_pictures_are_files_beside_the_catalog_or_objects_in_the_store(shop):
+    write_stand_in_model(shop.folder / "models")
+    card = shop.folder / "models/stand-in.yaml"
+    card.write_text(card.read_text() + "modes: [text2img, img2img]\n")
+    shop.registry = ModelRegistry.load([shop.folder / "models"], "stand-in")
+    Image.new("RGB", (64, 64), "red").save(shop.folder / "red.png")
+    data = (shop.folder / "red.png").read_bytes()
+    shop.store.put("inputs/also-red.png", data, content_type="image/png")
+
+    outcomes = shop.outcomes("id,text,image\na,a mug,red.png\nb,a mug,inputs/also-red.png\nc,a mug,blue.png\n")
+
+    digest = hashlib.sha256(data).hexdigest()
+    assert outcomes["a"].recipe.image_digest == outcomes["b"].recipe.image_digest == digest
+    assert isinstance(outcomes["c"], FailedPicture)
+    assert outcomes["c"].error == "'blue.png' is neither a file in the catalog's folder nor an object in the store."
+
+
+def test_a_model_without_weights_fails_its_rows_and_says_what_to_do(shop):
+    (shop.folder / "models/stand-in/model.safetensors").unlink()
+
+    outcomes = shop.outcomes(CSV)
+
+    assert all(isinstance(outcome, FailedPicture) for outcome in outcomes.values())
+    assert outcomes["a"].error.startswith("model 'stand-in': no weights (.safetensors) in ")
+
+
+def test_an_outage_of_the_store_ends_the_run_instead_of_failing_rows(shop):
+    class Unreachable(LocalObjectStore):
+        def stat(self, key):
+            raise StoreUnavailableError("no answer")
+
+    shop.store = Unreachable(shop.folder / "store")
+
+    with pytest.raises(StoreUnavailableError, match="no answer"):
+        shop.outcomes(CSV)
+
+
+def test_planning_runs_ahead_of_the_engine_by_a_bounded_number_of_rows(shop):
+    csv = "id,text\n" + "".join(f"r{number},a mug\n" for number in range(1_000))
+    planned = []
+    find = InputPictures.find
+    stream = shop.stream(csv)
+    generator = Generator(shop.engine, shop.registry, shop.store, quality=95)
+
+    class Noting(InputPictures):
+        def find(self, reference):
+            planned.append(reference)
+            return find(self, reference)
+
+    table = read_catalog(shop.folder / "shop.csv", shop.registry).table
+    stream = generate_images("shop", table, generator, Noting(shop.folder, "shop", shop.store, 64_000_000))
+    next(stream.pictures)
+
+    assert len(planned) // 3 <= 128
+    assert stream.total == 1_000
+
+
+def test_kept_rows_say_which_file_they_keep(shop):
+    row = shop.materialize(CSV)[0]
+
+    kept = shop.outcomes(CSV)["a"]
+
+    assert isinstance(kept, KeptPicture)
+    assert (kept.row.key, kept.row.size_bytes, kept.row.status) == (row.key, row.size_bytes, Status.REUSED)

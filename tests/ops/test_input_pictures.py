@@ -1,0 +1,57 @@
+import hashlib
+
+import pytest
+from PIL import Image
+
+from models.errors import PictureError
+from ops.input_pictures import InputPictures
+from resources.local_store import LocalObjectStore
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    (tmp_path / "catalogs").mkdir()
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "catalogs/red.png")
+    return InputPictures(tmp_path / "catalogs", "shop", LocalObjectStore(tmp_path / "store"), max_pixels=10_000)
+
+
+def test_no_reference_is_no_picture(inputs):
+    assert inputs.find("") is None
+    assert inputs.find(None) is None
+
+
+def test_a_picture_is_known_by_its_content_and_decoded_when_needed(inputs):
+    found = inputs.find("red.png")
+
+    assert found.digest == hashlib.sha256((inputs.folder / "red.png").read_bytes()).hexdigest()
+    assert found.load().size == (40, 30)
+
+
+def test_a_picture_that_many_rows_name_is_read_once(inputs):
+    first = inputs.find("red.png")
+    (inputs.folder / "red.png").unlink()
+
+    assert inputs.find("red.png") is first
+
+
+def test_a_file_beside_the_catalog_wins_over_an_object_of_that_key(inputs):
+    inputs.store.put("red.png", b"something else", content_type="image/png")
+
+    assert inputs.find("red.png").load().size == (40, 30)
+
+
+@pytest.mark.parametrize("reference", ["../secret.png", "/etc/passwd", "a/../../b.png", "C:\\x.png", "http://x/y.png"])
+def test_a_reference_that_leads_out_is_refused(inputs, reference):
+    with pytest.raises(PictureError):
+        inputs.find(reference)
+
+
+def test_a_damaged_or_huge_picture_names_itself(inputs):
+    data = (inputs.folder / "red.png").read_bytes()
+    (inputs.folder / "cut.png").write_bytes(data[:50])
+    Image.new("L", (200, 100)).save(inputs.folder / "huge.png")
+
+    with pytest.raises(PictureError, match=r"^'cut.png': the picture cannot be read"):
+        inputs.find("cut.png").load()
+    with pytest.raises(PictureError, match=r"^'huge.png': the picture is 200×100 px"):
+        inputs.find("huge.png").load()
