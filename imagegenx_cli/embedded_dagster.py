@@ -1,0 +1,67 @@
+"""The Dagster instance of this machine: SQLite files below the home folder, unless DAGSTER_HOME names another."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.settings import PACKAGE_ROOT
+from imagegenx_cli.files import FileError
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+PROCESS_TAG = "imagegenx/process"
+_CLOCK_DRIFT_S = 60
+INSTANCE_TEMPLATE = PACKAGE_ROOT / "configs" / "dagster.yaml"
+
+
+@contextmanager
+def dagster_instance(home: Path) -> Iterator["DagsterInstance"]:
+    """The instance that the web server and daemon started with the same home also use."""
+    folder = dagster_home(home)
+    from dagster import DagsterInstance
+
+    with DagsterInstance.from_config(str(folder)) as instance:
+        yield instance
+
+
+def dagster_home(home: Path) -> Path:
+    """The instance's folder, made and configured if new; DAGSTER_HOME names it from now on."""
+    folder = Path(os.environ.get("DAGSTER_HOME") or home / "dagster")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "dagster.yaml").exists():
+            shutil.copyfile(INSTANCE_TEMPLATE, folder / "dagster.yaml")
+    except OSError as exc:
+        raise FileError(f"{folder} cannot hold the Dagster instance: {exc.strerror}.") from exc
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return folder
+
+
+def this_process() -> dict[str, str]:
+    """The tag of runs that live in this process and cannot outlive it."""
+    return {PROCESS_TAG: f"{os.getpid()}:{_began_at_s(os.getpid()):.0f}"}
+
+
+def end_dead_runs(instance: "DagsterInstance") -> None:
+    """Mark the runs as failed whose process was killed: nothing else would ever end them."""
+    from dagster import DagsterRunStatus, RunsFilter
+
+    open_runs = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
+    for run in instance.get_runs(RunsFilter(statuses=open_runs)):
+        pid, _, began_at_s = run.tags.get(PROCESS_TAG, "").partition(":")
+        if pid and abs(_began_at_s(int(pid)) - int(began_at_s)) > _CLOCK_DRIFT_S:
+            instance.report_run_failed(run, "The process of this run was killed. Run it again: it goes on from there.")
+
+
+def _began_at_s(pid: int) -> float:
+    """When a process began, since ids are used again; 0 if there is none."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return 0.0

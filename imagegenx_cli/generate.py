@@ -1,0 +1,170 @@
+"""`imagegenx generate`: one picture, from options or from a recipe, without Dagster."""
+
+import hashlib
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from configs.problems import Problem
+from configs.settings import Settings, load_settings
+from imagegenx_cli.files import read_file, write_file
+from imagegenx_cli.terminal import progress_bars
+from models.encoding import encode_picture, rgb_picture
+from models.engine import BatchingEngine, Engine, GenerationJob
+from models.errors import InvalidRequestError, ModelError
+from models.image import FailedImage, InputPicture, open_picture
+from models.recipe import Recipe, plan_recipe
+from models.registry import ModelRegistry, open_registry
+from models.request import ImageFormat, parse_request
+from ops.stages import recorded_change
+from resources.progress import report_step
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS: Mapping[str, ImageFormat] = {".webp": "webp", ".png": "png", ".jpg": "jpg", ".jpeg": "jpg"}
+_MAX_SEED = 2**32
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The input pictures given on the command line."""
+
+    image: Path | None
+    mask: Path | None
+    control: Path | None
+
+
+class _Painter:
+    """The engine and the settings of this command, and what they make of a recipe."""
+
+    def __init__(self) -> None:
+        self.settings: Settings = load_settings()
+        self.registry: ModelRegistry = open_registry(self.settings)
+        self.engine: Engine = BatchingEngine(self.registry, self.settings.engine)
+
+    def input_picture(self, file: Path | None) -> InputPicture | None:
+        """An input picture by the digest of its file."""
+        if file is None:
+            return None
+        data = read_file(file)
+        load = partial(open_picture, data, self.settings.pictures.max_input_pixels)
+        return InputPicture(hashlib.sha256(data).hexdigest(), load)
+
+    def paint(self, recipe: Recipe, inputs: Sequence[InputPicture | None]) -> tuple["Image", Recipe]:
+        """The picture and the recipe that really made it; ModelError if the model cannot."""
+        planned = recipe.model_copy(update={"post": ()})
+        with progress_bars():
+            (outcome,) = self.engine.generate([GenerationJob("picture", planned, *inputs)], report_step)
+        if isinstance(outcome, FailedImage):
+            raise ModelError(outcome.error)
+        image = rgb_picture(outcome.pixels)
+        for recorded in recipe.post:
+            change = recorded_change(recorded, self.settings, self.registry)
+            if change.step != recorded:
+                _warn(f"the file behind the recipe's step '{recorded.op}' is another one now")
+            image, planned = change.apply(image), planned.with_step(change.step)
+        return image, planned
+
+
+def paint_request(
+    output: Path, text: str | None, model: str | None, params: Mapping[str, object], inputs: Inputs
+) -> None:
+    """Paint what the options say and write it to `output`.
+
+    Raises:
+        InvalidRequestError: listing every problem of the options.
+        ModelError: if the model cannot.
+    """
+    file_format = _format_of(output)
+    painter = _Painter()
+    files = {"image_url": inputs.image, "mask_url": inputs.mask, "control_image_url": inputs.control}
+    data = {"text": text or "", "params": params, **{name: str(file) for name, file in files.items() if file}}
+    request = parse_request({**data, "model_type": model} if model is not None else data, painter.registry)
+    image, mask, control = (painter.input_picture(file) for file in files.values())
+    seed = request.params.seed
+    recipe = plan_recipe(
+        request,
+        registry=painter.registry,
+        engine_kind=painter.engine.kind(request.model_type),
+        seed=secrets.randbelow(_MAX_SEED) if seed is None else seed,
+        image=image,
+        mask=mask,
+        control=control,
+    )
+    _write(painter, output, file_format, recipe, (image, mask, control))
+
+
+def paint_recipe(output: Path, source: str, inputs: Inputs, refused: Sequence[str]) -> None:
+    """Paint a recorded recipe again, post-processing included, and write it to `output`.
+
+    Warns on standard error where this machine differs from the one that recorded it, so that pixels may differ.
+
+    Args:
+        source: a JSON file, or "-" for standard input.
+        refused: options given beside the recipe that would contradict it.
+    Raises:
+        InvalidRequestError: if the recipe is wrong, or the input pictures are not the ones it was made from.
+        ModelError: if the model cannot.
+    """
+    file_format = _format_of(output)
+    if refused:
+        rule = f"the recipe decides everything but the input pictures; leave out {', '.join(refused)}"
+        raise InvalidRequestError([Problem("recipe", rule)])
+    recorded = Recipe.from_json(sys.stdin.buffer.read() if source == "-" else read_file(Path(source)))
+    painter = _Painter()
+    pictures = [painter.input_picture(file) for file in (inputs.image, inputs.mask, inputs.control)]
+    _check_inputs(recorded, pictures)
+    _write(painter, output, file_format, _for_here(recorded, painter), pictures)
+
+
+def _for_here(recorded: Recipe, painter: _Painter) -> Recipe:
+    """The recipe as this machine would record it, with a warning for each difference that may change pixels."""
+    here = {"release": painter.registry.release(recorded.model), "engine": painter.engine.kind(recorded.model)}
+    if recorded.lora_name:
+        here["lora_digest"] = painter.registry.lora_digest(recorded.model, recorded.lora_name)
+    for field, value in here.items():
+        if (was := getattr(recorded, field)) != value:
+            name = field.replace("_digest", "")
+            _warn(f"{name} of model '{recorded.model}' is {value[:20]} here, but {was[:20]} in the recipe")
+    return recorded.model_copy(update=here)
+
+
+def _check_inputs(recipe: Recipe, given: Sequence[InputPicture | None]) -> None:
+    problems = []
+    wanted = (recipe.image_digest, recipe.mask_digest, recipe.control_digest)
+    for option, digest, picture in zip(("image", "mask", "control"), wanted, given, strict=True):
+        if digest and picture is None:
+            problems.append(Problem(option, f"the recipe needs the picture of sha256 {digest}; give it as --{option}"))
+        elif picture and picture.digest != digest:
+            needed = f"the recipe needs the one of {digest}" if digest else "the recipe needs none"
+            problems.append(Problem(option, f"this is the picture of sha256 {picture.digest}; {needed}"))
+    if problems:
+        raise InvalidRequestError(problems)
+
+
+def _write(
+    painter: _Painter, output: Path, file_format: ImageFormat, recipe: Recipe, inputs: Sequence[InputPicture | None]
+) -> None:
+    image, painted = painter.paint(recipe, inputs)
+    quality = painter.settings.pictures.original_quality
+    write_file(output, encode_picture(image, file_format, quality, painted))
+    typer.echo(f"{output}: {image.width}×{image.height}, seed {painted.seed}")
+
+
+def _format_of(output: Path) -> ImageFormat:
+    file_format = FORMATS.get(output.suffix.lower())
+    if file_format is None:
+        rule = f"'{output.suffix}' is not the ending of a picture; use {', '.join(FORMATS)}"
+        raise InvalidRequestError([Problem("output", rule)])
+    return file_format
+
+
+def _warn(difference: str) -> None:
+    typer.echo(f"warning: {difference}: pixels may differ.", err=True)

@@ -1,0 +1,139 @@
+"""`imagegenx models`."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+
+import typer
+
+from configs.settings import load_settings
+from models.engine import BatchingEngine, Engine, GenerationJob
+from models.errors import ImageGenXError, ModelError
+from models.image import FailedImage, InputPicture
+from models.recipe import plan_recipe
+from models.registry import ModelCard, ModelRegistry, open_registry
+from models.request import Mode, parse_request
+
+_STEPS = 2
+_INPUTS = {
+    Mode.TEXT2IMG: (),
+    Mode.IMG2IMG: ("image_url",),
+    Mode.INPAINT: ("image_url", "mask_url"),
+    Mode.CONTROLNET: ("control_image_url",),
+}
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A model as `models list` shows it; `release` is None if its files are not here."""
+
+    name: str
+    family: str
+    modes: tuple[Mode, ...]
+    source: str
+    release: str | None
+    accelerator: str
+
+    def cells(self) -> list[str]:
+        """The fields as short texts."""
+        release = (self.release or "not here")[:12]
+        return [self.name, self.family, ",".join(self.modes), self.source, release, self.accelerator]
+
+
+def list_models(*, as_json: bool) -> None:
+    """Print every model's name, family, modes, source, release and accelerator."""
+    registry = open_registry(load_settings())
+    models = [_listed(registry, name) for name in registry.names]
+    if as_json:
+        typer.echo(json.dumps([asdict(model) for model in models], indent=2, ensure_ascii=False))
+        return
+    rows = [[column.name for column in fields(ListedModel)], *(model.cells() for model in models)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def verify_models() -> int:
+    """Paint a small picture with each model in each of its modes, and print what works here.
+
+    Nothing is downloaded: a model whose files are not here is reported as such.
+
+    Returns:
+        the exit status: 1 if the default model does not work.
+    """
+    settings = load_settings()
+    registry = open_registry(settings)
+    engine = BatchingEngine(registry, settings.engine)
+    works = {}
+    for name in registry.names:
+        lines = list(_verified(registry, engine, name))
+        works[name] = all(ok for ok, _ in lines)
+        for ok, line in lines:
+            typer.echo(f"{'ok    ' if ok else 'no    '} {name}: {line}")
+        engine.release()
+    return 0 if works[registry.default_model] else 1
+
+
+def _listed(registry: ModelRegistry, name: str) -> ListedModel:
+    card = registry.card(name)
+    source = str(card.path or card.source)
+    return ListedModel(name, card.family, card.modes, source, _release(registry, name), card.accelerator)
+
+
+def _release(registry: ModelRegistry, name: str) -> str | None:
+    """The release's digest, or None if the model's files are not here."""
+    try:
+        return registry.release(name)
+    except ModelError:
+        return None
+
+
+def _verified(registry: ModelRegistry, engine: Engine, name: str) -> Iterator[tuple[bool, str]]:
+    """Whether the model works here, and a line about it, for each mode."""
+    card = registry.card(name)
+    if missing := _not_here(card):
+        yield False, missing
+        return
+    for mode in card.modes:
+        began = time.perf_counter()
+        try:
+            size = _paint(registry, engine, card, mode)
+        except ImageGenXError as exc:
+            yield False, f"{mode}: {exc}"
+            return
+        spent_s = time.perf_counter() - began
+        yield True, f"{mode} {size} on {engine.kind(name)}, {_STEPS} steps in {spent_s:.1f} s"
+
+
+def _not_here(card: ModelCard) -> str:
+    """What of a model is only on the hub; "" if all its files are here."""
+    from huggingface_hub import try_to_load_from_cache
+
+    parts = [] if card.path else [(card.source, "model_index.json", card.revision)]
+    if card.controlnet and card.controlnet_path is None:
+        parts.append((card.controlnet, "config.json", card.controlnet_revision))
+    absent = [source for source, file, revision in parts if not try_to_load_from_cache(source, file, revision=revision)]
+    return f"not here; its first picture fetches {' and '.join(absent)} from the Hugging Face hub" if absent else ""
+
+
+def _paint(registry: ModelRegistry, engine: Engine, card: ModelCard, mode: Mode) -> str:
+    """Paint one picture and return its size; ModelError if that fails."""
+    grey = _grey(card)
+    urls = dict.fromkeys(_INPUTS[mode], "grey")
+    params = {"steps": _STEPS, "seed": 0, "resolution": card.default_resolution}
+    request = parse_request({"text": "a mug", "model_type": card.name, "params": params, **urls}, registry)
+    image, mask, control = (grey if name in urls else None for name in ("image_url", "mask_url", "control_image_url"))
+    kind = engine.kind(card.name)
+    recipe = plan_recipe(request, registry=registry, engine_kind=kind, seed=0, image=image, mask=mask, control=control)
+    (outcome,) = engine.generate([GenerationJob(card.name, recipe, image, mask, control)])
+    if isinstance(outcome, FailedImage):
+        raise ModelError(outcome.error)
+    return str(recipe.size)
+
+
+def _grey(card: ModelCard) -> InputPicture:
+    from PIL import Image
+
+    size = (card.default_resolution.width_px, card.default_resolution.height_px)
+    return InputPicture("0" * 64, lambda: Image.new("RGB", size, "grey"))

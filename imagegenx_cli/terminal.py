@@ -1,0 +1,57 @@
+"""Progress on the terminal."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from resources.progress import watching
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class ProgressBars:
+    """One bar per asset, and in it the true denoising step of the picture in work."""
+
+    def __init__(self, bars: "Progress") -> None:
+        self._bars = bars
+        self._assets: dict[str, TaskID] = {}
+        # Libraries and the model load for some seconds before the first step.
+        self._step: TaskID | None = bars.add_task("loading", total=None)
+
+    def pictures(self, asset: str, done: int, total: int) -> None:
+        """See `Watcher.pictures`."""
+        if asset not in self._assets:
+            self._assets[asset] = self._bars.add_task(asset.replace("_", " "), total=total)
+        self._bars.update(self._assets[asset], completed=done)
+        if done == total:
+            self._end_step()
+
+    def step(self, picture_id: str, step: int, steps: int) -> None:
+        """See `Watcher.step`."""
+        if self._step is None:
+            self._step = self._bars.add_task("")
+        self._bars.update(self._step, description=f"  {picture_id}", completed=step, total=steps)
+
+    def _end_step(self) -> None:
+        if self._step is not None:
+            self._bars.remove_task(self._step)
+            self._step = None
+
+
+@contextmanager
+def progress_bars() -> Iterator[None]:
+    """Show the progress of what runs inside this block on standard error, and leave the finished bars there."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<24.24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # Dagster redirects standard error while a run works, to keep what it prints; the bars must still be seen.
+    with (
+        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace") as terminal,
+        Progress(*columns, console=Console(file=terminal), refresh_per_second=8) as bars,
+        watching(ProgressBars(bars)),
+    ):
+        yield

@@ -1,0 +1,150 @@
+"""`imagegenx demo` killed at several moments of one catalog's run, and started again each time."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance, DagsterRunStatus
+
+from io_managers.image_set import Status, read_image_set
+from resources.local_store import LocalObjectStore
+from resources.object_store import TEMP_FOLDER
+from tests.random_model import write_random_model
+
+TOOL = Path(sys.executable).with_name("imagegenx")
+ROWS = 24
+ASSETS = ("generated_images", "upscaled_images", "watermarked_images", "thumbnails")
+
+
+class Demo:
+    """A home folder with a catalog of which every row is changed by some later stage, and the demo over it."""
+
+    def __init__(self, folder):
+        self.home = folder / "home"
+        self.store = self.home / "store"
+        self.environment = os.environ | write_random_model(folder / "model") | {"IMAGEGENX_HOME": str(self.home)}
+        (self.home / "catalogs").mkdir(parents=True)
+        changes = ["2x,", ",春日", "2x,春日"]
+        lines = [f"r{row},mug number {row},{changes[row % 3]},webp" for row in range(ROWS)]
+        header = "id,text,super_resolution,watermark_text,format"
+        (self.home / "catalogs/shop.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+
+    def start(self):
+        command = [TOOL, "demo", "--catalog", "shop"]
+        return subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def kill_when(self, moment):
+        """Start the demo and kill it, without warning, as soon as `moment()` holds."""
+        process = self.start()
+        while not moment():
+            assert process.poll() is None, f"the run ended before its moment:\n{process.communicate()}"
+            time.sleep(0.001)
+        process.kill()
+        process.communicate()
+
+    def pictures(self):
+        """Every stored picture and what tells a second writing of it: its inode and time of change."""
+        return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in self.store.glob("pictures/*/*")}
+
+    def has(self, *parts):
+        return self.store.joinpath(*parts).exists()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return Demo(tmp_path_factory.mktemp("killed"))
+
+
+@pytest.mark.timeout(600)
+def test_a_demo_killed_at_five_moments_finishes_and_makes_no_picture_twice(demo):
+    moments = {
+        "before the first picture": lambda: demo.has("tables/prompt_catalog/shop.parquet"),
+        "among the generated pictures": lambda: len(demo.pictures()) >= 5,
+        "between two stages": lambda: demo.has("manifests/generated_images/shop.parquet"),
+        "among the upscaled pictures": lambda: len(demo.pictures()) >= ROWS + 3,
+        "before the gallery": lambda: demo.has("manifests/thumbnails/shop.parquet"),
+    }
+    seen = {}
+    for name, moment in moments.items():
+        demo.kill_when(moment)
+        now = demo.pictures()
+        assert {path: now[path] for path in seen} == seen, f"a picture was made again after the kill before '{name}'"
+        seen = now
+    assert not demo.has("galleries/shop/index.html")
+
+    process = demo.start()
+    output, error = process.communicate()
+
+    assert process.returncode == 0, error
+    assert output.splitlines()[0] == f"summary: 0 generated, {ROWS} reused, 0 failed"
+    assert {path: demo.pictures()[path] for path in seen} == seen
+
+
+def test_nothing_is_left_over_and_every_manifest_tells_the_truth(demo):
+    store = LocalObjectStore(demo.store)
+    named = {}
+    for asset in ASSETS:
+        rows = list(read_image_set(store, asset, "shop").rows())
+        assert [row.row_id for row in rows] == [f"r{row}" for row in range(ROWS)]
+        assert all(row.status is not Status.FAILED for row in rows)
+        named |= {row.key: row.digest for row in rows}
+
+    stored = {one.key for one in store.list("pictures/")}
+    assert stored == set(named)
+    assert all(hashlib.sha256(store.get(key)).hexdigest() == digest for key, digest in named.items())
+    others = {one.key for one in store.list()} - stored
+    assert others == {
+        "tables/prompt_catalog/shop.parquet",
+        *(f"manifests/{asset}/shop.parquet" for asset in ASSETS),
+        "galleries/shop/index.html",
+        "galleries/shop/contact_sheet.png",
+    }
+    assert not [path for path in demo.store.joinpath(TEMP_FOLDER).rglob("*") if path.is_file()]
+
+
+def test_dagster_knows_that_the_killed_runs_failed(demo):
+    with DagsterInstance.from_config(str(demo.home / "dagster")) as instance:
+        statuses = [run.status for run in instance.get_runs()]
+
+    assert statuses == [DagsterRunStatus.SUCCESS, *[DagsterRunStatus.FAILURE] * 5]
+
+
+@pytest.mark.timeout(600)
+def test_a_demo_killed_at_a_random_time_finishes(tmp_path):
+    demo = Demo(tmp_path)
+    for delay_s in (2.0, 6.5):
+        process = demo.start()
+        time.sleep(delay_s)
+        process.kill()
+        process.communicate()
+    before = demo.pictures()
+
+    output, error = demo.start().communicate()
+
+    generated, reused, failed = map(int, re.search(r"(\d+) generated, (\d+) reused, (\d+) failed", output).groups())
+    assert (generated + reused, failed) == (ROWS, 0), error
+    assert {path: demo.pictures()[path] for path in before} == before
+
+
+def test_an_interrupted_demo_says_that_it_can_go_on(tmp_path):
+    demo = Demo(tmp_path)
+    process = demo.start()
+    while not demo.has("tables/prompt_catalog/shop.parquet"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+
+    output, error = process.communicate()
+
+    assert (process.returncode, output) == (1, "")
+    assert error.splitlines()[-1] == "error: interrupted. Start it again: it goes on where it stopped."
+    assert "Traceback" not in error
+    assert not demo.has("manifests/generated_images/shop.parquet")

@@ -1,0 +1,111 @@
+import pytest
+from dagster import DagsterInstance
+
+from configs.settings import load_settings
+from imagegenx_cli import catalogs
+from models.registry import open_registry
+
+GOOD = "id,text\na,a red mug\nb,a blue mug\n"
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "cups.csv"
+    path.write_text(GOOD, encoding="utf-8")
+    return path
+
+
+def partitions(home):
+    with DagsterInstance.from_config(str(home / "dagster")) as instance:
+        return instance.get_dynamic_partitions("catalogs")
+
+
+def test_validate_tells_the_number_of_rows_and_registers_nothing(imagegenx, home, file):
+    assert imagegenx("catalog", "validate", file) == (0, "catalog 'cups': 2 rows, no problems.\n", "")
+    assert not (home / "catalogs").exists()
+
+
+def test_validate_lists_every_problem_with_row_and_column(imagegenx, file):
+    file.write_text("id,text,steps\na,,20\nb,a mug,many\n", encoding="utf-8")
+
+    status, output, error = imagegenx("catalog", "validate", file)
+
+    assert (status, output) == (1, "")
+    assert error.startswith("error: catalog 'cups': 2 problems\n")
+    assert "text" in error
+    assert "'many' is not a whole number" in error
+
+
+def test_add_makes_the_catalog_a_partition_and_a_second_time_replaces_it(imagegenx, home, file):
+    assert imagegenx("catalog", "add", file) == (0, "catalog 'cups': 2 rows, registered.\n", "")
+    file.write_text(GOOD + "c,a green mug\n", encoding="utf-8")
+    assert imagegenx("catalog", "add", file) == (0, "catalog 'cups': 3 rows, registered.\n", "")
+
+    assert list(partitions(home)) == ["cups"]
+    assert (home / "catalogs/cups.csv").read_text(encoding="utf-8") == GOOD + "c,a green mug\n"
+
+
+def test_a_catalog_with_problems_is_not_added(imagegenx, home, file):
+    imagegenx("catalog", "add", file)
+    file.write_text("id,text\na,a mug\na,a cup\n", encoding="utf-8")
+
+    assert imagegenx("catalog", "add", file)[0] == 1
+    assert (home / "catalogs/cups.csv").read_text(encoding="utf-8") == GOOD
+
+
+def test_an_instance_of_ones_own_is_used_if_dagster_home_names_it(imagegenx, tmp_path, file, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "elsewhere"))
+
+    imagegenx("catalog", "add", file)
+
+    with DagsterInstance.from_config(str(tmp_path / "elsewhere")) as instance:
+        assert list(instance.get_dynamic_partitions("catalogs")) == ["cups"]
+        assert instance.telemetry_enabled is False
+
+
+class Shipped:
+    """A shipped catalog that an update may change."""
+
+    def __init__(self, folder, monkeypatch):
+        monkeypatch.setattr(catalogs, "SHIPPED_CATALOGS", folder)
+        folder.mkdir()
+        self.file = folder / "demo.csv"
+        self.settings = load_settings()
+        self.registered = self.settings.catalog_folder / "demo.csv"
+
+    def register(self, content):
+        self.file.write_text(content, encoding="utf-8")
+        catalogs.register_shipped("demo", self.settings, open_registry(self.settings))
+        return self.registered.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def shipped(home, tmp_path, monkeypatch):
+    return Shipped(tmp_path / "shipped", monkeypatch)
+
+
+def test_a_shipped_catalog_is_registered_once_with_the_logos(shipped):
+    assert shipped.register(GOOD) == GOOD
+    assert {logo.name for logo in shipped.settings.logo_folder.iterdir()} == {
+        logo.name for logo in catalogs.SHIPPED_LOGOS.iterdir()
+    }
+
+
+def test_an_update_of_the_shipped_catalog_replaces_its_unedited_copy(shipped):
+    shipped.register(GOOD)
+
+    assert shipped.register(GOOD + "c,a green mug\n") == GOOD + "c,a green mug\n"
+
+
+def test_an_edited_copy_wins_over_the_shipped_catalog(shipped):
+    shipped.register(GOOD)
+    shipped.registered.write_text(GOOD.replace("red", "black"), encoding="utf-8")
+
+    assert "black" in shipped.register(GOOD + "c,a green mug\n")
+
+
+def test_a_catalog_of_ones_own_wins_over_a_shipped_one_of_that_name(shipped):
+    shipped.registered.parent.mkdir(parents=True)
+    shipped.registered.write_text("id,text\nmine,my mug\n", encoding="utf-8")
+
+    assert "mine" in shipped.register(GOOD)
