@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from configs.settings import load_settings
-from models.engine import GenerationJob, BatchingEngine
+from models.engine import BatchingEngine, GenerationJob
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.recipe import plan_recipe
 from models.registry import open_registry

@@ -1,0 +1,112 @@
+"""Latency under Poisson arrivals: the engine against fixed-window batching of requests with identical parameters.
+
+Both get the same requests at the same times, at 70 % of what diffusers can do one request after another.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+
+from benchmarks.engine_load import SequentialDiffusers, Workplace, engine_s, mixed_jobs, open_workplace
+from models.engine import GenerationJob
+from models.image import FailedImage, GeneratedImage
+from models.request import Priority
+
+LIMITS = {"p95 engine / fixed window": 0.6}
+WINDOW_S = 0.050
+BATCH = 8
+
+
+def run(
+    count: int = 64,
+    sides: tuple[int, ...] = (96, 128, 160),
+    steps: tuple[int, int] = (10, 50),
+    load: float = 0.7,
+    model: str = "",
+) -> dict[str, float]:
+    """Mean and 95th percentile of the latency, in seconds, of both, and the ratio of the latter."""
+    place = open_workplace(model)
+    jobs = mixed_jobs(place, count, sides, steps)
+    reference = SequentialDiffusers(place)
+    engine_s(place, jobs[:2])
+    sample = jobs[: max(8, count // 4)]
+    rate = load * len(sample) / reference.seconds(sample)
+    dice = random.Random(11)
+    gaps = [dice.expovariate(rate) for _ in jobs]
+    window, engine = _window_latencies(reference, jobs, gaps), _engine_latencies(place, jobs, gaps)
+    return {
+        "arrivals per s": rate,
+        "fixed window mean s": sum(window) / count,
+        "fixed window p95 s": _p95(window),
+        "engine mean s": sum(engine) / count,
+        "engine p95 s": _p95(engine),
+        "p95 engine / fixed window": _p95(engine) / _p95(window),
+    }
+
+
+def _p95(latencies: Sequence[float]) -> float:
+    return sorted(latencies)[int(0.95 * (len(latencies) - 1))]
+
+
+class _Clock:
+    """The listener that takes the time of each job."""
+
+    def __init__(self) -> None:
+        self.began: dict[str, float] = {}
+        self.latencies: list[float] = []
+        self.changed = threading.Condition()
+
+    def stepped(self, job_id: str, done: int, total: int) -> None:
+        """Nothing to do."""
+
+    def ended(self, result: GeneratedImage | FailedImage) -> None:
+        """Take the time; KeyError for a job that was never begun."""
+        with self.changed:
+            self.latencies.append(time.perf_counter() - self.began[result.id])
+            self.changed.notify_all()
+
+
+def _engine_latencies(place: Workplace, jobs: Sequence[GenerationJob], gaps: Sequence[float]) -> list[float]:
+    clock = _Clock()
+    for job, gap in zip(jobs, gaps, strict=True):
+        time.sleep(gap)
+        clock.began[job.id] = time.perf_counter()
+        place.engine.submit(job, clock, Priority.INTERACTIVE)
+    with clock.changed:
+        clock.changed.wait_for(lambda: len(clock.latencies) == len(jobs))
+    return clock.latencies
+
+
+def _window_latencies(
+    reference: SequentialDiffusers, jobs: Sequence[GenerationJob], gaps: Sequence[float]
+) -> list[float]:
+    """A batch runs when it is full or its oldest request has waited for the window; one batch at a time."""
+    arrivals: SimpleQueue[tuple[float, GenerationJob]] = SimpleQueue()
+
+    def arrive() -> None:
+        for job, gap in zip(jobs, gaps, strict=True):
+            time.sleep(gap)
+            arrivals.put((time.perf_counter(), job))
+
+    threading.Thread(target=arrive, daemon=True).start()
+    groups: dict[tuple[object, ...], list[tuple[float, GenerationJob]]] = {}
+    latencies: list[float] = []
+    while len(latencies) < len(jobs):
+        try:
+            arrival = arrivals.get(timeout=0.002)
+            groups.setdefault(_parameters(arrival[1]), []).append(arrival)
+            continue
+        except Empty:
+            due = min(groups.items(), key=lambda group: group[1][0][0], default=None)
+        if due and (len(due[1]) >= BATCH or time.perf_counter() - due[1][0][0] >= WINDOW_S):
+            batch = groups.pop(due[0])[:BATCH]
+            reference.paint([job.recipe for _, job in batch])
+            latencies += [time.perf_counter() - began for began, _ in batch]
+    return latencies
+
+
+def _parameters(job: GenerationJob) -> tuple[object, ...]:
+    recipe = job.recipe
+    return recipe.size, recipe.steps, recipe.cfg_scale, recipe.sampler

@@ -1,0 +1,63 @@
+"""Running benchmarks: each is a module here, whose `run()` measures and whose `LIMITS`, if any, bound the figures."""
+
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+import typer
+
+from configs.errors import ImageGenXError
+from configs.problems import one_of
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "pipeline": ("catalog_memory", "catalog_overhead"),
+    "engine": ("engine_overhead", "engine_mixed_load", "engine_poisson"),
+    "quality": ("adherence", "companions"),
+}
+"""The benchmarks; each can be asked for by its own name, or with its group."""
+
+
+class UnknownBenchmarkError(ImageGenXError):
+    """There is no benchmark of this name."""
+
+
+def run(names: list[str], json_file: Path | None = None) -> int:
+    """Run the named benchmarks or groups, or all; print the figures and write them to `json_file`.
+
+    Returns:
+        the exit status: 1 if a figure is beyond its limit.
+    """
+    results: dict[str, dict[str, float]] = {}
+    exceeded = 0
+    for name in _chosen(names or list(GROUPS)):
+        benchmark = import_module(f"benchmarks.{name}")
+        typer.echo(f"{name}:")
+        results[name] = benchmark.run()
+        exceeded += _show(results[name], getattr(benchmark, "LIMITS", {}))
+    if json_file:
+        json_file.write_text(json.dumps(results, indent=2), encoding="utf-8")
+    return 1 if exceeded else 0
+
+
+def _chosen(names: list[str]) -> list[str]:
+    """The modules that these names mean, each once. Raises UnknownBenchmarkError for a name that is none."""
+    known = {**{module: (module,) for modules in GROUPS.values() for module in modules}, **GROUPS}
+    for name in names:
+        if name not in known:
+            raise UnknownBenchmarkError(f"benchmark {one_of(name, known)}")
+    return list(dict.fromkeys(module for name in names for module in known[name]))
+
+
+def _show(figures: Mapping[str, float], limits: Mapping[str, float]) -> int:
+    """Print the figures and return how many are above their limit."""
+    width = max(map(len, figures))
+    exceeded = 0
+    for name, value in figures.items():
+        verdict = ""
+        if name in limits:
+            over = value > limits[name]
+            exceeded += over
+            verdict = f"  {'ABOVE' if over else 'within'} the limit of {limits[name]:g}"
+        typer.echo(f"  {name:<{width}}  {value:12.3f}{verdict}")
+    return exceeded
