@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from urllib.parse import urlparse
 
-from io_managers.image_set import ImageSet, ManifestRow, StoredPicture
+from io_managers.image_set import ImageSet, ManifestRow, Status, StoredPicture
 from models.image import open_picture
 from ops.contact_sheet import contact_sheet
 from ops.gallery import GalleryPicture, write_gallery
@@ -14,7 +14,7 @@ from resources.object_store import ObjectNotFoundError, ObjectStore
 
 _UP = "../../"
 """From the page's folder to the root of the store."""
-_DAY_S = 24 * 3600
+_UNITS_S = {"days": 24 * 3600, "hours": 3600, "minutes": 60, "seconds": 1}
 _SHEET_PICTURES, _SHEET_COLUMNS, _SHEET_CELL_PX = 120, 10, 128
 
 
@@ -50,8 +50,7 @@ def publish_gallery(finished: ImageSet, thumbnails: ImageSet, *, links_live_s: i
     catalog, store = finished.catalog, finished.store
     page, sheet = gallery_key(catalog), f"galleries/{catalog}/contact_sheet.png"
     is_local = urlparse(store.url(page)).scheme == "file"
-    days = max(1, links_live_s // _DAY_S)
-    subtitle = "" if is_local else f"Links to the full pictures work for {days} days; materialize again for new ones."
+    subtitle = "" if is_local else f"Links to full pictures work for {_life(links_live_s)} after the run."
     pictures = _pictures(finished, thumbnails, is_local=is_local)
     html = io.BytesIO()
     with io.TextIOWrapper(html, encoding="utf-8") as text:
@@ -60,6 +59,12 @@ def publish_gallery(finished: ImageSet, thumbnails: ImageSet, *, links_live_s: i
         stored = store.put(page, html.getvalue(), content_type="text/html; charset=utf-8")
     store.put(sheet, _contact_sheet_png(thumbnails), content_type="image/png")
     return PublishedGallery(page, sheet, len(finished.row_ids), len(finished), stored.size_bytes)
+
+
+def _life(seconds: int) -> str:
+    """Seconds in the largest unit of which there are two, rounded down."""
+    unit, length_s = next((item for item in _UNITS_S.items() if seconds >= 2 * item[1]), ("seconds", 1))
+    return f"{seconds // length_s} {unit}"
 
 
 def _pictures(finished: ImageSet, thumbnails: ImageSet, *, is_local: bool) -> Iterator[GalleryPicture]:
@@ -80,7 +85,8 @@ def _pictures(finished: ImageSet, thumbnails: ImageSet, *, is_local: bool) -> It
             height_px=row.height_px,
             format=row.format,
             size_bytes=row.size_bytes,
-            status=row.status,
+            # What a step did for a row (passed, reused) matters to runs, not to who looks at pictures.
+            status=Status.FAILED if row.status is Status.FAILED else Status.MADE,
             error=row.error,
             recipe=row.recipe,
             thumbnail=data,

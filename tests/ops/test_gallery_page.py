@@ -2,6 +2,7 @@ import io
 import json
 import re
 
+import pytest
 from PIL import Image
 
 from configs.settings import Settings
@@ -24,14 +25,14 @@ class PresigningStore(LocalObjectStore):
         return f"https://s3.example/{key}?X-Amz-Signature=0"
 
 
-def published(store, tmp_path):
+def published(store, tmp_path, links_live_s=7 * 24 * 3600):
     pictures = [NewPicture(str(n), some_pixels(n), a_recipe(seed=n), "webp", 95, POST) for n in range(3)]
     pictures.append(FailedPicture("broken", "the mask is empty", "a broken mug", "tiny"))
     writer = ImageSetWriter(store, workers=2, queue=2)
     writer.write("watermarked_images", ImageStream("春装", [one.row_id for one in pictures], iter(pictures)))
     finished = read_image_set(store, "watermarked_images", "春装")
     writer.write("thumbnails", derive_images(finished, thumbnailing(Settings(home=tmp_path))))
-    return publish_gallery(finished, read_image_set(store, "thumbnails", "春装"), links_live_s=7 * 24 * 3600)
+    return publish_gallery(finished, read_image_set(store, "thumbnails", "春装"), links_live_s=links_live_s)
 
 
 def rows_of(page):
@@ -53,13 +54,14 @@ def test_the_page_shows_every_row_and_links_to_pictures_beside_it(tmp_path):
     assert rows[3][7:9] == ["failed", "the mask is empty"]
 
 
-def test_elsewhere_the_links_are_presigned_and_the_page_says_how_long_they_live(tmp_path):
+@pytest.mark.parametrize(("links_live_s", "life"), [(604_800, "7 days"), (86_400, "24 hours"), (90, "90 seconds")])
+def test_elsewhere_the_links_are_presigned_and_the_page_says_how_long_they_live(tmp_path, links_live_s, life):
     store = PresigningStore(tmp_path / "store")
 
-    facts = published(store, tmp_path)
+    facts = published(store, tmp_path, links_live_s)
 
     page = store.get(facts.page).decode()
-    assert "Links to the full pictures work for 7 days" in page
+    assert f"Links to full pictures work for {life} after the run." in page
     assert rows_of(page)[0][11].startswith("https://s3.example/pictures/")
 
 
