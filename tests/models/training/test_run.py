@@ -38,7 +38,7 @@ def test_what_it_trains_loads_and_paints_with_diffusers(trained: Path):
     from diffusers import ControlNetModel, StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline.from_pretrained(
-        trained / "builtin" / "tiny", safety_checker=None, torch_dtype=torch.float32
+        trained / "builtin" / "tiny", safety_checker=None, dtype=torch.float32
     )
     pipeline.set_progress_bar_config(disable=True)
     pipeline.load_lora_weights(trained / "builtin" / "loras", weight_name="sketch.safetensors")

@@ -41,24 +41,13 @@ def test_words_for_things_are_few_tokens_wherever_they_stand(tokenizer: CLIPToke
         assert len(tokenizer(caption).input_ids) <= 12, caption
 
 
-@given(st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=60))
-def test_any_text_becomes_known_tokens(text: str):
-    tokenizer = _shared()
+@given(text=st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=60))
+def test_any_text_becomes_known_tokens(tokenizer: CLIPTokenizer, text: str):
     assert all(0 <= token < len(tokenizer) for token in tokenizer(text).input_ids)
-
-
-def _shared(cache: list[CLIPTokenizer] = []) -> CLIPTokenizer:  # noqa: B006 - one tokenizer for all examples
-    if not cache:
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            write_tokenizer(Path(folder))
-            cache.append(CLIPTokenizer.from_pretrained(folder))
-    return cache[0]
 
 
 def test_held_out_phrasings_name_the_things():
     rng = random.Random(2)
     for _ in range(50):
         text = held_out_caption("mug", "teal", "beige", "zh", rng)
-        assert any(word in text for word in ("杯",))
+        assert "杯" in text
