@@ -35,7 +35,7 @@ def _peak_mb(rows: int) -> float:
         command = [sys.executable, "-m", "benchmarks.catalog_memory"]
         result = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise RuntimeError(f"the run of {rows} rows failed:\n{result.stderr}")
+        raise RuntimeError(f"the run of {rows} rows ended with status {result.returncode}:\n{result.stderr}")
     return float(result.stdout.split()[-1])
 
 
