@@ -10,13 +10,30 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from configs.errors import ConfigError
+from configs.gateway_settings import CallbackSettings, GatewaySettings
+from configs.lifecycle_settings import (
+    AlertSettings,
+    CatalogSourceSettings,
+    CheckSettings,
+    ReleaseSettings,
+    RetentionSettings,
+    ScheduleSettings,
+)
 from configs.problems import Problem, validation_problems
+from configs.queue_settings import QueueSettings
+from configs.serving_settings import ServingSettings
 from configs.value_object import ValueObject
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: the checkout, or site-packages."""
 
-_SECRETS = ("access_key", "secret_key")
+_SECRETS = {
+    "store": ("access_key", "secret_key"),
+    "queue": ("url",),
+    "callbacks": ("secret",),
+    "alerts": ("secret",),
+}
+"""Settings that come from the environment alone, by section."""
 
 
 def default_home() -> Path:
@@ -42,7 +59,7 @@ class StoreSettings(ValueObject):
 
     @model_validator(mode="after")
     def _s3_is_complete(self) -> "StoreSettings":
-        needed = {"endpoint": self.endpoint} | {name: getattr(self, name).get_secret_value() for name in _SECRETS}
+        needed = {"endpoint": self.endpoint} | {name: getattr(self, name).get_secret_value() for name in _SECRETS["store"]}
         missing = [name for name, value in needed.items() if not value]
         if self.kind == "s3" and missing:
             raise ValueError(f"kind s3 also needs {', '.join(missing)}")
@@ -97,6 +114,16 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     engine: EngineSettings = EngineSettings()
     pictures: PictureSettings = PictureSettings()
+    queue: QueueSettings = QueueSettings()
+    serving: ServingSettings = ServingSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    callbacks: CallbackSettings = CallbackSettings()
+    catalog_source: CatalogSourceSettings = CatalogSourceSettings()
+    schedules: tuple[ScheduleSettings, ...] = Field(default=(), description="when catalogs are refreshed")
+    releases: ReleaseSettings = ReleaseSettings()
+    checks: CheckSettings = CheckSettings()
+    retention: RetentionSettings = RetentionSettings()
+    alerts: AlertSettings = AlertSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -116,8 +143,12 @@ class Settings(BaseSettings):
         paths = {name: home / getattr(self, name) for name in ("catalog_folder", "logo_folder", "fonts_folder")}
         paths["upscaler"] = home / self.upscaler
         store = self.store.model_copy(update={"path": home / self.store.path.expanduser()})
+        queue = self.queue.model_copy(update={"path": home / self.queue.path.expanduser()})
+        inbox = self.catalog_source.folder
+        source = self.catalog_source.model_copy(update={"folder": inbox and home / inbox.expanduser()})
         folders = tuple(home / folder.expanduser() for folder in self.model_folders)
-        for name, value in {"home": home, "store": store, "model_folders": folders, **paths}.items():
+        parts = {"home": home, "store": store, "queue": queue, "catalog_source": source, "model_folders": folders}
+        for name, value in {**parts, **paths}.items():
             self.__dict__[name] = value
         return self
 
@@ -168,9 +199,9 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _leaked_secrets(data: Mapping[str, Any], file: Path) -> Iterator[Problem]:
-    store = data.get("store")
-    named = store if isinstance(store, Mapping) else {}
-    for name in _SECRETS:
-        if name in named:
-            variable = f"IMAGEGENX_STORE__{name.upper()}"
-            yield Problem(f"store.{name}", f"secrets never stand in {file.name}; set the variable {variable}")
+    for section, names in _SECRETS.items():
+        given = data.get(section)
+        for name in names:
+            if isinstance(given, Mapping) and name in given:
+                variable = f"IMAGEGENX_{section.upper()}__{name.upper()}"
+                yield Problem(f"{section}.{name}", f"secrets never stand in {file.name}; set the variable {variable}")

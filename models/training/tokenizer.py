@@ -121,7 +121,7 @@ def merge(symbols: Symbols, pair: tuple[str, str]) -> Symbols:
     return tuple(merged)
 
 
-def write_tokenizer(folder: Path, merge_limit: int = 1000) -> None:
+def write_tokenizer(folder: Path, merge_limit: int = 1200) -> None:
     """Write ``vocab.json``, ``merges.txt`` and the configuration that ``CLIPTokenizer.from_pretrained`` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     merges = learn_merges(caption_words(), merge_limit)

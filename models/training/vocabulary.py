@@ -72,6 +72,8 @@ TRAINING_TEMPLATES: Final[dict[str, tuple[str, ...]]] = {
         "one {c} {p} over {b}",
         "{c} {p} {b}",
         "an online shop image: {c} {p}, background {b}",
+        "a {c} coloured {p}, {b} background",
+        "one {c} colored {p} on {b}",
     ),
     "zh": (
         "{b}背景上的{c}{p}",
@@ -179,6 +181,8 @@ EXTRA_WORDS: Final[dict[str, tuple[str, ...]]] = {
         "three",
         "color",
         "colour",
+        "colored",
+        "coloured",
     ),
     "zh": (
         "模糊",

@@ -1,0 +1,33 @@
+"""Settings of the HTTP and gRPC gateway, of what it fetches and of the callbacks it sends."""
+
+from pydantic import Field, SecretStr
+
+from configs.value_object import ValueObject
+
+
+class GatewaySettings(ValueObject):
+    """Where the gateway listens and what it lets in."""
+
+    host: str = Field(default="127.0.0.1", description="address that HTTP and gRPC listen on")
+    http_port: int = Field(default=8000, ge=0, le=65535, description="HTTP port; 0 takes a free one")
+    grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC port; 0 takes a free one")
+    public_url: str = Field(default="", description="how clients reach the gateway, like https://pictures.example.com")
+    max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="largest JSON body, bytes")
+    max_upload_bytes: int = Field(default=20_000_000, ge=1_000, description="largest uploaded or fetched picture, bytes")
+    sync_timeout_s: float = Field(default=120, gt=0, description="the OpenAI face waits so long for a picture, s")
+    allow_private_hosts: tuple[str, ...] = Field(
+        default=(), description="hosts (or host:port) that picture and callback URLs may name though they are private"
+    )
+    fetch_timeout_s: float = Field(default=20, gt=0, le=300, description="for fetching one input picture, s")
+
+
+class CallbackSettings(ValueObject):
+    """How callbacks are signed and retried (Standard Webhooks)."""
+
+    secret: SecretStr = Field(
+        default=SecretStr(""), description="whsec_…; only from IMAGEGENX_CALLBACKS__SECRET; made and kept if not given"
+    )
+    timeout_s: float = Field(default=10, gt=0, le=120, description="for one delivery, s")
+    max_attempts: int = Field(default=8, ge=1, le=50, description="deliveries tried before giving up")
+    first_retry_s: float = Field(default=5, gt=0, description="before the first retry; doubles with each, s")
+    max_retry_s: float = Field(default=3600, gt=0, description="longest wait between two tries, s")

@@ -1,0 +1,18 @@
+"""Settings of serving runs, which do what the request queue holds."""
+
+from pydantic import Field
+
+from configs.value_object import ValueObject
+
+
+class ServingSettings(ValueObject):
+    """How many serving runs there are, how long they live and how much they claim."""
+
+    gpu_slots: int = Field(default=1, ge=1, le=1024, description="serving runs at once, at most: one for each GPU")
+    backlog_per_run: int = Field(default=32, ge=1, description="waiting requests that call for one more serving run")
+    idle_exit_s: float = Field(default=300, ge=0, description="a serving run with nothing to do so long ends, s")
+    max_lifetime_s: float = Field(default=3600, ge=1, description="a serving run hands over after so long, s")
+    sensor_wait_s: float = Field(default=20, ge=0, le=45, description="the queue sensor waits so long in one tick, s")
+    claim_ahead: int = Field(default=16, ge=1, le=1024, description="requests claimed beyond those in the batch")
+    finishing_workers: int = Field(default=2, ge=1, le=64, description="threads that post-process and store pictures")
+    report_every_s: float = Field(default=10, ge=0.1, description="results are reported to Dagster in groups, s")
