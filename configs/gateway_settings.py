@@ -13,7 +13,7 @@ class GatewaySettings(ValueObject):
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC port; 0 takes a free one")
     public_url: str = Field(default="", description="how clients reach the gateway, like https://pictures.example.com")
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="largest JSON body, bytes")
-    max_upload_bytes: int = Field(default=20_000_000, ge=1_000, description="largest uploaded or fetched picture, bytes")
+    max_upload_bytes: int = Field(default=20_000_000, ge=1_000, description="largest input picture, bytes")
     sync_timeout_s: float = Field(default=120, gt=0, description="the OpenAI face waits so long for a picture, s")
     allow_private_hosts: tuple[str, ...] = Field(
         default=(), description="hosts (or host:port) that picture and callback URLs may name though they are private"

@@ -12,7 +12,7 @@ class CatalogSourceSettings(ValueObject):
     """A folder or bucket prefix whose catalog files become partitions."""
 
     folder: Path | None = Field(default=Path("inbox"), description="watched folder; relative to home; null for none")
-    prefix: str = Field(default="", description="watched key prefix in the object store, like catalogs/; empty for none")
+    prefix: str = Field(default="", description="watched key prefix in the store, like catalogs/; empty for none")
     interval_s: int = Field(default=30, ge=1, description="between two looks, s")
     retire: bool = Field(default=True, description="a catalog whose file is gone loses its partition, not its pictures")
 
@@ -43,14 +43,14 @@ class CheckSettings(ValueObject):
     """Asset checks beyond the built-in ones."""
 
     moderation: str = Field(default="", description="moderator to ask about every finished picture; empty for none")
-    freshness_hours: float = Field(default=0, ge=0, description="a catalog not made for so long shows as stale; 0: never")
+    freshness_hours: float = Field(default=0, ge=0, description="a catalog not made for so long is stale, h; 0: never")
 
 
 class RetentionSettings(ValueObject):
     """How long things are kept."""
 
-    orphan_hours: float = Field(default=24, ge=0, description="age at which an object nothing refers to may be removed, h")
-    on_demand_days: int = Field(default=30, ge=1, description="age at which on-demand pictures may be removed, days")
+    orphan_hours: float = Field(default=24, ge=0, description="an object nothing refers to is removed after so long, h")
+    on_demand_days: int = Field(default=30, ge=1, description="on-demand pictures may be removed after so long, days")
     editions: int = Field(default=2, ge=1, description="editions of a reseeded catalog that are kept")
 
 

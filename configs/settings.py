@@ -59,7 +59,8 @@ class StoreSettings(ValueObject):
 
     @model_validator(mode="after")
     def _s3_is_complete(self) -> "StoreSettings":
-        needed = {"endpoint": self.endpoint} | {name: getattr(self, name).get_secret_value() for name in _SECRETS["store"]}
+        secrets = {name: getattr(self, name).get_secret_value() for name in _SECRETS["store"]}
+        needed = {"endpoint": self.endpoint} | secrets
         missing = [name for name, value in needed.items() if not value]
         if self.kind == "s3" and missing:
             raise ValueError(f"kind s3 also needs {', '.join(missing)}")
