@@ -28,6 +28,9 @@ MAX_OVERLAP = 36
 PAINTING_MARGIN = 4
 """Features around a tile that its painting and the reduction after it need, in features."""
 
+MARGIN_FEATURES = 4
+"""The picture's edge is repeated so far: the zeros that convolutions see beyond it would darken its rim."""
+
 _COPIES_IN_FLIGHT = 5
 
 
@@ -98,13 +101,16 @@ class Upscaler:
             raise ModelError(f"the upscaling network enlarges {self.scale}×: it cannot enlarge {scale}×.")
         height, width = pixels.shape[:2]
         folded = self._network.unshuffle
-        padded = np.pad(pixels, ((0, -height % folded), (0, -width % folded), (0, 0)), mode="edge")
+        margin = folded * MARGIN_FEATURES
+        sides = ((margin, margin - height % -folded), (margin, margin - width % -folded))
+        padded = np.pad(pixels, (*sides, (0, 0)), mode="edge")
         result = np.empty((padded.shape[0] * scale, padded.shape[1] * scale, 3), np.uint8)
         feature_px = folded * scale
         for rows, columns in self._tiles(padded.shape[0], padded.shape[1], tile_px):
             place = tuple(slice(span.start * feature_px, span.stop * feature_px) for span in (rows, columns))
             result[place] = self._upscale_tile(padded, rows, columns, scale)
-        return result[: height * scale, : width * scale]
+        start = margin * scale
+        return result[start : start + height * scale, start : start + width * scale]
 
     def _upscale_tile(self, pixels: NDArray[np.uint8], rows: _Span, columns: _Span, scale: int) -> NDArray[np.uint8]:
         folded = self._network.unshuffle

@@ -2,7 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,32 +55,46 @@ def open_picture(source: bytes | Path, max_pixels: int = 64_000_000) -> "Image":
     Raises:
         PictureError: for everything that can be wrong with it.
     """
-    name = f"'{source.name}'" if isinstance(source, Path) else "the picture"
-    try:
-        return _decode(source, max_pixels, name)
-    except PictureError:
-        raise
-    except Exception as exc:  # decoders raise anything on damaged files; every way out is this one error
-        raise PictureError(f"{name} cannot be read: {_reason(exc, source)}") from exc
+    from PIL import ImageOps
 
-
-def _decode(source: bytes | Path, max_pixels: int, name: str) -> "Image":
-    from PIL import Image, ImageOps
-
-    # Our own limit below is the authority; Pillow's only warns, and at another size.
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    opened = source if isinstance(source, Path) else io.BytesIO(source)
-    with Image.open(opened, formats=_FORMATS) as image:
-        if image.width * image.height > max_pixels:
-            raise PictureError(
-                f"{name} is {image.width}×{image.height} px; {image.width * image.height:,} pixels"
-                f" are above the maximum of {max_pixels:,}."
-            )
+    with _opened(source, max_pixels) as image:
         image.load()
         upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):  # Pillow would clip these to white instead of scaling them
         return upright.point(lambda level: level * (1 / 257) + 0).convert("L")
     return upright
+
+
+def check_picture(source: bytes | Path, max_pixels: int = 64_000_000) -> None:
+    """Refuse, by its header and without decoding it, a file that is no picture `open_picture` reads, or too large.
+
+    Raises:
+        PictureError: saying what it is instead.
+    """
+    with _opened(source, max_pixels):
+        return
+
+
+@contextmanager
+def _opened(source: bytes | Path, max_pixels: int) -> Iterator["Image"]:
+    """The picture with its header read; every way out of the block is a PictureError."""
+    from PIL import Image
+
+    name = f"'{source.name}'" if isinstance(source, Path) else "the picture"
+    # Our own limit below is the authority; Pillow's only warns, and at another size.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    try:
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=_FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise PictureError(
+                    f"{name} is {image.width}×{image.height} px; {image.width * image.height:,} pixels"
+                    f" are above the maximum of {max_pixels:,}."
+                )
+            yield image
+    except PictureError:
+        raise
+    except Exception as exc:  # decoders raise anything on damaged files
+        raise PictureError(f"{name} cannot be read: {_reason(exc, source)}") from exc
 
 
 def _reason(exc: Exception, source: bytes | Path) -> str:

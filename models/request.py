@@ -27,6 +27,11 @@ MAX_SEED = 2**53 - 1
 """Seeds survive JSON and spreadsheets: no larger than an exact double."""
 
 DEFAULT_RESOLUTION = Resolution(512, 512)
+WEBP_MAX_SIDE_PX = 16_383
+"""What the format's headers can say (RFC 9649)."""
+MAX_FINISHED_PIXELS = 178_000_000
+"""More than that Pillow does not open again, so that no later stage could work on the picture."""
+_FACTORS = {"": 1, "2x": 2, "4x": 4}
 
 
 class Mode(StrEnum):
@@ -163,6 +168,24 @@ class GenerationParams(ValueObject):
     seed: Seed | None = Field(default=None, description="drawn at random and recorded if not given")
     strength: Strength = Field(default=0.75, description="how far img2img and inpaint leave the input picture")
     num_images: Annotated[StrictInt, Field(ge=1, le=16)] = 1
+
+    @field_validator("post_process")
+    @classmethod
+    def _finished_picture_can_be_stored(cls, value: PostProcess, info: ValidationInfo) -> PostProcess:
+        if size := info.data.get("resolution"):
+            scale = _FACTORS[value.super_resolution]
+            width_px, height_px = size.width_px * scale, size.height_px * scale
+            if width_px * height_px > MAX_FINISHED_PIXELS:
+                raise ValueError(
+                    f"{width_px}×{height_px} after super-resolution is above {MAX_FINISHED_PIXELS:,} pixels. "
+                    "Ask for a smaller resolution or less super-resolution."
+                )
+            if value.format == "webp" and max(width_px, height_px) > WEBP_MAX_SIDE_PX:
+                raise ValueError(
+                    f"{width_px}×{height_px} after super-resolution is above the {WEBP_MAX_SIDE_PX} px that a side "
+                    "of a WebP file can have. Use format png or jpg."
+                )
+        return value
 
 
 class GenerationRequest(ValueObject):

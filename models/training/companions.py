@@ -22,23 +22,33 @@ from models.training.unet import BatchSampler, LatentSource, diffusion_loss, loa
 from models.training.vae import LATENT_CHANNELS
 
 UPSCALER_SCALE = 4
+CROP_MARGIN_PX = 16
 REDUCTIONS = (*(Image.Resampling.BICUBIC,) * 3, Image.Resampling.LANCZOS, Image.Resampling.BOX)
 LORA_RANK = 4
 LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"]
 
 
 def new_upscaler() -> RRDBNet:
-    """An RRDB network that starts as nearest-neighbour enlargement, so that training only adds to it."""
+    """An RRDB network that starts as bilinear enlargement, so that training only has to sharpen it.
+
+    Bilinear enlargement by 2 is repetition of pixels and a tent filter; the colours take the first three channels.
+    """
     network = RRDBNet(num_features=24, num_blocks=2, growth=12, scale=UPSCALER_SCALE)
+    identity = torch.zeros(3, 3)
+    identity[1, 1] = 1
+    tent = torch.outer(torch.tensor([1.0, 2.0, 1.0]), torch.tensor([1.0, 2.0, 1.0])) / 16
+    filters = {"conv_first": identity, "conv_hr": identity, "conv_last": identity}
+    filters |= dict.fromkeys(network.doublings, tent)
     with torch.no_grad():
-        for name, module in network.named_modules():
-            if isinstance(module, nn.Conv2d) and ".rdb" not in name:
-                module.weight.mul_(0.1)
-                if name != "conv_body":
-                    for channel in range(min(module.weight.shape[:2])):
-                        module.weight[channel, channel, 1, 1] += 1
-                if module.bias is not None:
-                    module.bias.zero_()
+        for name, module in network.named_children():
+            if isinstance(module, nn.Conv2d):
+                # Small random weights leave the other channels something to learn from, and the picture in peace.
+                module.weight.mul_(0.5)
+                module.weight[:3] *= 0.02
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+                if name in filters:
+                    for channel in range(3):
+                        module.weight[channel, channel] += filters[name]
     return network
 
 
@@ -53,9 +63,12 @@ def train_upscaler(
     def loss_of(_progress: float) -> Tensor:
         small, large = _upscaling_pairs(sources[rng.integers(len(sources))], batch, rng)
         rebuilt = network(small.to(worker.device))
-        large = large.to(worker.device)
-        # The mean keeps flat areas at their tint.
-        return F.l1_loss(rebuilt, large) + F.l1_loss(F.avg_pool2d(rebuilt, 16), F.avg_pool2d(large, 16))
+        # What the zeros around a crop reach is left out: the upscaler gives every picture a margin.
+        inner = (..., slice(CROP_MARGIN_PX, -CROP_MARGIN_PX), slice(CROP_MARGIN_PX, -CROP_MARGIN_PX))
+        rebuilt, large = rebuilt[inner], large.to(worker.device)[inner]
+        # Charbonnier's loss, and the means, which keep flat areas at their tint.
+        error = ((rebuilt - large).square() + 1e-4).sqrt().mean()
+        return error + F.l1_loss(F.avg_pool2d(rebuilt, 16), F.avg_pool2d(large, 16))
 
     Trainer("upscaler", network, schedule, worker, folder).run(loss_of)
     if worker.is_first:
@@ -63,19 +76,27 @@ def train_upscaler(
 
 
 def _upscaling_pairs(
-    renders: Renders, count: int, rng: np.random.Generator, side_px: int = 128
+    renders: Renders, count: int, rng: np.random.Generator, side_px: int = 144
 ) -> tuple[Tensor, Tensor]:
     """Crops (N, 3, side, side) in [0, 1] and their copies at a quarter of the side, reduced in varied ways."""
     small, large = [], []
     for index in rng.integers(len(renders), size=count):
-        height, width = renders.rgb.shape[1:3]
-        top, left = (int(rng.integers((n - side_px) // 4 + 1)) * 4 for n in (height, width))
-        crop = Image.fromarray(np.array(renders.rgb[index, top : top + side_px, left : left + side_px]))
+        crop = Image.fromarray(_detailed_crop(renders.rgb[index], side_px, rng))
         reduction = REDUCTIONS[rng.choice(len(REDUCTIONS))]
         reduced = crop.resize((side_px // UPSCALER_SCALE,) * 2, reduction)
         small.append(torch.from_numpy(np.array(reduced)))
         large.append(torch.from_numpy(np.array(crop)))
     return _unit(torch.stack(small)), _unit(torch.stack(large))
+
+
+def _detailed_crop(rgb: np.ndarray, side_px: int, rng: np.random.Generator, tries: int = 3) -> np.ndarray:
+    """The most varied of a few random crops: most of a product picture is a plain background."""
+    height, width = rgb.shape[:2]
+    crops = []
+    for _ in range(tries):
+        top, left = (int(rng.integers((n - side_px) // UPSCALER_SCALE + 1)) * UPSCALER_SCALE for n in (height, width))
+        crops.append(np.array(rgb[top : top + side_px, left : left + side_px]))
+    return max(crops, key=lambda crop: float(crop[::4, ::4].std()))
 
 
 def _unit(pictures: Tensor) -> Tensor:

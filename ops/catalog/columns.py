@@ -68,7 +68,7 @@ COLUMNS: Mapping[str, Column] = {
 }
 """INTERFACES.md §10, and the rest of a watermark's fields."""
 
-_COLUMN_OF_FIELD = {column.field: column.name for column in COLUMNS.values()}
+_COLUMN_OF_FIELD = {column.field: column.name for column in COLUMNS.values()} | {_POST: "super_resolution"}
 
 _OTHER_WORDS = {
     "prompt": "text",

@@ -15,6 +15,7 @@ def registry(tmp_path_factory) -> ModelRegistry:
     folder = tmp_path_factory.mktemp("cards")
     plain = "family: sd\nsource: nowhere/at/all\n"
     (folder / "plain.yaml").write_text(plain + "modes: [text2img, inpaint]\nsamplers: [Euler, LCM]\n", encoding="utf-8")
+    (folder / "vast.yaml").write_text("family: sd\nsource: nowhere/at/all\nmax_side_px: 4096\nmax_pixels: 16777216\n", encoding="utf-8")
     return ModelRegistry.load([BUILTIN_CARDS, folder], "tiny")
 
 
@@ -122,7 +123,7 @@ def test_an_unknown_model_names_the_nearest_one_and_hides_no_other_problem(regis
     assert problems(registry, text="", model_type="sdlx", params={"steps": 0}) == [
         "text: blank, but must say something",
         "params.steps: 0 is below the minimum of 1",
-        "model_type: no model 'sdlx'. Nearest: sdxl. Known models: controlnet_canny, plain, sd1.5, sdxl, tiny.",
+        "model_type: no model 'sdlx'. Nearest: sdxl. Known models: controlnet_canny, plain, sd1.5, sdxl, tiny, vast.",
     ]
 
 
@@ -271,3 +272,30 @@ def test_any_data_gives_a_request_or_its_problems(registry, data):
 
 def test_the_shipped_cards_are_sound(tmp_path):
     assert open_registry(Settings(home=tmp_path)).names == ("controlnet_canny", "sd1.5", "sdxl", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("resolution", "file_format", "rule"),
+    [
+        (
+            "4096x1024",
+            "webp",
+            "16384×4096 after super-resolution is above the 16383 px that a side of a WebP file can have. "
+            "Use format png or jpg.",
+        ),
+        (
+            "4096x4096",
+            "png",
+            "16384×16384 after super-resolution is above 178,000,000 pixels. "
+            "Ask for a smaller resolution or less super-resolution.",
+        ),
+    ],
+)
+def test_a_finished_picture_that_no_file_could_hold_is_refused(registry, resolution, file_format, rule):
+    post = {"super_resolution": "4x", "format": file_format}
+
+    found = problems(
+        registry, text="a red shoe", model_type="vast", params={"resolution": resolution, "post_process": post}
+    )
+
+    assert found == [f"params.post_process: {rule}"]
