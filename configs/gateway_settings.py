@@ -14,6 +14,15 @@ class GatewaySettings(ValueObject):
     public_url: str = Field(default="", description="how clients reach the gateway, like https://pictures.example.com")
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="largest JSON body, bytes")
     max_upload_bytes: int = Field(default=20_000_000, ge=1_000, description="largest input picture, bytes")
+    url_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="signs picture URLs; only from IMAGEGENX_GATEWAY__URL_SECRET; made and kept if not given",
+    )
+    page_key: bool = Field(
+        default=False,
+        description="the page gets a key of the user `local` unasked; only on a loopback address, for one's own machine",
+    )
+    threads: int = Field(default=8, ge=1, le=256, description="calls answered at once; the others wait their turn")
     sync_timeout_s: float = Field(default=120, gt=0, description="the OpenAI face waits so long for a picture, s")
     allow_private_hosts: tuple[str, ...] = Field(
         default=(), description="hosts (or host:port) that picture and callback URLs may name though they are private"

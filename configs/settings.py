@@ -30,6 +30,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 _SECRETS = {
     "store": ("access_key", "secret_key"),
     "queue": ("url",),
+    "gateway": ("url_secret",),
     "callbacks": ("secret",),
     "alerts": ("secret",),
 }

@@ -15,7 +15,8 @@ def registry(tmp_path_factory) -> ModelRegistry:
     folder = tmp_path_factory.mktemp("cards")
     plain = "family: sd\nsource: nowhere/at/all\n"
     (folder / "plain.yaml").write_text(plain + "modes: [text2img, inpaint]\nsamplers: [Euler, LCM]\n", encoding="utf-8")
-    (folder / "vast.yaml").write_text("family: sd\nsource: nowhere/at/all\nmax_side_px: 4096\nmax_pixels: 16777216\n", encoding="utf-8")
+    vast = "family: sd\nsource: nowhere/at/all\nmax_side_px: 4096\nmax_pixels: 16777216\n"
+    (folder / "vast.yaml").write_text(vast, encoding="utf-8")
     return ModelRegistry.load([BUILTIN_CARDS, folder], "tiny")
 
 
