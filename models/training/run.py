@@ -43,12 +43,12 @@ class Budget:
 STAGE_MINUTES = {
     "vae": 17,
     "text_encoder": 1.5,
-    "unet": 61,
+    "unet": 80,
     "decoder": 5,
     "judge": 1.5,
-    "upscaler": 4,
-    "lora": 2.5,
-    "controlnet": 6,
+    "upscaler": 12,
+    "lora": 4.5,
+    "controlnet": 8,
 }
 BUDGETS = {
     "full": Budget(32_256, 6_048, 504, STAGE_MINUTES, 100_000),
