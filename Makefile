@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --constraint constraints.txt
 
-.PHONY: help demo test dev bench lint train browser clean
+.PHONY: help demo test dev bench soak lint train stubs browser clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -44,8 +44,14 @@ lint: .venv/.installed-dev ## Check style, types and the direction of imports
 bench: .venv/.installed-dev ## Run every benchmark
 	@$(BIN)/imagegenx bench
 
+soak: .venv/.installed-dev ## Kill and restart everything under load, then run steady traffic (about an hour)
+	@$(BIN)/imagegenx bench soak
+
 train: .venv/.installed ## Train the built-in model and its companions again (hours on a CPU, minutes on a GPU)
 	$(BIN)/python -m models.training.run
+
+stubs: .venv/.installed-dev ## Make the gRPC stubs from the proto file again
+	$(BIN)/python -m gateway.stubs.generate
 
 # The browser tests use Chromium. Where it is missing and we may install it, we do; elsewhere they say how to get it.
 browser:

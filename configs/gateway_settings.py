@@ -1,8 +1,14 @@
 """Settings of the HTTP and gRPC gateway, of what it fetches and of the callbacks it sends."""
 
-from pydantic import Field, SecretStr
+import re
 
+from pydantic import Field, SecretStr, field_validator
+
+from configs.problems import shown
 from configs.value_object import ValueObject
+from configs.webhook_secret import checked_webhook_secret
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?")
 
 
 class GatewaySettings(ValueObject):
@@ -20,7 +26,7 @@ class GatewaySettings(ValueObject):
     )
     page_key: bool = Field(
         default=False,
-        description="the page gets a key of the user `local` unasked; only on a loopback address, for one's own machine",
+        description="the page gets a key of the user `local` unasked; only on a loopback address",
     )
     threads: int = Field(default=8, ge=1, le=256, description="calls answered at once; the others wait their turn")
     sync_timeout_s: float = Field(default=120, gt=0, description="the OpenAI face waits so long for a picture, s")
@@ -28,6 +34,14 @@ class GatewaySettings(ValueObject):
         default=(), description="hosts (or host:port) that picture and callback URLs may name though they are private"
     )
     fetch_timeout_s: float = Field(default=20, gt=0, le=300, description="for fetching one input picture, s")
+
+    @field_validator("allow_private_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not _HOST.fullmatch(host):
+                raise ValueError(f"{shown(host)} is neither a host nor host:port, like pictures.intern or [::1]:9000")
+        return value
 
 
 class CallbackSettings(ValueObject):
@@ -37,6 +51,12 @@ class CallbackSettings(ValueObject):
         default=SecretStr(""), description="whsec_…; only from IMAGEGENX_CALLBACKS__SECRET; made and kept if not given"
     )
     timeout_s: float = Field(default=10, gt=0, le=120, description="for one delivery, s")
-    max_attempts: int = Field(default=8, ge=1, le=50, description="deliveries tried before giving up")
+    max_attempts: int = Field(default=12, ge=1, le=50, description="deliveries tried before giving up")
     first_retry_s: float = Field(default=5, gt=0, description="before the first retry; doubles with each, s")
     max_retry_s: float = Field(default=3600, gt=0, description="longest wait between two tries, s")
+    workers: int = Field(default=16, ge=1, le=256, description="deliveries at once in one gateway")
+
+    @field_validator("secret")
+    @classmethod
+    def _is_a_signing_secret(cls, value: SecretStr) -> SecretStr:
+        return checked_webhook_secret(value)

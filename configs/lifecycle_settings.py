@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from configs.cron import cron_rule, timezone_rule
 from configs.value_object import ValueObject
+from configs.webhook_secret import checked_webhook_secret
 
 
 class CatalogSourceSettings(ValueObject):
@@ -27,6 +29,20 @@ class ScheduleSettings(ValueObject):
         default="changed", description="make missing and stale rows only, or every picture anew with new seeds"
     )
 
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        if rule := cron_rule(value):
+            raise ValueError(rule)
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_timezone(cls, value: str) -> str:
+        if rule := timezone_rule(value):
+            raise ValueError(rule)
+        return value
+
 
 class ReleaseSettings(ValueObject):
     """What a new model release sets off."""
@@ -40,10 +56,18 @@ class ReleaseSettings(ValueObject):
 
 
 class CheckSettings(ValueObject):
-    """Asset checks beyond the built-in ones."""
+    """How pictures are checked, and asset checks beyond the built-in ones."""
 
-    moderation: str = Field(default="", description="moderator to ask about every finished picture; empty for none")
+    sample: int = Field(default=32, ge=1, le=10_000, description="pictures a check opens, of those a run made")
+    moderation: str = Field(default="", description="blocklist, or module:Class of a moderator; empty for none")
+    blocked_words: tuple[str, ...] = Field(default=(), description="words that `blocklist` allows in no prompt")
     freshness_hours: float = Field(default=0, ge=0, description="a catalog not made for so long is stale, h; 0: never")
+
+    @model_validator(mode="after")
+    def _blocklist_has_words(self) -> "CheckSettings":
+        if self.moderation == "blocklist" and not any(word.strip() for word in self.blocked_words):
+            raise ValueError("moderation blocklist also needs blocked_words")
+        return self
 
 
 class RetentionSettings(ValueObject):
@@ -52,10 +76,27 @@ class RetentionSettings(ValueObject):
     orphan_hours: float = Field(default=24, ge=0, description="an object nothing refers to is removed after so long, h")
     on_demand_days: int = Field(default=30, ge=1, description="on-demand pictures may be removed after so long, days")
     editions: int = Field(default=2, ge=1, description="editions of a reseeded catalog that are kept")
+    superseded_days: float = Field(default=7, ge=0, description="pictures that were replaced are kept so long, days")
+    quarantine_days: int = Field(default=30, ge=1, description="quarantined pictures are removed after so long, days")
+    retired_days: int = Field(default=30, ge=1, description="a retired catalog's pictures are removed after so long")
 
 
 class AlertSettings(ValueObject):
     """Where failures are announced."""
 
     webhook_url: str = Field(default="", description="POSTed, signed, when a run fails; empty for none")
-    secret: SecretStr = Field(default=SecretStr(""), description="whsec_…; only from IMAGEGENX_ALERTS__SECRET")
+    secret: SecretStr = Field(
+        default=SecretStr(""), description="whsec_… that signs alerts; only from IMAGEGENX_ALERTS__SECRET"
+    )
+    ui_url: str = Field(default="", description="how people reach Dagster's pages, for links; empty for no links")
+
+    @field_validator("secret")
+    @classmethod
+    def _is_a_signing_secret(cls, value: SecretStr) -> SecretStr:
+        return checked_webhook_secret(value)
+
+    @model_validator(mode="after")
+    def _is_signed(self) -> "AlertSettings":
+        if self.webhook_url and not self.secret.get_secret_value():
+            raise ValueError("webhook_url also needs secret; set the variable IMAGEGENX_ALERTS__SECRET")
+        return self

@@ -19,6 +19,7 @@ from configs.lifecycle_settings import (
     RetentionSettings,
     ScheduleSettings,
 )
+from configs.log_settings import LogSettings
 from configs.problems import Problem, validation_problems
 from configs.queue_settings import QueueSettings
 from configs.serving_settings import ServingSettings
@@ -126,6 +127,7 @@ class Settings(BaseSettings):
     checks: CheckSettings = CheckSettings()
     retention: RetentionSettings = RetentionSettings()
     alerts: AlertSettings = AlertSettings()
+    logs: LogSettings = LogSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -208,7 +208,7 @@ def _sortable(entry: "os.DirEntry[str]") -> str:
 
 def _stored(key: str, status: os.stat_result) -> StoredObject:
     etag = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
-    return StoredObject(key, status.st_size, etag)
+    return StoredObject(key, status.st_size, etag, status.st_mtime)
 
 
 def _remove_if_abandoned(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from configs.errors import ImageGenXError
@@ -51,11 +51,16 @@ class StoreAccessError(StoreError):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """What a store knows about an object; `etag` is opaque and changes when the object is written anew."""
+    """What a store knows about an object; `etag` is opaque and changes when the object is written anew.
+
+    `written_s` is when that was, by the store's clock, in seconds since 1970; 0 where the store has not said (S3 says
+    it in `stat` and `list`, to the second).
+    """
 
     key: str
     size_bytes: int
     etag: str
+    written_s: float = field(default=0.0, compare=False)
 
 
 class ObjectStore(Protocol):

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import ParseError
 import certifi
 import urllib3
 from minio import Minio
+from minio.datatypes import Object
 from minio.error import MinioException, S3Error, ServerError
 from minio.helpers import check_bucket_name
 from urllib3.exceptions import (
@@ -112,7 +113,7 @@ class S3ObjectStore:
                     raise
                 self._require_bucket(client)
                 return None
-        return StoredObject(key, found.size or 0, _bare(found.etag))
+        return _stored(key, found)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Ask the service page by page, as the iteration goes on."""
@@ -164,7 +165,7 @@ class S3ObjectStore:
             for found in client.list_objects(self._bucket, prefix=self._folder + prefix, recursive=True):
                 key = (found.object_name or "").removeprefix(self._folder)
                 if is_key(key):
-                    yield StoredObject(key, found.size or 0, _bare(found.etag))
+                    yield _stored(key, found)
 
     def _require_bucket(self, client: Minio) -> None:
         """A HEAD answers 404 for a missing object and a missing bucket alike: tell them apart, once."""
@@ -289,6 +290,11 @@ def _reason(exc: Exception) -> str:
         case ServerError():
             return f"it answered HTTP {cause.status_code}"
     return type(cause).__name__
+
+
+def _stored(key: str, found: Object) -> StoredObject:
+    written_s = found.last_modified.timestamp() if found.last_modified else 0.0
+    return StoredObject(key, found.size or 0, _bare(found.etag), written_s)
 
 
 def _bare(etag: str | None) -> str:

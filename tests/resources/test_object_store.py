@@ -1,6 +1,7 @@
 """What every object store promises, shown by each implementation: files, and a real S3 server."""
 
 import threading
+import time
 import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -231,3 +232,11 @@ def test_check_makes_a_store_that_can_be_used(s3_server: S3Server, tmp_path: Pat
         assert keys(store) == []
         put(store, "a")
         assert keys(open_store(store_settings)) == ["a"]
+
+
+def test_stat_and_list_tell_when_an_object_was_written(store):
+    began_s = int(time.time())
+    store.put("a/b", b"1", content_type="text/plain")
+
+    for found in (store.stat("a/b"), *store.list()):
+        assert began_s <= found.written_s <= time.time() + 1

@@ -1,0 +1,50 @@
+"""The request queue: tasks in Redis Streams, claimed by workers, watched and called back about."""
+
+from resources.queue.callbacks import DueCallback
+from resources.queue.errors import (
+    ConflictError,
+    QueueAccessError,
+    QueueError,
+    QueueFullError,
+    QueueUnavailableError,
+)
+from resources.queue.keys import original_key, thumb_key
+from resources.queue.request_queue import RequestQueue, open_queue
+from resources.queue.task import (
+    TASK_ID,
+    Batch,
+    NewTask,
+    Task,
+    TaskPicture,
+    TaskResult,
+    TaskStatus,
+    new_batch_id,
+    new_task_id,
+)
+from resources.queue.worker import Claim, QueueDepth, Renewal, WorkerState
+
+__all__ = [
+    "TASK_ID",
+    "Batch",
+    "Claim",
+    "ConflictError",
+    "DueCallback",
+    "NewTask",
+    "QueueAccessError",
+    "QueueDepth",
+    "QueueError",
+    "QueueFullError",
+    "QueueUnavailableError",
+    "Renewal",
+    "RequestQueue",
+    "Task",
+    "TaskPicture",
+    "TaskResult",
+    "TaskStatus",
+    "WorkerState",
+    "new_batch_id",
+    "new_task_id",
+    "open_queue",
+    "original_key",
+    "thumb_key",
+]

@@ -1,0 +1,121 @@
+"""The consumer's side of the queue: claim, keep, finish, give back."""
+
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from resources.queue.link import RedisLink
+from resources.queue.task import TaskResult, TaskStatus, pairs, read_task
+from resources.queue.waiting import wait_for_bell
+from resources.queue.worker import Claim, Renewal, WorkerState
+
+
+class Claiming:
+    """The part of the queue that serving runs use."""
+
+    _link: RedisLink
+    _unanswered: dict[str, str]
+
+    def claim(self, worker: str, count: int, block_s: float = 0) -> list[Claim]:
+        """Up to `count` tasks to do now, after waiting up to `block_s` for the first; often fewer.
+
+        Given first is what another worker gave back, then interactive before bulk tasks (every `bulk_every`-th is bulk
+        while both wait), owners in turn. What a dead worker had is given one at a time, to a worker that has nothing
+        else; until that is done, it gets no more, and while such a task waits, nobody gets fresh ones: each finishes
+        what it has. So a task that ends its workers takes others with it once only. After `max_deliveries` such
+        deliveries a task fails and is kept in the dead-letter stream.
+
+        A claim whose answer was lost (QueueUnavailableError) is given again to the next call for the same worker.
+        """
+        deadline = time.monotonic() + block_s
+        while True:
+            claims, bell, lease_ends_s = self._claim_now(worker, count)
+            left_s = deadline - time.monotonic()
+            if claims or left_s <= 0:
+                return claims
+            wait_for_bell(self._link, bell, left_s, lease_ends_s)
+
+    def renew(self, state: WorkerState, claims: Sequence[Claim]) -> Renewal:
+        """A heartbeat: the worker lives for another `lease_s`, and so do its claims. Due every `lease_s` / 3.
+
+        `lost` are claims that another worker has by now, or whose task has ended: drop them. `cancelled` are those
+        to be stopped; call `cancelled` for each.
+        """
+        lost, cancelled = self._link.run(
+            "renew",
+            {**self._lease(state.id), "state": state.model_dump_json(), "claims": _tokens(claims)},
+        )
+        return Renewal(frozenset(lost), frozenset(cancelled))
+
+    def progress(self, claim: Claim, percent: int) -> None:
+        """Record that `percent` of a claimed task is done; nothing happens if it is the worker's no more, or less."""
+        self.progress_all([(claim, percent)])
+
+    def progress_all(self, percents: Iterable[tuple[Claim, int]]) -> None:
+        """`progress` of many claims, in one round trip."""
+        steps = [(claim.id, str(claim.token), min(max(percent, 0), 100)) for claim, percent in percents]
+        if steps:
+            self._link.run("progress", {"steps": steps})
+
+    def succeed(self, claim: Claim, result: TaskResult) -> bool:
+        """End a task as done, its pictures being stored. False if it ended already or another worker has it."""
+        return self._finish(claim, TaskStatus.SUCCESS, result=result.model_dump_json())
+
+    def fail(self, claim: Claim, error: str) -> bool:
+        """End a task as failed; `error` tells the person who sent it why. False as of `succeed`."""
+        return self._finish(claim, TaskStatus.FAILED, error=error)
+
+    def cancelled(self, claim: Claim) -> bool:
+        """End a task as cancelled, once its work has stopped. False as of `succeed`."""
+        return self._finish(claim, TaskStatus.CANCELLED)
+
+    def give_back(self, claims: Sequence[Claim]) -> None:
+        """Let the next worker have these at once; they count as not delivered. Their status stays `processing`."""
+        if claims:
+            self._link.run("give_back", {"claims": _tokens(claims)})
+
+    def worker_ended(self, worker: str) -> int:
+        """Let others take over at once what a worker has that is known to be dead, and forget the worker.
+
+        For whoever learns of the death before the leases end, like a run failure sensor; also the last call of a
+        worker that ends in order, after `give_back`. Returns how many claims it still had: they count as delivered.
+        """
+        return int(self._link.run("worker_ended", self._lease(worker)))
+
+    def _claim_now(self, worker: str, count: int) -> tuple[list[Claim], str, float | None]:
+        nonce = self._unanswered.setdefault(worker, secrets.token_hex(8))
+        settings = self._link.settings
+        arguments = {"count": count, "nonce": nonce, "bulk_every": settings.bulk_every, **self._lease(worker)}
+        given, bell, lease_ends_ms = self._link.run("claim", arguments)
+        self._unanswered.pop(worker, None)
+        ends_s = int(lease_ends_ms) / 1000
+        return [_claim(worker, id, pairs(flat)) for id, flat in given], bell, ends_s if ends_s >= 0 else None
+
+    def _finish(self, claim: Claim, status: TaskStatus, *, result: str = "", error: str = "") -> bool:
+        arguments = {
+            "id": claim.id,
+            "token": str(claim.token),
+            "status": status.value,
+            "result": result,
+            "error": error,
+            "task_ttl_s": self._link.settings.task_ttl_s,
+        }
+        return bool(self._link.run("finish", arguments))
+
+    def _lease(self, worker: str) -> dict[str, Any]:
+        settings = self._link.settings
+        return {
+            "worker": worker,
+            "lease_ms": round(settings.lease_s * 1000),
+            "max_deliveries": settings.max_deliveries,
+            "task_ttl_s": settings.task_ttl_s,
+        }
+
+
+def _claim(worker: str, task_id: str, fields: dict[str, str]) -> Claim:
+    return Claim(read_task(task_id, fields), worker, int(fields["token"]), int(fields["deliveries"]))
+
+
+def _tokens(claims: Iterable[Claim]) -> list[tuple[str, str]]:
+    return [(claim.id, str(claim.token)) for claim in claims]

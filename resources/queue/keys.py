@@ -1,0 +1,29 @@
+"""Where on-demand pictures live in the object store."""
+
+from datetime import UTC, datetime
+
+from models.request import ImageFormat
+from resources.queue.task import Task
+
+
+def original_key(task: Task, n: int, width_px: int, height_px: int, format: ImageFormat) -> str:
+    """The key of a task's picture `n` (from 1): `{YYYYMMDD}/{task_id}_{W}x{H}.{ext}`, the date in UTC.
+
+    The second picture and those after it have `{task_id}~{n}`; no task id holds a tilde, so that no two tasks meet.
+    A task done twice has the same keys.
+    """
+    return f"{_stem(task, n)}_{width_px}x{height_px}.{format}"
+
+
+def thumb_key(task: Task, n: int, width_px: int, height_px: int, original: str) -> str:
+    """The key of the thumbnail of picture `n`, after its own size; `original` is the picture's key.
+
+    A picture no larger than its thumbnail would have the same key: there the thumbnail's begins `{task_id}~thumb`.
+    """
+    key = f"{_stem(task, n)}_{width_px}x{height_px}.webp"
+    return key if key != original else f"{_stem(task, n)}~thumb_{width_px}x{height_px}.webp"
+
+
+def _stem(task: Task, n: int) -> str:
+    day = datetime.fromtimestamp(task.created_at_s, UTC)
+    return f"{day:%Y%m%d}/{task.id}" + (f"~{n}" if n > 1 else "")

@@ -1,0 +1,37 @@
+"""The request queue as one object."""
+
+from configs.settings import Settings
+from resources.queue.callbacks import CallbackBox
+from resources.queue.claiming import Claiming
+from resources.queue.link import RedisLink
+from resources.queue.submitting import Submitting
+from resources.queue.waiting import Watching
+
+
+class RequestQueue(Submitting, Claiming, Watching, CallbackBox):
+    """Requests on their way to pictures, in Redis Streams: at-least-once delivery, one end for every task.
+
+    Each owner has a stream in each lane, with the consumer group `serving` from its beginning; owners are served in
+    turn. A claimed entry stays pending until its task has ended, then it is acknowledged and deleted in the same step.
+    Every change that touches two keys is one script. Times are those of Redis, so that clocks need not agree.
+
+    Safe to use from many threads. Nothing is reached before the first call. Every method may raise
+    QueueUnavailableError: Redis cannot be used now, and the same call may succeed later without a restart.
+    """
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._unanswered = {}
+
+    def check(self) -> None:
+        """Find out whether Redis can be used; starts the private one if none is configured."""
+        self._link.call(lambda client: client.ping())
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        self._link.close()
+
+
+def open_queue(settings: Settings) -> RequestQueue:
+    """The configured queue, or the private one of this machine. Reaches nothing yet."""
+    return RequestQueue(RedisLink(settings.queue))

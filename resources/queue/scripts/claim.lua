@@ -1,0 +1,114 @@
+-- Gives a worker up to A.count tasks, and says how to wait for more.
+-- Returns {claims, bell, next lease}: each claim {id, fields}; next lease in ms from now, or -1.
+--
+-- A task whose worker ended may be what ended it. So a suspect is given to a worker that holds nothing else, which then
+-- gets nothing more until the suspect is done; while a suspect waits, workers finish what they hold. Innocent tasks
+-- thus share a worker with the one that kills it once, never again.
+
+local held = tonumber(redis.call('HGET', P .. 'held', A.worker) or 0)
+local given = {}
+
+local function give(id, task, attempt)
+  local key = task_key(id)
+  redis.call('HSET', key, 'status', 'processing', 'worker', A.worker, 'holder', A.worker, 'deliveries', attempt,
+    'token', task.token + 1, 'updated', text(NOW))
+  redis.call('HDEL', key, 'returned')
+  redis.call('ZADD', P .. 'leases', text(NOW + A.lease_ms), id)
+  redis.call('HINCRBY', P .. 'held', A.worker, 1)
+  changed(id)
+  given[#given + 1] = {id, redis.call('HGETALL', key)}
+end
+
+local function take_over(found)
+  local id, task = found.id, found.task
+  local attempt = found.deliveries + 1
+  if task.returned then attempt = found.deliveries end
+  redis.call('XCLAIM', task.stream, GROUP, A.worker, 0, task.entry, 'RETRYCOUNT', attempt)
+  give(id, task, attempt)
+end
+
+local function is_suspect(found)
+  return not found.task.returned or found.deliveries > 1
+end
+
+-- One that also ended a worker it had for itself goes after fresh tasks, for as long as a lease.
+local function may_wait(found)
+  return found.deliveries > 1 and NOW - found.since < A.lease_ms and waiting() > 0
+end
+
+-- Takes over what has no worker any more. Returns whether fresh tasks may be given as well.
+local function take_abandoned(abandoned)
+  local suspects = {}
+  for _, found in ipairs(abandoned) do
+    if is_suspect(found) then
+      if not may_wait(found) then suspects[#suspects + 1] = found end
+    elseif #given < A.count then
+      take_over(found)
+    end
+  end
+  if #suspects > 0 and held + #given == 0 and A.count > 0 then
+    take_over(suspects[1])
+    redis.call('HSET', P .. 'alone', A.worker, suspects[1].id)
+  end
+  return #suspects == 0
+end
+
+local function next_owner(lane)
+  local ring_key = P .. 'ring:' .. lane
+  local owner = redis.call('LPOP', ring_key)
+  if owner then redis.call('RPUSH', ring_key, owner) end
+  return owner
+end
+
+local function take_fresh(lane)
+  local owner = next_owner(lane)
+  if not owner then return false end
+  local stream = stream_key(lane, owner)
+  local read = redis.call('XREADGROUP', 'GROUP', GROUP, A.worker, 'COUNT', 1, 'STREAMS', stream, '>')
+  local entry = read[1][2][1]
+  local id = entry[2][2]
+  count_waiting(lane, owner, -1)
+  redis.call('ZREM', P .. 'waiting:' .. lane, id)
+  give(id, fields(task_key(id)), 1)
+  return true
+end
+
+-- Interactive tasks go first; while both lanes wait, every A.bulk_every-th is a bulk one.
+local function next_lane()
+  local interactive = redis.call('EXISTS', P .. 'ring:interactive') == 1
+  local bulk = redis.call('EXISTS', P .. 'ring:bulk') == 1
+  if not (interactive and bulk) then return interactive and 'interactive' or 'bulk' end
+  return redis.call('INCR', P .. 'turns') % A.bulk_every == 0 and 'bulk' or 'interactive'
+end
+
+-- The claims of a call whose answer was lost, as far as they are still this worker's.
+local function given_before()
+  local nonce, ids = string.match(redis.call('GET', P .. 'given:' .. A.worker) or '', '^(%S+) (.+)$')
+  if nonce ~= A.nonce then return false end
+  for _, pair in ipairs(cjson.decode(ids)) do
+    local worker, token, status = unpack(redis.call('HMGET', task_key(pair[1]), 'worker', 'token', 'status'))
+    if status == 'processing' and worker == A.worker and token == pair[2] then
+      given[#given + 1] = {pair[1], redis.call('HGETALL', task_key(pair[1]))}
+    end
+  end
+  return true
+end
+
+local function remember()
+  local ids = {}
+  for place, claim in ipairs(given) do
+    ids[place] = {claim[1], redis.call('HGET', task_key(claim[1]), 'token')}
+  end
+  redis.call('SET', P .. 'given:' .. A.worker, A.nonce .. ' ' .. cjson.encode(ids), 'PX', A.lease_ms)
+end
+
+if not given_before() then
+  local abandoned = sweep(A.max_deliveries)
+  held = tonumber(redis.call('HGET', P .. 'held', A.worker) or 0)
+  if redis.call('HEXISTS', P .. 'alone', A.worker) == 0 and take_abandoned(abandoned) then
+    while #given < A.count and take_fresh(next_lane()) do end
+  end
+  if #given > 0 then remember() end
+end
+local soonest = redis.call('ZRANGEBYSCORE', P .. 'leases', '(' .. text(NOW), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+return {given, bell(), soonest[2] and text(tonumber(soonest[2]) - NOW) or '-1'}

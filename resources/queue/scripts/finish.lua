@@ -1,0 +1,8 @@
+-- Ends a claimed task. Returns 1 if it has ended so by this claim, now or in a call whose answer was lost.
+
+local task = fields(task_key(A.id))
+if task.status == 'processing' and task.token == A.token then
+  finish(A.id, task, A.status, A.result, A.error)
+  return 1
+end
+return task.ended_by == A.token and task.status == A.status and 1 or 0

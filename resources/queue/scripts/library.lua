@@ -1,0 +1,201 @@
+-- What every script shares. Each runs as one step: nobody sees a half-made change.
+-- Times are milliseconds by the clock of Redis; TTL and limits come with the arguments.
+
+local P = KEYS[1]
+local A = cjson.decode(ARGV[1])
+local GROUP = 'serving'
+local LANES = {'interactive', 'bulk'}
+local SWEPT_AT_ONCE = 500
+local DEAD_LETTERS_KEPT = 1000
+local DEAD_LETTERS_TTL_S = 30 * 24 * 3600
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local NOW = now_ms()
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+local function task_key(id) return P .. 'task:' .. id end
+local function batch_key(id) return P .. 'batch:' .. id end
+local function stream_key(lane, owner) return P .. 'lane:' .. lane .. ':' .. owner end
+
+local function fields(key)
+  local flat, map = redis.call('HGETALL', key), {}
+  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
+  return map
+end
+
+local function changed(id)
+  redis.call('PUBLISH', P .. 'changes', id)
+end
+
+-- Wakes everyone who waits for work.
+local function ring()
+  redis.call('XADD', P .. 'bell', 'MAXLEN', '1', '*', 'rung', '1')
+end
+
+local function bell()
+  local last = redis.call('XREVRANGE', P .. 'bell', '+', '-', 'COUNT', 1)
+  return last[1] and last[1][1] or '0-0'
+end
+
+-- One more, or one less, of what an owner has waiting in a lane; the ring of owners is who is served in turn.
+local function count_waiting(lane, owner, change)
+  local left = redis.call('HINCRBY', P .. 'owners:' .. lane, owner, change)
+  if left <= 0 then
+    redis.call('HDEL', P .. 'owners:' .. lane, owner)
+    redis.call('LREM', P .. 'ring:' .. lane, 0, owner)
+  elseif left == change then
+    redis.call('RPUSH', P .. 'ring:' .. lane, owner)
+  end
+  return left
+end
+
+local function enqueue(id, owner, lane)
+  local stream = stream_key(lane, owner)
+  if redis.call('EXISTS', stream) == 0 then
+    redis.call('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
+    redis.call('SADD', P .. 'streams', stream)
+  end
+  redis.call('ZADD', P .. 'waiting:' .. lane, text(NOW), id)
+  count_waiting(lane, owner, 1)
+  return redis.call('XADD', stream, '*', 'task', id), stream
+end
+
+local function acknowledge(stream, entry)
+  redis.call('XACK', stream, GROUP, entry)
+  redis.call('XDEL', stream, entry)
+  if redis.call('XLEN', stream) == 0 then
+    redis.call('DEL', stream)
+    redis.call('SREM', P .. 'streams', stream)
+  end
+end
+
+-- A worker has one claim less (none has it, if ''). Whoever drains to make way for a suspect is woken at its last.
+local function let_go(worker, id)
+  if worker == '' then return end
+  if redis.call('HGET', P .. 'alone', worker) == id then
+    redis.call('HDEL', P .. 'alone', worker)
+  end
+  if redis.call('HINCRBY', P .. 'held', worker, -1) <= 0 then
+    redis.call('HDEL', P .. 'held', worker)
+    if redis.call('ZCOUNT', P .. 'leases', '-inf', text(NOW)) > 0 then ring() end
+  end
+end
+
+local function call_back(kind, id, url, owner)
+  local callback = 'cb_' .. id
+  redis.call('HSET', P .. 'callback:' .. callback, 'kind', kind, 'ref', id, 'url', url, 'owner', owner, 'attempt', '0')
+  redis.call('EXPIRE', P .. 'callback:' .. callback, A.task_ttl_s)
+  redis.call('ZADD', P .. 'callbacks', text(NOW), callback)
+  redis.call('ZREMRANGEBYSCORE', P .. 'callbacks', '-inf', text(NOW - A.task_ttl_s * 1000))
+end
+
+local function expire_task(id, task)
+  redis.call('EXPIRE', task_key(id), A.task_ttl_s)
+  if task.once and task.once ~= '' then redis.call('EXPIRE', task.once, A.task_ttl_s) end
+end
+
+local function end_in_batch(batch)
+  local key = batch_key(batch)
+  if redis.call('HINCRBY', key, 'open', -1) > 0 then return end
+  local whole = fields(key)
+  redis.call('EXPIRE', key, A.task_ttl_s)
+  if whole.once ~= '' then redis.call('EXPIRE', whole.once, A.task_ttl_s) end
+  for _, id in ipairs(cjson.decode(whole.tasks)) do
+    redis.call('EXPIRE', task_key(id), A.task_ttl_s)
+  end
+  if whole.callback ~= '' then call_back('batch', batch, whole.callback, whole.owner) end
+end
+
+-- Ends a task that has not ended. A task of a batch is remembered as long as the batch.
+local function finish(id, task, status, result, reason)
+  local key = task_key(id)
+  redis.call('HSET', key, 'status', status, 'updated', text(NOW), 'ended_by', task.token, 'error', reason)
+  if status == 'success' then redis.call('HSET', key, 'progress', '100', 'result', result) end
+  if task.status == 'waiting' then
+    redis.call('ZREM', P .. 'waiting:' .. task.lane, id)
+    count_waiting(task.lane, task.owner, -1)
+  else
+    redis.call('ZREM', P .. 'leases', id)
+    let_go(task.holder, id)
+  end
+  acknowledge(task.stream, task.entry)
+  if task.callback ~= '' then call_back('task', id, task.callback, task.owner) end
+  if task.batch ~= '' then end_in_batch(task.batch) else expire_task(id, task) end
+  redis.call('ZADD', P .. 'owned:' .. task.owner, task.created, id)
+  redis.call('EXPIRE', P .. 'owned:' .. task.owner, A.task_ttl_s)
+  local minute = P .. 'ended:' .. math.floor(NOW / 60000)
+  redis.call('INCR', minute)
+  redis.call('EXPIRE', minute, 180)
+  changed(id)
+end
+
+local function entry_of(task)
+  return redis.call('XPENDING', task.stream, GROUP, task.entry, task.entry, 1)[1]
+end
+
+-- Sorts tasks as they came: streams number their entries by time, then within a millisecond.
+local function age(task)
+  local ms, place = string.match(task.entry, '^(%d+)-(%d+)$')
+  return string.format('%020d %020d', ms, place)
+end
+
+local function bury(id, task, deliveries)
+  local reason = 'Given up after ' .. deliveries .. ' attempts: each worker that tried it ended before it was done.'
+    .. ' It may be what ends them. It is kept in the dead-letter stream and not tried again.'
+  redis.call('XADD', P .. 'dead', 'MAXLEN', DEAD_LETTERS_KEPT, '*', 'task', id, 'owner', task.owner,
+    'worker', task.worker, 'deliveries', deliveries, 'request', task.request)
+  redis.call('EXPIRE', P .. 'dead', DEAD_LETTERS_TTL_S)
+  finish(id, task, 'failed', '', reason)
+end
+
+-- Forgets a worker that ended: its heartbeat, and its name in the streams where nothing is pending for it.
+local function forget(worker)
+  redis.call('ZREM', P .. 'workers', worker)
+  redis.call('HDEL', P .. 'worker_states', worker)
+  for _, stream in ipairs(redis.call('SMEMBERS', P .. 'streams')) do
+    if #redis.call('XPENDING', stream, GROUP, '-', '+', 1, worker) == 0 then
+      redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, worker)
+    end
+  end
+end
+
+-- Settles what nobody should claim again: cancelled tasks whose worker is gone, and those that were tried too often.
+-- Returns the claims without a worker that remain, those tried least and the oldest first.
+local function sweep(max_deliveries)
+  local left = {}
+  local over = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', text(NOW), 'WITHSCORES', 'LIMIT', 0, SWEPT_AT_ONCE)
+  for place = 1, #over, 2 do
+    local id = over[place]
+    local task = fields(task_key(id))
+    local pending = task.entry and entry_of(task)
+    if not pending then
+      redis.call('ZREM', P .. 'leases', id)
+    elseif task.cancel then
+      finish(id, task, 'cancelled', '', '')
+    elseif not task.returned and pending[4] >= max_deliveries then
+      bury(id, task, pending[4])
+    else
+      let_go(task.holder, id)
+      redis.call('HSET', task_key(id), 'holder', '')
+      left[#left + 1] = {id = id, task = task, deliveries = pending[4], since = tonumber(over[place + 1])}
+    end
+  end
+  table.sort(left, function(a, b)
+    if a.deliveries ~= b.deliveries then return a.deliveries < b.deliveries end
+    return age(a.task) < age(b.task)
+  end)
+  return left
+end
+
+local function waiting()
+  local total = 0
+  for _, lane in ipairs(LANES) do total = total + redis.call('ZCARD', P .. 'waiting:' .. lane) end
+  return total
+end

@@ -1,0 +1,11 @@
+-- Records how far claimed tasks are; never backwards, never of a task that is not the worker's any more.
+
+for _, step in ipairs(A.steps) do
+  local key = task_key(step[1])
+  local status, token, progress = unpack(redis.call('HMGET', key, 'status', 'token', 'progress'))
+  if status == 'processing' and token == step[2] and tonumber(progress) < step[3] then
+    redis.call('HSET', key, 'progress', step[3], 'updated', text(NOW))
+    changed(step[1])
+  end
+end
+return 1

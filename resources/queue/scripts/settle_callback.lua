@@ -1,0 +1,10 @@
+-- A callback was delivered or given up (A.retry_ms is ''), or is to be tried again then, unless another has it by now.
+
+local key = P .. 'callback:' .. A.id
+if A.retry_ms == '' then
+  redis.call('ZREM', P .. 'callbacks', A.id)
+  redis.call('DEL', key)
+elseif tonumber(redis.call('HGET', key, 'attempt') or -1) == A.attempt then
+  redis.call('ZADD', P .. 'callbacks', 'XX', A.retry_ms, A.id)
+end
+return 1

@@ -1,0 +1,61 @@
+-- Accepts tasks, all or none. Returns {'new', id, created}, {'known', id}, {'full', tasks ended lately, in how many s}
+-- or {'conflict', 'key' | task id}.
+
+-- The id that an idempotency key or a task id was used for, if its content is the same; false if it is not.
+local function used_before()
+  if A.batch ~= '' and redis.call('EXISTS', batch_key(A.batch)) == 1 then return {'known', A.batch} end
+  if A.once ~= '' then
+    local digest, id = string.match(redis.call('GET', A.once) or '', '^(%x+) (.+)$')
+    if id then return {digest == A.digest and 'known' or 'conflict', digest == A.digest and id or 'key'} end
+  end
+  for _, new in ipairs(A.tasks) do
+    local owner, digest = unpack(redis.call('HMGET', task_key(new.id), 'owner', 'digest'))
+    if owner then
+      local same = owner == A.owner and digest == new.digest and A.batch == ''
+      return {same and 'known' or 'conflict', new.id}
+    end
+  end
+end
+
+local function ended_lately()
+  local minute = math.floor(NOW / 60000)
+  return (redis.call('GET', P .. 'ended:' .. minute) or 0) + (redis.call('GET', P .. 'ended:' .. (minute - 1)) or 0)
+end
+
+-- Forgets the oldest entries of an owner's list whose tasks are gone: more than are added, so that it stays bounded.
+local function prune_owned(owned)
+  local old = redis.call('ZRANGEBYSCORE', owned, '-inf', text(NOW - A.task_ttl_s * 1000), 'LIMIT', 0, 2 + #A.tasks)
+  for _, id in ipairs(old) do
+    if redis.call('EXISTS', task_key(id)) == 0 then redis.call('ZREM', owned, id) end
+  end
+end
+
+local function accept(new)
+  local entry, stream = enqueue(new.id, A.owner, new.lane)
+  redis.call('HSET', task_key(new.id), 'owner', A.owner, 'status', 'waiting', 'progress', '0', 'request', new.request,
+    'digest', new.digest, 'batch', A.batch, 'callback', new.callback, 'created', text(NOW), 'updated', text(NOW),
+    'deliveries', '0', 'token', '0', 'lane', new.lane, 'stream', stream, 'entry', entry, 'worker', '', 'holder', '',
+    'once', A.batch == '' and A.once or '')
+  redis.call('ZADD', P .. 'owned:' .. A.owner, text(NOW), new.id)
+  changed(new.id)
+end
+
+local known = used_before()
+if known then return known end
+if waiting() + #A.tasks > A.max_waiting then return {'full', ended_lately(), text(60 + NOW / 1000 % 60)} end
+local ids = {}
+for place, new in ipairs(A.tasks) do
+  accept(new)
+  ids[place] = new.id
+end
+redis.call('EXPIRE', P .. 'owned:' .. A.owner, A.task_ttl_s)
+prune_owned(P .. 'owned:' .. A.owner)
+local id = ids[1]
+if A.batch ~= '' then
+  id = A.batch
+  redis.call('HSET', batch_key(id), 'owner', A.owner, 'tasks', cjson.encode(ids), 'callback', A.callback,
+    'created', text(NOW), 'open', #ids, 'once', A.once)
+end
+if A.once ~= '' then redis.call('SET', A.once, A.digest .. ' ' .. id) end
+ring()
+return {'new', id, text(NOW)}

@@ -1,0 +1,195 @@
+"""The producer's side of the queue: submit, ask, cancel."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from resources.queue.errors import ConflictError, QueueFullError, QueueUnavailableError
+from resources.queue.link import RedisLink
+from resources.queue.reading import read_batch, read_tasks
+from resources.queue.task import Batch, NewTask, Task, TaskStatus, new_batch_id
+
+_SHORTEST_WAIT_S, _UNKNOWN_WAIT_S, _LONGEST_WAIT_S = 1, 30, 60
+_ROOM = 0.05
+"""Clients of a full queue are asked to come back when about this share of it should be done."""
+
+
+class Submitting:
+    """The part of the queue that the gateway uses."""
+
+    _link: RedisLink
+
+    def submit(self, task: NewTask, *, owner: str, idempotency_key: str = "") -> Task:
+        """Accept one task; when this returns, it is stored. One round trip.
+
+        The same key, or the same id, with the same request gives the task that exists. A waiting task is remembered
+        however long it waits; it is forgotten `task_ttl_s` after it ended, and its id and key with it.
+
+        Raises:
+            ConflictError: the key or id was used for another request, or the id by another owner.
+            QueueFullError: as many tasks wait as may.
+            QueueUnavailableError: Redis cannot be used now. Whether the task was accepted is unknown; submitting it
+                again with the same id or key is safe.
+        """
+        request = task.seeded().model_dump(mode="json")
+        key = _once(self._link, owner, idempotency_key)
+        verdict, found, created_ms = self._accept([_stored(task, request)], owner, key, task.digest)
+        if verdict == "new":
+            return _waiting(task, owner, request, int(created_ms) / 1000)
+        known = self.task(found)
+        if known is None:
+            raise QueueUnavailableError(f"Task '{found}' was forgotten while it was asked for. Submit it again.")
+        return known
+
+    def submit_batch(
+        self, tasks: Sequence[NewTask], *, owner: str, callback_url: str | None, idempotency_key: str = ""
+    ) -> Batch:
+        """Accept all of these tasks or none; `callback_url` is POSTed once, when the last of them has ended.
+
+        The tasks of a batch are remembered as long as the batch: `task_ttl_s` after the last of them ended.
+        Raises what `submit` does.
+        """
+        batch_id = new_batch_id()
+        stored = [_stored(task, task.seeded().model_dump(mode="json")) for task in tasks]
+        digest = hashlib.sha256(json.dumps([callback_url, *(new["digest"] for new in stored)]).encode()).hexdigest()
+        key = _once(self._link, owner, idempotency_key)
+        verdict, found, created_ms = self._accept(stored, owner, key, digest, batch_id, callback_url or "")
+        if verdict == "new":
+            ids = tuple(task.id for task in tasks)
+            created_at_s = int(created_ms) / 1000
+            return Batch(id=found, owner=owner, task_ids=ids, callback_url=callback_url, created_at_s=created_at_s)
+        known = self.batch(found)
+        if known is None:
+            raise QueueUnavailableError(f"Batch '{found}' was forgotten while it was asked for. Submit it again.")
+        return known
+
+    def task(self, task_id: str) -> Task | None:
+        """The task as it is now; None if it is unknown or forgotten."""
+        return self.tasks([task_id])[0]
+
+    def tasks(self, task_ids: Sequence[str]) -> list[Task | None]:
+        """The tasks of these ids, in one round trip."""
+        return read_tasks(self._link, task_ids)
+
+    def batch(self, batch_id: str) -> Batch | None:
+        """The batch of this id; None if it is unknown or forgotten."""
+        return read_batch(self._link, batch_id)
+
+    def owned(self, owner: str, *, before_s: float | None = None, limit: int = 50) -> list[Task]:
+        """An owner's tasks, newest first; those created before `before_s` (Unix time) if it is given."""
+        newest = "+inf" if before_s is None else f"({round(before_s * 1000)}"
+        found: list[Task] = []
+        place = 0
+        while len(found) < limit:
+            ids = self._owned_ids(owner, newest, place, limit)
+            found += [task for task in self.tasks(ids) if task is not None]
+            place += limit
+            if len(ids) < limit:
+                break
+        return found[:limit]
+
+    def cancel(self, task_id: str) -> Task | None:
+        """Cancel a task and return it: at once while it waits; the worker that does it is told at its next heartbeat.
+
+        A task that has ended stays as it is. None if it is unknown or forgotten.
+        """
+        self._link.run("cancel", {"id": task_id, "task_ttl_s": self._link.settings.task_ttl_s})
+        return self.task(task_id)
+
+    def cached_url(self, key: str) -> str | None:
+        """The URL kept for an object key, if it has not expired."""
+        return self._link.call(lambda client: _text(client.get(f"{self._link.prefix}url:{key}")))
+
+    def cache_url(self, key: str, url: str, ttl_s: int) -> None:
+        """Keep a URL for an object key, for `url_ttl_s` at most."""
+        kept_s = max(1, min(ttl_s, self._link.settings.url_ttl_s))
+        self._link.call(lambda client: client.set(f"{self._link.prefix}url:{key}", url, ex=kept_s))
+
+    def _owned_ids(self, owner: str, newest: str, place: int, count: int) -> list[str]:
+        name = f"{self._link.prefix}owned:{owner}"
+        return self._link.call(
+            lambda client: [str(id) for id in client.zrevrangebyscore(name, newest, "-inf", start=place, num=count)]
+        )
+
+    def _accept(
+        self,
+        tasks: Sequence[dict[str, Any]],
+        owner: str,
+        once: str,
+        digest: str,
+        batch_id: str = "",
+        callback_url: str = "",
+    ) -> tuple[str, str, str]:
+        """`new` or `known`, the id of the task or batch, and when it was made in ms."""
+        settings = self._link.settings
+        answer = self._link.run(
+            "submit",
+            {
+                "tasks": tasks,
+                "owner": owner,
+                "once": once,
+                "digest": digest,
+                "batch": batch_id,
+                "callback": callback_url,
+                "max_waiting": settings.max_waiting,
+                "task_ttl_s": settings.task_ttl_s,
+            },
+        )
+        verdict, what, *more = answer
+        if verdict == "full":
+            raise QueueFullError(settings.max_waiting, _wait_s(int(what), float(more[0]), settings.max_waiting))
+        if verdict == "conflict":
+            raise ConflictError(_conflict(what))
+        return verdict, what, more[0] if more else "0"
+
+
+def _stored(task: NewTask, request: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "request": json.dumps(request, ensure_ascii=False, separators=(",", ":")),
+        "digest": task.digest,
+        "lane": task.request.priority.value,
+        "callback": task.request.callback_url or "",
+    }
+
+
+def _waiting(task: NewTask, owner: str, request: dict[str, Any], created_at_s: float) -> Task:
+    return Task(
+        id=task.id,
+        owner=owner,
+        status=TaskStatus.WAITING,
+        progress=0,
+        request=request,
+        batch_id=None,
+        callback_url=task.request.callback_url,
+        created_at_s=created_at_s,
+        updated_at_s=created_at_s,
+        result=None,
+        error="",
+        deliveries=0,
+    )
+
+
+def _once(link: RedisLink, owner: str, idempotency_key: str) -> str:
+    """The Redis key that remembers what an owner's idempotency key was used for; "" for none."""
+    if not idempotency_key:
+        return ""
+    return f"{link.prefix}once:{hashlib.sha256(json.dumps([owner, idempotency_key]).encode()).hexdigest()}"
+
+
+def _conflict(what: str) -> str:
+    if what == "key":
+        return "This idempotency key was used for another request. Use a new key for a new request."
+    return f"Task id '{what}' was used for another request. Use a new id for a new request."
+
+
+def _wait_s(ended: int, within_s: float, max_waiting: int) -> int:
+    """When there should be room again, from how many tasks ended lately."""
+    if not ended:
+        return _UNKNOWN_WAIT_S
+    return round(min(max(_ROOM * max_waiting * within_s / ended, _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,145 @@
+"""What the queue holds: tasks, batches of them, and their results."""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from configs.problems import shown
+from configs.value_object import ValueObject
+from models.request import MAX_SEED, GenerationRequest, ImageFormat
+
+TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
+"""What task ids look like. No `~` is in it: that sets a task's further pictures apart in object keys."""
+
+
+class TaskStatus(StrEnum):
+    """Where a task is; the last three are end states, and a task reaches one of them once."""
+
+    WAITING = "waiting"
+    PROCESSING = "processing"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing changes any more."""
+        return self in (TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.CANCELLED)
+
+
+class TaskPicture(ValueObject):
+    """One finished picture in the object store; sizes are those of the original."""
+
+    original_key: str
+    thumb_key: str
+    width_px: int = Field(ge=1)
+    height_px: int = Field(ge=1)
+    format: ImageFormat
+    size_bytes: int = Field(ge=1)
+    seed: int
+    recipe: str = Field(description="JSON")
+
+
+class TaskResult(ValueObject):
+    """The pictures of a successful task, `params.num_images` of them, and the seconds each stage took."""
+
+    pictures: Annotated[tuple[TaskPicture, ...], Field(min_length=1)]
+    seconds: dict[str, float] = Field(default={})
+
+
+class Task(ValueObject):
+    """A task as the queue knows it at one moment."""
+
+    id: str
+    owner: str = Field(description="user_id of the account that submitted it")
+    status: TaskStatus
+    progress: int = Field(ge=0, le=100, description="denoising steps done over steps to do, %")
+    request: dict[str, Any] = Field(description="the GenerationRequest as JSON data, with the seed that is used")
+    batch_id: str | None
+    callback_url: str | None
+    created_at_s: float = Field(description="Unix time by the clock of Redis")
+    updated_at_s: float = Field(description="Unix time by the clock of Redis")
+    result: TaskResult | None
+    error: str
+    deliveries: int = Field(ge=0, description="workers that have claimed it, less those that gave it back")
+
+
+def _task_id(text: str) -> str:
+    if not TASK_ID.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not a task id: 1 to 128 of A-Z, a-z, 0-9, '_', '.' and '-'")
+    return text
+
+
+class NewTask(ValueObject):
+    """A request to submit, under an id of `new_task_id()` or of the client's choice (ValidationError if malformed).
+
+    The request is given as it was validated: the queue draws the seed if there is none. So the same request sent
+    twice is the same content, whatever seed the first one got.
+    """
+
+    id: Annotated[str, AfterValidator(_task_id)]
+    request: GenerationRequest
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256, in hex, of the request as it was given: equal digests, equal content."""
+        return hashlib.sha256(self.request.model_dump_json().encode()).hexdigest()
+
+    def seeded(self) -> GenerationRequest:
+        """The request with a seed: its own, or one drawn at random."""
+        params = self.request.params
+        if params.seed is not None:
+            return self.request
+        drawn = params.model_copy(update={"seed": secrets.randbelow(MAX_SEED + 1)})
+        return self.request.model_copy(update={"params": drawn})
+
+
+class Batch(ValueObject):
+    """Tasks that were submitted together."""
+
+    id: str
+    owner: str
+    task_ids: tuple[str, ...]
+    callback_url: str | None
+    created_at_s: float
+
+
+def new_task_id() -> str:
+    """A task id that nobody can guess."""
+    return f"img_{secrets.token_urlsafe(20)}"
+
+
+def new_batch_id() -> str:
+    """A batch id that nobody can guess."""
+    return f"batch_{secrets.token_urlsafe(20)}"
+
+
+def read_task(task_id: str, fields: Mapping[str, str]) -> Task:
+    """The task stored in these fields of a Redis hash."""
+    result = fields.get("result")
+    return Task(
+        id=task_id,
+        owner=fields["owner"],
+        status=TaskStatus(fields["status"]),
+        progress=int(fields["progress"]),
+        request=json.loads(fields["request"]),
+        batch_id=fields.get("batch") or None,
+        callback_url=fields.get("callback") or None,
+        created_at_s=int(fields["created"]) / 1000,
+        updated_at_s=int(fields["updated"]) / 1000,
+        result=TaskResult.model_validate_json(result) if result else None,
+        error=fields.get("error", ""),
+        deliveries=int(fields["deliveries"]),
+    )
+
+
+def pairs(flat: Sequence[str]) -> dict[str, str]:
+    """The fields of a hash that a script returned as one list of names and values."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))

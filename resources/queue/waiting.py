@@ -1,0 +1,100 @@
+"""Waiting for work and for changes, without asking again and again."""
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Event
+from typing import Any
+
+from models.request import Priority
+from resources.queue.errors import QueueUnavailableError
+from resources.queue.link import RedisLink
+from resources.queue.worker import QueueDepth, WorkerState
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_WAIT_S = 1.0
+_RECONNECT_S = 0.5
+
+
+class Watching:
+    """The part of the queue that tells what goes on."""
+
+    _link: RedisLink
+
+    def depth(self) -> QueueDepth:
+        """How much there is to do."""
+        return self._look()[0]
+
+    def workers(self) -> list[WorkerState]:
+        """What the workers that live said with their last heartbeats."""
+        return [WorkerState.model_validate_json(state) for state in self._link.run("workers", {})]
+
+    def wait_for_work(self, timeout_s: float) -> bool:
+        """Wait until there is something that no worker has; False if there was nothing for `timeout_s`.
+
+        Claims nothing, so that any number may wait. True at once while a backlog lasts.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            depth, bell, lease_ends_s = self._look()
+            if depth.backlog:
+                return True
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return False
+            wait_for_bell(self._link, bell, left_s, lease_ends_s)
+
+    def listen(self, on_change: Callable[[str | None], None], stop: Event) -> None:
+        """Call `on_change` with the id of every task whose status or progress changes, until `stop` is set.
+
+        Runs in the calling thread; one listener per process is enough. `on_change(None)` means that changes may have
+        been missed, because Redis was away: look at every task you care about. That also is the first call, made when
+        the listening has begun. Outages are waited out, not raised.
+        """
+        while not stop.is_set():
+            try:
+                self._listen_once(on_change, stop)
+            except QueueUnavailableError as exc:
+                logger.warning("changes of tasks are not heard: %s", exc)
+                stop.wait(_RECONNECT_S)
+
+    def _listen_once(self, on_change: Callable[[str | None], None], stop: Event) -> None:
+        self._link.call(lambda client: client.ping())
+        open_channel: Callable[..., Any] = self._link.client.pubsub
+        with self._link.explained(), open_channel(ignore_subscribe_messages=True) as channel:
+            channel.subscribe(f"{self._link.prefix}changes")
+            on_change(None)
+            while not stop.is_set():
+                message = channel.get_message(timeout=0.2)
+                if message is not None:
+                    on_change(str(message["data"]))
+
+    def _look(self) -> tuple[QueueDepth, str, float | None]:
+        settings = self._link.settings
+        answer = self._link.run("look", {"max_deliveries": settings.max_deliveries, "task_ttl_s": settings.task_ttl_s})
+        interactive, bulk, processing, abandoned, oldest_ms, dead, bell, lease_ends_ms = answer
+        depth = QueueDepth(
+            waiting={Priority.INTERACTIVE: int(interactive), Priority.BULK: int(bulk)},
+            processing=int(processing),
+            abandoned=int(abandoned),
+            oldest_waiting_s=int(oldest_ms) / 1000,
+            dead=int(dead),
+        )
+        return depth, bell, int(lease_ends_ms) / 1000 if int(lease_ends_ms) >= 0 else None
+
+
+def wait_for_bell(link: RedisLink, bell: str, timeout_s: float, lease_ends_s: float | None) -> None:
+    """Wait until something is submitted or given back after `bell`, a lease ends, or about `timeout_s` are over.
+
+    May return early: one wait is far shorter than Redis may be silent, so that a dead one shows as in any call.
+    """
+    longest_s = min(timeout_s, _LONGEST_WAIT_S, link.settings.connect_timeout_s / 2)
+    if lease_ends_s is not None:
+        longest_s = min(longest_s, lease_ends_s)
+    block_ms = max(1, round(longest_s * 1000))
+
+    def wait(client: Any) -> Any:
+        return client.xread({f"{link.prefix}bell": bell}, count=1, block=block_ms)
+
+    link.call(wait)

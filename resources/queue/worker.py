@@ -1,0 +1,60 @@
+"""What the queue and its workers tell each other."""
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from configs.value_object import ValueObject
+from models.gpu_load import GPULoad
+from models.request import Priority
+from resources.queue.task import Task
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A worker's right to do a task, until its lease ends. `token` tells it from every other claim of the task."""
+
+    task: Task
+    worker: str
+    token: int
+    attempt: int
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        return self.task.id
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What became of claims since the last heartbeat: task ids that are another's now, and those to be stopped."""
+
+    lost: frozenset[str]
+    cancelled: frozenset[str]
+
+
+class WorkerState(ValueObject):
+    """What a worker says about itself with every heartbeat."""
+
+    id: str
+    run_id: str = Field(default="", description="the Dagster run it lives in")
+    started_at_s: float = Field(description="Unix time")
+    batch_fill: float = Field(default=0, ge=0, le=1, description="mean share of a forward pass's places in use")
+    gpu_loads: tuple[GPULoad, ...] = ()
+    counters: dict[str, float] = Field(default={}, description="totals since its start, by name")
+
+
+@dataclass(frozen=True)
+class QueueDepth:
+    """How much there is to do. `abandoned` claims have no worker any more and wait to be taken over."""
+
+    waiting: dict[Priority, int]
+    processing: int
+    abandoned: int
+    oldest_waiting_s: float
+    dead: int
+
+    @property
+    def backlog(self) -> int:
+        """Everything that no worker has."""
+        return sum(self.waiting.values()) + self.abandoned

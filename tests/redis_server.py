@@ -1,0 +1,89 @@
+"""A real Redis on a TCP port with a password and an append-only file, which tests may stop, kill and start again."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from resources.redis_server import redis_executable
+
+PASSWORD = "correct-horse"
+START_TIMEOUT_S = 20
+
+
+class RedisServer:
+    """One server; its data survives `kill` and `start`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with its password."""
+        return f"redis://:{PASSWORD}@127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = ["--port", self.port, "--bind", "127.0.0.1", "--requirepass", PASSWORD, "--dir", self._folder]
+        options += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
+        log = self._folder / "redis.log"
+        self._process = subprocess.Popen([redis_executable(), *map(str, options), "--logfile", str(log)])
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._signal(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """Let it keep its connections and say nothing."""
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self._pid, signal.SIGCONT)
+
+    @property
+    def _pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(START_TIMEOUT_S)
+            self._process = None
+
+    def _answers(self) -> bool:
+        with Redis.from_url(self.url, protocol=2) as client:
+            try:
+                return bool(client.ping())
+            except (RedisError, OSError):
+                return False
+
+
+@contextmanager
+def running_redis(folder: Path) -> Iterator[RedisServer]:
+    """A server for the length of the block."""
+    server = RedisServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
