@@ -1,0 +1,246 @@
+"""What /openapi.json says: the bodies as `parse_request` takes them, and the answers as `Answers` makes them."""
+
+from typing import Any, Generic, Literal, TypeVar
+
+from fastapi import FastAPI, Security
+from fastapi.openapi.utils import get_openapi
+from fastapi.security import APIKeyHeader
+from pydantic import BaseModel, Field
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from models.request import AnyText, GenerationParams, GenerationRequest, Priority
+from resources.queue import TaskStatus
+
+T = TypeVar("T")
+
+KEY = Security(APIKeyHeader(name="X-API-Key", auto_error=False, description="made by `imagegenx keys create`"))
+IDEMPOTENT = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "The same key with the same body is one task; with another body it is a conflict (409).",
+            "schema": {"type": "string", "maxLength": 255, "pattern": "^[ -~]*$"},
+        }
+    ]
+}
+_SCHEMA_REF = "#/components/schemas/{model}"
+
+
+class BatchRequest(BaseModel):
+    """1 to 20 texts that share everything else."""
+
+    texts: list[AnyText] = Field(min_length=1, max_length=20)
+    model_type: str = Field(default="", description="a model of GET /api/v1/models; the default model if left out")
+    params: GenerationParams = GenerationParams()
+    callback_url: str | None = None
+    priority: Priority = Priority.INTERACTIVE
+
+
+class BadField(BaseModel):
+    """One broken rule; `field` is dotted, like params.steps."""
+
+    field: str
+    rule: str
+
+
+class Problems(BaseModel):
+    """Every broken rule of a request."""
+
+    problems: list[BadField]
+
+
+class Submitted(BaseModel):
+    """A queued task."""
+
+    task_id: str
+    status: TaskStatus
+    progress: int = Field(ge=0, le=100)
+    query_url: str = Field(description="a path of this service")
+
+
+class SubmittedBatch(BaseModel):
+    """A queued batch."""
+
+    batch_task_id: str
+    task_ids: list[str]
+    total: int
+    query_url: str = Field(description="a path of this service")
+
+
+class Picture(BaseModel):
+    """A finished picture; its URLs download without a header."""
+
+    original_url: str
+    thumb_url: str
+    resolution: str = Field(description="W×H of the original, px")
+    format: Literal["webp", "png", "jpg"]
+    size: int = Field(description="of the original, bytes")
+    seed: int
+    recipe: dict[str, Any] | None = Field(description="everything that decides the pixels")
+
+
+class Result(Picture):
+    """The first picture, and all of them."""
+
+    pictures: list[Picture]
+
+
+class TaskState(BaseModel):
+    """A task at this moment."""
+
+    task_id: str
+    status: TaskStatus
+    progress: int = Field(ge=0, le=100, description="steps done over steps to do, %")
+    result: Result | None = None
+    error_msg: str | None = None
+
+
+class ListedTask(TaskState):
+    """A task with what was asked for."""
+
+    created_at: float = Field(description="Unix time, s")
+    text: str
+    model_type: str
+    params: dict[str, Any]
+
+
+class TaskList(BaseModel):
+    """A page of the caller's tasks."""
+
+    tasks: list[ListedTask]
+    next_before: float | None
+
+
+class BatchState(BaseModel):
+    """A batch at this moment."""
+
+    batch_task_id: str
+    total: int
+    success_count: int
+    failed_count: int
+    waiting_count: int
+    processing_count: int
+    cancelled_count: int
+    progress: int = Field(ge=0, le=100)
+    tasks: list[TaskState]
+
+
+class ModelState(BaseModel):
+    """One model and what it can do."""
+
+    name: str
+    description: str
+    modes: list[str]
+    samplers: list[str]
+    loras: list[str]
+    min_side_px: int
+    max_side_px: int
+    max_pixels: int
+    defaults: dict[str, Any]
+
+
+class Models(BaseModel):
+    """All models."""
+
+    models: list[ModelState]
+    default_model: str
+
+
+class HealthState(BaseModel):
+    """The state of the gateway and what it depends on."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    service: str
+    version: str
+    timestamp: float
+    queue: dict[str, Any]
+    store: dict[str, Any]
+    workers: dict[str, Any]
+
+
+class Answer(BaseModel, Generic[T]):
+    """Every answer: `code` is the HTTP status."""
+
+    code: int
+    message: str
+    data: T | None
+
+
+_DATA = {
+    kind.__name__: kind for kind in (Submitted, SubmittedBatch, TaskState, BatchState, TaskList, Models, HealthState)
+}
+_REFUSALS: dict[int, str] = {
+    400: "The body is malformed",
+    401: "No API key",
+    403: "The API key is unknown or has expired",
+    404: "No such thing, or not yours",
+    409: "The id or Idempotency-Key was used for other content",
+    413: "The body is too large",
+    422: "A bad field: `data.problems` names field and rule",
+    429: "Over the key's QPS; see Retry-After",
+    503: "The queue is full or cannot be reached; see Retry-After",
+}
+
+
+class _RequestSchema(GenerateJsonSchema):
+    """Knows the types that only validate by a function."""
+
+    def function_plain_schema(self, schema: core_schema.PlainValidatorFunctionSchema) -> JsonSchemaValue:
+        """A resolution, the only such type in a request."""
+        return {"type": "string", "pattern": r"^\d{1,4}[×xX*]\d{1,4}$", "examples": ["512×512"]}
+
+
+def described(data: str, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The documentation of a route that answers `data`: the name of a model here, or another content type."""
+    kind = _DATA.get(data)
+    good: dict[str, Any] = {"model": Answer[kind]} if kind else {"content": {data: {"schema": {"type": "string"}}}}  # type: ignore[valid-type]
+    refusals = {code: {"model": Answer[Problems], "description": text} for code, text in _REFUSALS.items()}
+    responses = {200: {**good, "description": "Done"}, **refusals}
+    return {"responses": responses, "response_model": None, "openapi_extra": extra or {}}
+
+
+def json_body(name: str) -> dict[str, Any]:
+    """The documentation of a JSON body whose model is in the components."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _ref(name)}}}}
+
+
+def form_body(fields: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """The documentation of a form with files."""
+    schema = {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
+    return {"multipart/form-data": {"schema": schema}}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": _SCHEMA_REF.format(model=name)}
+
+
+_FILE = {"type": "string", "format": "binary"}
+_UPLOAD = form_body(
+    {"request": {"type": "string", "description": "the JSON"}, "image": _FILE, "mask": _FILE, "control_image": _FILE},
+    ["request"],
+)
+GENERATE_BODY = json_body("GenerationRequest")
+GENERATE_BODY["requestBody"]["content"].update(_UPLOAD)
+BATCH_BODY = json_body("BatchRequest")
+
+
+def documented(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of the app."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        document.setdefault("components", {}).setdefault("schemas", {}).update(_components())
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _components() -> dict[str, Any]:
+    components: dict[str, Any] = {}
+    for model in (GenerationRequest, BatchRequest):
+        schema = model.model_json_schema(ref_template=_SCHEMA_REF, schema_generator=_RequestSchema)
+        components.update(schema.pop("$defs", {}))
+        components[model.__name__] = schema
+    components["GenerationRequest"]["required"] = ["text"]
+    return components

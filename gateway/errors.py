@@ -1,0 +1,63 @@
+"""The one error of the gateway's service, with the code that HTTP and gRPC answer."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from configs.errors import ImageGenXError
+from configs.problems import Problem
+from models.errors import InvalidRequestError
+from resources.accounts import ExpiredKeyError, RateLimitedError, UnknownKeyError
+from resources.object_store import StoreError
+from resources.queue import ConflictError, QueueAccessError, QueueFullError, QueueUnavailableError
+
+OUTAGE_RETRY_S = 2
+"""Clients are asked to come back so soon while the queue or the store cannot be reached, s."""
+
+
+class ServiceError(ImageGenXError):
+    """A call is refused: `code` is an HTTP status; `problems` names the fields of a bad request."""
+
+    def __init__(
+        self, code: int, message: str, *, retry_after_s: float | None = None, problems: Iterable[Problem] = ()
+    ) -> None:
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
+        self.problems = tuple(problems)
+        super().__init__(message)
+
+
+def bad_field(field: str, rule: str) -> ServiceError:
+    """The refusal (422) of a request with one bad field."""
+    return service_error(InvalidRequestError([Problem(field, rule)]))
+
+
+@contextmanager
+def service_errors() -> Iterator[None]:
+    """Turn every error of queue, accounts, store and requests into a ServiceError; also a decorator."""
+    try:
+        yield
+    except ServiceError:
+        raise
+    except ImageGenXError as exc:
+        raise service_error(exc) from exc
+
+
+def service_error(exc: ImageGenXError) -> ServiceError:
+    """The answer to an error of the layers below; 500 for one that should not have come this far."""
+    match exc:
+        case InvalidRequestError():
+            return ServiceError(422, str(exc), problems=exc.problems)
+        case UnknownKeyError() | ExpiredKeyError():
+            return ServiceError(403, str(exc))
+        case RateLimitedError():
+            return ServiceError(429, str(exc), retry_after_s=exc.retry_after_s)
+        case ConflictError():
+            return ServiceError(409, str(exc))
+        case QueueFullError():
+            return ServiceError(503, str(exc), retry_after_s=exc.retry_after_s)
+        case QueueUnavailableError() | QueueAccessError():
+            return ServiceError(503, "The request queue cannot be reached now.", retry_after_s=OUTAGE_RETRY_S)
+        case StoreError():
+            return ServiceError(503, "The object store cannot be used now.", retry_after_s=OUTAGE_RETRY_S)
+    return ServiceError(500, "The gateway failed; its log says why.")

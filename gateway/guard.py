@@ -1,0 +1,72 @@
+"""What surrounds every HTTP call: the limit of its body, its time in the metrics, one line in the log."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.errors import ServiceError
+
+logger = logging.getLogger(__name__)
+
+FORM_OVERHEAD_BYTES = 100_000
+"""Boundaries and headers of the parts of a form."""
+MAX_FILES = 3
+
+Observe = Callable[[str, str, int, float], None]
+"""Told of every call: method, route, status, seconds."""
+
+
+class Guard:
+    """ASGI middleware. The log gets method, path and status; never a query, a header or a body, which hold secrets."""
+
+    def __init__(self, app: ASGIApp, max_json_bytes: int, max_upload_bytes: int, observe: Observe) -> None:
+        self._app = app
+        self._max_json_bytes = max_json_bytes
+        self._max_form_bytes = MAX_FILES * max_upload_bytes + max_json_bytes + FORM_OVERHEAD_BYTES
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the call on, watched."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, self._limited(scope, receive), noting)
+        finally:
+            self._note(scope, status, time.perf_counter() - began)
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        """`receive`, which raises once the body is too large, however it is sent."""
+        limit, received = self._limit(scope), 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise ServiceError(413, f"The body is above the maximum of {limit:,} bytes.")
+            return message
+
+        return counted
+
+    def _limit(self, scope: Scope) -> int:
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                return self._max_form_bytes if value.startswith(b"multipart/form-data") else self._max_json_bytes
+        return self._max_json_bytes
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "")
+        self._observe(scope["method"], route, status, seconds)
+        path = scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "replace")[:200]
+        logger.info("%s %s %d %.1f ms", scope["method"], path, status, 1000 * seconds)

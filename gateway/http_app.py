@@ -1,0 +1,113 @@
+"""The HTTP face: the FastAPI app over the service."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from configs.errors import ImageGenXError
+from configs.problems import Problem
+from gateway.answers import refusal
+from gateway.changes import TaskChanges
+from gateway.documentation import documented
+from gateway.errors import ServiceError, service_error
+from gateway.guard import Guard
+from gateway.http_face import HttpFace
+from gateway.http_images import image_routes
+from gateway.http_openai import PREFIX, openai_refusal, openai_routes
+from gateway.http_page import PageCalls, page_routes
+from gateway.metrics import GatewayMetrics
+from gateway.service import GatewayService
+from models.errors import InvalidRequestError
+
+logger = logging.getLogger(__name__)
+
+_DESCRIPTION = "Prompts to finished, stored, traceable pictures. Every answer is `{code, message, data}`."
+
+
+def build_app(service: GatewayService) -> FastAPI:
+    """The app: all routes over one service."""
+    changes = TaskChanges(service.queue)
+    metrics = GatewayMetrics(service.queue)
+    changes.listeners.append(metrics.heard)
+    face = HttpFace(service, changes)
+    page = PageCalls(face, metrics)
+    app = FastAPI(
+        title="ImageGenX",
+        version=version("imagegenx"),
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(changes, metrics, page),
+        exception_handlers=_HANDLERS,
+    )
+    app.state.face = face
+    for router in (image_routes(face), openai_routes(face), page_routes(page)):
+        app.include_router(router)
+    gateway = service.settings.gateway
+    limits = {"max_json_bytes": gateway.max_body_bytes, "max_upload_bytes": gateway.max_upload_bytes}
+    app.add_middleware(Guard, **limits, observe=metrics.observe_call)
+    app.openapi = lambda: documented(app)  # type: ignore[method-assign]
+    return app
+
+
+def _lifespan(
+    changes: TaskChanges, metrics: GatewayMetrics, page: PageCalls
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        changes.start(asyncio.get_running_loop())
+        metrics.start()
+        try:
+            yield
+        finally:
+            for step in (changes.join, metrics.stop, page.release):
+                await asyncio.to_thread(step)
+
+    return lifespan
+
+
+def _refuse(request: Request, error: ServiceError) -> Response:
+    return openai_refusal(error) if request.url.path.startswith(PREFIX) else refusal(error)
+
+
+async def _known_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, ImageGenXError)
+    error = exc if isinstance(exc, ServiceError) else service_error(exc)
+    if error.code == 500:
+        logger.error("%s %s: %s", request.method, request.scope["path"], exc)
+    return _refuse(request, error)
+
+
+async def _http_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    response = _refuse(request, ServiceError(exc.status_code, str(exc.detail)))
+    response.headers.update(exc.headers or {})
+    return response
+
+
+async def _bad_parameter(request: Request, exc: Exception) -> Response:
+    """A path or query parameter of the wrong kind."""
+    assert isinstance(exc, RequestValidationError)
+    problems = [Problem(str(error["loc"][-1])[:80], str(error["msg"])) for error in exc.errors()]
+    return _refuse(request, service_error(InvalidRequestError(problems)))
+
+
+async def _unforeseen(request: Request, exc: Exception) -> Response:
+    """A bug: the server logs it with its traceback after this answer."""
+    return _refuse(request, ServiceError(500, "The gateway failed; its log says why."))
+
+
+_HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    ImageGenXError: _known_error,
+    HTTPException: _http_error,
+    RequestValidationError: _bad_parameter,
+    Exception: _unforeseen,
+}

@@ -1,0 +1,228 @@
+"""The calls below /api/v1: submit, ask, cancel, follow, download (INTERFACES.md §2)."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+
+from gateway.answers import API, answer
+from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, described
+from gateway.errors import ServiceError, bad_field, service_errors
+from gateway.http_face import HttpFace, api_key, is_multipart, json_object, read_form
+from models.registry import ModelCard
+from resources.accounts import Account
+from resources.queue import Task
+
+KEEP_ALIVE_S = 15.0
+"""A stream of events says something at least this often, so that no proxy cuts it."""
+MAX_LISTED = 100
+LATEST_S = 1e11
+"""Later than any task, as Unix time in s."""
+
+_UPLOADS = {"image": "image_url", "mask": "mask_url", "control_image": "control_image_url"}
+_NO_STORE = {"Cache-Control": "no-store"}
+_CONTENT_TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
+_A_DAY = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
+
+
+class ImageCalls:
+    """One method per call."""
+
+    def __init__(self, face: HttpFace) -> None:
+        self._face = face
+        self._service = face.service
+
+    async def generate(self, request: Request) -> Response:
+        """Queue one request: JSON, or a form of `request` (the JSON), `image`, `mask` and `control_image` (files)."""
+        idempotency_key = request.headers.get("idempotency-key", "")
+        if is_multipart(request):
+            task = await self._uploaded(request, idempotency_key)
+        else:
+            body = await request.body()
+            task = await self._face.call(self._submit, api_key(request), body, idempotency_key)
+        return answer(200, "accepted", self._face.answers(request).submitted(task))
+
+    async def batch_generate(self, request: Request) -> Response:
+        """Queue 1 to 20 requests that differ in their text alone: all of them or none."""
+        body, idempotency_key = await request.body(), request.headers.get("idempotency-key", "")
+
+        def submit() -> object:
+            account = self._service.authenticate(api_key(request))
+            batch = self._service.submit_batch(account, json_object(body), idempotency_key=idempotency_key)
+            return self._face.answers(request).submitted_batch(batch)
+
+        return answer(200, "accepted", await self._face.call(submit))
+
+    async def task(self, request: Request, task_id: str) -> Response:
+        """The status, true progress and result of a task."""
+        task = await self._face.call(self._own_task, request, task_id)
+        return answer(200, task.status.value, self._face.answers(request).task(task), _NO_STORE)
+
+    async def batch(self, request: Request, batch_task_id: str) -> Response:
+        """The counts, progress and tasks of a batch."""
+
+        def ask() -> object:
+            account = self._service.authenticate(api_key(request))
+            return self._face.answers(request).batch(*self._service.batch(account, batch_task_id))
+
+        return answer(200, "ok", await self._face.call(ask), _NO_STORE)
+
+    async def cancel(self, request: Request, task_id: str) -> Response:
+        """Cancel a task: at once while it waits, within a few seconds while it runs; an ended one stays as it is."""
+
+        def cancel() -> Task:
+            return self._service.cancel(self._service.authenticate(api_key(request)), task_id)
+
+        task = await self._face.call(cancel)
+        return answer(200, task.status.value, self._face.answers(request).task(task), _NO_STORE)
+
+    async def tasks(self, request: Request, limit: int = 50, before: float | None = None) -> Response:
+        """Your tasks, newest first; `before` (the `next_before` of the last answer) goes on from there."""
+        if not 1 <= limit <= MAX_LISTED:
+            raise bad_field("limit", f"{limit} is not from 1 to {MAX_LISTED}")
+        if before is not None and not 0 <= before <= LATEST_S:
+            raise bad_field("before", f"{before} is not a Unix time in seconds")
+
+        def ask() -> list[Task]:
+            account = self._service.authenticate(api_key(request))
+            return self._service.owned(account, before_s=before, limit=limit)
+
+        found = await self._face.call(ask)
+        answers = self._face.answers(request)
+        data = {
+            "tasks": [answers.listed(task) for task in found],
+            "next_before": found[-1].created_at_s if len(found) == limit else None,
+        }
+        return answer(200, "ok", data, _NO_STORE)
+
+    async def events(self, request: Request, task_id: str) -> Response:
+        """Server-sent events named `task`: the data of a query, at once and at every change until the task ends."""
+        account = await self._face.account(request)
+        task = await self._face.call(self._service.task, account, task_id)
+        stream = self._changes(request, account, task)
+        headers = {**_NO_STORE, "X-Accel-Buffering": "no"}
+        return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
+
+    async def file(
+        self, request: Request, task_id: str, kind: Literal["original", "thumb"], token: str = "", number: int = 1
+    ) -> Response:
+        """A finished picture, for its owner's key or the token in a result's URL; `number` counts from 1."""
+
+        def find() -> tuple[str, str]:
+            if token and not api_key(request):
+                key = self._service.links.key(task_id, kind, token)
+            else:
+                account = self._service.authenticate(api_key(request))
+                key = self._service.picture_key(account, task_id, kind, number)
+            return key, self._service.store_url(key)
+
+        key, url = await self._face.call(find)
+        if not url.startswith("file:"):
+            return RedirectResponse(url, 302, _NO_STORE)
+        return await self._face.call(_local_file, url2pathname(urlsplit(url).path), key)
+
+    async def models(self, request: Request) -> Response:
+        """The models a request may name, and what each can do."""
+
+        @service_errors()
+        def ask() -> object:
+            self._service.authenticate(api_key(request))
+            registry = self._service.registry
+            cards = [_model(registry.card(name)) for name in registry.names]
+            return {"models": cards, "default_model": registry.default_model}
+
+        return answer(200, "ok", await self._face.call(ask))
+
+    def _own_task(self, request: Request, task_id: str) -> Task:
+        return self._service.task(self._service.authenticate(api_key(request)), task_id)
+
+    def _submit(self, key: str, body: bytes, idempotency_key: str) -> Task:
+        account = self._service.authenticate(key)
+        return self._service.submit(account, json_object(body), idempotency_key=idempotency_key)
+
+    async def _uploaded(self, request: Request, idempotency_key: str) -> Task:
+        account = await self._face.account(request)
+        texts, pictures = await read_form(request, files=len(_UPLOADS))
+        for name in (*texts, *pictures):
+            if name != "request" and name not in _UPLOADS:
+                raise bad_field(name[:80], f"unknown field of the form. It takes: request, {', '.join(_UPLOADS)}")
+        data = json_object(texts.get("request", "{}"), "request")
+        by_field = {_UPLOADS.get(name, name): content for name, content in pictures.items()}
+        for field in by_field:
+            if data.get(field):
+                raise bad_field(field, "given both as a URL and as an upload; leave one out")
+        uploads = await self._face.call_store(self._service.uploads.keep, by_field)
+        return await self._face.call(
+            self._service.submit, account, data, idempotency_key=idempotency_key, uploads=uploads
+        )
+
+    async def _changes(self, request: Request, account: Account, task: Task) -> AsyncIterator[bytes]:
+        answers, last, silent = self._face.answers(request), b"", 0
+        async for _ in self._face.changes.follow(task.id):
+            try:
+                task = await self._face.call(self._service.task, account, task.id)
+            except ServiceError as exc:
+                if exc.code == 404:
+                    return
+            news = _event("task", answers.task(task))
+            if news != last:
+                last, silent = news, 0
+                yield news
+            elif (silent := silent + 1) % 8 == 0:
+                yield b": still here\n\n"
+            if task.status.ended:
+                return
+
+
+def image_routes(face: HttpFace) -> APIRouter:
+    """The routes of these calls."""
+    calls = ImageCalls(face)
+    router = APIRouter(tags=["images"], dependencies=[KEY])
+    generate = described("Submitted", GENERATE_BODY | IDEMPOTENT)
+    batch = described("SubmittedBatch", BATCH_BODY | IDEMPOTENT)
+    add = router.add_api_route
+    add(f"{API}/generate", calls.generate, methods=["POST"], **generate)
+    add(f"{API}/batch-generate", calls.batch_generate, methods=["POST"], **batch)
+    add(f"{API}/task/{{task_id}}", calls.task, methods=["GET"], **described("TaskState"))
+    add(f"{API}/task/{{task_id}}", calls.cancel, methods=["DELETE"], **described("TaskState"))
+    add(f"{API}/task/{{task_id}}/events", calls.events, methods=["GET"], **described("text/event-stream"))
+    add(f"{API}/batch-task/{{batch_task_id}}", calls.batch, methods=["GET"], **described("BatchState"))
+    add(f"{API}/tasks", calls.tasks, methods=["GET"], **described("TaskList"))
+    add(f"{API}/file/{{task_id}}/{{kind}}", calls.file, methods=["GET"], **described("image/*"))
+    add("/api/v1/models", calls.models, methods=["GET"], **described("Models"))
+    return router
+
+
+def _event(name: str, data: object) -> bytes:
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"event: {name}\ndata: {text}\n\n".encode("utf-8", "replace")
+
+
+def _local_file(path: str, key: str) -> Response:
+    name, kind = PurePosixPath(key).name, _CONTENT_TYPES[PurePosixPath(key).suffix]
+    try:
+        status = Path(path).stat()
+    except OSError as exc:
+        raise ServiceError(404, "The picture is no longer stored.") from exc
+    return FileResponse(path, 200, _A_DAY, kind, None, name, status, content_disposition_type="inline")
+
+
+def _model(card: ModelCard) -> Mapping[str, object]:
+    defaults = {"steps": 50, "cfg_scale": 7.5, "sampler": "Euler", **card.request_defaults()}
+    limits = card.limits
+    return {
+        "name": card.name,
+        "description": card.description,
+        "modes": [mode.value for mode in card.modes],
+        "samplers": [sampler.value for sampler in card.samplers],
+        "loras": list(card.loras),
+        "min_side_px": limits.min_side_px,
+        "max_side_px": limits.max_side_px,
+        "max_pixels": limits.max_pixels,
+        "defaults": {name: str(value) if name == "resolution" else value for name, value in defaults.items()},
+    }

@@ -1,0 +1,231 @@
+"""The OpenAI Images form of the service: a call waits for its pictures, and the official clients work unchanged."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter, Request, Security
+from fastapi.security import HTTPBearer
+from starlette.responses import Response
+
+from configs.problems import Problem, one_of, shown
+from gateway.answers import json_response, retry_headers
+from gateway.documentation import form_body
+from gateway.errors import ServiceError, bad_field, service_errors
+from gateway.http_face import HttpFace, json_object, read_form
+from models.errors import InvalidRequestError
+from resources.accounts import Account
+from resources.queue import Task, TaskPicture, TaskStatus
+
+PREFIX = "/v1/"
+
+_FORMATS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+_RESPONSE_FORMATS = ("url", "b64_json")
+_PARAMS = {"size": "resolution", "n": "num_images"}
+_OWN_PARAMS = ("steps", "cfg_scale", "sampler", "seed", "negative_text", "strength", "lora_name", "lora_weight")
+_WITHOUT_EFFECT = (
+    *("quality", "style", "user", "background", "moderation", "input_fidelity"),
+    *("output_compression", "partial_images"),
+)
+_WHOLE_NUMBERS = ("n", "steps", "seed", "output_compression", "partial_images")
+_NUMBERS = ("cfg_scale", "strength", "lora_weight")
+_KNOWN = ("prompt", "model", "response_format", "output_format", "stream", *_PARAMS, *_OWN_PARAMS, *_WITHOUT_EFFECT)
+_NAMES = {
+    **{"text": "prompt", "model_type": "model", "image_url": "image", "mask_url": "mask"},
+    **{"params.resolution": "size", "params.num_images": "n"},
+}
+_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+_DONT_RETRY = {"x-should-retry": "false"}
+"""OpenAI's clients send a request again after a 5xx unless told not to."""
+
+
+class OpenAICalls:
+    """One method per call."""
+
+    def __init__(self, face: HttpFace) -> None:
+        self._face = face
+        self._service = face.service
+
+    async def generations(self, request: Request) -> Response:
+        """Make pictures from a prompt and wait for them."""
+        body = await request.body()
+        account = await self._face.account(request)
+        asked = _without_nulls(json_object(body))
+        return await self._answered(request, account, asked, {})
+
+    async def edits(self, request: Request) -> Response:
+        """Change an uploaded picture: all of it, or where `mask` is transparent."""
+        account = await self._face.account(request)
+        texts, pictures = await read_form(request, files=4)
+        uploads = await self._face.call_store(self._kept, pictures)
+        return await self._answered(request, account, _numbers(texts), uploads)
+
+    async def models(self, request: Request) -> Response:
+        """The models in the OpenAI form."""
+        await self._face.account(request)
+        models = [_model(name) for name in self._service.registry.names]
+        return json_response(200, {"object": "list", "data": models})
+
+    async def _answered(
+        self, request: Request, account: Account, asked: Mapping[str, Any], uploads: Mapping[str, str]
+    ) -> Response:
+        data, response_format = _translated(asked)
+        task = await self._face.call(
+            self._service.submit,
+            account,
+            data,
+            idempotency_key=request.headers.get("idempotency-key", ""),
+            uploads=uploads,
+        )
+        task = await self._finished(account, task)
+        pictures = await self._face.call_store(self._pictures, request, task, response_format)
+        return json_response(200, {"created": int(time.time()), "data": pictures})
+
+    async def _finished(self, account: Account, task: Task) -> Task:
+        """The task once it has succeeded; ServiceError if it fails, or takes longer than a caller waits."""
+        timeout_s = self._service.settings.gateway.sync_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s), aclosing(self._face.changes.follow(task.id)) as changes:
+                async for _ in changes:
+                    task = await self._face.call(self._service.task, account, task.id)
+                    if task.status is TaskStatus.SUCCESS:
+                        return task
+                    if task.status.ended:
+                        raise ServiceError(500, f"Task '{task.id}' {task.status.value}: {task.error or 'cancelled'}")
+        except TimeoutError:
+            raise ServiceError(
+                504,
+                f"The picture is not finished after {timeout_s:g} s. Task '{task.id}' goes on; its result will be at "
+                f"GET /api/v1/image/task/{task.id}.",
+            ) from None
+        raise ServiceError(503, "The gateway is shutting down.", retry_after_s=1)
+
+    @service_errors()
+    def _pictures(self, request: Request, task: Task, response_format: str) -> list[dict[str, str]]:
+        assert task.result is not None
+        return [self._picture(request, task, picture, response_format) for picture in task.result.pictures]
+
+    def _picture(self, request: Request, task: Task, picture: TaskPicture, response_format: str) -> dict[str, str]:
+        if response_format == "url":
+            return {"url": self._service.links.url(task, picture, "original", self._face.base_url(request))}
+        return {"b64_json": base64.b64encode(self._service.store.get(picture.original_key)).decode()}
+
+    def _kept(self, pictures: Mapping[str, bytes]) -> dict[str, str]:
+        images = [data for name, data in pictures.items() if name in ("image", "image[]")]
+        unknown = [name for name in pictures if name not in ("image", "image[]", "mask")]
+        if unknown or len(images) != 1:
+            raise bad_field("image", f"{len(images)} pictures; this call takes one `image`, and a `mask` if you like")
+        given = {"image_url": images[0]}
+        if "mask" in pictures:
+            given["mask_url"] = self._service.uploads.alpha_as_mask("mask", pictures["mask"])
+        return self._service.uploads.keep(given)
+
+
+def openai_refusal(error: ServiceError) -> Response:
+    """A refused call in OpenAI's form."""
+    code = {403: 401, 422: 400}.get(error.code, error.code)
+    kind = _TYPES.get(code, "server_error" if code >= 500 else "invalid_request_error")
+    param = _name(error.problems[0].field) if error.problems else None
+    text = "\n".join(str(Problem(_name(p.field), p.rule)) for p in error.problems) or error.message
+    content = {"message": text, "type": kind, "param": param or None, "code": None}
+    if code == 401:
+        content["code"] = "invalid_api_key"
+    return json_response(code, {"error": content}, retry_headers(error, _DONT_RETRY if code in (500, 504) else None))
+
+
+def openai_routes(face: HttpFace) -> APIRouter:
+    """The routes of these calls."""
+    calls = OpenAICalls(face)
+    router = APIRouter(tags=["OpenAI"], dependencies=[Security(HTTPBearer(auto_error=False))])
+    json_body = {"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}}
+    form = {"requestBody": {"required": True, "content": _FORM}}
+    options: dict[str, Any] = {"response_model": None, "responses": _RESPONSES}
+    add = router.add_api_route
+    add("/v1/images/generations", calls.generations, methods=["POST"], openapi_extra=json_body, **options)
+    add("/v1/images/edits", calls.edits, methods=["POST"], openapi_extra=form, **options)
+    add("/v1/models", calls.models, methods=["GET"], **options)
+    return router
+
+
+def _translated(asked: Mapping[str, Any]) -> tuple[dict[str, object], str]:
+    """The request in our form, and how the pictures are to be answered."""
+    if unknown := [Problem(str(name)[:80], "unknown field") for name in asked if name not in _KNOWN]:
+        raise _refused(unknown[:100])
+    if asked.get("stream") not in (None, False, "false"):
+        raise bad_field("stream", "streaming is not offered here; leave it out")
+    response_format = asked.get("response_format", "url")
+    if response_format not in _RESPONSE_FORMATS:
+        raise bad_field("response_format", one_of(response_format, _RESPONSE_FORMATS))
+    params = {name: asked[name] for name in _OWN_PARAMS if name in asked}
+    params.update({ours: asked[theirs] for theirs, ours in _PARAMS.items() if asked.get(theirs, "auto") != "auto"})
+    if "output_format" in asked:
+        params["post_process"] = {"format": _format(asked["output_format"])}
+    data: dict[str, object] = {"text": asked.get("prompt"), "params": params}
+    return {**data, "model_type": asked.get("model")}, response_format
+
+
+def _format(given: object) -> str:
+    if not isinstance(given, str) or given not in _FORMATS:
+        raise bad_field("output_format", one_of(given, _FORMATS))
+    return _FORMATS[given]
+
+
+def _numbers(texts: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a form with their numbers read; what is not a number is left for the request's validation."""
+    read: dict[str, Any] = dict(texts)
+    for name, kind in [*((name, int) for name in _WHOLE_NUMBERS), *((name, float) for name in _NUMBERS)]:
+        try:
+            read[name] = kind(texts[name])
+        except (KeyError, ValueError):
+            continue
+    return read
+
+
+def _without_nulls(data: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def _refused(problems: list[Problem]) -> ServiceError:
+    error = InvalidRequestError(problems)
+    return ServiceError(422, str(error), problems=error.problems)
+
+
+def _name(field: str) -> str:
+    return _NAMES.get(field, field.removeprefix("params."))
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "imagegenx"}
+
+
+_FIELDS: dict[str, Any] = {
+    "prompt": {"type": "string"},
+    "model": {"type": "string", "description": f"a model of GET /api/v1/models, like {shown('tiny')}"},
+    "n": {"type": "integer", "minimum": 1, "maximum": 16},
+    "size": {"type": "string", "description": "WxH in px, or auto"},
+    "response_format": {"type": "string", "enum": list(_RESPONSE_FORMATS)},
+    "output_format": {"type": "string", "enum": list(_FORMATS)},
+    "steps": {"type": "integer", "minimum": 1, "maximum": 200},
+    "seed": {"type": "integer", "minimum": 0},
+}
+_BODY = {"type": "object", "properties": _FIELDS, "required": ["prompt"]}
+_FILE = {"type": "string", "format": "binary"}
+_FORM = form_body({**_FIELDS, "image": _FILE, "mask": _FILE}, ["prompt", "image"])
+_ERROR = {
+    "type": "object",
+    "properties": {"error": {"type": "object", "required": ["message", "type"]}},
+    "required": ["error"],
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}},
+    **{
+        code: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
+        for code, text in {
+            **{400: "A bad field", 401: "No API key, or a wrong one", 409: "Conflict", 413: "Too large"},
+            **{429: "Over the key's QPS", 500: "The picture failed", 503: "Full or down", 504: "Not finished in time"},
+        }.items()
+    },
+}

@@ -1,0 +1,150 @@
+"""The page at `/`, the documentation page, health and metrics: what needs no API key."""
+
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from configs.settings import Settings
+from gateway.answers import answer
+from gateway.documentation import described
+from gateway.errors import ServiceError, service_errors
+from gateway.http_face import HttpFace
+from gateway.metrics import GatewayMetrics
+from resources.queue import QueueError
+
+PAGE_FOLDER = Path(__file__).parent / "page"
+LOCAL_USER = "local"
+"""Owner of the pictures made on the page of one's own machine."""
+
+_KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+}
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
+
+
+class PageCalls:
+    """One method per call."""
+
+    def __init__(self, face: HttpFace, metrics: GatewayMetrics) -> None:
+        self._face = face
+        self._metrics = metrics
+        settings = face.service.settings
+        self._headers = _page_headers(settings)
+        self._files = {file.name: file.read_bytes() for file in PAGE_FOLDER.iterdir() if file.suffix in _KINDS}
+        self._key = ""
+        self._offers_key = settings.gateway.page_key and is_loopback(settings.gateway.host)
+
+    async def page(self) -> Response:
+        """The page where a person makes pictures."""
+        return self._file("index.html")
+
+    async def docs(self) -> Response:
+        """The documentation of all calls."""
+        return self._file("docs.html")
+
+    async def part(self, name: str) -> Response:
+        """A file of the page."""
+        return self._file(name)
+
+    async def local_key(self, request: Request) -> Response:
+        """A key for the page of one's own machine; empty unless the operator switched that on, and for all others."""
+        offered = self._offers_key and _from_this_machine(request)
+        key = await self._face.call(self._made_key) if offered else ""
+        return answer(200, "ok", {"key": key}, {"Cache-Control": "no-store"})
+
+    async def health(self) -> Response:
+        """The state of queue, store and workers; 503 while no request can be taken."""
+        health = await self._face.call_store(self._face.service.health)
+        data = {
+            "status": health.status,
+            "service": "imagegenx",
+            "version": health.version,
+            "timestamp": health.timestamp_s,
+            **{"queue": health.queue, "store": health.store, "workers": health.workers},
+        }
+        return answer(health.code, health.status, data, {"Cache-Control": "no-store"})
+
+    async def metrics(self) -> Response:
+        """Metrics in Prometheus' text format."""
+        text = await self._face.call(self._metrics.exposition)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    def release(self) -> None:
+        """Revoke the key that was handed out; if Redis is away, it expires unused."""
+        if self._key:
+            with suppress(QueueError):
+                self._face.service.accounts.revoke(self._key)
+            self._key = ""
+
+    @service_errors()
+    def _made_key(self) -> str:
+        if not self._key:
+            self._key = self._face.service.accounts.create(LOCAL_USER, role="paid", qps=1000)
+        return self._key
+
+    def _file(self, name: str) -> Response:
+        if name not in self._files:
+            raise ServiceError(404, "There is no such file of the page.")
+        return Response(self._files[name], headers=self._headers, media_type=_KINDS[Path(name).suffix])
+
+
+def page_routes(calls: PageCalls) -> APIRouter:
+    """The routes of these calls."""
+    router = APIRouter()
+    add = router.add_api_route
+    add("/", calls.page, methods=["GET"], include_in_schema=False)
+    add("/docs", calls.docs, methods=["GET"], include_in_schema=False)
+    add("/page/key", calls.local_key, methods=["GET"], include_in_schema=False)
+    add("/page/{name}", calls.part, methods=["GET"], include_in_schema=False)
+    add("/health", calls.health, methods=["GET"], tags=["operation"], **described("HealthState"))
+    add("/metrics", calls.metrics, methods=["GET"], tags=["operation"], **described("text/plain"))
+    return router
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address reaches only processes of its own machine."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _from_this_machine(request: Request) -> bool:
+    """Whether a page of this gateway asks, on this machine: no proxy between, no other site, no rebound host name."""
+    headers = request.headers
+    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    return (
+        request.client is not None
+        and is_loopback(request.client.host)
+        and is_loopback(host)
+        and not any(name in headers for name in _FORWARDED)
+        and headers.get("sec-fetch-site", "same-origin") == "same-origin"
+    )
+
+
+def _page_headers(settings: Settings) -> dict[str, str]:
+    """Headers that let the page do what it needs, and nothing else."""
+    store = settings.store
+    pictures = f" {'https' if store.secure else 'http'}://{store.endpoint}" if store.kind == "s3" else ""
+    policy = {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": f"'self' data: blob:{pictures}",
+        "connect-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    return {
+        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-cache",
+    }

@@ -1,0 +1,71 @@
+"""Stable URLs of finished pictures, which download without an API key."""
+
+import base64
+import hashlib
+import hmac
+import time
+from typing import Literal
+
+from gateway.errors import ServiceError
+from resources.queue import Task, TaskPicture
+
+Kind = Literal["original", "thumb"]
+
+_MAC_BYTES = 16
+
+
+class PictureLinks:
+    """Makes and reads URLs whose token names an object and carries an HMAC-SHA256 over all that the URL says.
+
+    Such a URL stays the same however often the task is asked for, needs no entry in Redis, and ends `ttl_s` after
+    its task. Only who was shown it can know it.
+    """
+
+    def __init__(self, secret: bytes, base_url: str, ttl_s: int) -> None:
+        self._secret = secret
+        self._base_url = base_url.rstrip("/")
+        self._ttl_s = ttl_s
+
+    def absolute(self, path: str, base_url: str = "") -> str:
+        """The URL of a path of this gateway, below `base_url` or the configured address."""
+        return f"{base_url.rstrip('/') or self._base_url}{path}"
+
+    def url(self, task: Task, picture: TaskPicture, kind: Kind, base_url: str = "") -> str:
+        """The URL of a finished task's picture."""
+        key = picture.original_key if kind == "original" else picture.thumb_key
+        expires_s = int(task.updated_at_s) + self._ttl_s
+        token = f"{expires_s:x}.{_encoded(key.encode())}.{self._mac(task.id, kind, expires_s, key)}"
+        return self.absolute(f"/api/v1/image/file/{task.id}/{kind}?token={token}", base_url)
+
+    def key(self, task_id: str, kind: str, token: str) -> str:
+        """The object key that a token names.
+
+        Raises:
+            ServiceError: 403 if this gateway did not make it, or it has expired.
+        """
+        try:
+            expires, encoded, mac = token.split(".")
+            expires_s, key = int(expires, 16), _decoded(encoded).decode()
+        except ValueError:
+            raise _refused("This is not a token of a picture URL.") from None
+        if not hmac.compare_digest(mac.encode(), self._mac(task_id, kind, expires_s, key).encode()):
+            raise _refused("The token does not belong to this picture.")
+        if expires_s < time.time():
+            raise _refused("This picture URL has expired.")
+        return key
+
+    def _mac(self, task_id: str, kind: str, expires_s: int, key: str) -> str:
+        named = "\n".join((task_id, kind, str(expires_s), key)).encode("utf-8", "surrogatepass")
+        return _encoded(hmac.digest(self._secret, named, hashlib.sha256)[:_MAC_BYTES])
+
+
+def _refused(what: str) -> ServiceError:
+    return ServiceError(403, f"{what} Ask for the task again, or send an API key in the header X-API-Key.")
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,79 @@
+"use strict";
+// The calls of the gateway.
+class Refused extends Error {
+  constructor(code, message, problems, retryAfter) {
+    super(message);
+    Object.assign(this, {code, problems, retryAfter});
+  }
+}
+
+const service = {
+  key: kept.get("key"),
+  local: false,
+
+  // On one's own machine the gateway may hand the page a key; elsewhere it is empty.
+  async findKey() {
+    if (this.key && !this.local) return true;
+    const response = await fetch("/page/key", {cache: "no-store"});
+    const key = response.ok ? (await response.json()).data.key : "";
+    if (key) Object.assign(this, {key, local: true});
+    return Boolean(key);
+  },
+
+  async call(method, path, body) {
+    const response = await this.fetched(method, path, body);
+    const answer = await response.json().catch(() => ({}));
+    if (!response.ok) {
+      throw new Refused(response.status, answer.message || response.statusText, answer.data?.problems || [], response.headers.get("Retry-After"));
+    }
+    return answer.data;
+  },
+
+  fetched(method, path, body, signal) {
+    const headers = {"X-API-Key": this.key};
+    if (body) headers["Content-Type"] = "application/json";
+    return fetch(path, {method, headers, body: body && JSON.stringify(body), cache: "no-store", signal});
+  },
+
+  // Server-sent events, read by hand because EventSource sends no key. Ends when the task has ended.
+  async follow(taskId, onTask) {
+    for (let pause = 500; ; pause = Math.min(2 * pause, 8000)) {
+      try {
+        const response = await this.fetched("GET", `/api/v1/image/task/${encodeURIComponent(taskId)}/events`);
+        if (response.status === 404 || response.status === 401 || response.status === 403) return;
+        if (response.ok && await this.readEvents(response, onTask)) return;
+        if (response.ok) pause = 500;
+      } catch { /* the connection broke: try again */ }
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  },
+
+  async readEvents(response, onTask) {
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (;;) {
+      const {value, done} = await reader.read();
+      if (done) return false;
+      text += value;
+      const events = text.split("\n\n");
+      text = events.pop();
+      for (const event of events) {
+        const line = event.split("\n").find((one) => one.startsWith("data: "));
+        if (!line) continue;
+        const task = JSON.parse(line.slice(6));
+        onTask(task);
+        if (isOver(task)) return true;
+      }
+    }
+  },
+};
+
+const isOver = (task) => !["waiting", "processing"].includes(task.status);
+
+// Results carry absolute URLs for clients elsewhere; the page asks the gateway it came from.
+function own(url) {
+  try {
+    const parsed = new URL(url, location.href);
+    return parsed.pathname.startsWith("/api/v1/image/file/") ? parsed.pathname + parsed.search : "";
+  } catch { return ""; }
+}

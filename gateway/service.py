@@ -1,0 +1,218 @@
+"""The one service behind the HTTP and the gRPC face: who may do what with which task."""
+
+from collections.abc import Mapping, Sequence
+
+from configs.problems import Problem, shown
+from configs.settings import Settings
+from gateway.errors import ServiceError, bad_field, service_errors
+from gateway.health import Health, HealthCheck
+from gateway.inputs import check_urls
+from gateway.kept_secret import kept_secret
+from gateway.links import Kind, PictureLinks
+from gateway.uploads import Uploads
+from models.errors import InvalidRequestError
+from models.gpu_load import GPULoad
+from models.registry import ModelRegistry
+from models.request import GenerationRequest, parse_request
+from resources.accounts import Account, Accounts
+from resources.object_store import ObjectStore
+from resources.outbound.urls import UrlRules
+from resources.queue import TASK_ID, Batch, NewTask, RequestQueue, Task, TaskPicture, new_task_id
+
+MAX_BATCH = 20
+MAX_IDEMPOTENCY_KEY = 255
+
+_BATCH_FIELDS = ("texts", "params", "model_type", "callback_url", "priority")
+
+
+class GatewayService:
+    """What a caller may ask for. Safe to use from many threads; every method raises only ServiceError."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: ModelRegistry,
+        queue: RequestQueue,
+        accounts: Accounts,
+        store: ObjectStore,
+    ) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.queue = queue
+        self.accounts = accounts
+        self.store = store
+        self.links = PictureLinks(_url_secret(settings), public_url(settings), settings.queue.url_ttl_s)
+        self.uploads = Uploads(settings, store)
+        self._url_rules = UrlRules(settings.gateway.allow_private_hosts)
+        self._health = HealthCheck(queue, store)
+
+    @service_errors()
+    def authenticate(self, api_key: str | None) -> Account:
+        """The account of an API key, counted against its QPS: 401 without one, 403 for a wrong one, 429 beyond."""
+        if not api_key:
+            raise ServiceError(401, "No API key. Send one in the header X-API-Key.")
+        account = self.accounts.authenticate(api_key)
+        self.accounts.admit(account)
+        return account
+
+    @service_errors()
+    def submit(
+        self,
+        account: Account,
+        data: Mapping[str, object],
+        *,
+        task_id: str = "",
+        idempotency_key: str = "",
+        uploads: Mapping[str, str] | None = None,
+    ) -> Task:
+        """Queue one request (INTERFACES.md §1) and return its task, or that of the same call made before.
+
+        Args:
+            task_id: the client's own id; one is made if it is empty.
+            uploads: references of pictures this gateway stored, by request field (`image_url`, `mask_url`, …).
+        """
+        _check_idempotency_key(idempotency_key)
+        if task_id:
+            _check_task_id(task_id)
+        task = NewTask(id=task_id or new_task_id(), request=self._request(data, uploads or {}))
+        return self.queue.submit(task, owner=account.user_id, idempotency_key=idempotency_key)
+
+    @service_errors()
+    def submit_batch(self, account: Account, data: Mapping[str, object], *, idempotency_key: str = "") -> Batch:
+        """Queue 1 to 20 requests that differ in their text alone: all of them or none."""
+        _check_idempotency_key(idempotency_key)
+        texts = _texts(data)
+        shared = {name: value for name, value in data.items() if name != "texts"}
+        tasks = [
+            NewTask(id=new_task_id(), request=self._batch_request(shared, text, place))
+            for place, text in enumerate(texts)
+        ]
+        callback_url = tasks[0].request.callback_url
+        return self.queue.submit_batch(
+            [_without_callback(task) for task in tasks],
+            owner=account.user_id,
+            callback_url=callback_url,
+            idempotency_key=idempotency_key,
+        )
+
+    @service_errors()
+    def task(self, account: Account, task_id: str) -> Task:
+        """The caller's task; 404 if there is none, or if it is someone else's."""
+        task = self.queue.task(task_id) if TASK_ID.fullmatch(task_id) else None
+        if task is None or task.owner != account.user_id:
+            raise _no_such("task", task_id)
+        return task
+
+    @service_errors()
+    def batch(self, account: Account, batch_id: str) -> tuple[Batch, list[Task]]:
+        """The caller's batch and those of its tasks that are still remembered, in order."""
+        batch = self.queue.batch(batch_id) if TASK_ID.fullmatch(batch_id) else None
+        if batch is None or batch.owner != account.user_id:
+            raise _no_such("batch", batch_id)
+        return batch, [task for task in self.queue.tasks(batch.task_ids) if task is not None]
+
+    @service_errors()
+    def cancel(self, account: Account, task_id: str) -> Task:
+        """Cancel the caller's task: at once while it waits, at the worker's next heartbeat while it runs."""
+        self.task(account, task_id)
+        cancelled = self.queue.cancel(task_id)
+        if cancelled is None:
+            raise _no_such("task", task_id)
+        return cancelled
+
+    @service_errors()
+    def owned(self, account: Account, *, before_s: float | None = None, limit: int = 50) -> list[Task]:
+        """The caller's tasks, newest first."""
+        return self.queue.owned(account.user_id, before_s=before_s, limit=limit)
+
+    @service_errors()
+    def picture_key(self, account: Account, task_id: str, kind: Kind, number: int = 1) -> str:
+        """The object key of one of the caller's finished pictures; `number` counts from 1."""
+        task = self.task(account, task_id)
+        pictures = task.result.pictures if task.result else ()
+        if not 1 <= number <= len(pictures):
+            raise ServiceError(404, f"Task '{task_id}' has no picture {number}: it is {task.status.value}.")
+        picture = pictures[number - 1]
+        return picture.original_key if kind == "original" else picture.thumb_key
+
+    @service_errors()
+    def store_url(self, key: str) -> str:
+        """A freshly presigned URL of an object, or the URI of its file if the store is a folder here."""
+        return self.store.url(key)
+
+    @service_errors()
+    def gpu_loads(self) -> list[GPULoad]:
+        """The GPUs that the live workers report, each once."""
+        loads = [load for worker in self.queue.workers() for load in worker.gpu_loads]
+        return sorted({load.device_id: load for load in loads}.values(), key=lambda load: load.device_id)
+
+    def health(self) -> Health:
+        """The state of queue, store and workers; never raises."""
+        return self._health.now()
+
+    def _request(self, data: Mapping[str, object], uploads: Mapping[str, str]) -> GenerationRequest:
+        check_urls(data, self._url_rules)
+        return parse_request({**data, **uploads} if uploads else data, self.registry)
+
+    def _batch_request(self, shared: Mapping[str, object], text: object, place: int) -> GenerationRequest:
+        try:
+            return self._request({**shared, "text": text}, {})
+        except InvalidRequestError as exc:
+            raise InvalidRequestError(
+                [Problem(f"texts.{place}" if p.field == "text" else p.field, p.rule) for p in exc.problems]
+            ) from None
+
+
+def public_url(settings: Settings) -> str:
+    """How clients reach the gateway, as far as the settings say."""
+    gateway = settings.gateway
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(gateway.host, gateway.host)
+    return gateway.public_url or f"http://{host}:{gateway.http_port}"
+
+
+def picture_result(picture: TaskPicture, original_url: str, thumb_url: str) -> dict[str, object]:
+    """The `result` of a finished task, as INTERFACES.md §2 names its fields."""
+    return {
+        "original_url": original_url,
+        "thumb_url": thumb_url,
+        "resolution": f"{picture.width_px}×{picture.height_px}",
+        "format": picture.format,
+        "size": picture.size_bytes,
+    }
+
+
+def _url_secret(settings: Settings) -> bytes:
+    given = settings.gateway.url_secret.get_secret_value()
+    return given.encode() if given else kept_secret(settings.home / "gateway" / "url_secret")
+
+
+def _texts(data: Mapping[str, object]) -> Sequence[object]:
+    unknown = [Problem(str(name)[:80], "unknown field of a batch") for name in data if name not in _BATCH_FIELDS]
+    if unknown:
+        raise InvalidRequestError(unknown[:100])
+    texts = data.get("texts")
+    if not isinstance(texts, list):
+        raise bad_field("texts", f"{shown(texts)} is not a list" if "texts" in data else "required, but not given")
+    if not 1 <= len(texts) <= MAX_BATCH:
+        raise bad_field("texts", f"{len(texts)} texts; a batch holds 1 to {MAX_BATCH}. Send more than one batch.")
+    return texts
+
+
+def _without_callback(task: NewTask) -> NewTask:
+    """A batch calls back once, when all of it has ended."""
+    return NewTask(id=task.id, request=task.request.model_copy(update={"callback_url": None}))
+
+
+def _check_task_id(task_id: str) -> None:
+    if not TASK_ID.fullmatch(task_id):
+        rule = "must be 1 to 128 of A-Z, a-z, 0-9, '_', '.' and '-', and begin with a letter or digit"
+        raise bad_field("task_id", f"{shown(task_id)} {rule}")
+
+
+def _check_idempotency_key(key: str) -> None:
+    if len(key) > MAX_IDEMPOTENCY_KEY or not key.isprintable():
+        raise bad_field("Idempotency-Key", f"{shown(key)} must be at most {MAX_IDEMPOTENCY_KEY} printable characters")
+
+
+def _no_such(what: str, given: str) -> ServiceError:
+    return ServiceError(404, f"No {what} {shown(given)} of yours. It never was, or its status has expired.")

@@ -1,0 +1,339 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import ServiceError
+from gateway.grpc_scheduler import request_data
+from gateway.grpc_server import GrpcError, start_grpc
+from gateway.stubs import imagegenx_pb2 as pb2
+from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
+from models.gpu_load import GPULoad
+from resources.queue import WorkerState
+from tests.gateway.open_gateway import close, end_tasks, new_service
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """One home, and so one private Redis, for all tests."""
+    folder = tmp_path_factory.mktemp("home")
+    keeper = new_service(folder)
+    keeper.queue.check()
+    yield folder
+    close(keeper)
+
+
+@pytest.fixture
+def service(home):
+    opened = new_service(home, gateway={"max_body_bytes": 20_000, "threads": 2})
+    yield opened
+    close(opened)
+
+
+@pytest.fixture
+def server(service):
+    started = start_grpc(service, "127.0.0.1", 0)
+    yield started
+    started.stop(0)
+
+
+@pytest.fixture
+def channel(server):
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def stub(channel):
+    return SchedulerServiceStub(channel)
+
+
+@pytest.fixture
+def key(service):
+    return service.accounts.create("ann", qps=1000)
+
+
+def cat(key, **fields):
+    return pb2.SubmitTaskRequest(**{"api_key": key, "text": "a cat", "model_type": "tiny", **fields})
+
+
+def test_a_task_is_submitted_and_asked_for_until_its_picture_is_there(stub, service, key):
+    submitted = stub.SubmitTask(cat(key, task_id="order-17", user_id="ann"))
+    assert submitted == pb2.SubmitTaskResponse(code=200, message="submitted", task_id="order-17")
+
+    waiting = stub.QueryTask(pb2.QueryTaskRequest(task_id="order-17", api_key=key))
+    assert waiting.code == 200
+    assert waiting.status == pb2.TaskStatus(task_id="order-17", status="waiting", progress=0)
+
+    end_tasks(service.queue)
+    done = stub.QueryTask(pb2.QueryTaskRequest(task_id="order-17", api_key=key)).status
+    assert (done.status, done.progress, done.HasField("error_msg")) == ("success", 100, False)
+    assert done.original_url.startswith("https://pictures.example/api/v1/image/file/order-17/original?")
+    assert done.thumb_url.startswith("https://pictures.example/api/v1/image/file/order-17/thumb?")
+
+
+def test_a_failed_task_says_why(stub, service, key):
+    stub.SubmitTask(cat(key, task_id="order-18"))
+    end_tasks(service.queue, error="the input picture is damaged.")
+
+    failed = stub.QueryTask(pb2.QueryTaskRequest(task_id="order-18", api_key=key)).status
+
+    assert (failed.status, failed.error_msg) == ("failed", "the input picture is damaged.")
+    assert not failed.HasField("original_url")
+    assert not failed.HasField("thumb_url")
+
+
+def test_a_task_without_an_id_gets_one(stub, key):
+    first, second = stub.SubmitTask(cat(key)), stub.SubmitTask(cat(key))
+
+    assert first.task_id.startswith("img_")
+    assert first.task_id != second.task_id
+
+
+def test_the_same_id_again_is_one_task_and_with_other_content_a_conflict(stub, service, key):
+    answers = [stub.SubmitTask(cat(key, task_id="same")) for _ in range(3)]
+    assert [(answer.code, answer.task_id) for answer in answers] == [(200, "same")] * 3
+    assert sum(service.queue.depth().waiting.values()) == 1
+
+    other = stub.SubmitTask(cat(key, task_id="same", text="a dog"))
+    assert other.code == 409
+    assert not other.HasField("task_id")
+
+
+def test_someone_elses_task_is_not_found_and_its_id_is_taken(stub, service, key):
+    stub.SubmitTask(cat(key, task_id="mine"))
+    other = service.accounts.create("bob")
+
+    assert stub.QueryTask(pb2.QueryTaskRequest(task_id="mine", api_key=other)).code == 404
+    assert stub.QueryTask(pb2.QueryTaskRequest(task_id="none", api_key=key)).code == 404
+    assert stub.SubmitTask(cat(other, task_id="mine")).code == 409
+
+
+def test_keys_are_checked_as_over_http(stub, service, key):
+    calls = {
+        stub.SubmitTask: cat,
+        stub.QueryTask: lambda key: pb2.QueryTaskRequest(task_id="x", api_key=key),
+        stub.QueryGPULoad: lambda key: pb2.QueryGPULoadRequest(api_key=key),
+    }
+    revoked = service.accounts.create("ann")
+    service.accounts.revoke(revoked)
+    for call, request in calls.items():
+        assert [call(request(given)).code for given in ("", "igx_wrong", revoked)] == [401, 403, 403]
+
+
+def test_the_user_must_be_that_of_the_key(stub, key):
+    refused = stub.SubmitTask(cat(key, user_id="bob"))
+
+    assert refused.code == 403
+    assert refused.message == ("user_id 'bob' is not the user of this API key. Send the key's user, or leave it empty.")
+
+
+def test_a_key_over_its_qps_is_told_when_to_come_back(stub, service):
+    slow = service.accounts.create("slow", qps=1)
+    for _ in range(20):
+        response, call = stub.QueryGPULoad.with_call(pb2.QueryGPULoadRequest(api_key=slow))
+        if response.code == 429:
+            break
+
+    assert response.code == 429
+    assert dict(call.trailing_metadata())["retry-after"] == "1"
+
+
+def test_a_bad_field_is_named(stub, key):
+    params = pb2.TaskParams(steps=-3, resolution="500x500", sampler="Eulr")
+
+    refused = stub.SubmitTask(cat(key, text=" ", params=params, image_url="http://127.0.0.1/cat.png"))
+
+    assert refused.code == 422
+    assert "image_url" in refused.message
+    refused = stub.SubmitTask(cat(key, text=" ", params=params))
+    assert all(field in refused.message for field in ("text", "params.steps", "params.resolution", "params.sampler"))
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff", b"\x0a\x05ab", b"\x0a\x02\xff\xfe"])
+@pytest.mark.parametrize("method", ["SubmitTask", "QueryTask", "QueryGPULoad"])
+def test_bytes_that_are_no_message_are_answered_with_a_code(channel, method, data):
+    call = channel.unary_unary(f"/imagegenx.SchedulerService/{method}")
+
+    answer = getattr(pb2, f"{method}Response").FromString(call(data))
+
+    assert answer.code == 422
+    assert answer.message == f"The message is not a {method}Request of imagegenx.proto."
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=300))
+def test_no_bytes_lead_to_an_exception(channel, data):
+    call = channel.unary_unary("/imagegenx.SchedulerService/SubmitTask")
+
+    assert pb2.SubmitTaskResponse.FromString(call(data)).code in (401, 403, 422)
+
+
+def test_a_message_that_is_too_large_is_refused(stub, key):
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.SubmitTask(cat(key, text="x" * 30_000))
+
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_what_is_not_given_takes_the_default(stub, service, key):
+    stub.SubmitTask(cat(key, task_id="bare"))
+    stub.SubmitTask(cat(key, task_id="zeros", params=pb2.TaskParams(post_process=pb2.PostProcess()), image_url=""))
+
+    bare, zeros = (service.queue.task(name).request for name in ("bare", "zeros"))
+
+    bare["params"].pop("seed"), zeros["params"].pop("seed")
+    assert bare == zeros
+    assert bare["params"]["steps"] > 0
+    assert bare["params"]["lora_weight"] == 1.0
+
+
+def test_everything_that_is_given_arrives():
+    mark = pb2.Watermark(enable=True, text="春", font="f", color="1,2,3", position="tile", transparency=0.1)
+    params = pb2.TaskParams(
+        resolution="512×512",
+        steps=7,
+        cfg_scale=7.1,
+        sampler="DDIM",
+        lora_name="pastel",
+        lora_weight=-0.3,
+        post_process=pb2.PostProcess(super_resolution="2x", watermark=mark),
+    )
+    urls = {"image_url": "http://a.example/", "mask_url": "http://b.example/", "control_image_url": "http://c.example/"}
+
+    assert request_data(pb2.SubmitTaskRequest(text="猫", model_type="tiny", params=params, **urls)) == {
+        "text": "猫",
+        "model_type": "tiny",
+        **urls,
+        "params": {
+            "resolution": "512×512",
+            "steps": 7,
+            "cfg_scale": 7.1,
+            "sampler": "DDIM",
+            "lora_name": "pastel",
+            "lora_weight": -0.3,
+            "post_process": {
+                "super_resolution": "2x",
+                "watermark": {
+                    "enable": True,
+                    "text": "春",
+                    "font": "f",
+                    "color": "1,2,3",
+                    "position": "tile",
+                    "transparency": 0.1,
+                },
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_none_is_refused(stub, key, value):
+    assert stub.SubmitTask(cat(key, params=pb2.TaskParams(cfg_scale=value))).code == 422
+
+
+def test_the_gpus_of_live_workers_are_told_in_gigabytes(stub, service, key):
+    assert stub.QueryGPULoad(pb2.QueryGPULoadRequest(api_key=key)).gpu_loads == []
+    load = GPULoad(device_id=1, utilization=37.5, memory_used_bytes=1_500_000_000, memory_total_bytes=80_000_000_000)
+    service.queue.renew(WorkerState(id="w", started_at_s=1, gpu_loads=(load,)), [])
+
+    answer = stub.QueryGPULoad(pb2.QueryGPULoadRequest(api_key=key))
+
+    assert answer.code == 200
+    assert list(answer.gpu_loads) == [pb2.GPULoad(device_id=1, utilization=37.5, memory_used=1.5, memory_total=80)]
+
+
+def test_health_and_reflection_are_there(channel):
+    health = health_pb2_grpc.HealthStub(channel)
+    for name in ("", "imagegenx.SchedulerService"):
+        assert health.Check(health_pb2.HealthCheckRequest(service=name)).status == SERVING
+    database = ProtoReflectionDescriptorDatabase(channel)
+    assert "imagegenx.SchedulerService" in database.get_services()
+    assert database.FindFileContainingSymbol("imagegenx.TaskParams").package == "imagegenx"
+
+
+def test_without_the_queue_calls_are_503_and_the_health_says_so(tmp_path):
+    service = new_service(tmp_path, queue={"url": "redis://127.0.0.1:1", "connect_timeout_s": 1})
+    server = start_grpc(service, "127.0.0.1", 0)
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        key = "igx_" + "x" * 43
+        response, call = SchedulerServiceStub(channel).SubmitTask.with_call(cat(key))
+    server.stop(0)
+
+    assert health.status == NOT_SERVING
+    assert (response.code, dict(call.trailing_metadata())["retry-after"]) == (503, "2")
+
+
+def test_an_error_nobody_foresaw_is_a_500_that_tells_the_log_alone(stub, service, key, monkeypatch, caplog):
+    monkeypatch.setattr(service, "authenticate", lambda key: 1 / 0)
+
+    answer = stub.SubmitTask(cat(key))
+
+    assert (answer.code, answer.message) == (500, "The gateway failed; its log says why.")
+    assert "ZeroDivisionError" in caplog.text
+    assert key not in caplog.text
+
+
+def test_a_port_that_is_taken_is_a_clear_error(service, server):
+    with pytest.raises(GrpcError, match=f"gRPC cannot listen on 127.0.0.1:{server.port}: the port is taken"):
+        start_grpc(service, "127.0.0.1", server.port)
+
+
+def test_stopping_lets_a_call_under_way_end_and_takes_no_other(stub, server, service, key, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(given: str):
+        begun.set()
+        go_on.wait(20)
+        raise ServiceError(418, "late")
+
+    monkeypatch.setattr(service, "authenticate", slow)
+    with ThreadPoolExecutor() as pool:
+        under_way = pool.submit(stub.SubmitTask, cat(key))
+        assert begun.wait(20)
+        stopping = pool.submit(server.stop, 20)
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as late:
+            for _ in range(1000):
+                try:
+                    SchedulerServiceStub(late).QueryGPULoad(pb2.QueryGPULoadRequest(), timeout=0.2)
+                except grpc.RpcError as refused:
+                    code = refused.code()
+                    if code == grpc.StatusCode.UNAVAILABLE:
+                        break
+        assert code == grpc.StatusCode.UNAVAILABLE
+        assert not under_way.done()
+        go_on.set()
+        assert under_way.result(20).code == 418
+        stopping.result(20)
+
+
+def test_a_call_whose_deadline_passed_while_it_waited_for_a_thread_is_not_begun(
+    stub, server, service, key, monkeypatch
+):
+    go_on, begun, keys = threading.Event(), threading.Semaphore(0), []
+
+    def slow(given: str):
+        keys.append(given)
+        begun.release()
+        go_on.wait(20)
+        raise ServiceError(418, "late")
+
+    monkeypatch.setattr(service, "authenticate", slow)
+    with ThreadPoolExecutor() as pool:
+        busy = [pool.submit(stub.SubmitTask, cat("busy")) for _ in range(2)]
+        assert all(begun.acquire(timeout=20) for _ in busy)
+        with pytest.raises(grpc.RpcError) as expired:
+            stub.SubmitTask(cat("expired"), timeout=0.1)
+        assert expired.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        go_on.set()
+        assert [call.result(20).code for call in busy] == [418, 418]
+        assert stub.SubmitTask(cat("next")).code == 418
+    assert keys == ["busy", "busy", "next"]

@@ -1,0 +1,119 @@
+"""The OpenAI form, spoken by the official client."""
+
+import base64
+import io
+from collections.abc import Iterator
+
+import httpx
+import openai
+import pytest
+from openai import OpenAI
+from PIL import Image
+
+from tests.gateway.painter import encoded
+from tests.gateway.running import RunningGateway
+
+
+@pytest.fixture
+def official(gateway: RunningGateway, key: str) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0) as official:
+        yield official
+
+
+def test_the_official_client_makes_a_picture_by_url(official, painter) -> None:
+    answer = official.images.generate(prompt="a red mug", model="tiny", size="128x128")
+    assert answer.created > 1_700_000_000
+    picture = httpx.get(answer.data[0].url)
+    assert Image.open(io.BytesIO(picture.content)).size == (128, 128)
+
+
+def test_the_official_client_makes_pictures_as_base64(official, painter) -> None:
+    answer = official.images.generate(
+        prompt="a red mug", n=2, size="96x160", response_format="b64_json", output_format="png", user="u-1"
+    )
+    pictures = [Image.open(io.BytesIO(base64.b64decode(one.b64_json))) for one in answer.data]
+    assert [(picture.size, picture.format) for picture in pictures] == [((96, 160), "PNG")] * 2
+
+
+def test_our_own_fields_can_be_sent_along(official, painter, client) -> None:
+    official.images.generate(prompt="a blue mug", size="auto", extra_body={"steps": 3, "seed": 11, "sampler": "Euler"})
+    params = client.get("/api/v1/image/tasks").json()["data"]["tasks"][0]["params"]
+    assert (params["steps"], params["seed"], params["sampler"], params["resolution"]) == (3, 11, "Euler", "128×128")
+
+
+def test_the_official_client_edits_a_picture_where_the_mask_is_transparent(official, painter, service, user) -> None:
+    image = encoded(Image.new("RGB", (128, 128), "red"), "png")
+    hole = Image.new("RGBA", (128, 128), (0, 0, 0, 255))
+    hole.paste((0, 0, 0, 0), (32, 32, 96, 96))
+    mask = encoded(hole, "png")
+    answer = official.images.edit(
+        image=("a.png", image), mask=("m.png", mask), prompt="a blue mug", size="128x128", n=1
+    )
+    assert httpx.get(answer.data[0].url).status_code == 200
+    request = service.queue.owned(user)[0].request
+    assert service.store.get(request["image_url"].removeprefix("store:")) == image
+    stored = Image.open(io.BytesIO(service.store.get(request["mask_url"].removeprefix("store:"))))
+    assert (stored.mode, stored.getpixel((0, 0)), stored.getpixel((64, 64))) == ("L", 0, 255)
+
+
+def test_models_are_listed(official) -> None:
+    assert "tiny" in [model.id for model in official.models.list()]
+
+
+def test_a_wrong_key_is_an_authentication_error(gateway) -> None:
+    with (
+        OpenAI(base_url=f"{gateway.url}/v1", api_key="sk-wrong", max_retries=0) as official,
+        pytest.raises(openai.AuthenticationError) as refused,
+    ):
+        official.images.generate(prompt="a")
+    assert refused.value.code == "invalid_api_key"
+
+
+@pytest.mark.parametrize(
+    ("options", "param", "text"),
+    [
+        ({"size": "100x100"}, "size", "both must be multiples of 8"),
+        ({"model": "dall-e-3"}, "model", "Known models:"),
+        ({"n": 99}, "n", "99 is above the maximum of 16"),
+        ({"prompt": " "}, "prompt", "blank"),
+        ({"response_format": "gif"}, "response_format", "'gif' is not one of url, b64_json"),
+        ({"output_format": "tiff"}, "output_format", "'tiff' is not one of png, jpeg, webp"),
+        ({"extra_body": {"wings": 2}}, "wings", "unknown field"),
+        ({"extra_body": {"stream": 1}}, "stream", "streaming is not offered"),
+    ],
+)
+def test_a_bad_field_is_named_as_openai_does(official, options, param, text) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        official.images.generate(**{"prompt": "a", **options})
+    assert (refused.value.param, refused.value.type) == (param, "invalid_request_error")
+    assert text in refused.value.message
+
+
+def test_a_picture_that_takes_too_long_is_named_and_not_asked_for_again(gateway, key, client) -> None:
+    with (
+        OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=2) as patient,
+        pytest.raises(openai.InternalServerError) as late,
+    ):
+        patient.images.generate(prompt="a mug nobody paints")
+    tasks = client.get("/api/v1/image/tasks").json()["data"]["tasks"]
+    assert late.value.status_code == 504
+    assert len(tasks) == 1
+    assert f"not finished after 5 s. Task '{tasks[0]['task_id']}' goes on" in late.value.message
+    client.delete(f"/api/v1/image/task/{tasks[0]['task_id']}")
+
+
+def test_a_failed_picture_says_why_and_is_not_asked_for_again(gateway, key, painter, client) -> None:
+    with OpenAI(base_url=f"{gateway.url}/v1", api_key=key) as official, pytest.raises(openai.APIStatusError) as failed:
+        official.images.generate(prompt="fail this")
+    assert "The input picture could not be fetched." in failed.value.message
+    assert len(client.get("/api/v1/image/tasks").json()["data"]["tasks"]) == 1
+
+
+@pytest.mark.parametrize("files", [[], [("image", b"x"), ("image", b"y")], [("image", b"x"), ("photo", b"y")]])
+def test_an_edit_takes_one_image_and_perhaps_a_mask(gateway, key, files) -> None:
+    form = [(name, (name, data)) for name, data in files] or [("nothing", ("", b""))]
+    answer = httpx.post(
+        f"{gateway.url}/v1/images/edits", data={"prompt": "a"}, files=form, headers={"Authorization": f"Bearer {key}"}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"

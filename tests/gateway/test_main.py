@@ -1,0 +1,138 @@
+"""`python -m gateway`: one process with HTTP, gRPC and callbacks, which ends in order."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from configs.queue_settings import QueueSettings
+from configs.settings import Settings
+from gateway.main import open_service
+from gateway.service import GatewayService
+from tests.gateway.painter import Painter
+from tests.gateway.running import wait_until
+
+ROOT = Path(__file__).parents[2]
+MUG = {"text": "a red mug", "params": {"resolution": "128×96"}}
+
+
+class GatewayProcess:
+    """The process, what it said so far, and where it listens."""
+
+    def __init__(self, home: Path, **variables: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEGENX_")}
+        chosen = {"HOME": home, "GATEWAY__HTTP_PORT": 0, "GATEWAY__GRPC_PORT": 0} | variables
+        environment.update({f"IMAGEGENX_{name}": str(value) for name, value in chosen.items()})
+        command = [sys.executable, "-m", "gateway"]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        self.said = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    @property
+    def url(self) -> str:
+        wait_until(lambda: "HTTP on" in self.said or self.process.poll() is not None, timeout_s=60)
+        found = re.search(r"HTTP on (http://\S+)", self.said)
+        assert found, self.said
+        return found[1]
+
+    def ended(self) -> int:
+        status = self.process.wait(timeout=30)
+        self._reader.join()
+        self.process.stderr.close()
+        return status
+
+    def _read(self) -> None:
+        for line in self.process.stderr:
+            self.said += line
+
+
+@contextmanager
+def gateway_process(home: Path, **variables: str) -> Iterator[GatewayProcess]:
+    gateway = GatewayProcess(home, **variables)
+    try:
+        yield gateway
+    finally:
+        gateway.process.kill()
+        gateway.ended()
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Iterator[GatewayService]:
+    """The same queue and store as the process, seen from the test."""
+    service = open_service(Settings(home=tmp_path, queue=QueueSettings()))
+    service.queue.check()
+    yield service
+    service.queue.close()
+
+
+def test_on_sigterm_calls_under_way_are_answered_and_streams_end(tmp_path, beside) -> None:
+    key = {"X-API-Key": beside.accounts.create("ada")}
+    with gateway_process(tmp_path) as gateway, httpx.Client(base_url=gateway.url, headers=key, timeout=30) as client:
+        task = client.post("/api/v1/image/generate", json=MUG).json()["data"]
+        waiting = threading.Thread(
+            target=lambda: answers.append(client.post("/v1/images/generations", json={"prompt": "a"}))
+        )
+        answers: list[httpx.Response] = []
+        waiting.start()
+        wait_until(lambda: beside.queue.depth().waiting["interactive"] == 2)
+        with client.stream("GET", f"/api/v1/image/task/{task['task_id']}/events") as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == "event: task"
+            gateway.process.send_signal(signal.SIGTERM)
+            assert [line for line in lines if line.startswith("event")] == []
+        waiting.join()
+        assert (answers[0].status_code, answers[0].headers["retry-after"]) == (503, "1")
+        assert gateway.ended() == 0
+        assert "gRPC on" in gateway.said
+        assert "Traceback" not in gateway.said
+    assert beside.queue.task(task["task_id"]).status == "waiting"
+
+
+def test_a_killed_gateway_loses_nothing_that_was_accepted(tmp_path, beside) -> None:
+    key = {"X-API-Key": beside.accounts.create("ada")}
+    with gateway_process(tmp_path) as gateway:
+        task = httpx.post(f"{gateway.url}/api/v1/image/generate", json=MUG, headers=key).json()["data"]
+        gateway.process.send_signal(signal.SIGKILL)
+        gateway.ended()
+    with gateway_process(tmp_path) as gateway, Painter(beside.queue, beside.store):
+        query = f"{gateway.url}/api/v1/image/task/{task['task_id']}"
+        wait_until(lambda: httpx.get(query, headers=key).json()["data"]["status"] == "success")
+        url = httpx.get(query, headers=key).json()["data"]["result"]["original_url"]
+        assert url.startswith(gateway.url)
+        picture = httpx.get(url)
+        assert picture.headers["content-type"] == "image/webp"
+        gateway.process.kill()
+        gateway.ended()
+        assert key["X-API-Key"] not in gateway.said
+        assert url.partition("token=")[2] not in gateway.said
+        assert "red mug" not in gateway.said
+        assert f"GET /api/v1/image/task/{task['task_id']} 200" in gateway.said
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(tmp_path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with gateway_process(tmp_path, GATEWAY__HTTP_PORT=str(port)) as gateway:
+            assert gateway.ended() == 1
+            assert gateway.said == (
+                f"error: cannot listen on 127.0.0.1:{port}: Address already in use. End what listens there, or set "
+                "another gateway.host or gateway.http_port.\n"
+            )
+
+
+def test_the_gateway_loads_no_models_and_no_picture_library() -> None:
+    heavy = "torch diffusers transformers pandas numpy dagster PIL"
+    code = f"import sys, json, gateway.main; print(json.dumps([m for m in '{heavy}'.split() if m in sys.modules]))"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(said.stdout) == []

@@ -1,0 +1,128 @@
+"""Health, metrics, documentation, the local key, and logs that tell no secrets."""
+
+import httpx
+import pytest
+
+from configs.settings import Settings
+from gateway.http_page import is_loopback
+from gateway.main import open_service
+from tests.gateway.running import running_gateway, wait_until
+
+GENERATE = "/api/v1/image/generate"
+MUG = {"text": "a red mug", "params": {"resolution": "128×96"}}
+
+
+def metric(text: str, name: str) -> float:
+    return next(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+
+def test_health_tells_the_state_of_queue_store_and_workers(gateway, painter) -> None:
+    wait_until(lambda: httpx.get(f"{gateway.url}/health").json()["data"]["workers"] == {"live": 1})
+    answer = httpx.get(f"{gateway.url}/health")
+    data = answer.json()["data"]
+    assert (answer.status_code, answer.json()["code"], data["status"]) == (200, 200, "healthy")
+    assert data["service"] == "imagegenx"
+    assert data["queue"]["status"] == data["store"]["status"] == "up"
+    assert data.keys() >= {"version", "timestamp"}
+
+
+def test_while_redis_is_away_calls_say_so_and_when_to_come_back(settings: Settings) -> None:
+    queue = settings.queue.model_copy(update={"url": type(settings.queue.url)("redis://127.0.0.1:1/0")})
+    service = open_service(settings.model_copy(update={"queue": queue}))
+    with running_gateway(service) as gateway:
+        health = httpx.get(f"{gateway.url}/health")
+        assert (health.status_code, health.json()["data"]["status"]) == (503, "unhealthy")
+        key = {"X-API-Key": "igx_" + "a" * 43}
+        answer = httpx.post(gateway.url + GENERATE, json=MUG, headers=key)
+        assert answer.status_code == answer.json()["code"] == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        assert "imagegenx_queue_up 0.0" in httpx.get(f"{gateway.url}/metrics").text
+    service.queue.close()
+
+
+def test_a_store_that_fails_is_a_degraded_gateway(settings: Settings, tmp_path) -> None:
+    (tmp_path / "store").write_text("a file where the folder should be")
+    store = settings.store.model_copy(update={"path": tmp_path / "store"})
+    service = open_service(settings.model_copy(update={"store": store}))
+    health = service.health()
+    assert (health.status, health.code, health.store) == ("degraded", 200, {"status": "down"})
+    service.queue.close()
+
+
+def test_metrics_tell_depth_stages_batches_loads_and_failures(client, gateway, painter) -> None:
+    for text in ("a mug", "fail this"):
+        client.post(GENERATE, json={**MUG, "text": text})
+
+    def text() -> str:
+        return httpx.get(f"{gateway.url}/metrics").text
+
+    wait_until(lambda: 'imagegenx_task_failures_total{cause="input picture"} 1.0' in text())
+    wait_until(lambda: 'imagegenx_tasks_total{status="success"} 1.0' in text())
+    found = text()
+    assert 'imagegenx_queue_waiting{lane="interactive"} 0.0' in found
+    assert metric(found, "imagegenx_queue_oldest_waiting_seconds") == 0
+    assert metric(found, "imagegenx_queue_up") == 1
+    assert 'imagegenx_task_seconds_count{stage="denoise"} 1.0' in found
+    assert 'imagegenx_task_seconds_count{stage="total"} 1.0' in found
+    assert 'imagegenx_batch_fill{worker="painter"} 0.5' in found
+    assert 'imagegenx_gpu_utilization_percent{device="0",worker="painter"} 42.0' in found
+    assert 'imagegenx_worker_events_total{event="pictures",worker="painter"} 3.0' in found
+    assert f'imagegenx_http_seconds_count{{method="POST",route="{GENERATE}",status="200"}} 2.0' in found
+
+
+def test_the_documentation_needs_nothing_from_elsewhere(gateway) -> None:
+    document = httpx.get(f"{gateway.url}/openapi.json").json()
+    assert {GENERATE, "/v1/images/generations", "/health"} <= document["paths"].keys()
+    page = httpx.get(f"{gateway.url}/docs")
+    assert page.status_code == 200
+    assert "http://" not in page.text.replace("http://www.w3.org/", "")
+    assert "https://" not in page.text
+
+
+def test_the_page_of_ones_own_machine_gets_a_key(gateway) -> None:
+    answer = httpx.get(f"{gateway.url}/page/key")
+    key = answer.json()["data"]["key"]
+    assert httpx.get(f"{gateway.url}/api/v1/models", headers={"X-API-Key": key}).status_code == 200
+    assert httpx.get(f"{gateway.url}/page/key").json()["data"]["key"] == key
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8000"},
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"Forwarded": "for=10.0.0.1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_nobody_else_gets_that_key(gateway, headers) -> None:
+    answer = httpx.get(f"{gateway.url}/page/key", headers=headers)
+    assert answer.json()["data"] == {"key": ""}
+
+
+@pytest.mark.parametrize("changes", [{"page_key": False}, {"host": "0.0.0.0"}])
+def test_unless_it_is_switched_on_and_on_loopback_nobody_gets_a_key(settings: Settings, changes) -> None:
+    service = open_service(settings.model_copy(update={"gateway": settings.gateway.model_copy(update=changes)}))
+    with running_gateway(service) as gateway:
+        assert httpx.get(f"{gateway.url}/page/key").json()["data"] == {"key": ""}
+    service.queue.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "answer"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("a.b", False)],
+)
+def test_loopback_addresses_are_known(host, answer) -> None:
+    assert is_loopback(host) is answer
+
+
+def test_a_page_is_served_with_a_strict_policy(gateway) -> None:
+    page = httpx.get(gateway.url)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert httpx.get(f"{gateway.url}/page/page.js").headers["content-type"].startswith("text/javascript")
+    assert httpx.get(f"{gateway.url}/page/nothing.js").status_code == 404

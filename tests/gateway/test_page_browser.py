@@ -1,0 +1,229 @@
+"""The page at `/` in a real browser."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from configs.settings import Settings
+from gateway.main import open_service
+from tests.end_to_end.conftest import ARGUMENTS, BROWSERS
+from tests.gateway.painter import Painter
+from tests.gateway.running import RunningGateway, running_gateway
+
+PHONE, SMALL = {"width": 390, "height": 844}, {"width": 320, "height": 600}
+TABLET, DESK = {"width": 768, "height": 1024}, {"width": 1440, "height": 900}
+EVIL = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH; `apt-get install chromium` brings one")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def local(settings: Settings, tmp_path) -> Iterator[RunningGateway]:
+    """A gateway of one's own machine, with nothing made yet."""
+    queue = settings.queue.model_copy(update={"namespace": f"page-{tmp_path.name}"})
+    service = open_service(settings.model_copy(update={"queue": queue, "home": tmp_path}))
+    with running_gateway(service) as gateway, Painter(service.queue, service.store):
+        yield gateway
+    service.queue.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that may not complain about anything."""
+    context = browser.new_context(viewport=DESK, accept_downloads=True, locale="en-GB")
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page, complaints = context.new_page(), []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    yield page
+    context.close()
+    refusals = "Failed to load resource: the server responded with a status of 4"
+    assert [complaint for complaint in complaints if not complaint.startswith(refusals)] == []
+
+
+def visit(page: Page, gateway: RunningGateway) -> None:
+    page.goto(gateway.url)
+    page.wait_for_selector("html[data-ready]")
+
+
+def make(page: Page, text: str) -> None:
+    page.locator("#text").fill(text)
+    page.locator("#make").click()
+    expect(page.locator(".card .words").first).to_have_text(text)
+
+
+def facts(page: Page) -> dict[str, str]:
+    names, values = (page.locator(f"#facts {tag}").all_inner_texts() for tag in ("dt", "dd"))
+    return dict(zip(names, values, strict=True))
+
+
+def test_a_person_makes_a_picture_and_sees_progress_and_recipe(page, local) -> None:
+    visit(page, local)
+    expect(page.locator("#empty")).to_be_visible()
+    assert page.locator("#model option").all_inner_texts() == list(local.service.registry.names)
+    expect(page.locator("#model")).to_have_value("tiny")
+    page.locator("#size").select_option("128×128")
+    page.locator("#steps").fill("12")
+    seen = page.evaluate_handle(
+        """() => {
+            const seen = new Set();
+            new MutationObserver(() => {
+                const bar = document.querySelector(".card progress");
+                if (bar) seen.add(bar.value);
+            }).observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
+            return seen;
+        }"""
+    )
+    make(page, "a slow red mug")
+    picture = page.locator(".card img").first
+    expect(picture).to_be_visible(timeout=20_000)
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 128
+    steps = seen.evaluate("seen => [...seen]")
+    assert steps == sorted(steps)
+    assert {35, 60, 85} & set(steps), "progress moves while the picture is painted"
+    page.locator(".card button.stage").first.click()
+    expect(page.locator("#about-text")).to_have_text("a slow red mug")
+    expect(page.locator("#full")).to_have_js_property("naturalWidth", 128)
+    shown = facts(page)
+    assert (shown["Size"], shown["Model"], shown["Steps"], shown["Sampler"]) == ("128×128 px", "tiny", "12", "DDIM")
+    page.locator("#copy").click()
+    expect(page.locator("#copy")).to_have_text("Copied")
+    assert str(json.loads(page.evaluate("navigator.clipboard.readText()"))["seed"]) == shown["Seed"]
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert re.fullmatch(r"img_.+\.webp", download.value.suggested_filename)
+    assert download.value.path().read_bytes()[8:12] == b"WEBP"
+
+
+def test_earlier_pictures_are_there_after_a_reload_and_can_be_used_again(page, local) -> None:
+    visit(page, local)
+    make(page, "a teal lamp")
+    expect(page.locator(".card img")).to_have_count(1, timeout=20_000)
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    page.locator(".card button.stage").click()
+    seed = facts(page)["Seed"]
+    page.locator("#again").click()
+    expect(page.locator("#text")).to_have_value("a teal lamp")
+    expect(page.locator("#seed")).to_have_value(seed)
+    page.locator("#make").click()
+    expect(page.locator(".card img")).to_have_count(2, timeout=20_000)
+
+
+def test_a_task_that_was_going_on_is_followed_after_a_reload(page, local) -> None:
+    visit(page, local)
+    make(page, "a slow blue chair")
+    page.reload()
+    expect(page.locator(".card img")).to_have_count(1, timeout=20_000)
+
+
+def test_failures_and_refusals_are_told_in_words(page, local) -> None:
+    visit(page, local)
+    make(page, "fail this")
+    expect(page.locator(".card .why")).to_have_text("The input picture could not be fetched.", timeout=20_000)
+    page.locator("#text").fill("   ")
+    page.locator("#make").click()
+    expect(page.locator("#wrong")).to_have_text("blank, but must say something")
+    expect(page.locator("#text")).to_have_attribute("aria-invalid", "true")
+    page.locator("#text").fill("better")
+    expect(page.locator("#wrong")).to_be_hidden()
+
+
+def test_a_picture_can_be_cancelled(page, service, gateway, key) -> None:
+    page.add_init_script(f"localStorage.setItem('imagegenx-key', '{key}')")
+    visit(page, gateway)
+    make(page, "a mug nobody paints")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".card .state")).to_have_text("Cancelled")
+
+
+def test_a_person_with_a_key_enters_it_once(page, settings: Settings, tmp_path) -> None:
+    own = settings.gateway.model_copy(update={"page_key": False})
+    service = open_service(settings.model_copy(update={"gateway": own, "home": tmp_path}))
+    with running_gateway(service) as gateway:
+        visit(page, gateway)
+        expect(page.locator("#key-dialog")).to_be_visible()
+        page.locator("#key").fill("igx_wrong")
+        page.locator("#key-save").click()
+        expect(page.locator("#key-wrong")).to_contain_text("unknown or was revoked")
+        page.locator("#key").fill(service.accounts.create("grace"))
+        page.locator("#key-save").click()
+        expect(page.locator("#key-dialog")).to_be_hidden()
+        expect(page.locator("#model")).to_have_value("tiny")
+        visit(page, gateway)
+        expect(page.locator("#key-dialog")).to_be_hidden()
+        expect(page.locator("#model")).to_have_value("tiny")
+        page.locator("#key-button").click()
+        page.locator("#key-forget").click()
+        expect(page.locator("#key-dialog")).to_be_visible()
+        assert page.evaluate("localStorage.length") == 0
+    service.queue.close()
+
+
+def test_no_text_becomes_markup(page, local) -> None:
+    visit(page, local)
+    make(page, EVIL)
+    expect(page.locator(".card img")).to_have_count(1, timeout=20_000)
+    page.locator(".card button.stage").click()
+    expect(page.locator("#about-text")).to_have_text(EVIL)
+    assert page.locator("img[src='x']").count() == 0
+
+
+def test_it_speaks_chinese_when_asked(page, local) -> None:
+    visit(page, local)
+    page.locator("#language").click()
+    expect(page.locator("#make")).to_have_text("生成图片")
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    expect(page.locator("#make")).to_have_text("生成图片")
+    expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
+    keys = page.evaluate("[Object.keys(WORDS.en).sort(), Object.keys(WORDS.zh).sort()]")
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize(
+    ("screen", "scheme"),
+    [(PHONE, "light"), (PHONE, "dark"), (SMALL, "light"), (TABLET, "dark"), (DESK, "light"), (DESK, "dark")],
+)
+def test_it_fits_every_screen_in_light_and_dark(
+    browser: Browser, gateway, service, key, painter, screen, scheme
+) -> None:
+    context = browser.new_context(viewport=screen, color_scheme=scheme, has_touch=screen is PHONE)
+    page = context.new_page()
+    page.add_init_script(f"localStorage.setItem('imagegenx-key', '{key}')")
+    visit(page, gateway)
+    make(page, "a yellow backpack beside a window")
+    expect(page.locator(".card img")).to_have_count(1, timeout=20_000)
+    page.locator("#more summary").click()
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(overflow) == 0
+    paper = {"light": "rgb(247, 245, 241)", "dark": "rgb(19, 18, 16)"}
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == paper[scheme]
+    page.locator("#theme").click()
+    other = paper["dark" if scheme == "light" else "light"]
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == other
+    page.locator(".card button.stage").click()
+    expect(page.locator("#full")).to_have_js_property("naturalWidth", 128)
+    for name in ("#close", "#download", "#again", "#copy", "#full"):
+        expect(page.locator(name)).to_be_in_viewport(ratio=0.99)
+    page.locator("#close").click()
+    page.goto(f"{gateway.url}/docs")
+    page.wait_for_selector("html[data-ready]")
+    for call in page.locator(".call summary").all():
+        call.click()
+    assert page.evaluate(overflow) == 0
+    context.close()
