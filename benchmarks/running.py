@@ -12,10 +12,18 @@ from configs.problems import one_of
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "pipeline": ("catalog_memory", "catalog_overhead"),
+    "lifecycle": ("backfill",),
     "engine": ("engine_overhead", "engine_mixed_load", "engine_poisson"),
-    "quality": ("adherence", "companions"),
+    "gateway": ("queue_throughput", "gateway_submits"),
+    "serving": ("serving", "serving_cold"),
+    "soak": ("soak", "engine_soak"),
+    "quality": ("builtin_speed", "adherence", "companions"),
 }
 """The benchmarks; each can be asked for by its own name, or with its group."""
+
+
+ON_DEMAND = ("soak",)
+"""Groups that run only when they are asked for, because they take very long."""
 
 
 class UnknownBenchmarkError(ImageGenXError):
@@ -30,7 +38,7 @@ def run(names: list[str], json_file: Path | None = None) -> int:
     """
     results: dict[str, dict[str, float]] = {}
     exceeded = 0
-    for name in _chosen(names or list(GROUPS)):
+    for name in _chosen(names or [group for group in GROUPS if group not in ON_DEMAND]):
         benchmark = import_module(f"benchmarks.{name}")
         typer.echo(f"{name}:")
         results[name] = benchmark.run()

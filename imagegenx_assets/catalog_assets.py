@@ -1,89 +1,145 @@
-"""The assets that a prompt catalog goes through, one partition per catalog, from its file to its gallery."""
+"""The assets that a prompt catalog goes through, one partition per catalog, from its file to its gallery.
 
-from typing import TYPE_CHECKING, Any
+A run takes many catalogs, one after the other, and each through all of its stages, in one step (`catalog_stages`):
 
-from dagster import AssetExecutionContext, MaterializeResult, Output, asset
+* The step reports every stage of every catalog as soon as it is done (one AssetMaterialization with its partition), and
+  every check of `imagegenx_assets.checks.STAGE_CHECKS` with it (one AssetCheckEvaluation with its partition).
+* A catalog that fails, or fails a blocking check, goes no further; its neighbours do. The step then ends failed, naming
+  the failed ones, and only they are left to do: Dagster takes what was reported of a failed run as done.
+* Models stay warm from catalog to catalog, and finished catalogs appear one by one.
 
+Six steps of many partitions each could do none of this: Dagster reports a step's output for all of its partitions, or
+for none, and one failure there would skip the later stages of all. Checks are functions (`StageCheck`) and not steps of
+their own for the same reason. What a stage needs, and what a check gets, is a `CatalogWork`: one catalog, with its
+settings, its store, `work.table()` and `work.images("generated_images")`.
+
+A stage reads what earlier ones stored, so any selection of assets can be made by itself.
+"""
+
+from collections.abc import Iterator
+
+from dagster import (
+    AssetCheckEvaluation,
+    AssetExecutionContext,
+    AssetMaterialization,
+    BackfillPolicy,
+    ResourceParam,
+    multi_asset,
+)
+
+from configs.logs import set_up_logs
+from imagegenx_assets.catalog_run import RunScope, run_catalogs
+from imagegenx_assets.catalog_work import CatalogWork, Metadata, stage
+from imagegenx_assets.checks import STAGE_CHECKS
 from imagegenx_assets.partitions import CATALOGS
-from io_managers.image_set import ImageSet, ImageStream
+from io_managers.image_set_io_manager import ImageSetIOManager
+from io_managers.table_io_manager import TableIOManager
 from ops.catalog import catalog_file, read_catalog
 from ops.derivation import derive_images
+from ops.editions import begin_edition, finish_edition, reseeded
 from ops.gallery_page import publish_gallery
 from ops.generation import Generator, generate_images
 from ops.input_pictures import InputPictures
+from ops.moderation import open_moderation
+from ops.releases import record_releases
 from ops.stages import thumbnailing, upscaling, watermarking
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
+from sensors.launching import GPU_POOL
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-else:
-    DataFrame = Any  # importing pandas would be a third of the time that definitions take to load
-
-GROUP = "catalogs"
-OWNERS = ["team:imagegenx"]
+CATALOGS_PER_RUN = 25
+"""In a backfill: enough that a process and its models start seldom, few enough to keep several GPUs busy."""
 
 
-@asset(partitions_def=CATALOGS, group_name=GROUP, owners=OWNERS, io_manager_key="tables", kinds={"pandas", "parquet"})
-def prompt_catalog(
-    context: AssetExecutionContext, settings: SettingsResource, gpu_engine: GPUEngine
-) -> Output[DataFrame]:
+@stage(after=["catalog_files"], kinds={"pandas", "parquet"}, io_manager="tables", follows=False)
+def prompt_catalog(work: CatalogWork) -> Metadata:
     """The catalog's prompts, one row per picture, every column checked and filled in.
 
     Fails with every problem of the file, by row and column, and then stores nothing.
     """
-    file = catalog_file(settings.current.catalog_folder, context.partition_key)
-    catalog = read_catalog(file, gpu_engine.registry)
-    return Output(catalog.table, metadata={"file": str(file), "digest": catalog.digest})
+    file = catalog_file(work.settings.catalog_folder, work.catalog)
+    catalog = read_catalog(file, work.gpu_engine.registry)
+    edition = begin_edition(work.store, work.catalog)
+    stored = work.tables.store("prompt_catalog", work.catalog, reseeded(catalog.table, edition))
+    return {"file": str(file), "digest": catalog.digest, "edition": edition, **stored}
 
 
-@asset(
+@stage(after=["prompt_catalog"], kinds={"pytorch", "diffusers"}, io_manager="image_sets")
+def generated_images(work: CatalogWork) -> Metadata:
+    """A picture for every row, painted by the row's model; those that are stored already are not painted again."""
+    pictures, registry = work.settings.pictures, work.gpu_engine.registry
+    inputs = InputPictures(work.settings.catalog_folder, work.catalog, work.store, pictures.max_input_pixels)
+    moderation = open_moderation(work.settings.checks, work.store)
+    reuse = work.reuse("generated_images")
+    generator = Generator(work.gpu_engine.engine, registry, work.store, pictures.original_quality, moderation, reuse)
+    return work.keep("generated_images", generate_images(work.catalog, work.table(), generator, inputs))
+
+
+@stage(after=["generated_images"], kinds={"pytorch"}, io_manager="image_sets")
+def upscaled_images(work: CatalogWork) -> Metadata:
+    """The pictures after super-resolution, 2× or 4×; rows that ask for none pass without a copy."""
+    change = upscaling(work.settings, work.gpu_engine.registry)
+    pictures = derive_images(work.images("generated_images"), change, work.reuse("upscaled_images"))
+    return work.keep("upscaled_images", pictures)
+
+
+@stage(after=["upscaled_images"], kinds={"pillow"}, io_manager="image_sets")
+def watermarked_images(work: CatalogWork) -> Metadata:
+    """The finished pictures, with text or image watermarks; rows that ask for none pass without a copy."""
+    change = watermarking(work.settings)
+    pictures = derive_images(work.images("upscaled_images"), change, work.reuse("watermarked_images"))
+    return work.keep("watermarked_images", pictures)
+
+
+@stage(after=["watermarked_images"], kinds={"pillow"}, io_manager="image_sets")
+def thumbnails(work: CatalogWork) -> Metadata:
+    """A small WebP copy of every finished picture."""
+    change = thumbnailing(work.settings)
+    return work.keep("thumbnails", derive_images(work.images("watermarked_images"), change, work.reuse("thumbnails")))
+
+
+@stage(after=["watermarked_images", "thumbnails"], kinds={"html"})
+def gallery(work: CatalogWork) -> Metadata:
+    """A page that shows, filters and opens the catalog's pictures with their recipes, and a contact sheet as PNG."""
+    finished, small = work.images("watermarked_images"), work.images("thumbnails")
+    published = publish_gallery(finished, small, links_live_s=work.settings.store.url_expires_s)
+    record_releases(finished)
+    finish_edition(work.store, work.catalog, keep=work.settings.retention.editions)
+    return {**published.metadata()}
+
+
+STAGES = (prompt_catalog, generated_images, upscaled_images, watermarked_images, thumbnails, gallery)
+"""All of them, in the order in which a catalog goes through them."""
+
+
+@multi_asset(
+    name="catalog_stages",
+    description="Takes catalogs, one after the other, through all of their stages.",
+    specs=[one.spec for one in STAGES],
+    check_specs=[check.spec for check in STAGE_CHECKS],
+    can_subset=True,
     partitions_def=CATALOGS,
-    group_name=GROUP,
-    owners=OWNERS,
-    io_manager_key="image_sets",
-    kinds={"pytorch", "diffusers"},
+    backfill_policy=BackfillPolicy.multi_run(CATALOGS_PER_RUN),
+    pool=GPU_POOL,
 )
-def generated_images(
+def catalog_stages(
     context: AssetExecutionContext,
-    prompt_catalog: DataFrame,
     settings: SettingsResource,
     gpu_engine: GPUEngine,
     object_store: ObjectStoreResource,
-) -> ImageStream:
-    """A picture for every row, painted by the row's model; those that are stored already are not painted again."""
-    store, current, catalog = object_store.store, settings.current, context.partition_key
-    inputs = InputPictures(current.catalog_folder, catalog, store, current.pictures.max_input_pixels)
-    generator = Generator(gpu_engine.engine, gpu_engine.registry, store, current.pictures.original_quality)
-    return generate_images(catalog, prompt_catalog, generator, inputs)
+    image_sets: ResourceParam[ImageSetIOManager],
+    tables: ResourceParam[TableIOManager],
+) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
+    """Every selected stage and check of every catalog of the run."""
+    only = {"partition": context.partition_keys[0]} if len(context.partition_keys) == 1 else {}
+    set_up_logs(settings.current.logs, run_id=context.run.run_id, **only)
+    scope = RunScope(STAGES, STAGE_CHECKS, context.selected_asset_keys, context.selected_asset_check_keys)
+    works = (
+        CatalogWork(catalog, settings.current, gpu_engine, object_store.store, image_sets, tables)
+        for catalog in context.partition_keys
+    )
+    yield from run_catalogs(works, scope, context.log)
 
 
-@asset(partitions_def=CATALOGS, group_name=GROUP, owners=OWNERS, io_manager_key="image_sets", kinds={"pytorch"})
-def upscaled_images(generated_images: ImageSet, settings: SettingsResource, gpu_engine: GPUEngine) -> ImageStream:
-    """The pictures after super-resolution, 2× or 4×; rows that ask for none pass without a copy."""
-    return derive_images(generated_images, upscaling(settings.current, gpu_engine.registry))
-
-
-@asset(partitions_def=CATALOGS, group_name=GROUP, owners=OWNERS, io_manager_key="image_sets", kinds={"pillow"})
-def watermarked_images(upscaled_images: ImageSet, settings: SettingsResource) -> ImageStream:
-    """The finished pictures, with text or image watermarks; rows that ask for none pass without a copy."""
-    return derive_images(upscaled_images, watermarking(settings.current))
-
-
-@asset(partitions_def=CATALOGS, group_name=GROUP, owners=OWNERS, io_manager_key="image_sets", kinds={"pillow"})
-def thumbnails(watermarked_images: ImageSet, settings: SettingsResource) -> ImageStream:
-    """A small WebP copy of every finished picture."""
-    return derive_images(watermarked_images, thumbnailing(settings.current))
-
-
-@asset(partitions_def=CATALOGS, group_name=GROUP, owners=OWNERS, kinds={"html"})
-def gallery(watermarked_images: ImageSet, thumbnails: ImageSet, settings: SettingsResource) -> MaterializeResult[None]:
-    """A page that shows, filters and opens the catalog's pictures with their recipes, and a contact sheet as PNG."""
-    links_live_s = settings.current.store.url_expires_s
-    published = publish_gallery(watermarked_images, thumbnails, links_live_s=links_live_s)
-    return MaterializeResult(metadata=published.metadata())
-
-
-ASSETS = [prompt_catalog, generated_images, upscaled_images, watermarked_images, thumbnails, gallery]
-"""All of them, in the order in which a catalog goes through them."""
+ASSETS = [catalog_stages]

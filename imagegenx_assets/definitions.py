@@ -2,13 +2,24 @@
 
 from dagster import Definitions, in_process_executor
 
+from imagegenx_assets.automation import catalog_automation
 from imagegenx_assets.catalog_assets import ASSETS
 from imagegenx_assets.jobs import catalog_pictures
+from imagegenx_assets.on_demand import on_demand_images, serving_run
+from imagegenx_assets.releases import SOURCES
+from imagegenx_assets.upkeep import dagster_upkeep, daily_upkeep
 from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.table_io_manager import TableIOManager
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
+from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
+from sensors.catalog_schedule import catalog_schedule
+from sensors.catalog_source import catalog_source
+from sensors.freshness import stale_catalogs_sensor
+from sensors.model_release import model_release
+from sensors.queue_sensor import queue_sensor
+from sensors.run_failure import run_failure_alert
 
 _settings = SettingsResource()
 _store = ObjectStoreResource()
@@ -17,13 +28,24 @@ RESOURCES = {
     "settings": _settings,
     "gpu_engine": GPUEngine(),
     "object_store": _store,
+    "request_queue": RequestQueueResource(),
     "image_sets": ImageSetIOManager(object_store=_store, settings=_settings),
     "tables": TableIOManager(object_store=_store),
 }
 
 defs = Definitions(
-    assets=ASSETS,
-    jobs=[catalog_pictures],
+    assets=[*SOURCES, *ASSETS, on_demand_images],
+    jobs=[catalog_pictures, serving_run, dagster_upkeep],
+    sensors=[
+        queue_sensor,
+        catalog_source,
+        catalog_schedule,
+        model_release,
+        stale_catalogs_sensor,
+        catalog_automation,
+        run_failure_alert,
+    ],
+    schedules=[daily_upkeep],
     resources=RESOURCES,
     executor=in_process_executor,
 )

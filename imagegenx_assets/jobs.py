@@ -2,7 +2,7 @@
 
 from dagster import AssetSelection, define_asset_job, in_process_executor
 
-from imagegenx_assets.catalog_assets import GROUP
+from imagegenx_assets.catalog_work import GROUP
 
 CATALOG_JOB = "catalog_pictures"
 

@@ -2,5 +2,7 @@
 
 from dagster import DynamicPartitionsDefinition
 
-CATALOGS = DynamicPartitionsDefinition(name="catalogs")
+from sensors.launching import PARTITIONS
+
+CATALOGS = DynamicPartitionsDefinition(name=PARTITIONS)
 """One partition per registered catalog, named like it."""

@@ -37,9 +37,9 @@ def add(file: Path) -> None:
 
 def add_partition(instance: "DagsterInstance", catalog: str) -> None:
     """Make a registered catalog a partition of the assets; it may be one already."""
-    from imagegenx_assets.partitions import CATALOGS
+    from sensors.launching import PARTITIONS
 
-    instance.add_dynamic_partitions(CATALOGS.name or "", [catalog])
+    instance.add_dynamic_partitions(PARTITIONS, [catalog])
 
 
 def register_shipped(name: str, settings: Settings, registry: ModelRegistry) -> None:

@@ -1,45 +1,212 @@
-"""`imagegenx dev`: Dagster's web server and daemon on this machine, over the data of `imagegenx demo`."""
+"""`imagegenx dev`: the whole stack on this machine, over the data of `imagegenx demo`."""
 
-import subprocess
+import fcntl
+import os
+import signal
+import socket
 import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
 
 import typer
+import yaml
 
-from configs.settings import load_settings
+from configs.errors import ImageGenXError
+from configs.settings import Settings, load_settings
 from imagegenx_cli.catalogs import SHIPPED_CATALOGS, add_partition, register_shipped
-from imagegenx_cli.embedded_dagster import dagster_instance
-from models.registry import open_registry
-from ops.catalog import catalog_name
+from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs
+from imagegenx_cli.processes import ProcessStack
+from models.registry import ModelRegistry, open_registry
+from ops.catalog import CatalogError, catalog_name
+from resources.accounts import open_accounts
+from resources.queue import open_queue
 
 HOST = "127.0.0.1"
-GRACE_S = 20
-SUPERSEDED = "ignore:Function `dev_command` is superseded"
-"""Its successor, dg, belongs to the development tools; ours is a running service."""
+START_S = 90.0
+LOCAL_USER = "local"
+CODE, LOCATION = "imagegenx_assets.definitions", "imagegenx"
+_QUIET = ("--log-level", "warning")
 
 
-def run_dev(ui_port: int) -> int:
-    """Serve until Ctrl-C; returns the exit status of Dagster's processes."""
+class AlreadyRunningError(ImageGenXError):
+    """What `dev` needs for itself is in use."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the stack listens on this machine."""
+
+    http: int
+    grpc: int
+    ui: int
+
+
+def run_dev(ports: Ports) -> int:
+    """Serve until Ctrl-C or SIGTERM; returns the exit status.
+
+    Raises:
+        AlreadyRunningError: if a port is in use, or the stack runs already on this data.
+        ProcessEndedError: if one of the processes ends by itself; the others are ended then.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     settings = load_settings()
+    for option, port in (("--http-port", ports.http), ("--grpc-port", ports.grpc), ("--ui-port", ports.ui)):
+        _check_free(option, port)
+    try:
+        with _only_one(settings.home), tempfile.TemporaryDirectory(prefix="imagegenx-") as folder:
+            typer.echo("Starting …")
+            _prepare(settings)
+            queue = open_queue(settings)
+            queue.check()  # while we use it, the private Redis stays
+            try:
+                _serve(settings, ports, Path(folder))
+            finally:
+                queue.close()
+    except KeyboardInterrupt:
+        typer.echo("Ended.")
+    return 0
+
+
+def _serve(settings: Settings, ports: Ports, folder: Path) -> None:
+    code_socket, workspace = write_workspace(folder)
+    with ProcessStack(settings.home / "logs") as stack, _ending_once():
+        stack.start("code server", code_server_command(code_socket), engine_threads(settings))
+        stack.start("gateway", [sys.executable, "-m", "gateway"], _gateway_settings(ports))
+        stack.wait_until("Dagster's code server", code_socket.exists, START_S)
+        stack.start("daemon", daemon_command(workspace))
+        stack.start("web server", web_server_command(workspace, ports.ui))
+        stack.wait_until("the gateway", lambda: _answers(f"http://{HOST}:{ports.http}/health"), START_S)
+        stack.wait_until("Dagster's web server", lambda: _answers(f"http://{HOST}:{ports.ui}/server_info"), START_S)
+        _announce(settings, ports)
+        stack.watch()
+
+
+def write_workspace(folder: Path) -> tuple[Path, Path]:
+    """Write where Dagster finds the code server: its socket, and the workspace file that names it."""
+    code_socket, workspace = folder / "code.sock", folder / "workspace.yaml"
+    location = {"grpc_server": {"socket": str(code_socket), "location_name": LOCATION}}
+    workspace.write_text(yaml.safe_dump({"load_from": [location]}), encoding="utf-8")
+    return code_socket, workspace
+
+
+def code_server_command(code_socket: Path) -> list[str]:
+    """Dagster's code server, which also starts the runs."""
+    server = ["api", "grpc", "--module-name", CODE, "--location-name", LOCATION, "--socket", str(code_socket)]
+    return [sys.executable, "-m", "dagster", *server, *_QUIET]
+
+
+def daemon_command(workspace: Path) -> list[str]:
+    """Dagster's daemon: sensors, schedules, the run queue."""
+    return [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(workspace), *_QUIET]
+
+
+def web_server_command(workspace: Path, port: int) -> list[str]:
+    """Dagster's web server."""
+    place = ["--host", HOST, "--port", str(port), "--workspace", str(workspace)]
+    return [sys.executable, "-m", "dagster_webserver", *place, *_QUIET]
+
+
+def _announce(settings: Settings, ports: Ports) -> None:
+    typer.echo(f"Pictures: http://{HOST}:{ports.http} (API: http://{HOST}:{ports.http}/docs)")
+    typer.echo(f"gRPC:     {HOST}:{ports.grpc}")
+    typer.echo(f"Dagster:  http://{HOST}:{ports.ui}")
+    typer.echo(f"Logs:     {settings.home / 'logs'}")
+    if key := first_key(settings):
+        typer.echo(f"API key of user {LOCAL_USER}, shown this once: {key}")
+    else:
+        typer.echo("API keys: `imagegenx keys create --user NAME` makes one.")
+    typer.echo("Ctrl-C ends everything.")
+    sys.stdout.flush()
+
+
+def first_key(settings: Settings) -> str | None:
+    """A key for the local user, if there is no account at all yet."""
+    accounts = open_accounts(settings)
+    try:
+        return None if accounts.list() else accounts.create(LOCAL_USER)
+    finally:
+        accounts.close()
+
+
+def _prepare(settings: Settings) -> None:
     registry = open_registry(settings)
     for file in sorted(SHIPPED_CATALOGS.iterdir()):
-        register_shipped(catalog_name(file), settings, registry)
+        _register_if_it_fits(catalog_name(file), settings, registry)
     with dagster_instance(settings.home) as instance:
+        end_dead_runs(instance)
         for file in sorted(settings.catalog_folder.iterdir()):
             if file.is_file():
                 add_partition(instance, catalog_name(file))
-    typer.echo(f"Dagster: http://{HOST}:{ui_port} (Ctrl-C ends it)")
-    module = ["-m", "imagegenx_assets.definitions"]
-    place = ["--host", HOST, "--port", str(ui_port), "--log-level", "warning"]
-    return _until_interrupted([sys.executable, "-W", SUPERSEDED, "-m", "dagster", "dev", *module, *place])
 
 
-def _until_interrupted(command: list[str]) -> int:
-    """Run a command that ends its own children when interrupted, as Ctrl-C in a terminal does."""
-    with subprocess.Popen(command) as process:
+def _register_if_it_fits(catalog: str, settings: Settings, registry: ModelRegistry) -> None:
+    try:
+        register_shipped(catalog, settings, registry)
+    except CatalogError:
+        model = settings.default_model
+        typer.echo(f"The shipped catalog '{catalog}' does not fit the default model '{model}' and is left out.")
+
+
+def engine_threads(settings: Settings) -> Mapping[str, str]:
+    """Where nothing else is configured, pictures leave one processor to all that surrounds them."""
+    if settings.engine.threads or (os.cpu_count() or 1) < 2:
+        return {}
+    return {"IMAGEGENX_ENGINE__THREADS": str((os.cpu_count() or 2) - 1)}
+
+
+def _gateway_settings(ports: Ports) -> Mapping[str, str]:
+    return {
+        "IMAGEGENX_GATEWAY__PAGE_KEY": "true",
+        **{name: value for name, value in os.environ.items() if name == "IMAGEGENX_GATEWAY__PAGE_KEY"},
+        "IMAGEGENX_GATEWAY__HOST": HOST,
+        "IMAGEGENX_GATEWAY__HTTP_PORT": str(ports.http),
+        "IMAGEGENX_GATEWAY__GRPC_PORT": str(ports.grpc),
+    }
+
+
+def _check_free(option: str, port: int) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            return process.wait()
-        except KeyboardInterrupt:
-            process.wait(GRACE_S)
-            return 0
-        finally:
-            process.terminate()
+            listener.bind((HOST, port))
+        except OSError as exc:
+            rule = f"{option} {port}: {HOST}:{port} cannot be listened on ({exc.strerror})."
+            raise AlreadyRunningError(f"{rule} End what uses it, or choose another port.") from exc
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "dev.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            rule = f"`imagegenx dev` runs already on the data in {home}."
+            raise AlreadyRunningError(f"{rule} End it, or set IMAGEGENX_HOME to another folder.") from exc
+        yield
+
+
+@contextmanager
+def _ending_once() -> Iterator[None]:
+    """Once the block is left, further signals do not disturb the ending."""
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _answers(url: str) -> bool:
+    with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+        return bool(answer.status < 500)
+    return False

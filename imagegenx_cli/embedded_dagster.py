@@ -1,7 +1,9 @@
 """The Dagster instance of this machine: SQLite files below the home folder, unless DAGSTER_HOME names another."""
 
+import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from configs.settings import PACKAGE_ROOT
 from imagegenx_cli.files import FileError
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
+    from dagster import DagsterInstance, DagsterRun
 
 PROCESS_TAG = "imagegenx/process"
 _CLOCK_DRIFT_S = 60
@@ -50,11 +52,26 @@ def end_dead_runs(instance: "DagsterInstance") -> None:
     """Mark the runs as failed whose process was killed: nothing else would ever end them."""
     from dagster import DagsterRunStatus, RunsFilter
 
-    open_runs = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
+    open_runs = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
     for run in instance.get_runs(RunsFilter(statuses=open_runs)):
-        pid, _, began_at_s = run.tags.get(PROCESS_TAG, "").partition(":")
-        if pid and abs(_began_at_s(int(pid)) - int(began_at_s)) > _CLOCK_DRIFT_S:
+        if _process_is_dead(run) or _code_server_is_dead(run):
             instance.report_run_failed(run, "The process of this run was killed. Run it again: it goes on from there.")
+
+
+def _process_is_dead(run: "DagsterRun") -> bool:
+    pid, _, began_at_s = run.tags.get(PROCESS_TAG, "").partition(":")
+    return bool(pid) and abs(_began_at_s(int(pid)) - int(began_at_s)) > _CLOCK_DRIFT_S
+
+
+def _code_server_is_dead(run: "DagsterRun") -> bool:
+    """Whether the run was started by a code server on this machine that is no more; its runs end with it."""
+    from dagster._core.storage.tags import GRPC_INFO_TAG
+
+    path = json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket")
+    if not path:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        return client.connect_ex(path) != 0
 
 
 def _began_at_s(pid: int) -> float:

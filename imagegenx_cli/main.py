@@ -16,8 +16,12 @@ app = typer.Typer(
 )
 catalog_app = typer.Typer(help="Prompt catalogs.", no_args_is_help=True)
 models_app = typer.Typer(help="The models this machine knows.", no_args_is_help=True)
+store_app = typer.Typer(help="The object store: garbage collection and verification.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(models_app, name="models")
+keys_app = typer.Typer(help="API keys of the gateway.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 
 def main() -> None:
@@ -28,6 +32,17 @@ def main() -> None:
         app()
     except ImageGenXError as exc:
         sys.exit(f"error: {exc}")
+
+
+def _set_up_logs() -> None:
+    from contextlib import suppress
+
+    from configs.errors import ConfigError
+    from configs.logs import set_up_logs
+    from configs.settings import load_settings
+
+    with suppress(ConfigError):  # told by the command itself, if it needs settings
+        set_up_logs(load_settings().logs)
 
 
 def _print_version(wanted: bool) -> None:
@@ -45,6 +60,8 @@ def _options(
     ] = False,
 ) -> None:
     """Options before the command."""
+    if not {"-h", "--help"} & set(sys.argv):
+        _set_up_logs()
 
 
 @app.command()
@@ -59,12 +76,14 @@ def demo(
 
 @app.command()
 def dev(
+    http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway: page and HTTP API.")] = 8000,
+    grpc_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway's gRPC API.")] = 50051,
     ui_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Dagster's web server.")] = 3000,
 ) -> None:
-    """Run Dagster's web server and daemon on this machine, on the same data as the demo. Ctrl-C ends both."""
-    from imagegenx_cli.dev import run_dev
+    """Run the whole stack on this machine: Redis, Dagster, gateway. Ctrl-C ends all of it."""
+    from imagegenx_cli.dev import Ports, run_dev
 
-    raise typer.Exit(run_dev(ui_port))
+    raise typer.Exit(run_dev(Ports(http_port, grpc_port, ui_port)))
 
 
 @app.command()
@@ -80,7 +99,7 @@ def generate(
     negative: Annotated[str | None, typer.Option(help="What the picture should not show.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Paint --image anew only where this is white.")] = None,
-    control: Annotated[Path | None, typer.Option(help="Edges to follow, for a ControlNet model.")] = None,
+    control: Annotated[Path | None, typer.Option(help="A picture, or its edges, for a ControlNet model to follow.")] = None,
     strength: Annotated[float | None, typer.Option(help="How far to leave --image, above 0, at most 1.")] = None,
     lora: Annotated[str | None, typer.Option(help="A LoRA of the model.")] = None,
     lora_weight: Annotated[float | None, typer.Option(help="Weight of the LoRA, -4 to 4.")] = None,
@@ -141,12 +160,98 @@ def models_list(as_json: Annotated[bool, typer.Option("--json", help="A JSON lis
     list_models(as_json=as_json)
 
 
+@models_app.command("fetch")
+def models_fetch(name: Annotated[str, typer.Argument(help="A name from `models list`.")]) -> None:
+    """Fetch a model's files from the hub, if they are not here yet; an interrupted fetch goes on where it was."""
+    from imagegenx_cli.models import fetch_model
+
+    fetch_model(name)
+
+
+@models_app.command("impact")
+def models_impact(
+    name: Annotated[str, typer.Argument(help="A name from `models list`.")],
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
+) -> None:
+    """Tell what the release of a model that is here now makes stale: catalogs, rows and seconds. Nothing is made."""
+    from imagegenx_cli.model_impact import show_impact
+
+    show_impact(name, as_json=as_json)
+
+
 @models_app.command("verify")
 def models_verify() -> None:
     """Load each model, paint a small picture with it, and say what works here."""
     from imagegenx_cli.models import verify_models
 
     raise typer.Exit(verify_models())
+
+
+@keys_app.command("create")
+def keys_create(
+    user: Annotated[str, typer.Option(help="Whose key it is; a user sees only their own tasks.")],
+    role: Annotated[str, typer.Option(help="free or paid.")] = "free",
+    qps: Annotated[int | None, typer.Option(help="Calls a second; the configured default if not given.")] = None,
+) -> None:
+    """Make an API key and print it once, alone on the last line."""
+    from imagegenx_cli.keys import create_key
+
+    create_key(user, role, qps)
+
+
+@keys_app.command("revoke")
+def keys_revoke(key: Annotated[str, typer.Argument(help="The key, or its beginning as `keys list` shows it.")]) -> None:
+    """Make an API key worthless at once."""
+    from imagegenx_cli.keys import revoke_key
+
+    revoke_key(key)
+
+
+@keys_app.command("list")
+def keys_list() -> None:
+    """List the API keys by their beginnings: user, role, calls a second and days."""
+    from imagegenx_cli.keys import list_keys
+
+    list_keys()
+
+
+@keys_app.command("webhook-secret")
+def keys_webhook_secret() -> None:
+    """Print the secret that callbacks are signed with, for the servers that receive them."""
+    from imagegenx_cli.webhook_secret import print_webhook_secret
+
+    print_webhook_secret()
+
+
+@store_app.command("gc")
+def store_gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing; say what would go.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+) -> None:
+    """Remove what no manifest, edition or task refers to, and what is past its retention. Runs may be active."""
+    from imagegenx_cli.store import collect
+
+    collect(dry_run=dry_run, as_json=as_json)
+
+
+@store_app.command("verify")
+def store_verify(
+    catalogs: Annotated[list[str] | None, typer.Argument(metavar="[CATALOG]...", help="All if none.")] = None,
+    heal: Annotated[bool, typer.Option("--heal", help="Move changed files aside, to be made again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+) -> None:
+    """Find missing and changed pictures, and say which catalogs and rows to make again. Exit status 1 if any."""
+    from imagegenx_cli.store import verify
+
+    raise typer.Exit(verify(catalogs or [], healing=heal, as_json=as_json))
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="A JSON list of findings.")] = False) -> None:
+    """Check every configured component, and say what to do where one does not work."""
+    from imagegenx_cli.doctor import examine
+
+    raise typer.Exit(examine(as_json=as_json))
 
 
 @app.command()

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, fields
 import typer
 
 from configs.settings import load_settings
+from imagegenx_cli.terminal import byte_bars
 from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import ImageGenXError, ModelError
+from models.hub import fetch_missing
 from models.image import FailedImage, InputPicture
 from models.recipe import plan_recipe
 from models.registry import ModelCard, ModelRegistry, open_registry
@@ -75,6 +77,19 @@ def verify_models() -> int:
     return 0 if works[registry.default_model] else 1
 
 
+def fetch_model(name: str) -> None:
+    """Fetch what a model needs from the hub, with a progress bar, and print where it is.
+
+    Raises:
+        ModelLoadError: if it cannot be had.
+    """
+    card = open_registry(load_settings()).card(name)
+    with byte_bars() as on_bytes:
+        fetch_missing(card, on_bytes)
+    for path in filter(None, (card.path, card.controlnet_path)):
+        typer.echo(path)
+
+
 def _listed(registry: ModelRegistry, name: str) -> ListedModel:
     card = registry.card(name)
     source = str(card.path or card.source)
@@ -108,13 +123,12 @@ def _verified(registry: ModelRegistry, engine: Engine, name: str) -> Iterator[tu
 
 def _not_here(card: ModelCard) -> str:
     """What of a model is only on the hub; "" if all its files are here."""
-    from huggingface_hub import try_to_load_from_cache
-
-    parts = [] if card.path else [(card.source, "model_index.json", card.revision)]
+    parts = [card.source] if card.path is None else []
     if card.controlnet and card.controlnet_path is None:
-        parts.append((card.controlnet, "config.json", card.controlnet_revision))
-    absent = [source for source, file, revision in parts if not try_to_load_from_cache(source, file, revision=revision)]
-    return f"not here; its first picture fetches {' and '.join(absent)} from the Hugging Face hub" if absent else ""
+        parts.append(card.controlnet)
+    if not parts:
+        return ""
+    return f"not here; its first picture, or `imagegenx models fetch {card.name}`, fetches {' and '.join(parts)}"
 
 
 def _paint(registry: ModelRegistry, engine: Engine, card: ModelCard, mode: Mode) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -55,3 +55,21 @@ def progress_bars() -> Iterator[None]:
         watching(ProgressBars(bars)),
     ):
         yield
+
+
+@contextmanager
+def byte_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """What to call with a file's name, its bytes that are here and all its bytes: a bar for each, on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description:<48.48}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
+        known: dict[str, TaskID] = {}
+
+        def show(name: str, here: int, total: int) -> None:
+            if name not in known:
+                known[name] = bars.add_task(name, total=total)
+            bars.update(known[name], completed=here)
+
+        yield show

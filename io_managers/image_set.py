@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Pixels = np.ndarray[Any, np.dtype[np.uint8]] | Image
 
+PICTURES, MANIFESTS, SUPERSEDED = "pictures/", "manifests/", "superseded/"
+"""Where pictures, manifests and the manifests they replaced are, by prefix."""
 ROWS_PER_BATCH = 512
 MAX_STORED_PIXELS = 178_000_000
 """What Pillow decodes at most; stored pictures are our own, so the limit of input pictures is not theirs."""
@@ -53,6 +55,8 @@ class ManifestRow:
         seconds: time spent computing this picture in this step, summed over the picture's stages.
         error: why the row failed, else "".
         post_process: what the row asks of later steps, as JSON of a `PostProcess`.
+        spread, fingerprint: the `Look` of the stored file; 0 and "" in manifests of versions that did not look.
+        moderated_by: the moderator that allowed the picture, with its version; "" if none was asked.
     """
 
     row_id: str
@@ -72,6 +76,9 @@ class ManifestRow:
     seconds: float = 0.0
     error: str = ""
     post_process: str = ""
+    spread: float = 0.0
+    fingerprint: str = ""
+    moderated_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,7 @@ class NewPicture:
         post_process: JSON of the row's `PostProcess`.
         seconds: time the picture took to compute.
         embed: write the recipe into the file (thumbnails carry none).
+        moderated_by: see `ManifestRow`.
     """
 
     row_id: str
@@ -97,6 +105,7 @@ class NewPicture:
     post_process: str
     seconds: float = 0.0
     embed: bool = True
+    moderated_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +205,8 @@ class ImageSet:
         """All rows, failed ones included."""
         for batch in self.manifest.to_batches(ROWS_PER_BATCH):
             for values in batch.to_pylist():
-                yield ManifestRow(**{**values, "status": Status(values["status"])})
+                given = {name: value for name, value in values.items() if value is not None}
+                yield ManifestRow(**{**given, "status": Status(given["status"])})
 
     def __iter__(self) -> Iterator[StoredPicture]:
         return (StoredPicture(row, self.store) for row in self.rows() if row.status is not Status.FAILED)
@@ -212,12 +222,17 @@ def read_image_set(store: ObjectStore, asset: str, catalog: str) -> ImageSet:
 
 def picture_key(recipe: Recipe, file_format: str) -> str:
     """Object key of the picture a recipe makes: the same recipe always has the same key."""
-    return f"pictures/{recipe.digest[:2]}/{recipe.digest}.{file_format}"
+    return f"{PICTURES}{recipe.digest[:2]}/{recipe.digest}.{file_format}"
 
 
 def manifest_key(asset: str, catalog: str) -> str:
     """Object key of an asset's manifest for one catalog."""
-    return f"manifests/{asset}/{catalog}.parquet"
+    return f"{MANIFESTS}{asset}/{catalog}.parquet"
+
+
+def superseded_key(asset: str, catalog: str, time_ns: int) -> str:
+    """Object key of the manifest that a newer one replaced at this time, without some of its pictures."""
+    return f"{SUPERSEDED}{asset}/{catalog}/{time_ns}.parquet"
 
 
 def encode_manifest(rows: Sequence[ManifestRow]) -> bytes:
@@ -246,5 +261,5 @@ def _schema() -> pa.Schema:
     import pyarrow as pa
 
     types = {"size_bytes": pa.int64(), "width_px": pa.int32(), "height_px": pa.int32(), "seed": pa.int64()}
-    types["seconds"] = pa.float64()
+    types |= {"seconds": pa.float64(), "spread": pa.float64()}
     return pa.schema([(field.name, types.get(field.name, pa.string())) for field in dataclasses.fields(ManifestRow)])

@@ -20,15 +20,25 @@ class ImageSetIOManager(ConfigurableIOManager):
     object_store: ResourceDependency[ObjectStoreResource]
     settings: ResourceDependency[SettingsResource]
 
-    def handle_output(self, context: OutputContext, obj: ImageStream) -> None:
-        """Compute, encode and store every picture, then the manifest; report what was done as metadata."""
+    def store(self, asset: str, stream: ImageStream) -> dict[str, RawMetadataValue]:
+        """Compute, encode and store every picture, then the manifest; returns what was done, as metadata."""
         pictures = self.settings.current.pictures
         writer = ImageSetWriter(self.object_store.store, workers=pictures.upload_workers, queue=pictures.upload_queue)
-        context.add_output_metadata(describe(writer.write(context.asset_key.path[-1], obj)))
+        return describe(writer.write(asset, stream))
 
-    def load_input(self, context: InputContext) -> ImageSet:
-        """The upstream asset's pictures of the same catalog. Raises ObjectNotFoundError before its first run."""
-        return read_image_set(self.object_store.store, context.asset_key.path[-1], context.partition_key)
+    def load(self, asset: str, catalog: str) -> ImageSet:
+        """A lazy view of an asset's pictures. Raises ObjectNotFoundError before its first run."""
+        return read_image_set(self.object_store.store, asset, catalog)
+
+    def handle_output(self, context: OutputContext, obj: ImageStream) -> None:
+        """Store the pictures of one catalog; report what was done as metadata."""
+        context.add_output_metadata(self.store(context.asset_key.path[-1], obj))
+
+    def load_input(self, context: InputContext) -> ImageSet | dict[str, ImageSet]:
+        """The upstream asset's pictures of the same catalog, or of each catalog of a run that has many."""
+        asset, catalogs = context.asset_key.path[-1], context.asset_partition_keys
+        loaded = {catalog: self.load(asset, catalog) for catalog in catalogs}
+        return loaded if len(catalogs) > 1 else loaded[catalogs[0]]
 
 
 def describe(report: WriteReport) -> dict[str, RawMetadataValue]:

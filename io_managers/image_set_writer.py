@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from io_managers.background import BackgroundPool
 from io_managers.image_set import (
@@ -22,6 +22,7 @@ from io_managers.image_set import (
     manifest_key,
     picture_key,
     read_image_set,
+    superseded_key,
 )
 from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown
 from io_managers.settling import Settled, failed_row, settle
@@ -32,9 +33,11 @@ from resources.progress import report_pictures
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+PARQUET = "application/vnd.apache.parquet"
 SHOWN_REASONS = 5
 STAGES = ("draw", "encode", "upload")
 """Stages that run in the background."""
+_FILE_FIELDS = ("digest", "size_bytes", "width_px", "height_px", "spread", "fingerprint")
 
 
 class NoPictureError(ImageGenXError):
@@ -85,7 +88,8 @@ class ImageSetWriter:
         began = time.perf_counter()
         report_pictures(asset, 0, stream.total)
         key = manifest_key(asset, stream.catalog)
-        run = _Run(self._store, self._previous(asset, stream.catalog), frozenset(stream.row_ids[:MAX_TILES]))
+        previous = self._previous(asset, stream.catalog)
+        run = _Run(self._store, previous, frozenset(stream.row_ids[:MAX_TILES]))
         with closing(stream), BackgroundPool[Settled](self._workers, self._queue) as pool:
             for done in run.settle(stream, pool):
                 report_pictures(asset, done, stream.total)
@@ -93,8 +97,15 @@ class ImageSetWriter:
         _refuse_all_failed(asset, stream.catalog, rows)
         tiles = [run.tiles[row_id] for row_id in stream.row_ids if row_id in run.tiles]
         sheet = contact_sheet_markdown(tiles, f"{asset} of {stream.catalog}")
-        self._store.put(key, encode_manifest(rows), content_type="application/vnd.apache.parquet")
+        self._supersede(asset, stream.catalog, previous.keys() - {row.key for row in rows})
+        self._store.put(key, encode_manifest(rows), content_type=PARQUET)
         return WriteReport(key, rows, {**run.seconds, "wall": time.perf_counter() - began}, sheet)
+
+    def _supersede(self, asset: str, catalog: str, dropped: Set[str]) -> None:
+        """Keep the last manifest if the new one drops pictures, so that going back costs none for some days."""
+        if dropped:
+            last = self._store.get(manifest_key(asset, catalog))
+            self._store.put(superseded_key(asset, catalog, time.time_ns()), last, content_type=PARQUET)
 
     def _previous(self, asset: str, catalog: str) -> dict[str, ManifestRow]:
         """Rows of the last manifest, by the key of their picture."""
@@ -148,15 +159,14 @@ class _Run:
         known = self._previous.get(row.key)
         if row.digest or known is None or known.size_bytes != row.size_bytes:
             return row
-        return replace(row, digest=known.digest, width_px=known.width_px, height_px=known.height_px)
+        return replace(row, **_file_of(known))
 
     def _like_its_maker(self, twin: KeptPicture) -> ManifestRow:
         """The row of a picture that another row of the same run has made."""
         maker = self.rows[self._makers[twin.row.key]]
         if maker.status is Status.FAILED:
             return failed_row(twin, maker.error)
-        file = {name: getattr(maker, name) for name in ("digest", "size_bytes", "width_px", "height_px")}
-        return replace(twin.row, **file)
+        return replace(twin.row, **_file_of(maker))
 
     def _record(self, settled: Settled) -> int:
         self.rows[settled.row.row_id] = settled.row
@@ -165,6 +175,11 @@ class _Run:
         for stage, spent_s in settled.seconds.items():
             self.seconds[stage] += spent_s
         return len(self.rows)
+
+
+def _file_of(row: ManifestRow) -> dict[str, Any]:
+    """What a row says about its file alone, for another row with the same file."""
+    return {name: getattr(row, name) for name in _FILE_FIELDS}
 
 
 def _refuse_all_failed(asset: str, catalog: str, rows: list[ManifestRow]) -> None:

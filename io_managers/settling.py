@@ -19,6 +19,7 @@ from io_managers.image_set import (
     Status,
     picture_key,
 )
+from io_managers.look import look_at
 from io_managers.preview_sheet import make_tile
 from models.encoding import CONTENT_TYPES, encode_picture, rgb_picture
 from models.errors import ImageGenXError
@@ -83,7 +84,10 @@ def failed_row(picture: Picture, error: str) -> ManifestRow:
     return _described(row, picture.recipe) if picture.recipe else row
 
 
-_NO_FILE: dict[str, Any] = {"key": "", "digest": "", "size_bytes": 0, "width_px": 0, "height_px": 0, "format": ""}
+_NO_FILE: dict[str, Any] = {
+    **{"key": "", "digest": "", "size_bytes": 0, "width_px": 0, "height_px": 0, "format": ""},
+    **{"spread": 0.0, "fingerprint": "", "moderated_by": ""},
+}
 
 
 def _store(picture: NewPicture, store: ObjectStore, *, with_tile: bool) -> Settled:
@@ -93,11 +97,13 @@ def _store(picture: NewPicture, store: ObjectStore, *, with_tile: bool) -> Settl
         tile = make_tile(image) if with_tile else None
     with _timed(seconds, "encode"):
         data = encode_picture(image, picture.format, picture.quality, picture.recipe if picture.embed else None)
+        stored = open_picture(data, MAX_STORED_PIXELS)
     row = recipe_row(picture.row_id, Status.MADE, picture.recipe, picture.format, picture.post_process)
     with _timed(seconds, "upload"):
         store.put(row.key, data, content_type=CONTENT_TYPES[picture.format])
     computed_s = picture.seconds + (seconds["draw"] if callable(picture.pixels) else 0.0)
-    return Settled(replace(_with_file(row, data, image.size), seconds=computed_s), tile, seconds)
+    row = replace(_with_file(row, data, stored), seconds=computed_s, moderated_by=picture.moderated_by)
+    return Settled(row, tile, seconds)
 
 
 def _keep(row: ManifestRow, store: ObjectStore, *, with_tile: bool) -> Settled:
@@ -105,7 +111,7 @@ def _keep(row: ManifestRow, store: ObjectStore, *, with_tile: bool) -> Settled:
         return Settled(row)
     data = store.get(row.key)
     image = open_picture(data, MAX_STORED_PIXELS)
-    return Settled(row if row.digest else _with_file(row, data, image.size), make_tile(image) if with_tile else None)
+    return Settled(row if row.digest else _with_file(row, data, image), make_tile(image) if with_tile else None)
 
 
 def _described(row: ManifestRow, recipe: Recipe) -> ManifestRow:
@@ -120,9 +126,17 @@ def _described(row: ManifestRow, recipe: Recipe) -> ManifestRow:
     )
 
 
-def _with_file(row: ManifestRow, data: bytes, size: tuple[int, int]) -> ManifestRow:
-    digest = hashlib.sha256(data).hexdigest()
-    return replace(row, digest=digest, size_bytes=len(data), width_px=size[0], height_px=size[1])
+def _with_file(row: ManifestRow, data: bytes, image: Image) -> ManifestRow:
+    look, digest = look_at(image), hashlib.sha256(data).hexdigest()
+    return replace(
+        row,
+        digest=digest,
+        size_bytes=len(data),
+        width_px=image.width,
+        height_px=image.height,
+        spread=look.spread,
+        fingerprint=look.fingerprint,
+    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import io
 from typing import TYPE_CHECKING
 
 from dagster import ConfigurableIOManager, InputContext, OutputContext, ResourceDependency
+from dagster._core.definitions.metadata import RawMetadataValue
 
 from resources.object_store_resource import ObjectStoreResource
 
@@ -16,20 +17,29 @@ class TableIOManager(ConfigurableIOManager):
 
     object_store: ResourceDependency[ObjectStoreResource]
 
-    def handle_output(self, context: OutputContext, obj: "pd.DataFrame") -> None:
-        """Store the table; the metadata has its key, rows and bytes."""
+    def store(self, asset: str, catalog: str, table: "pd.DataFrame") -> dict[str, RawMetadataValue]:
+        """Store a table; returns its key, rows and bytes, as metadata."""
         buffer = io.BytesIO()
-        obj.to_parquet(buffer, index=False)
-        key = table_key(context.asset_key.path[-1], context.partition_key)
+        table.to_parquet(buffer, index=False)
+        key = table_key(asset, catalog)
         stored = self.object_store.store.put(key, buffer.getvalue(), content_type="application/vnd.apache.parquet")
-        context.add_output_metadata({"table": key, "dagster/row_count": len(obj), "bytes": stored.size_bytes})
+        return {"table": key, "dagster/row_count": len(table), "bytes": stored.size_bytes}
 
-    def load_input(self, context: InputContext) -> "pd.DataFrame":
-        """The upstream asset's table for the same catalog. Raises ObjectNotFoundError before its first run."""
+    def load(self, asset: str, catalog: str) -> "pd.DataFrame":
+        """A stored table. Raises ObjectNotFoundError before the asset's first run."""
         import pandas as pd
 
-        key = table_key(context.asset_key.path[-1], context.partition_key)
-        return pd.read_parquet(io.BytesIO(self.object_store.store.get(key)))
+        return pd.read_parquet(io.BytesIO(self.object_store.store.get(table_key(asset, catalog))))
+
+    def handle_output(self, context: OutputContext, obj: "pd.DataFrame") -> None:
+        """Store the table of one catalog; report what was done as metadata."""
+        context.add_output_metadata(self.store(context.asset_key.path[-1], context.partition_key, obj))
+
+    def load_input(self, context: InputContext) -> "pd.DataFrame | dict[str, pd.DataFrame]":
+        """The upstream asset's table of the same catalog, or of each catalog of a run that has many."""
+        asset, catalogs = context.asset_key.path[-1], context.asset_partition_keys
+        loaded = {catalog: self.load(asset, catalog) for catalog in catalogs}
+        return loaded if len(catalogs) > 1 else loaded[catalogs[0]]
 
 
 def table_key(asset: str, catalog: str) -> str:

@@ -1,7 +1,7 @@
 """Derivation: the pictures of one asset become those of the next, row by row."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from io_managers.image_set import (
     StoredPicture,
     picture_key,
 )
+from io_managers.reuse import Reuse
 from io_managers.settling import is_outage, recipe_row
 from models.errors import ImageGenXError
 from models.recipe import Recipe
@@ -45,20 +46,24 @@ class PlannedChange:
         return picture_key(self.recipe, self.format) if self.recipe else ""
 
 
-def derive_images(images: ImageSet, stage: Stage) -> ImageStream:
+def derive_images(images: ImageSet, stage: Stage, reuse: Reuse | None = None) -> ImageStream:
     """Take every picture through a stage, as the stream is pulled.
 
     A row that asks nothing of the stage passes with its key, without a copy; one whose changed picture is stored
     already is kept; a row that failed before stays failed, and one that fails here fails alone.
+
+    Args:
+        reuse: how stored pictures of the asset being made are found; None simply looks.
     """
-    return ImageStream(images.catalog, images.row_ids, _changed(images, stage))
+    find = reuse.find if reuse else images.store.stat
+    return ImageStream(images.catalog, images.row_ids, _changed(images, stage, find))
 
 
-def _changed(images: ImageSet, stage: Stage) -> Iterator[Picture]:
+def _changed(images: ImageSet, stage: Stage, find: Callable[[str], StoredObject | None]) -> Iterator[Picture]:
     claimed: set[str] = set()
 
     def stored_file(planned: PlannedChange) -> StoredObject | None:
-        return images.store.stat(planned.key) if planned.key else None
+        return find(planned.key) if planned.key else None
 
     for planned, stored in map_ahead(stored_file, (_plan(row, stage) for row in images.rows())):
         row = planned.row

@@ -12,6 +12,8 @@ from ops.gallery import GalleryPicture, write_gallery
 from ops.map_ahead import map_ahead
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
+GALLERIES = "galleries/"
+"""Galleries are below this prefix, one folder for each catalog."""
 _UP = "../../"
 """From the page's folder to the root of the store."""
 _UNITS_S = {"days": 24 * 3600, "hours": 3600, "minutes": 60, "seconds": 1}
@@ -35,7 +37,12 @@ class PublishedGallery:
 
 def gallery_key(catalog: str) -> str:
     """Object key of a catalog's gallery page."""
-    return f"galleries/{catalog}/index.html"
+    return f"{GALLERIES}{catalog}/index.html"
+
+
+def contact_sheet_key(catalog: str) -> str:
+    """Object key of a catalog's contact sheet."""
+    return f"{GALLERIES}{catalog}/contact_sheet.png"
 
 
 def publish_gallery(finished: ImageSet, thumbnails: ImageSet, *, links_live_s: int) -> PublishedGallery:
@@ -48,7 +55,7 @@ def publish_gallery(finished: ImageSet, thumbnails: ImageSet, *, links_live_s: i
         links_live_s: life of presigned links.
     """
     catalog, store = finished.catalog, finished.store
-    page, sheet = gallery_key(catalog), f"galleries/{catalog}/contact_sheet.png"
+    page, sheet = gallery_key(catalog), contact_sheet_key(catalog)
     is_local = urlparse(store.url(page)).scheme == "file"
     subtitle = "" if is_local else f"Links to full pictures work for {_life(links_live_s)} after the run."
     pictures = _pictures(finished, thumbnails, is_local=is_local)

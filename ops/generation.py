@@ -5,23 +5,38 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from io_managers.image_set import FailedPicture, ImageStream, KeptPicture, NewPicture, Picture, Status, picture_key
+from io_managers.image_set import (
+    MAX_STORED_PIXELS,
+    FailedPicture,
+    ImageStream,
+    KeptPicture,
+    NewPicture,
+    Picture,
+    Status,
+    picture_key,
+    read_image_set,
+)
+from io_managers.reuse import Reuse
 from io_managers.settling import is_outage, recipe_row
 from models.engine import Engine, GenerationJob
 from models.errors import ImageGenXError
-from models.image import FailedImage, GeneratedImage, InputPicture
+from models.image import FailedImage, GeneratedImage, InputPicture, open_picture
 from models.recipe import Recipe, plan_recipe, row_seed
 from models.registry import ModelRegistry
 from models.request import GenerationRequest, ImageFormat
 from ops.catalog import row_request
 from ops.input_pictures import InputPictures
 from ops.map_ahead import map_ahead
+from ops.moderation import Moderation, ModerationError, PictureRejectedError
 from ops.stages import generated_format
-from resources.object_store import ObjectStore, StoredObject
+from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
 from resources.progress import report_step
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ASSET = "generated_images"
+"""The asset that is made of these pictures."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +45,20 @@ class Generator:
 
     Args:
         quality: of the encoder, 1..100, for pictures that no later stage changes.
+        moderation: who must allow every picture; None allows all.
+        reuse: how stored pictures are found; None simply looks.
     """
 
     engine: Engine
     registry: ModelRegistry
     store: ObjectStore
     quality: int
+    moderation: Moderation | None = None
+    reuse: Reuse | None = None
+
+    def find(self, key: str) -> StoredObject | None:
+        """The stored picture that the run may reuse."""
+        return self.reuse.find(key) if self.reuse else self.store.stat(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +96,8 @@ def generate_images(catalog: str, table: "pd.DataFrame", generator: Generator, i
         a stream that paints as it is pulled; a row that cannot be painted fails alone.
     """
     planned = (plan_row(row_id, request, generator, inputs) for row_id, request in _requests(table))
-    return ImageStream(catalog, table["id"].tolist(), _Painting(generator).pictures(planned))
+    moderated = _moderated(generator, catalog)
+    return ImageStream(catalog, table["id"].tolist(), _Painting(generator, moderated).pictures(planned))
 
 
 def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inputs: InputPictures) -> PlannedRow:
@@ -108,8 +132,9 @@ def _requests(table: "pd.DataFrame") -> Iterator[tuple[str, GenerationRequest]]:
 class _Painting:
     """One pass over planned rows; every row comes out once, stored ones as soon as they are found."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, moderated: frozenset[str]) -> None:
         self._generator = generator
+        self._moderated = moderated
         self._ready: deque[Picture] = deque()
         self._painting: dict[str, PlannedRow] = {}
         self._claimed: set[str] = set()
@@ -134,8 +159,10 @@ class _Painting:
         for row, stored in map_ahead(self._stored_file, planned):
             if row.recipe is None:
                 self._ready.append(_failed(row, row.error))
+            elif isinstance(stored, str):
+                self._ready.append(self._refused(row, stored))
             elif stored:
-                self._ready.append(_kept(row, row.recipe, stored.size_bytes))
+                self._ready.append(self._reviewed(row, row.recipe, stored.size_bytes))
             elif row.key in self._claimed:
                 self._twins.append(row)
             else:
@@ -143,15 +170,25 @@ class _Painting:
                 self._painting[row.row_id] = row
                 yield GenerationJob(row.row_id, row.recipe, *row.inputs)
 
-    def _stored_file(self, row: PlannedRow) -> StoredObject | None:
-        return self._generator.store.stat(row.key) if row.key else None
+    def _stored_file(self, row: PlannedRow) -> StoredObject | str | None:
+        """What is stored for a row, or why what was painted for it before was rejected."""
+        if not row.key:
+            return None
+        moderation = self._generator.moderation
+        stored = self._generator.find(row.key)
+        return stored or (moderation.known_rejection(row.key) if moderation else None) or None
 
     def _painted(self, outcome: GeneratedImage | FailedImage) -> Picture:
         row = self._painting.pop(outcome.id)
         if isinstance(outcome, FailedImage):
-            self._errors[row.key] = outcome.error
-            return _failed(row, outcome.error)
+            return self._refused(row, outcome.error)
         assert row.recipe
+        moderation = self._generator.moderation
+        try:
+            if moderation:
+                moderation.review(row.key, outcome.pixels, row.recipe)
+        except (ModerationError, PictureRejectedError) as exc:
+            return self._refused(row, str(exc))
         return NewPicture(
             row.row_id,
             outcome.pixels,
@@ -160,16 +197,50 @@ class _Painting:
             self._generator.quality,
             row.post_process,
             sum(outcome.seconds.values()),
+            moderated_by=moderation.stamp if moderation else "",
         )
+
+    def _reviewed(self, row: PlannedRow, recipe: Recipe, size_bytes: int) -> Picture:
+        """A stored picture, once the moderator has seen it."""
+        moderation = self._generator.moderation
+        if moderation is None:
+            return _kept(row, recipe, size_bytes)
+        try:
+            if row.key not in self._moderated:
+                picture = open_picture(self._generator.store.get(row.key), MAX_STORED_PIXELS)
+                moderation.review(row.key, picture, recipe)
+        except ImageGenXError as exc:
+            if is_outage(exc):
+                raise
+            return self._refused(row, str(exc))
+        return _kept(row, recipe, size_bytes, moderation.stamp)
+
+    def _refused(self, row: PlannedRow, error: str) -> FailedPicture:
+        self._errors[row.key] = error
+        return _failed(row, error)
 
     def _like_its_twin(self, row: PlannedRow) -> Picture:
         assert row.recipe
-        return _failed(row, self._errors[row.key]) if row.key in self._errors else _kept(row, row.recipe, 0)
+        if row.key in self._errors:
+            return _failed(row, self._errors[row.key])
+        moderation = self._generator.moderation
+        return _kept(row, row.recipe, 0, moderation.stamp if moderation else "")
 
 
-def _kept(row: PlannedRow, recipe: Recipe, size_bytes: int) -> KeptPicture:
+def _moderated(generator: Generator, catalog: str) -> frozenset[str]:
+    """Keys of the pictures that the moderator, in its present version, allowed in the catalog's last run."""
+    if generator.moderation is None:
+        return frozenset()
+    try:
+        last = read_image_set(generator.store, ASSET, catalog)
+    except ObjectNotFoundError:
+        return frozenset()
+    return frozenset(row.key for row in last.rows() if row.moderated_by == generator.moderation.stamp)
+
+
+def _kept(row: PlannedRow, recipe: Recipe, size_bytes: int, moderated_by: str = "") -> KeptPicture:
     kept = recipe_row(row.row_id, Status.REUSED, recipe, row.format, row.post_process)
-    return KeptPicture(replace(kept, size_bytes=size_bytes))
+    return KeptPicture(replace(kept, size_bytes=size_bytes, moderated_by=moderated_by))
 
 
 def _failed(row: PlannedRow, error: str) -> FailedPicture:

@@ -55,14 +55,14 @@ def build_random_sdxl(folder: Path, *, seed: int = 4) -> None:
     pipeline: Any = StableDiffusionXLPipeline(
         vae=_vae(),
         text_encoder=_text_encoder(),
-        text_encoder_2=_text_encoder(projected=True),
+        text_encoder_2=_text_encoder(projected=True, width=48),
         tokenizer=_tokenizer(folder / "tokenizer"),
         tokenizer_2=_tokenizer(folder / "tokenizer_2"),
         unet=_unet(
-            cross_attention_dim=64,
+            cross_attention_dim=32 + 48,
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + 32,
+            projection_class_embeddings_input_dim=6 * 8 + 48,
         ),
         scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
         add_watermarker=False,
@@ -81,6 +81,7 @@ def build_random_controlnet(folder: Path, sd_folder: Path, *, seed: int = 1) -> 
     controlnet = ControlNetModel.from_unet(unet, conditioning_channels=3)
     for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
         torch.nn.init.normal_(block.weight, std=0.2)
+    torch.nn.init.normal_(controlnet.controlnet_cond_embedding.conv_out.weight, std=10.0)
     controlnet.save_pretrained(folder, safe_serialization=True)
 
 
@@ -134,18 +135,18 @@ def _unet(cross_attention_dim: int = 32, **options: Any) -> Any:
     )
 
 
-def _text_encoder(*, projected: bool = False) -> Any:
+def _text_encoder(*, projected: bool = False, width: int = 32) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     vocabulary = _vocabulary()
     config = CLIPTextConfig(
         vocab_size=len(vocabulary),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=77,
-        projection_dim=32,
+        projection_dim=width,
         bos_token_id=vocabulary["<|startoftext|>"],
         eos_token_id=vocabulary["<|endoftext|>"],
         pad_token_id=vocabulary["<|endoftext|>"],

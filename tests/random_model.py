@@ -21,7 +21,11 @@ def write_random_model(folder):
 
     build_random_sd(folder / "random")
     (folder / "random.yaml").write_text(CARD, encoding="utf-8")
-    save_file(RRDBNet(num_features=8, num_blocks=1, growth=4).state_dict(), folder / "upscaler.safetensors")
+    weights = RRDBNet(num_features=8, num_blocks=1, growth=4).state_dict()
+    # An untrained network paints blank pictures, which a check refuses; without biases it answers to its input alone.
+    weights |= {name: weight * 0 for name, weight in weights.items() if name.endswith("bias")}
+    weights["conv_last.weight"] *= 300
+    save_file(weights, folder / "upscaler.safetensors")
     return {
         "IMAGEGENX_MODEL_FOLDERS": f'["{folder}"]',
         "IMAGEGENX_DEFAULT_MODEL": "random",

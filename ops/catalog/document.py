@@ -1,9 +1,8 @@
 """YAML catalogs: defaults, watermark, schedule, and rows or a template with axes."""
 
-import re
 from collections.abc import Iterable, Iterator
-from zoneinfo import ZoneInfo
 
+from configs.cron import cron_rule, timezone_rule
 from configs.problems import nearest, one_of
 from ops.catalog.columns import COLUMNS, layered, unknown_column
 from ops.catalog.problems import ProblemList
@@ -126,23 +125,12 @@ def _schedule(value: YamlValue, problems: ProblemList) -> CatalogSchedule | None
 
 
 def _schedule_rules(schedule: CatalogSchedule) -> Iterator[tuple[str, str]]:
-    field = r"[\d*/,A-Za-z-]+"
-    if not re.fullmatch(rf"{field}( +{field}){{4}}|@(hourly|daily|weekly|monthly|yearly)", schedule.cron, re.ASCII):
-        yield "cron", f"{schedule.cron[:60]!r} is not five fields like '0 6 * * *', nor @daily and the like"
-    if not _is_timezone(schedule.timezone):
-        yield "timezone", f"{schedule.timezone[:60]!r} is not a time zone like 'Asia/Shanghai'"
+    if rule := cron_rule(schedule.cron):
+        yield "cron", rule
+    if rule := timezone_rule(schedule.timezone):
+        yield "timezone", rule
     if schedule.policy not in _POLICIES:
         yield "policy", one_of(schedule.policy, _POLICIES)
-
-
-def _is_timezone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError):
-        return False
-    except KeyError:  # ZoneInfoNotFoundError
-        return False
-    return True
 
 
 def _all_rows(document: YamlMapping, problems: ProblemList) -> Iterable[RawRow]:

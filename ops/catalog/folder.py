@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from models.registry import ModelRegistry
 
 
+RETIRED = "retired"
+"""The folder, in the catalog folder, of catalogs that are no longer made."""
+
+
 def catalog_file(folder: Path, name: str) -> Path:
     """The file of a registered catalog; CatalogError if there is none, or the name could lead out of the folder."""
     if not is_name(name):
@@ -47,6 +51,24 @@ def register_catalog(file: Path, settings: "Settings", registry: "ModelRegistry"
     except OSError as exc:
         raise CatalogError(name, [CatalogProblem("", "", f"cannot be written to {folder}: {exc}")]) from exc
     return catalog
+
+
+def retire_catalog(name: str, settings: "Settings") -> None:
+    """Move a registered catalog, with its pictures, to `retired/` in the catalog folder; one of its name there goes."""
+    folder = settings.catalog_folder
+    retired = folder / RETIRED
+    retired.mkdir(parents=True, exist_ok=True)
+    for part in (*(f"{name}{ending}" for ending in MAX_BYTES), f"{name}.pictures"):
+        _remove(retired / part)
+        if (folder / part).exists():
+            (folder / part).replace(retired / part)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _copy_pictures(pictures: tuple[CatalogPicture, ...], folder: Path) -> None:

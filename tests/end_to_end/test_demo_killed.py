@@ -19,16 +19,18 @@ from tests.random_model import write_random_model
 
 TOOL = Path(sys.executable).with_name("imagegenx")
 ROWS = 24
+UPSCALED = WATERMARKED = 16
 ASSETS = ("generated_images", "upscaled_images", "watermarked_images", "thumbnails")
 
 
 class Demo:
     """A home folder with a catalog of which every row is changed by some later stage, and the demo over it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, model=None):
         self.home = folder / "home"
         self.store = self.home / "store"
-        self.environment = os.environ | write_random_model(folder / "model") | {"IMAGEGENX_HOME": str(self.home)}
+        self.model = model or write_random_model(folder / "model")
+        self.environment = os.environ | self.model | {"IMAGEGENX_HOME": str(self.home)}
         (self.home / "catalogs").mkdir(parents=True)
         changes = ["2x,", ",春日", "2x,春日"]
         lines = [f"r{row},mug number {row},{changes[row % 3]},webp" for row in range(ROWS)]
@@ -54,6 +56,11 @@ class Demo:
         """Every stored picture and what tells a second writing of it: its inode and time of change."""
         return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in self.store.glob("pictures/*/*")}
 
+    def files(self, pattern):
+        """The content of stored files by key."""
+        files = (path for path in self.store.glob(pattern) if path.is_file())
+        return {str(path.relative_to(self.store)): path.read_bytes() for path in files}
+
     def has(self, *parts):
         return self.store.joinpath(*parts).exists()
 
@@ -64,12 +71,14 @@ def demo(tmp_path_factory):
 
 
 @pytest.mark.timeout(600)
-def test_a_demo_killed_at_five_moments_finishes_and_makes_no_picture_twice(demo):
+def test_a_demo_killed_in_every_stage_finishes_and_makes_no_picture_twice(demo):
     moments = {
         "before the first picture": lambda: demo.has("tables/prompt_catalog/shop.parquet"),
         "among the generated pictures": lambda: len(demo.pictures()) >= 5,
         "between two stages": lambda: demo.has("manifests/generated_images/shop.parquet"),
         "among the upscaled pictures": lambda: len(demo.pictures()) >= ROWS + 3,
+        "among the watermarked pictures": lambda: len(demo.pictures()) >= ROWS + UPSCALED + 3,
+        "among the thumbnails": lambda: len(demo.pictures()) >= ROWS + UPSCALED + WATERMARKED + 3,
         "before the gallery": lambda: demo.has("manifests/thumbnails/shop.parquet"),
     }
     seen = {}
@@ -106,15 +115,33 @@ def test_nothing_is_left_over_and_every_manifest_tells_the_truth(demo):
         *(f"manifests/{asset}/shop.parquet" for asset in ASSETS),
         "galleries/shop/index.html",
         "galleries/shop/contact_sheet.png",
+        "releases/shop.json",
     }
     assert not [path for path in demo.store.joinpath(TEMP_FOLDER).rglob("*") if path.is_file()]
+
+
+@pytest.mark.timeout(600)
+def test_everything_stored_is_the_same_as_after_a_run_that_nothing_interrupted(demo, tmp_path):
+    whole = Demo(tmp_path, demo.model)
+    process = whole.start()
+    _, error = process.communicate()
+    assert process.returncode == 0, error
+
+    for pattern in ("pictures/*/*", "galleries/**/*"):
+        assert demo.files(pattern) == whole.files(pattern) != {}
+    for asset in ASSETS:
+        killed_rows, rows = (
+            read_image_set(LocalObjectStore(one.store), asset, "shop").manifest.drop(["status", "seconds"])
+            for one in (demo, whole)
+        )
+        assert killed_rows.equals(rows)
 
 
 def test_dagster_knows_that_the_killed_runs_failed(demo):
     with DagsterInstance.from_config(str(demo.home / "dagster")) as instance:
         statuses = [run.status for run in instance.get_runs()]
 
-    assert statuses == [DagsterRunStatus.SUCCESS, *[DagsterRunStatus.FAILURE] * 5]
+    assert statuses == [DagsterRunStatus.SUCCESS, *[DagsterRunStatus.FAILURE] * 7]
 
 
 @pytest.mark.timeout(600)

@@ -1,8 +1,17 @@
 import json
 import os
+from pathlib import Path
+
+import pytest
 
 from configs.settings import load_settings
 from models.registry import open_registry
+from tests.models.hub_server import COMMIT, REPOSITORY, HubServer
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
 
 
 def test_the_list_as_json_has_what_clients_know_models_by(imagegenx):
@@ -52,7 +61,39 @@ def test_verify_paints_in_every_mode_and_one_missing_model_spoils_no_other(image
     painted = [line for line in lines if line.startswith("ok     random: ")]
     assert [line.split()[2] for line in painted] == ["text2img", "img2img", "inpaint"]
     assert all("64×64 on eager/cpu/float32, 2 steps in " in line for line in painted)
-    assert any(line.startswith("no     sdxl: not here; its first picture fetches stabilityai/") for line in lines)
+    assert any(
+        line.startswith("no     sdxl: not here; its first picture, or `imagegenx models fetch sdxl`, ")
+        for line in lines
+    )
+
+
+def test_fetch_brings_a_model_from_the_hub_and_says_where_it_is(imagegenx, home, tmp_path, monkeypatch, random_model):
+    (tmp_path / "cards").mkdir()
+    card = f"family: sd\nsource: {REPOSITORY}\nrevision: {COMMIT}\ndefault_resolution: 64×64\n"
+    (tmp_path / "cards/far.yaml").write_text(card)
+    folders = json.loads(random_model["IMAGEGENX_MODEL_FOLDERS"])
+    monkeypatch.setenv("IMAGEGENX_MODEL_FOLDERS", json.dumps([*folders, str(tmp_path / "cards")]))
+    hub = HubServer(Path(folders[0]) / "random")
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+
+    status, output, error = imagegenx("models", "fetch", "far")
+    hub.stop()
+
+    assert status == 0, error
+    folder = home / "models/owner--model" / COMMIT
+    assert output == f"{folder}\n"
+    painted = ("generate", "a mug", "-o", tmp_path / "mug.png", "--model", "far", "--steps", 1, "--seed", 1)
+    assert imagegenx(*painted)[0] == 0
+    assert imagegenx("models", "fetch", "random")[:2] == (0, f"{folders[0]}/random\n")
+
+
+def test_a_model_is_fetched_at_its_first_use_and_without_a_network_that_is_a_clear_error(imagegenx, home, tmp_path):
+    status, _, error = imagegenx("generate", "a mug", "-o", tmp_path / "mug.png", "--model", "sdxl", "--steps", 1)
+
+    assert status == 1
+    assert (
+        "stabilityai/stable-diffusion-xl-base-1.0 at 462165984030 is not here, and the hub cannot be reached" in error
+    )
 
 
 def test_verify_fails_if_the_default_model_does_not_work(imagegenx, tmp_path, monkeypatch):

@@ -1,0 +1,143 @@
+"""What serving adds to the engine, warm: latency and throughput, and the same load on LitServe with its batching.
+
+The worker, Redis, the store and the client are processes of this machine; Redis syncs to disk as by default. Latency is
+that of requests one after another, from submission to success by the clock of Redis, less the engine's own seconds.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from benchmarks.serving_process import SIZE
+from benchmarks.serving_stack import wait_for
+from configs.settings import load_settings
+from models.registry import open_registry
+from models.request import parse_request
+from resources.queue import NewTask, RequestQueue, Task, TaskStatus, new_task_id, open_queue
+
+COUNT, STEPS, PROBES = 96, 10, 150
+START_S = 180.0
+LIMITS = {
+    "added latency p50 ms": 40,
+    "added latency p99 ms": 150,
+    "engine alone / serving throughput": 1 / 0.97,
+    "LitServe / serving throughput": 1.0,
+}
+_ENGINE_STAGES = ("text", "image", "denoise", "decode")
+
+
+def run(count: int = COUNT, steps: int = STEPS, probes: int = PROBES) -> dict[str, float]:
+    """Milliseconds added to a request, pictures a second, and the ratios of the others' throughput to ours."""
+    with _home():
+        with _worker(count, steps) as engine_s:
+            queue = open_queue(load_settings())
+            try:
+                _submit_and_wait(queue, 8, steps)
+                added_ms = sorted(_added_ms(_submit_and_wait(queue, 1, steps)[0]) for _ in range(probes))
+                tasks = _submit_and_wait(queue, count, steps)
+            finally:
+                queue.close()
+        serving_s = max(task.updated_at_s for task in tasks) - min(task.created_at_s for task in tasks)
+        litserve_s = _litserve_s(count, steps)
+    return {
+        "added latency p50 ms": added_ms[len(added_ms) // 2],
+        "added latency p99 ms": added_ms[int(0.99 * (len(added_ms) - 1))],
+        "engine alone pictures per s": count / engine_s,
+        "serving pictures per s": count / serving_s,
+        "LitServe pictures per s": count / litserve_s,
+        "engine alone / serving throughput": serving_s / engine_s,
+        "LitServe / serving throughput": serving_s / litserve_s,
+    }
+
+
+def _added_ms(task: Task) -> float:
+    assert task.result
+    engine_s = sum(taken_s for stage, taken_s in task.result.seconds.items() if stage in _ENGINE_STAGES)
+    return 1000 * (task.updated_at_s - task.created_at_s - engine_s)
+
+
+def _submit_and_wait(queue: RequestQueue, count: int, steps: int) -> list[Task]:
+    registry = open_registry(load_settings())
+    data = {"text": "a red mug", "params": {"steps": steps, "resolution": SIZE, "cfg_scale": 7.5, "sampler": "DDIM"}}
+    request = parse_request(data, registry)
+    ids = [queue.submit(NewTask(id=new_task_id(), request=request), owner="bench").id for _ in range(count)]
+    wait_for("the pictures", lambda: all(task and task.status.ended for task in queue.tasks(ids)), START_S)
+    tasks = [task for task in queue.tasks(ids) if task]
+    if failed := [task.error for task in tasks if task.status is not TaskStatus.SUCCESS]:
+        raise RuntimeError(f"{len(failed)} requests failed: {failed[0]}")
+    return tasks
+
+
+@contextmanager
+def _home() -> Iterator[None]:
+    former = dict(os.environ)
+    with tempfile.TemporaryDirectory() as folder:
+        threads = {
+            "IMAGEGENX_ENGINE__THREADS": str(load_settings().engine.threads or max(1, (os.cpu_count() or 1) - 1))
+        }
+        os.environ.update({"IMAGEGENX_HOME": folder, "DAGSTER_HOME": "", **threads})
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(former)
+
+
+@contextmanager
+def _worker(count: int, steps: int) -> Iterator[float]:
+    """A worker that serves inside the block; yields the seconds that its engine alone takes for the same load."""
+    command = [sys.executable, "-m", "benchmarks.serving_process", str(count), str(steps)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdin
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the worker ended with status {process.wait()}")
+        try:
+            yield float(json.loads(line)["engine s"])
+        finally:
+            process.stdin.close()
+
+
+def _litserve_s(count: int, steps: int) -> float:
+    """Seconds that LitServe takes for the same load, all requests sent at once."""
+    port = 18_400 + os.getpid() % 1000
+    command = [sys.executable, "-m", "benchmarks.litserve_app", str(port), str(steps)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_for("LitServe", lambda: _is_up(url, process), START_S)
+            with ThreadPoolExecutor(count) as threads:
+                _post_all(url, threads, range(8))
+                began = time.perf_counter()
+                _post_all(url, threads, range(count))
+                return time.perf_counter() - began
+        finally:
+            os.killpg(process.pid, 15)
+
+
+def _post_all(url: str, threads: ThreadPoolExecutor, numbers: Sequence[int]) -> None:
+    def post(number: int) -> None:
+        body = json.dumps({"text": "a red mug", "seed": number}).encode()
+        request = urllib.request.Request(f"{url}/predict", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=START_S) as answer:
+            assert json.load(answer)["picture"]
+
+    list(threads.map(post, numbers))
+
+
+def _is_up(url: str, process: "subprocess.Popen[bytes]") -> bool:
+    if process.poll() is not None:
+        raise RuntimeError(f"LitServe ended with status {process.returncode}")
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

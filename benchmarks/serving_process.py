@@ -1,0 +1,38 @@
+"""A serving worker in a process of its own, without Dagster, for `benchmarks.serving`.
+
+`python -m benchmarks.serving_process COUNT STEPS` times the engine alone with so many requests, prints that as JSON,
+then serves the request queue until its standard input closes.
+"""
+
+import json
+import sys
+
+from benchmarks.engine_load import engine_s, open_workplace, uniform_jobs
+from configs.settings import load_settings
+from ops.serving import ServingWorker, Workplace
+from ops.serving.warm_up import import_family
+from resources.object_store import open_store
+from resources.queue import open_queue
+
+SIZE = "128x128"
+
+
+def main(count: int, steps: int) -> None:
+    """Time the engine, say so, and serve."""
+    settings = load_settings()
+    place = open_workplace()
+    import_family(place.registry)
+    engine_s(place, uniform_jobs(place, 8, SIZE, steps))
+    alone_s = min(engine_s(place, uniform_jobs(place, count, SIZE, steps)) for _ in range(2))
+    queue, store = open_queue(settings), open_store(settings.store)
+    worker = ServingWorker(Workplace(settings, place.registry, place.engine, store, queue))
+    worker.start()
+    sys.stdout.write(json.dumps({"engine s": alone_s}) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    worker.stop(0.0)
+    worker.end()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,107 @@
+"""The run of one or many catalogs: each through all its stages, reported as it goes, none held up by another."""
+
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from logging import Logger
+
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckKey,
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetKey,
+    AssetMaterialization,
+)
+
+from imagegenx_assets.catalog_work import CatalogWork, Stage, StageCheck
+from io_managers.settling import is_outage
+from models.errors import ImageGenXError
+
+Event = AssetMaterialization | AssetCheckEvaluation
+
+_SHOWN_FAILURES = 20
+
+
+class CatalogsFailedError(ImageGenXError):
+    """Some catalogs of a run failed; the others are done."""
+
+
+class CheckFailedError(ImageGenXError):
+    """A blocking check found that a catalog must not go on."""
+
+
+@dataclass(frozen=True)
+class RunScope:
+    """The stages and checks of which a run takes those that are selected."""
+
+    stages: Sequence[Stage]
+    checks: Sequence[StageCheck]
+    asset_keys: Set[AssetKey]
+    check_keys: Set[AssetCheckKey]
+
+    def checks_of(self, stage: Stage) -> Iterator[StageCheck]:
+        """The selected checks of a stage's asset."""
+        selected = (check for check in self.checks if check.spec.key in self.check_keys)
+        return (check for check in selected if check.spec.asset_key == stage.spec.key)
+
+
+def run_catalogs(works: Iterable[CatalogWork], scope: RunScope, log: Logger) -> Iterator[Event]:
+    """Take every catalog through the selected stages and checks; events come as things are done.
+
+    Raises:
+        CatalogsFailedError: at the end, naming the catalogs that failed. A run of a single catalog raises its error.
+        StoreError: at once, if the store itself fails, since no other catalog would do better.
+    """
+    failures: dict[str, Exception] = {}
+    total = 0
+    for work in works:
+        total += 1
+        try:
+            yield from _run_catalog(work, scope)
+        except Exception as exc:
+            if isinstance(exc, ImageGenXError) and is_outage(exc):
+                raise
+            failures[work.catalog] = exc
+            log.error(f"catalog '{work.catalog}' failed: {exc}", exc_info=not isinstance(exc, ImageGenXError))
+    if failures:
+        raise _summary(failures, total)
+
+
+def _run_catalog(work: CatalogWork, scope: RunScope) -> Iterator[Event]:
+    for stage in scope.stages:
+        if stage.spec.key in scope.asset_keys:
+            yield AssetMaterialization(stage.spec.key, partition=work.catalog, metadata=stage.make(work))
+        for check in scope.checks_of(stage):
+            yield from _evaluated(check, work)
+
+
+def _evaluated(check: StageCheck, work: CatalogWork) -> Iterator[AssetCheckEvaluation]:
+    """The check's result as an event; then CheckFailedError if it blocks."""
+    result = check.evaluate(work)
+    yield AssetCheckEvaluation(
+        asset_key=check.spec.asset_key,
+        check_name=check.spec.name,
+        passed=result.passed,
+        metadata=result.metadata or {},
+        severity=result.severity,
+        description=result.description,
+        partition=work.catalog,
+    )
+    if check.spec.blocking and _has_failed(result):
+        asset = check.spec.asset_key.to_user_string()
+        raise CheckFailedError(f"check '{check.spec.name}' of {asset}: {result.description or 'failed'}")
+
+
+def _has_failed(result: AssetCheckResult) -> bool:
+    return not result.passed and result.severity is AssetCheckSeverity.ERROR
+
+
+def _summary(failures: dict[str, Exception], total: int) -> Exception:
+    if total == 1:
+        return next(iter(failures.values()))
+    lines = [f"{len(failures)} of {total} catalogs failed, the others are done. Run these again:"]
+    for catalog, error in list(failures.items())[:_SHOWN_FAILURES]:
+        lines.append(f"  {catalog}: {str(error).strip().partition(chr(10))[0]}")
+    if len(failures) > _SHOWN_FAILURES:
+        lines.append(f"  … and {len(failures) - _SHOWN_FAILURES} more, in the log above")
+    return CatalogsFailedError("\n".join(lines))

@@ -1,0 +1,113 @@
+"""One catalog on its way through the stages: what a stage, and a check of it, has to work with."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dagster import AssetCheckResult, AssetCheckSpec, AssetSpec, AutomationCondition
+
+from configs.settings import Settings
+from imagegenx_assets.partitions import CATALOGS
+from io_managers.image_set import ImageSet, ImageStream
+from io_managers.image_set_io_manager import ImageSetIOManager
+from io_managers.reuse import Reuse
+from io_managers.table_io_manager import TableIOManager
+from resources.gpu_engine import GPUEngine
+from resources.object_store import ObjectStore
+from sensors.launching import PARTITIONS
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+GROUP = PARTITIONS
+OWNERS = ["team:imagegenx"]
+
+Metadata = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CatalogWork:
+    """One catalog in one run. Results of earlier stages are read from the store, so a run may begin at any stage."""
+
+    catalog: str
+    settings: Settings
+    gpu_engine: GPUEngine
+    store: ObjectStore
+    image_sets: ImageSetIOManager
+    tables: TableIOManager
+
+    def table(self) -> "DataFrame":
+        """The rows of `prompt_catalog`. Raises ObjectNotFoundError before its first run."""
+        return self.tables.load("prompt_catalog", self.catalog)
+
+    def images(self, asset: str) -> ImageSet:
+        """The pictures of an asset. Raises ObjectNotFoundError before its first run."""
+        return self.image_sets.load(asset, self.catalog)
+
+    def reuse(self, asset: str) -> Reuse:
+        """How a stage finds pictures of its asset that are stored already."""
+        return Reuse(self.store, asset, self.catalog, renew_after_s=self.settings.retention.orphan_hours * 3600 / 2)
+
+    def keep(self, asset: str, stream: ImageStream) -> Metadata:
+        """Pull a stream into the store as the pictures of an asset; returns the materialization's metadata."""
+        return self.image_sets.store(asset, stream)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a catalog: the asset it makes, and the function that makes it and returns its metadata."""
+
+    spec: AssetSpec
+    make: Callable[[CatalogWork], Metadata]
+
+    @property
+    def name(self) -> str:
+        """The name of the asset."""
+        return self.spec.key.path[-1]
+
+
+@dataclass(frozen=True)
+class StageCheck:
+    """A check of one asset, evaluated for every catalog right after its stage.
+
+    If `spec.blocking`, a result that failed with severity ERROR ends this catalog's way, and no other's.
+    """
+
+    spec: AssetCheckSpec
+    evaluate: Callable[[CatalogWork], AssetCheckResult]
+
+
+def stage(
+    *, after: Sequence[str], kinds: set[str], io_manager: str = "", follows: bool = True
+) -> Callable[[Callable[[CatalogWork], Metadata]], Stage]:
+    """Make a function the stage of the asset that is named like it and described by its docstring.
+
+    Args:
+        after: names of the assets it reads.
+        io_manager: the resource with which other assets load this one.
+        follows: it is made by itself when one of those is; see `FOLLOWS`.
+    """
+
+    def declare(make: Callable[[CatalogWork], Metadata]) -> Stage:
+        spec = AssetSpec(
+            make.__name__,
+            deps=list(after),
+            description=inspect.getdoc(make),
+            skippable=True,
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds=kinds,
+            partitions_def=CATALOGS,
+            automation_condition=FOLLOWS if follows else None,
+        )
+        return Stage(spec.with_io_manager_key(io_manager) if io_manager else spec, make)
+
+    return declare
+
+
+FOLLOWS = AutomationCondition.eager()
+"""An asset follows the ones it is made from when one of them is made in a run that leaves it out.
+
+Runs of the whole job make all of a catalog's assets together, and set off nothing.
+"""

@@ -1,0 +1,132 @@
+"""On-demand pictures: the serving run that makes them, and the asset that its results are reported as."""
+
+from collections.abc import Sequence
+
+from dagster import (
+    AssetMaterialization,
+    AssetSpec,
+    DagsterExecutionInterruptedError,
+    DagsterRunStatus,
+    DailyPartitionsDefinition,
+    MetadataValue,
+    OpExecutionContext,
+    in_process_executor,
+    job,
+    op,
+)
+
+from configs.logs import set_up_logs
+from configs.settings import EngineSettings
+from models.engine import BatchingEngine
+from models.gpu_load import read_gpu_loads
+from ops.serving import ResultGroup, ServingWorker, Workplace
+from resources.gpu_engine import GPUEngine
+from resources.object_store_resource import ObjectStoreResource
+from resources.queue import TaskStatus
+from resources.request_queue_resource import RequestQueueResource
+from resources.settings_resource import SettingsResource
+from sensors.serving_runs import POOL, SERVING_JOB, SLOT_TAG
+
+INTERRUPTED_FINISH_S = 3.0
+"""A serving run that is told to end lets pictures that have begun finish for so long."""
+
+DAYS = DailyPartitionsDefinition(start_date="2026-01-01", end_offset=1)
+"""One partition per day (UTC) on which requests were accepted; today's is one of them."""
+
+on_demand_images = AssetSpec(
+    "on_demand_images",
+    partitions_def=DAYS,
+    group_name="on_demand",
+    owners=["team:imagegenx"],
+    kinds={"pytorch", "diffusers", "redis"},
+    description="The pictures of single requests: made by serving runs, stored under YYYYMMDD/, reported in groups.",
+)
+
+
+@op(pool=POOL, tags={"dagster/kind": "pytorch"})
+def serve_requests(
+    context: OpExecutionContext,
+    settings: SettingsResource,
+    gpu_engine: GPUEngine,
+    object_store: ObjectStoreResource,
+    request_queue: RequestQueueResource,
+) -> None:
+    """Do what the request queue holds, until it has been empty for a while or the run is old enough to hand over."""
+    current = settings.current
+    set_up_logs(current.logs, run_id=context.run_id)
+    engine_settings = on_slot(current.engine, int(context.run.tags.get(SLOT_TAG, "0")), len(read_gpu_loads()))
+    engine = BatchingEngine(gpu_engine.registry, engine_settings)
+    queue, store = request_queue.queue, object_store.store
+    worker = ServingWorker(Workplace(current, gpu_engine.registry, engine, store, queue, context.run_id))
+    worker.start()
+    try:
+        while not worker.wait(current.serving.report_every_s):
+            report(context, worker.take_results())
+    except DagsterExecutionInterruptedError:
+        worker.stop(INTERRUPTED_FINISH_S)
+        _report_end(context, worker)
+        if _is_being_cancelled(context):
+            raise
+        return
+    _report_end(context, worker)
+
+
+@job(
+    name=SERVING_JOB,
+    # Warm models belong to a process.
+    executor_def=in_process_executor,
+    description="One warm engine that does what the request queue holds; the queue sensor starts as many as needed.",
+)
+def serving_run() -> None:
+    """See the job's description."""
+    serve_requests()
+
+
+def on_slot(engine: EngineSettings, slot: int, gpus: int) -> EngineSettings:
+    """The engine's settings for a GPU slot: where a machine has several GPUs, each slot has its own."""
+    if engine.device != "auto" or gpus < 2:
+        return engine
+    return engine.model_copy(update={"device": f"cuda:{slot % gpus}"})
+
+
+def report(context: OpExecutionContext, groups: Sequence[ResultGroup]) -> None:
+    """Report results as materializations, one for each day."""
+    for group in groups:
+        context.log_event(materialization(group))
+
+
+def materialization(group: ResultGroup) -> AssetMaterialization:
+    """A group of results as Dagster shows it."""
+    from io_managers.preview_sheet import contact_sheet_markdown
+
+    return AssetMaterialization(
+        on_demand_images.key,
+        partition=group.day,
+        description=f"{group.pictures} pictures",
+        metadata={
+            "pictures": group.pictures,
+            "bytes": group.size_bytes,
+            **{f"tasks_{status}": group.count(status) for status in TaskStatus if status.ended},
+            **{f"{stage}_s": round(taken_s, 3) for stage, taken_s in sorted(group.seconds.items())},
+            "keys": MetadataValue.json(group.keys),
+            **(
+                {"failures": MetadataValue.md("\n".join(f"* {error}" for error in group.errors))}
+                if group.errors
+                else {}
+            ),
+            "contact_sheet": MetadataValue.md(contact_sheet_markdown(group.tiles, f"on_demand_images of {group.day}")),
+        },
+    )
+
+
+def _is_being_cancelled(context: OpExecutionContext) -> bool:
+    """Whether a person ends the run; a machine that ends its processes makes a serving run hand over, and succeed."""
+    run = context.instance.get_run_by_id(context.run_id)
+    return run is not None and run.status is DagsterRunStatus.CANCELING
+
+
+def _report_end(context: OpExecutionContext, worker: ServingWorker) -> None:
+    try:
+        context.log.info(f"Serving ended: {worker.end()}.")
+    finally:
+        report(context, worker.take_results())

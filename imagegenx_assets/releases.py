@@ -1,0 +1,33 @@
+"""What catalogs depend on and Dagster does not make: their files, and the releases of the models."""
+
+from dagster import AssetSpec, DynamicPartitionsDefinition
+
+from imagegenx_assets.catalog_work import OWNERS
+from imagegenx_assets.partitions import CATALOGS
+from sensors.catalog_source import CATALOG_FILES
+from sensors.model_release import MODEL_RELEASES
+
+GROUP = "sources"
+
+catalog_files = AssetSpec(
+    CATALOG_FILES,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"csv", "yaml"},
+    partitions_def=CATALOGS,
+    description="The catalog files of the watched folder or prefix: when each was taken, refused and why, or retired."
+    " Observed by the sensor catalog_source.",
+)
+
+model_releases = AssetSpec(
+    MODEL_RELEASES,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"pytorch", "safetensors"},
+    partitions_def=DynamicPartitionsDefinition(name="models"),
+    description="The release of every model with its LoRAs, of the upscaling network (`upscaler`), and of fonts and"
+    " logos (`marks`): a digest of the files, by which recipes name them. Observed by the sensor model_release.",
+)
+
+SOURCES = [catalog_files, model_releases]
+"""Observed, never made here."""

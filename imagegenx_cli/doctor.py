@@ -1,0 +1,77 @@
+"""`imagegenx doctor`: whether every configured component works here, and what to do where one does not."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import typer
+
+from configs.errors import ConfigError, ImageGenXError
+from configs.logs import without_secrets
+from configs.settings import Settings, load_settings
+from imagegenx_cli.doctor_checks import CHECKS, Finding, State
+
+PATIENCE_S = 15.0
+"""A check that has not ended by then has failed: whatever it asks hangs."""
+_SHOWN = {State.OK: "ok   ", State.NOTE: "note ", State.BAD: "BAD  "}
+_COLOURS = {State.OK: typer.colors.GREEN, State.NOTE: typer.colors.BLUE, State.BAD: typer.colors.RED}
+
+
+def examine(*, as_json: bool) -> int:
+    """Check one component after the other and print what was found.
+
+    Returns:
+        the exit status: 1 if something that is configured does not work.
+    """
+    findings: list[Finding] = []
+    for finding in _findings():
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
+    bad = sum(finding.state is State.BAD for finding in findings)
+    if as_json:
+        typer.echo(json.dumps([finding.as_data() for finding in findings], indent=2, ensure_ascii=False))
+    else:
+        typer.echo(f"{bad} of {len(findings)} findings need you." if bad else "Everything that is configured works.")
+    return 1 if bad else 0
+
+
+def _findings() -> Iterator[Finding]:
+    try:
+        settings = load_settings()
+    except ConfigError as exc:
+        for problem in exc.problems:
+            yield Finding("settings", State.BAD, str(problem), "Correct it; docs/settings.md lists every setting.")
+        return
+    yield Finding("settings", State.OK, f"home {settings.home}, store {settings.store.kind}")
+    for name, check in CHECKS.items():
+        yield from _within_patience(name, check, settings)
+
+
+def _within_patience(
+    name: str, check: Callable[[Settings], Iterator[Finding]], settings: Settings
+) -> Sequence[Finding]:
+    """What a check finds; one that hangs is left behind in its thread, which ends with the command."""
+    found: list[Finding] = []
+
+    def run() -> None:
+        try:
+            found.extend(check(settings))
+        except ImageGenXError as exc:
+            found.append(Finding(name, State.BAD, str(exc)))
+        except Exception as exc:  # whatever a library raises is what this command is there to tell
+            found.append(Finding(name, State.BAD, f"{type(exc).__name__}: {exc}"))
+
+    thread = threading.Thread(target=run, name=f"doctor-{name}", daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    if thread.is_alive():
+        return [Finding(name, State.BAD, f"no answer within {PATIENCE_S:g} s.", "Check the address and the network.")]
+    return found
+
+
+def _print(finding: Finding) -> None:
+    state = typer.style(_SHOWN[finding.state], fg=_COLOURS[finding.state])
+    typer.echo(f"{state} {finding.check}: {without_secrets(' '.join(finding.found.split()))}")
+    if finding.remedy:
+        typer.echo(f"      → {finding.remedy}")

@@ -1,0 +1,49 @@
+"""`imagegenx models impact`: what a new release of a model would set off."""
+
+import json
+from dataclasses import asdict
+
+import typer
+
+from configs.settings import load_settings
+from imagegenx_cli.embedded_dagster import dagster_instance
+from models.registry import open_registry
+from ops.releases import CurrentReleases, Impact, release_impact
+from resources.object_store import open_store
+
+
+def show_impact(name: str, *, as_json: bool) -> None:
+    """Print the catalogs with pictures of an older release of this model, or of what its later steps use.
+
+    Raises:
+        ModelNotFoundError: if there is no such model.
+        ModelLoadError: if its files are missing.
+    """
+    from sensors.launching import PARTITIONS
+
+    settings = load_settings()
+    registry = open_registry(settings)
+    release = registry.release(name)
+    with dagster_instance(settings.home) as instance:
+        catalogs = instance.get_dynamic_partitions(PARTITIONS)
+    store = open_store(settings.store)
+    impacts = list(release_impact(store, catalogs, CurrentReleases(settings, registry), name))
+    if as_json:
+        typer.echo(json.dumps([asdict(impact) for impact in impacts], indent=2, ensure_ascii=False))
+        return
+    for line in _lines(name, release, len(catalogs), impacts):
+        typer.echo(line)
+
+
+def _lines(name: str, release: str, catalogs: int, impacts: list[Impact]) -> list[str]:
+    if not impacts:
+        return [f"model '{name}', release {release[:12]}: all pictures of {catalogs} catalogs are up to date."]
+    rows = [["catalog", "rows", "stale", "to make", "GPU s"]]
+    rows += [[one.catalog, str(one.rows), str(one.stale), str(one.to_make), f"{one.gpu_s:.1f}"] for one in impacts]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    stale, missing = sum(one.stale for one in impacts), sum(one.to_make for one in impacts)
+    gpu_s = sum(one.gpu_s for one in impacts)
+    made = f"{missing} pictures to make in about {gpu_s:.0f} s"
+    summary = f"{len(impacts)} of {catalogs} catalogs, {stale} stale rows, {made}."
+    return [f"model '{name}', release {release[:12]}:", *table, summary]

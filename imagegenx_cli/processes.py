@@ -1,0 +1,166 @@
+"""The processes of a stack on one machine: started, watched, and all of them ended."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.errors import ImageGenXError
+
+if TYPE_CHECKING:
+    import psutil
+
+STOP_S = 20.0
+"""Processes that have not ended so long after SIGTERM are killed."""
+_SHOWN_CHARS = 2_000
+_LOOK_S = 0.1
+
+
+class ProcessEndedError(ImageGenXError):
+    """A process of the stack has ended that should run."""
+
+    def __init__(self, part: "Part", status: int) -> None:
+        said = part.log.read_text(encoding="utf-8", errors="replace")[-_SHOWN_CHARS:].strip()
+        reason = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        super().__init__(
+            f"{part.name} ended with {reason}, so everything ends. {part.log} says:\n{said or '(nothing)'}"
+        )
+
+
+class NotReadyError(ImageGenXError):
+    """A process of the stack takes too long to start."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A running process; what it prints goes to `log`."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
+class ProcessStack:
+    """Processes that live and die together. Used as a context: leaving it ends them and everything they started."""
+
+    def __init__(self, log_folder: Path) -> None:
+        self._logs = log_folder
+        self._parts: list[Part] = []
+
+    def __enter__(self) -> "ProcessStack":
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """Start a process, in a session of its own: Ctrl-C in the terminal is for us alone."""
+        log = self._logs / f"{name.replace(' ', '_')}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._parts.append(Part(name, process, log))
+
+    def wait_until(self, what: str, is_ready: Callable[[], bool], timeout_s: float) -> None:
+        """Wait for something that the processes bring about.
+
+        Raises:
+            ProcessEndedError: if one of them ends first.
+            NotReadyError: after `timeout_s`.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not is_ready():
+            self.check()
+            if time.monotonic() > deadline:
+                raise NotReadyError(f"{what} is not there after {timeout_s:g} s. See the logs in {self._logs}.")
+            time.sleep(_LOOK_S)
+
+    def watch(self) -> None:
+        """Stay until one of the processes ends, which is a ProcessEndedError."""
+        while True:
+            self.check()
+            time.sleep(_LOOK_S)
+
+    def check(self) -> None:
+        """Raise ProcessEndedError if one of the processes has ended."""
+        for part in self._parts:
+            status = part.process.poll()
+            if status is not None:
+                raise ProcessEndedError(part, status)
+
+    def stop(self) -> None:
+        """End every process and what it started; kills what does not end in time.
+
+        Workers that the processes have spawned are ended first, so that the spawners see how each of them ended.
+        """
+        deadline = time.monotonic() + STOP_S
+        descendants = [child for part in self._parts for child in _children(part)]
+        workers = [child for child in descendants if _is_spawned_worker(child)]
+        spawners = {worker.ppid() for worker in workers if worker.is_running()}
+        others = [part.process for part in self._parts if part.process.pid not in spawners]
+        for process in others:
+            _terminate(process)
+        for worker in workers:
+            _terminate(worker)
+        _wait(workers, deadline - STOP_S / 2)
+        for part in self._parts:
+            _terminate(part.process)
+        for part in self._parts:
+            _end(part.process, deadline)
+        for child in _wait(descendants, deadline):
+            child.kill()
+        self._parts.clear()
+
+
+def _children(part: Part) -> "list[psutil.Process]":
+    import psutil
+
+    try:
+        return psutil.Process(part.process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_spawned_worker(process: "psutil.Process") -> bool:
+    """Whether Python's multiprocessing spawned it to do work, as Dagster does for each run."""
+    import psutil
+
+    try:
+        return any("spawn_main" in argument for argument in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _terminate(process: "psutil.Process | subprocess.Popen[bytes]") -> None:
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        process.terminate()
+
+
+def _wait(processes: "Sequence[psutil.Process]", deadline: float) -> "list[psutil.Process]":
+    """Those that still live at the deadline."""
+    import psutil
+
+    _, alive = psutil.wait_procs(processes, max(0.0, deadline - time.monotonic()))
+    return alive
+
+
+def _end(process: "subprocess.Popen[bytes]", deadline: float) -> None:
+    try:
+        process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

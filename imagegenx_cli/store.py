@@ -1,0 +1,156 @@
+"""`imagegenx store`: what of the store may go, and whether what must stay is whole."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+from rich.filesize import decimal
+
+from configs.settings import Settings, load_settings
+from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs
+from ops.catalog import catalog_name
+from ops.store_life import (
+    Collection,
+    Retention,
+    Verification,
+    What,
+    collect_garbage,
+    heal,
+    live_tasks,
+    verify_store,
+)
+from resources.object_store import open_store
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+SHOWN_DAMAGES = 20
+SHOWN_ROWS = 5
+
+
+def collect(*, dry_run: bool, as_json: bool) -> None:
+    """Remove what nothing refers to and what is past its retention, and print how much that was, by reason.
+
+    Raises:
+        QueueUnavailableError: if the queue cannot be asked which pictures its tasks still have; nothing is removed.
+        UnreadableManifestError: if a manifest cannot be read; no picture is removed.
+    """
+    settings = load_settings()
+    store = open_store(settings.store)
+    store.check()
+    with dagster_instance(settings.home) as instance:
+        end_dead_runs(instance)
+        active_since_s, runs = active_runs(instance)
+        registered = registered_catalogs(instance, settings)
+    done = collect_garbage(
+        store,
+        Retention.now(settings.retention, active_since_s),
+        registered=registered,
+        tasks=live_tasks(settings),
+        catalog_folder=settings.catalog_folder,
+        dry_run=dry_run,
+    )
+    if as_json:
+        typer.echo(json.dumps(_as_data(done, runs, dry_run=dry_run), indent=2))
+    else:
+        _print_collection(done, active_since_s, runs, dry_run=dry_run)
+
+
+def verify(catalogs: Sequence[str], *, healing: bool, as_json: bool) -> int:
+    """Print every damaged object and the catalogs and rows to make again.
+
+    Args:
+        catalogs: only these; all if empty.
+        healing: move changed objects aside, so that the next run makes them again.
+    Returns:
+        the exit status: 1 if anything is damaged.
+    """
+    store = open_store(load_settings().store)
+    store.check()
+    found = verify_store(store, frozenset(catalogs))
+    moved = heal(store, found.damages) if healing else 0
+    if as_json:
+        typer.echo(json.dumps(_as_report(found, moved), indent=2, ensure_ascii=False))
+    else:
+        _print_verification(found, moved, healing=healing)
+    return 1 if found.damages else 0
+
+
+def active_runs(instance: "DagsterInstance") -> tuple[float | None, int]:
+    """When the oldest run that is under way began, in seconds since 1970 (None: there is none), and how many are."""
+    from dagster import DagsterRunStatus, RunsFilter
+
+    statuses = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+    records = instance.get_run_records(RunsFilter(statuses=statuses))
+    began = [record.start_time or record.create_timestamp.timestamp() for record in records]
+    return min(began, default=None), len(began)
+
+
+def registered_catalogs(instance: "DagsterInstance", settings: Settings) -> set[str]:
+    """The catalogs that are partitions, or whose file is registered."""
+    from imagegenx_assets.partitions import CATALOGS
+
+    folder = settings.catalog_folder
+    files = [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
+    return {*instance.get_dynamic_partitions(CATALOGS.name or ""), *map(catalog_name, files)}
+
+
+def _print_collection(done: Collection, active_since_s: float | None, runs: int, *, dry_run: bool) -> None:
+    if active_since_s is not None:
+        age_min = (time.time() - active_since_s) / 60
+        named = "1 active run" if runs == 1 else f"{runs} active runs"
+        typer.echo(f"{named}, for {age_min:.0f} min: what was written since is kept.")
+    for reason, gone in done.removed.items():
+        typer.echo(f"  {reason}: {gone.objects:,} objects, {decimal(gone.bytes)}")
+    if done.spared:
+        typer.echo(f"  spared, in use again or gone meanwhile: {done.spared:,}")
+    verb = "would remove" if dry_run else "removed"
+    typer.echo(f"{verb} {done.objects:,} objects, {decimal(done.bytes)}")
+
+
+def _as_data(done: Collection, runs: int, *, dry_run: bool) -> dict[str, object]:
+    by_reason = {reason: asdict(gone) for reason, gone in done.removed.items()}
+    totals = {"objects": done.objects, "bytes": done.bytes, "spared": done.spared}
+    return {"dry_run": dry_run, **totals, "active_runs": runs, "removed": by_reason}
+
+
+def _print_verification(found: Verification, moved: int, *, healing: bool) -> None:
+    for damage in found.damages[:SHOWN_DAMAGES]:
+        rows = [f"{row.asset} of '{row.catalog}', row '{row.row_id}'" for row in damage.rows]
+        shown = "; ".join(rows[:SHOWN_ROWS]) or "named by kept editions only; no run makes it again"
+        more = f"; and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
+        typer.echo(f"{damage.what}: {damage.key}: {shown}{more}")
+    if len(found.damages) > SHOWN_DAMAGES:
+        typer.echo(f"… and {len(found.damages) - SHOWN_DAMAGES} more; --json lists all.")
+    if not found.damages:
+        typer.echo(f"{found.pictures:,} pictures in {found.manifests:,} manifests: all there and unchanged.")
+        return
+    counts = Counter(damage.what for damage in found.damages)
+    parts = ", ".join(f"{count} {what}" for what, count in counts.items())
+    typer.echo(f"{found.pictures:,} pictures in {found.manifests:,} manifests: {parts}.")
+    _print_remedy(found, moved, counts.total() - counts[What.MISSING], healing=healing)
+
+
+def _print_remedy(found: Verification, moved: int, present: int, *, healing: bool) -> None:
+    if healing and moved:
+        typer.echo(f"moved {moved} to quarantine/damaged/.")
+    elif present:
+        typer.echo("Run it again with --heal: it moves what is changed aside, or the next run would use it again.")
+    if found.catalogs:
+        typer.echo("Then materialize these catalogs again, which makes only the damaged pictures:")
+    for catalog, rows in sorted(found.catalogs.items()):
+        typer.echo(f"  imagegenx demo --catalog {catalog}    # {len(rows)} {'row' if len(rows) == 1 else 'rows'}")
+
+
+def _as_report(found: Verification, moved: int) -> dict[str, object]:
+    return {
+        "manifests": found.manifests,
+        "pictures": found.pictures,
+        "moved": moved,
+        "damages": [asdict(damage) for damage in found.damages],
+        "catalogs": {catalog: sorted(rows) for catalog, rows in sorted(found.catalogs.items())},
+    }

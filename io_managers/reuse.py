@@ -1,0 +1,100 @@
+"""How runs reuse stored pictures while `store gc` removes those that nobody refers to.
+
+A run decides to reuse a picture long before its manifest names it, and the collector may look at any moment between. A
+picture that a run reuses is safe for one of three reasons:
+
+* The asset's last manifest names it. The collector keeps what manifests name, and a manifest that is replaced is kept
+  beside the new one for as long as any run that may have read it.
+* It is young: the collector removes nothing that was written after the oldest active run began, nor within
+  `retention.orphan_hours` before that. What a run makes is young, too.
+* It is neither, and `Reuse.find` writes it anew, with the same bytes, so that it is young.
+
+The last takes care of the moment itself: the collector announces what it will remove before it looks at each object
+for the last time, and `Reuse` looks for announcements after it has written. Each writes before it reads, so at least
+one sees the other: the collector spares the picture, or the run waits for the collector and then knows what is left.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import cast
+from uuid import uuid4
+
+from io_managers.image_set import decode_manifest, manifest_key
+from models.encoding import CONTENT_TYPES
+from models.request import ImageFormat
+from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
+
+ANNOUNCEMENTS = "gc/removing/"
+ANNOUNCED_FOR_S = 600
+"""An announcement older than this is void: its collector died, or has stopped removing."""
+_POLL_S = 0.2
+
+
+class Reuse:
+    """The stored pictures that a run of one asset and catalog may reuse. Safe to use from many threads.
+
+    Args:
+        renew_after_s: age at which a picture that the last manifest does not name is written anew; half of
+            `retention.orphan_hours`, so that a younger one stays young while the run goes on.
+    """
+
+    def __init__(self, store: ObjectStore, asset: str, catalog: str, *, renew_after_s: float) -> None:
+        self._store = store
+        self._manifest = manifest_key(asset, catalog)
+        self._renew_after_s = renew_after_s
+
+    def find(self, key: str) -> StoredObject | None:
+        """What is stored under `key`, safe from removal from now on; None if the picture must be made."""
+        found = self._store.stat(key)
+        if found is None or key in self._named or time.time() - found.written_s < self._renew_after_s:
+            return found
+        return self._renewed(key)
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        """The pictures of the last manifest."""
+        try:
+            manifest = decode_manifest(self._store.get(self._manifest))
+        except ObjectNotFoundError:
+            return frozenset()
+        return frozenset(manifest.column("key").to_pylist())
+
+    def _renewed(self, key: str) -> StoredObject | None:
+        try:
+            data = self._store.get(key)
+        except ObjectNotFoundError:
+            return None
+        self._store.put(key, data, content_type=CONTENT_TYPES[cast("ImageFormat", key.rpartition(".")[2])])
+        while key in announced_keys(self._store):
+            time.sleep(_POLL_S)
+        return self._store.stat(key)
+
+
+@contextmanager
+def announced(store: ObjectStore, keys: Iterable[str]) -> Iterator[Callable[[], bool]]:
+    """Say that these objects are about to be removed; yields whether the announcement still holds."""
+    place = f"{ANNOUNCEMENTS}{uuid4().hex}.json"
+    began = time.monotonic()
+    document = {"until_s": time.time() + ANNOUNCED_FOR_S, "keys": list(keys)}
+    store.put(place, json.dumps(document).encode(), content_type="application/json")
+    try:
+        # Half of the time is left for the removal under way, and for clocks that differ.
+        yield lambda: time.monotonic() - began < ANNOUNCED_FOR_S / 2
+    finally:
+        store.delete(place)
+
+
+def announced_keys(store: ObjectStore) -> set[str]:
+    """The keys of all announcements that hold."""
+    keys: set[str] = set()
+    for stored in store.list(ANNOUNCEMENTS):
+        try:
+            document = json.loads(store.get(stored.key))
+        except ObjectNotFoundError:  # that collector has finished
+            continue
+        if document["until_s"] > time.time():
+            keys.update(document["keys"])
+    return keys

@@ -1,0 +1,151 @@
+"""Editions of a catalog: all of its pictures anew, with new seeds, and the previous ones kept beside them.
+
+Who wants a new edition says so once (`request_edition`); every run of the catalog from then on makes that edition, so a
+run that fails half-way is simply run again. Before the first new picture, the manifests and the gallery of the edition
+there is are copied to `editions/<catalog>@<number>/`, where they stay until newer ones are complete and retention
+lets them go. Pictures are stored under their recipes, so the copies cost no pictures.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from io_managers.image_set import manifest_key
+from ops.gallery_page import contact_sheet_key, gallery_key
+from resources.object_store import ObjectNotFoundError, ObjectStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = "editions/"
+IMAGE_SETS = ("generated_images", "upscaled_images", "watermarked_images", "thumbnails")
+_PARQUET = "application/vnd.apache.parquet"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The edition that runs make, and who asked for it: asking again under the same name changes nothing."""
+
+    edition: int = 0
+    asked_by: str = ""
+
+
+@dataclass(frozen=True)
+class Made:
+    """The edition whose gallery is shown, and the earlier ones that are kept, oldest first."""
+
+    edition: int = 0
+    kept: tuple[int, ...] = ()
+
+
+def wanted_edition(store: ObjectStore, catalog: str) -> Wanted:
+    """The edition that the next run of a catalog makes; 0 until another is asked for."""
+    return Wanted(**_read(store, _wanted_key(catalog)))
+
+
+def made_edition(store: ObjectStore, catalog: str) -> Made:
+    """The edition that is complete."""
+    record = _read(store, _made_key(catalog))
+    return Made(record["edition"], tuple(record["kept"])) if record else Made()
+
+
+def request_edition(store: ObjectStore, catalog: str, asked_by: str) -> int:
+    """Ask for a new edition, and return its number; one that was asked for by the same name is that one.
+
+    Nothing is added to an edition that is not complete: it is itself still to be made with new seeds.
+    """
+    wanted = wanted_edition(store, catalog)
+    if wanted.asked_by == asked_by:
+        return wanted.edition
+    if wanted.edition == made_edition(store, catalog).edition:
+        wanted = Wanted(wanted.edition + 1, asked_by)
+        _write(store, _wanted_key(catalog), asdict(wanted))
+    return wanted.edition
+
+
+def begin_edition(store: ObjectStore, catalog: str) -> int:
+    """The edition that a run makes; what there is of another one is copied first."""
+    wanted, made = wanted_edition(store, catalog).edition, made_edition(store, catalog)
+    if wanted != made.edition and made.edition not in made.kept:
+        for source, target, content_type in _copies(catalog, made.edition):
+            if (data := _get(store, source)) is not None:
+                store.put(target, data, content_type=content_type)
+        _write(store, _made_key(catalog), asdict(Made(made.edition, (*made.kept, made.edition))))
+    return wanted
+
+
+def finish_edition(store: ObjectStore, catalog: str, *, keep: int) -> None:
+    """Note that the wanted edition is complete, and remove the oldest copies beyond `keep` editions in all."""
+    wanted, made = wanted_edition(store, catalog).edition, made_edition(store, catalog)
+    if wanted == made.edition:
+        return
+    kept = made.kept[max(0, len(made.kept) - (keep - 1)) :]
+    _write(store, _made_key(catalog), asdict(Made(wanted, kept)))
+    for edition in made.kept[: len(made.kept) - len(kept)]:
+        for _, target, _ in _copies(catalog, edition):
+            store.delete(target)
+
+
+def surplus_editions(store: ObjectStore, catalog: str, *, keep: int) -> tuple[int, ...]:
+    """The kept editions beyond `keep` in all, oldest first; none while a new edition is being made."""
+    wanted, made = wanted_edition(store, catalog).edition, made_edition(store, catalog)
+    return made.kept[: max(0, len(made.kept) - (keep - 1))] if wanted == made.edition else ()
+
+
+def forget_editions(store: ObjectStore, catalog: str, gone: Sequence[int]) -> None:
+    """Note that copies of these editions are no longer kept."""
+    made = made_edition(store, catalog)
+    kept = tuple(edition for edition in made.kept if edition not in gone)
+    _write(store, _made_key(catalog), asdict(Made(made.edition, kept)))
+
+
+def reseeded(table: "pd.DataFrame", edition: int) -> "pd.DataFrame":
+    """A catalog's table with the seeds of an edition; those of edition 0 are the catalog's own."""
+    if edition == 0:
+        return table
+    return table.assign(seed=[edition_seed(int(seed), edition) for seed in table["seed"]])
+
+
+def edition_seed(seed: int, edition: int) -> int:
+    """The seed of a row in an edition: stable, 0 to 2³²-1."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{edition}".encode()).digest()[:4], "big")
+
+
+def edition_folder(catalog: str, edition: int) -> str:
+    """Where an edition's copies are: as deep as galleries, whose pages link to pictures by relative paths."""
+    return f"{FOLDER}{catalog}@{edition}/"
+
+
+def _copies(catalog: str, edition: int) -> list[tuple[str, str, str]]:
+    """(source, target, content type) of all that is kept; the page last, so that it never lacks what it shows."""
+    folder = edition_folder(catalog, edition)
+    sets = [(manifest_key(asset, catalog), f"{folder}{asset}.parquet", _PARQUET) for asset in IMAGE_SETS]
+    sheet = (contact_sheet_key(catalog), f"{folder}contact_sheet.png", "image/png")
+    return [*sets, sheet, (gallery_key(catalog), f"{folder}index.html", "text/html; charset=utf-8")]
+
+
+def _wanted_key(catalog: str) -> str:
+    return f"{FOLDER}{catalog}@wanted.json"
+
+
+def _made_key(catalog: str) -> str:
+    return f"{FOLDER}{catalog}@made.json"
+
+
+def _get(store: ObjectStore, key: str) -> bytes | None:
+    try:
+        return store.get(key)
+    except ObjectNotFoundError:
+        return None
+
+
+def _read(store: ObjectStore, key: str) -> dict[str, Any]:
+    data = _get(store, key)
+    record: dict[str, Any] = json.loads(data) if data else {}
+    return record
+
+
+def _write(store: ObjectStore, key: str, record: dict[str, object]) -> None:
+    store.put(key, json.dumps(record).encode(), content_type="application/json")

@@ -1,0 +1,27 @@
+"""Which catalogs have not been made for too long: by the age of their gallery pages, which every run writes anew."""
+
+from collections.abc import Iterator
+
+from ops.gallery_page import GALLERIES, gallery_key
+from resources.object_store import ObjectStore
+
+FRESH_CHECK = "fresh"
+"""The name of the check that says so."""
+
+
+def stale_catalogs(store: ObjectStore, hours: float, now_s: float) -> Iterator[str]:
+    """The catalogs whose last run is older than that; one listing of the galleries tells them all."""
+    for stored in store.list(GALLERIES):
+        catalog = stored.key.removeprefix(GALLERIES).partition("/")[0]
+        if stored.key == gallery_key(catalog) and is_stale(stored.written_s, hours, now_s):
+            yield catalog
+
+
+def is_stale(written_s: float, hours: float, now_s: float) -> bool:
+    """Whether something written then is older than that; nothing is stale if `hours` is 0."""
+    return 0 < hours * 3600 < now_s - written_s
+
+
+def stale_text(hours: float) -> str:
+    """What is wrong with a stale catalog."""
+    return f"has not been made for {hours:g} h"

@@ -1,0 +1,186 @@
+"""Moderation: a moderator of the operator's choice says which pictures may be published.
+
+Off unless `checks.moderation` names one. Catalog runs review every picture as soon as it is generated, before any later
+stage sees it. A serving run does the same with one call, in front of post-processing and storing::
+
+    moderation = open_moderation(settings.checks, store)      # once; None means off
+    if moderation:
+        moderation.review(original_key, image, recipe)        # PictureRejectedError: fail the task with its text
+
+A rejected picture goes to `quarantine/` below its own key, with the verdict as JSON beside it, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from configs.lifecycle_settings import CheckSettings
+from models.encoding import CONTENT_TYPES, encode_picture, rgb_picture
+from models.errors import ImageGenXError
+from resources.object_store import ObjectNotFoundError, ObjectStore
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from models.recipe import Recipe
+    from models.request import ImageFormat
+
+QUARANTINE = "quarantine/"
+REJECTED = "rejected by moderator"
+"""How the error of a rejected picture begins."""
+_QUALITY = 95
+
+
+class ModerationError(ImageGenXError):
+    """There is no such moderator, or it could not judge a picture, which is then not published."""
+
+
+class PictureRejectedError(ImageGenXError):
+    """The moderator says that a picture may not be published; it is in quarantine."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a picture may be published, and if not, why: for the person who asked for it."""
+
+    allowed: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Moderator(Protocol):
+    """Judges pictures. Made once per process, with the `CheckSettings`; called from several threads.
+
+    `version` changes whenever verdicts may: pictures that another version has judged are judged again.
+    """
+
+    version: str
+
+    def judge(self, picture: Image, recipe: Recipe) -> Verdict:
+        """The verdict on one generated picture (RGB, before post-processing) and what it was made from."""
+        ...
+
+
+class Blocklist:
+    """Rejects pictures whose prompt has a word of `checks.blocked_words`. It never looks at the picture itself.
+
+    Case, width and compatibility forms of letters do not matter (NFKC). A word in Latin letters or digits must stand
+    alone in the prompt; any other may stand inside a longer text, as Chinese words do.
+    """
+
+    def __init__(self, settings: CheckSettings) -> None:
+        words = sorted({_folded(word) for word in settings.blocked_words if word.strip()})
+        self.version = hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
+        self._patterns = {word: re.compile(_pattern(word)) for word in words}
+
+    def judge(self, picture: Image, recipe: Recipe) -> Verdict:
+        """See `Moderator.judge`."""
+        text = _folded(recipe.text)
+        found = [word for word, pattern in self._patterns.items() if pattern.search(text)]
+        return Verdict(not found, tuple(f"the prompt has the blocked word '{word}'" for word in found))
+
+
+BUILT_IN: dict[str, Callable[[CheckSettings], Moderator]] = {"blocklist": Blocklist}
+"""Moderators by name; any other is `module:Class`, called with the `CheckSettings`."""
+
+
+class Moderation:
+    """A moderator at work on a store.
+
+    Args:
+        name: what the verdicts in quarantine call it.
+    """
+
+    def __init__(self, moderator: Moderator, name: str, store: ObjectStore) -> None:
+        self.stamp = f"{name} {moderator.version}"
+        self._moderator = moderator
+        self._name = name
+        self._store = store
+
+    def review(self, key: str, picture: Image | NDArray[np.uint8], recipe: Recipe) -> None:
+        """Judge a picture that is to be stored under `key`.
+
+        Args:
+            picture: any Pillow image, or uint8 of shape (H, W, 3).
+        Raises:
+            PictureRejectedError: if it may not be published; it is in quarantine then, and no longer under `key`.
+            ModerationError: if the moderator fails; nothing is stored or removed then.
+        """
+        image = rgb_picture(picture)
+        verdict = self._verdict(image, recipe)
+        if verdict.allowed:
+            return
+        ending = cast("ImageFormat", key.rpartition(".")[2])
+        data = encode_picture(image, ending, _QUALITY, recipe)
+        self._store.put(QUARANTINE + key, data, content_type=CONTENT_TYPES[ending])
+        record = {"moderator": self.stamp, "reasons": list(verdict.reasons), "recipe": recipe.to_json()}
+        document = json.dumps(record, ensure_ascii=False, indent=1).encode()
+        self._store.put(_verdict_key(key), document, content_type="application/json")
+        self._store.delete(key)
+        raise PictureRejectedError(self._text(key, verdict.reasons))
+
+    def known_rejection(self, key: str) -> str:
+        """Why this moderator, in this version, rejected the picture of `key` before; "" if it did not."""
+        try:
+            record = json.loads(self._store.get(_verdict_key(key)))
+        except ObjectNotFoundError:
+            return ""
+        return self._text(key, record["reasons"]) if record["moderator"] == self.stamp else ""
+
+    def _verdict(self, picture: Image, recipe: Recipe) -> Verdict:
+        try:
+            return self._moderator.judge(picture, recipe)
+        except Exception as exc:  # whatever a moderator dies of, the picture must not be published unjudged
+            reason = f"{exc}" or type(exc).__name__
+            raise ModerationError(f"moderator '{self._name}' could not judge the picture: {reason}") from exc
+
+    def _text(self, key: str, reasons: Iterable[str]) -> str:
+        why = "; ".join(reasons) or "no reason given"
+        return f"{REJECTED} '{self._name}': {why}. The picture is kept at {QUARANTINE}{key}."
+
+
+def open_moderation(settings: CheckSettings, store: ObjectStore) -> Moderation | None:
+    """The configured moderator at work on a store; None if there is none.
+
+    Raises:
+        ModerationError: if there is no such moderator.
+    """
+    if not settings.moderation:
+        return None
+    make = BUILT_IN.get(settings.moderation) or _named_class(settings.moderation)
+    return Moderation(make(settings), settings.moderation, store)
+
+
+def _named_class(name: str) -> Callable[[CheckSettings], Moderator]:
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        known = ", ".join(BUILT_IN)
+        raise ModerationError(f"checks.moderation '{name}': not one of {known}, nor written as module:Class.")
+    try:
+        made: Callable[[CheckSettings], Moderator] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as exc:
+        raise ModerationError(f"checks.moderation '{name}': {exc}. Install it, or correct the name.") from exc
+    return made
+
+
+def _verdict_key(key: str) -> str:
+    return f"{QUARANTINE}{key}.json"
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _pattern(word: str) -> str:
+    """The word; at an end that is a Latin letter or digit, it must not go on with another."""
+    before = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", word) else ""
+    after = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", word) else ""
+    return before + re.escape(word) + after

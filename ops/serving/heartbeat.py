@@ -1,0 +1,88 @@
+"""The heartbeat of a worker: its claims stay its own, its progress is told, cancellations reach it."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from ops.serving.meters import Meters
+from ops.serving.open_task import OpenTask
+from ops.serving.open_tasks import OpenTasks
+from resources.queue import QueueUnavailableError, RequestQueue
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 1.0
+PROGRESS_S = 0.05
+"""Progress is told no more often."""
+
+
+class Heartbeat:
+    """A thread that renews the claims of open tasks every second, or every third of a lease if that is shorter.
+
+    Args:
+        on_cancelled: called with a task that its owner cancelled.
+        on_lost: called with a task that another worker has by now.
+    """
+
+    def __init__(
+        self,
+        queue: RequestQueue,
+        meters: Meters,
+        tasks: OpenTasks,
+        lease_s: float,
+        *,
+        on_cancelled: Callable[[OpenTask], None],
+        on_lost: Callable[[OpenTask], None],
+    ) -> None:
+        self._queue, self._meters, self._tasks = queue, meters, tasks
+        self._beat_s = min(BEAT_S, lease_s / 3)
+        self._on_cancelled, self._on_lost = on_cancelled, on_lost
+        self._told: dict[str, int] = {}
+        self._stirred, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stir(self) -> None:
+        """There is progress to tell."""
+        self._stirred.set()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._stopping.set()
+        self._stirred.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        due_s = time.monotonic()
+        while not self._stopping.is_set():
+            try:
+                if time.monotonic() >= due_s:
+                    due_s = time.monotonic() + self._beat_s
+                    self._beat()
+                self._tell_progress()
+            except QueueUnavailableError as exc:
+                logger.warning("no heartbeat: %s", exc)
+                self._stopping.wait(PROGRESS_S)
+            self._stirred.wait(max(0.0, due_s - time.monotonic()))
+            self._stirred.clear()
+            self._stopping.wait(PROGRESS_S)
+
+    def _beat(self) -> None:
+        tasks = self._tasks.all()
+        self._meters.sample(self._tasks.in_engine())
+        renewal = self._queue.renew(self._meters.state(), [task.claim for task in tasks])
+        for task in tasks:
+            if task.id in renewal.cancelled:
+                self._on_cancelled(task)
+            elif task.id in renewal.lost:
+                self._on_lost(task)
+
+    def _tell_progress(self) -> None:
+        now = {task.id: (task.claim, task.percent()) for task in self._tasks.all()}
+        news = [(claim, percent) for id, (claim, percent) in now.items() if percent > self._told.get(id, 0)]
+        self._queue.progress_all(news)
+        self._told = {id: percent for id, (_, percent) in now.items()}

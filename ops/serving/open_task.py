@@ -1,0 +1,110 @@
+"""A claimed task on its way through planning, engine and finishing."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from models.batching.ticket import Ticket
+from models.request import GenerationRequest
+from resources.queue import Claim, Task, TaskPicture, TaskResult
+
+
+@dataclass
+class OpenTask:
+    """A claim and how far its pictures are. Safe for threads.
+
+    Whatever ends the task calls `close` first; only the first call gets to end it.
+    """
+
+    claim: Claim
+    request: GenerationRequest
+    claimed_at_s: float = field(default_factory=time.time)
+    tickets: list[Ticket] = field(default_factory=list)
+    _pictures: dict[int, TaskPicture] = field(default_factory=dict)
+    _seconds: dict[str, float] = field(default_factory=dict)
+    _steps: dict[int, float] = field(default_factory=dict)
+    _in_finishing: int = 0
+    _is_closed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def task(self) -> Task:
+        """The task as it was when it was claimed."""
+        return self.claim.task
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        return self.claim.task.id
+
+    @property
+    def count(self) -> int:
+        """Pictures asked for."""
+        return self.request.params.num_images
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it can be planned at once, without asking a network."""
+        request = self.request
+        inputs = request.image_url or request.mask_url or request.control_image_url
+        return self.claim.attempt <= 1 and not inputs
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether somebody has ended it, or is about to."""
+        return self._is_closed
+
+    @property
+    def is_in_engine(self) -> bool:
+        """Whether pictures are still to be generated."""
+        return len(self._pictures) + self._in_finishing < self.count
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a denoising step has been done, or a picture."""
+        return bool(self._steps)
+
+    def close(self) -> bool:
+        """Claim the right to end the task; False if it has been claimed."""
+        with self._lock:
+            if self._is_closed:
+                return False
+            self._is_closed = True
+            return True
+
+    def stepped(self, n: int, done: int, total: int) -> None:
+        """So many denoising steps of picture `n` are done."""
+        with self._lock:
+            self._steps[n] = done / total
+
+    def generated(self) -> None:
+        """One picture has left the engine."""
+        with self._lock:
+            self._in_finishing += 1
+
+    def finished(self, n: int, picture: TaskPicture, seconds: dict[str, float]) -> bool:
+        """Picture `n` is stored; True if it was the last."""
+        with self._lock:
+            self._in_finishing -= 1
+            self._pictures[n] = picture
+            self._steps[n] = 1.0
+            for stage, taken_s in seconds.items():
+                self._seconds[stage] = self._seconds.get(stage, 0.0) + taken_s
+            return len(self._pictures) == self.count
+
+    def percent(self) -> int:
+        """Denoising steps done of those to do, below 100 until the task has succeeded."""
+        with self._lock:
+            return min(99, int(100 * sum(self._steps.values()) / self.count))
+
+    def result(self) -> TaskResult:
+        """All pictures, in order, and the seconds of each stage."""
+        with self._lock:
+            waited_s = max(0.0, self.claimed_at_s - self.task.created_at_s)
+            pictures = tuple(self._pictures[n] for n in sorted(self._pictures))
+            return TaskResult(pictures=pictures, seconds={"queue": waited_s, **self._seconds})
+
+    def stored_keys(self) -> list[str]:
+        """The object keys written for it so far."""
+        with self._lock:
+            return [key for one in self._pictures.values() for key in (one.original_key, one.thumb_key)]

@@ -1,0 +1,80 @@
+"""What a claimed task comes to: one job for the engine per picture, or a picture that is stored already."""
+
+from dataclasses import dataclass
+
+from configs.settings import Settings
+from models.engine import Engine, GenerationJob
+from models.recipe import Recipe, plan_recipe, row_seed
+from models.registry import ModelRegistry
+from models.request import MAX_SEED, GenerationRequest, PostProcess
+from models.resolution import Resolution
+from ops.serving.inputs import RequestInputs
+from ops.stages import Change, upscaling, watermarking
+from resources.object_store import ObjectStore
+from resources.queue import Task
+
+_FACTORS = {"": 1, "2x": 2, "4x": 4}
+
+
+@dataclass(frozen=True)
+class PlannedPicture:
+    """Picture `n` (from 1) of a task: the job that generates it, and the changes made to it after."""
+
+    n: int
+    job: GenerationJob
+    changes: tuple[Change, ...]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the finished picture."""
+        recipe = self.job.recipe
+        for change in self.changes:
+            recipe = recipe.with_step(change.step)
+        return recipe
+
+
+class Planner:
+    """Settles everything that decides the pixels of requests on this engine."""
+
+    def __init__(self, settings: Settings, registry: ModelRegistry, engine: Engine, store: ObjectStore) -> None:
+        self._registry = registry
+        self._engine = engine
+        self._inputs = RequestInputs(settings, store)
+        self._stages = (upscaling(settings, registry), watermarking(settings))
+
+    def plan(self, task: Task, request: GenerationRequest) -> list[PlannedPicture]:
+        """The task's pictures; the seed of each is one above that of the picture before it.
+
+        Raises:
+            ImageGenXError: if an input picture, a font, a logo or the model is not to be had.
+        """
+        image, mask, control = self._inputs.of(request)
+        kind = self._engine.kind(request.model_type)
+        changes = self._changes(request.params.post_process)
+        planned = []
+        for n in range(1, request.params.num_images + 1):
+            recipe = plan_recipe(
+                request,
+                registry=self._registry,
+                engine_kind=kind,
+                seed=_seed(task, request, n),
+                image=image,
+                mask=mask,
+                control=control,
+            )
+            planned.append(PlannedPicture(n, GenerationJob(f"{task.id}/{n}", recipe, image, mask, control), changes))
+        return planned
+
+    def _changes(self, post: PostProcess) -> tuple[Change, ...]:
+        return tuple(change for stage in self._stages if (change := stage.plan(post)))
+
+
+def finished_size(recipe: Recipe, post: PostProcess) -> Resolution:
+    """The size of the finished picture."""
+    factor = _FACTORS[post.super_resolution]
+    return Resolution(factor * recipe.width_px, factor * recipe.height_px)
+
+
+def _seed(task: Task, request: GenerationRequest, n: int) -> int:
+    first = request.params.seed
+    return ((row_seed(task.id) if first is None else first) + n - 1) % (MAX_SEED + 1)

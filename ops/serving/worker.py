@@ -1,0 +1,192 @@
+"""The serving worker: claims tasks, keeps the engine's batches full, and hands over when it ends."""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from configs.errors import ImageGenXError
+from configs.settings import Settings
+from models.engine import BatchingEngine
+from models.registry import ModelRegistry
+from ops.serving.groups import ResultGroup
+from ops.serving.heartbeat import Heartbeat
+from ops.serving.meters import Meters
+from ops.serving.open_tasks import OpenTasks
+from ops.serving.patience import Patience
+from ops.serving.processing import Processing
+from ops.serving.warm_up import import_family
+from resources.object_store import ObjectStore
+from resources.queue import Claim, QueueUnavailableError, RequestQueue
+
+logger = logging.getLogger(__name__)
+
+CLAIM_BLOCK_S = 0.5
+"""The worker looks up from an empty queue so often."""
+UNSTORED_SHARE = 2
+"""Tasks whose pictures are still being stored, at most, in multiples of those in the engine."""
+
+
+class End(StrEnum):
+    """Why a worker ended."""
+
+    IDLE = "idle"
+    LIFETIME = "lifetime"
+    STOPPED = "stopped"
+
+
+class DeviceLostError(ImageGenXError):
+    """The device computes no more in this process; its tasks are taken over by the next one."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a worker works with.
+
+    Attributes:
+        run_id: the Dagster run it lives in, if any.
+        warm_up: called before the first claim.
+    """
+
+    settings: Settings
+    registry: ModelRegistry
+    engine: BatchingEngine
+    store: ObjectStore
+    queue: RequestQueue
+    run_id: str = ""
+    warm_up: Callable[[ModelRegistry], None] = import_family
+
+
+class ServingWorker:
+    """One worker of the request queue, in threads of its own.
+
+    A task is acknowledged only after its pictures are stored, under keys that are always the same: a task done twice
+    changes nothing.
+    """
+
+    def __init__(self, place: Workplace) -> None:
+        settings = place.settings
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._serving = settings.serving
+        self._most_in_engine = settings.engine.max_batch_size + settings.serving.claim_ahead
+        self._registry, self._warm_up, self._queue = place.registry, place.warm_up, place.queue
+        self._tasks = OpenTasks()
+        self._stopping = threading.Event()
+        self._finish_s = settings.serving.handover_s
+        self._end: End = End.STOPPED
+        self._failure: BaseException | None = None
+        meters = Meters(self.id, place.run_id, settings.engine.max_batch_size)
+        self._processing = Processing(
+            place,
+            self._tasks,
+            Patience(settings.serving.outage_patience_s, self._stopping),
+            meters,
+            on_step=lambda: self._heartbeat.stir(),
+            on_device_lost=self._lose_device,
+        )
+        self._heartbeat = Heartbeat(
+            place.queue,
+            meters,
+            self._tasks,
+            settings.queue.lease_s,
+            on_cancelled=self._processing.cancel,
+            on_lost=self._processing.drop,
+        )
+        # Not the thread itself is waited for: Python 3.11 takes a join that a signal interrupts for the thread's end.
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="serving")
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._heartbeat.start()
+        self._thread.start()
+
+    def stop(self, finish_s: float | None = None) -> None:
+        """Claim no more; tasks that have begun may finish for so long (default: `handover_s`), the others go back."""
+        if finish_s is not None:
+            self._finish_s = finish_s
+        self._stopping.set()
+        self._tasks.notify()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it has ended, at most so long; True if it has."""
+        return self._ended.wait(timeout_s)
+
+    def end(self) -> End:
+        """Wait until it has ended, and say why. Raises what made it fail."""
+        self._ended.wait()
+        if self._failure:
+            raise self._failure
+        return self._end
+
+    def take_results(self) -> list[ResultGroup]:
+        """What has become of tasks since the last call, by day."""
+        return self._processing.groups.take()
+
+    def _run(self) -> None:
+        try:
+            self._warm_up(self._registry)
+            self._end = self._claim_until_the_end()
+        except BaseException as exc:
+            self._failure = exc
+        finally:
+            self._stopping.set()
+            try:
+                self._hand_over()
+            finally:
+                self._ended.set()
+
+    def _claim_until_the_end(self) -> End:
+        began_s = idle_since_s = time.monotonic()
+        while not self._stopping.is_set():
+            now_s = time.monotonic()
+            if len(self._tasks):
+                idle_since_s = now_s
+            elif now_s - idle_since_s >= self._serving.idle_exit_s:
+                return End.IDLE
+            if now_s - began_s >= self._serving.max_lifetime_s:
+                return End.LIFETIME
+            self._processing.begin(self._claims())
+        return End.STOPPED
+
+    def _claims(self) -> list[Claim]:
+        """New claims as soon as there are some and room for them; none if that takes too long."""
+        self._tasks.wait_until(lambda: self._room() > 0 or self._stopping.is_set(), CLAIM_BLOCK_S)
+        room = self._room()
+        if room <= 0 or self._stopping.is_set():
+            return []
+        try:
+            return self._queue.claim(self.id, room, CLAIM_BLOCK_S)
+        except QueueUnavailableError as exc:
+            logger.warning("waiting for the queue: %s", exc)
+            self._stopping.wait(CLAIM_BLOCK_S)
+            return []
+
+    def _room(self) -> int:
+        most_open = (1 + UNSTORED_SHARE) * self._most_in_engine
+        return min(self._most_in_engine - self._tasks.in_engine(), most_open - len(self._tasks))
+
+    def _lose_device(self, error: str) -> None:
+        self._failure = DeviceLostError(f"the device computes no more in this process: {error}")
+        self.stop(0.0)
+
+    def _hand_over(self) -> None:
+        """Give back what has not begun, wait a while for what has, and give back the rest.
+
+        After a failure, what has begun is left to be taken over, which counts as a delivery: it may be the cause.
+        """
+        self._processing.give_back([task for task in self._tasks.all() if not task.has_begun])
+        if not self._failure:
+            self._tasks.wait_until(lambda: not len(self._tasks), self._finish_s)
+            self._processing.give_back(self._tasks.all())
+        self._processing.close()
+        self._heartbeat.stop()
+        try:
+            self._queue.worker_ended(self.id)
+        except QueueUnavailableError as exc:
+            logger.warning("the queue learns of this worker's end when its lease ends: %s", exc)

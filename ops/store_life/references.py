@@ -1,0 +1,81 @@
+"""What manifests, kept editions and catalogs refer to."""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from io_managers.image_set import MANIFESTS, SUPERSEDED
+from models.errors import ImageGenXError
+from ops.editions import FOLDER as EDITIONS
+from ops.map_ahead import map_ahead
+from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
+
+TABLES = "tables/prompt_catalog/"
+_PICTURE_COLUMNS = {"key", "image", "mask", "control_image"}
+# Manifests first: a run copies one elsewhere before it replaces it, so that whoever reads in this order misses none.
+_SOURCES = (MANIFESTS, TABLES, SUPERSEDED, EDITIONS)
+_KEY = re.compile(r"(?:pictures|uploads|\d{8})/[^\s,;\"'\]}]+")
+
+
+class UnreadableManifestError(ImageGenXError):
+    """A manifest or table is damaged, so that nobody knows what it refers to."""
+
+
+class References:
+    """The keys that the store's manifests and tables name, and those of `others`; they only ever become more.
+
+    Args:
+        counts: whether a manifest or table still protects what it names.
+    """
+
+    def __init__(self, store: ObjectStore, counts: Callable[[StoredObject], bool], others: Iterable[str] = ()) -> None:
+        self.keys = set(others)
+        self._store = store
+        self._counts = counts
+        self._read: dict[str, str] = {}
+
+    def refresh(self) -> None:
+        """Read every manifest and table that is new or has changed since the last time.
+
+        Raises:
+            UnreadableManifestError: if one cannot be read; then nothing may be removed.
+        """
+        for prefix in _SOURCES:
+            changed = (found for found in self._store.list(prefix) if self._is_news(found))
+            for found, keys in map_ahead(self._keys_of, changed):
+                self.keys |= keys
+                self._read[found.key] = found.etag
+
+    def _is_news(self, found: StoredObject) -> bool:
+        return found.key.endswith(".parquet") and self._read.get(found.key) != found.etag and self._counts(found)
+
+    def _keys_of(self, found: StoredObject) -> set[str]:
+        try:
+            return set(named_keys(found.key, self._store.get(found.key)))
+        except ObjectNotFoundError:  # replaced or removed since it was listed
+            return set()
+
+
+def named_keys(place: str, data: bytes) -> Iterator[str]:
+    """The keys in a manifest or in a catalog's table. Raises UnreadableManifestError if it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(io.BytesIO(data))
+        columns = [name for name in file.schema_arrow.names if name in _PICTURE_COLUMNS]
+        for batch in file.iter_batches(columns=columns):
+            for column in batch.columns:
+                yield from (str(key) for key in column.to_pylist() if key)
+    except (pa.ArrowException, OSError) as exc:
+        raise UnreadableManifestError(
+            f"'{place}' cannot be read: {exc}. Run `imagegenx store verify --heal`, "
+            "then materialize that catalog again."
+        ) from exc
+
+
+def keys_in_catalogs(folder: Path) -> set[str]:
+    """Whatever looks like the key of a picture in the files of registered catalogs, which may not have run yet."""
+    files = [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
+    return {key for file in files for key in _KEY.findall(file.read_text(encoding="utf-8", errors="replace"))}

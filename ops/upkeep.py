@@ -1,0 +1,48 @@
+"""Upkeep of the Dagster instance: ended runs that nobody needs any more are deleted."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
+
+_ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+_PAGE = 100
+
+
+def delete_old_runs(instance: DagsterInstance, keep_days: int, *, disposable_asset: str) -> int:
+    """Delete runs that ended more than `keep_days` ago, with their events and output; returns how many.
+
+    A run that holds the latest materialization of an asset's partition is kept, because Dagster's picture of the
+    asset rests on it.
+
+    Args:
+        disposable_asset: its materializations keep no run.
+    """
+    before = datetime.now(UTC) - timedelta(days=keep_days)
+    needed = set(_needed_runs(instance, disposable_asset))
+    dispensable = [run_id for run_id in _ended_runs(instance, before) if run_id not in needed]
+    for run_id in dispensable:
+        instance.delete_run(run_id)
+        instance.compute_log_manager.delete_logs(prefix=[run_id])
+    return len(dispensable)
+
+
+def _ended_runs(instance: DagsterInstance, before: datetime) -> Iterator[str]:
+    cursor = None
+    filters = RunsFilter(statuses=_ENDED, updated_before=before)
+    while page := instance.get_run_records(filters, limit=_PAGE, cursor=cursor):
+        cursor = page[-1].dagster_run.run_id
+        yield from (record.dagster_run.run_id for record in page)
+
+
+def _needed_runs(instance: DagsterInstance, disposable_asset: str) -> Iterator[str]:
+    kind = DagsterEventType.ASSET_MATERIALIZATION
+    for key in instance.all_asset_keys():
+        if key.to_user_string() == disposable_asset:
+            continue
+        if latest := instance.get_latest_materialization_event(key):
+            yield latest.run_id
+        ids = list(instance.event_log_storage.get_latest_storage_id_by_partition(key, kind).values())
+        for start in range(0, len(ids), _PAGE):
+            wanted = AssetRecordsFilter(key, storage_ids=ids[start : start + _PAGE])
+            yield from (record.run_id for record in instance.fetch_materializations(wanted, limit=_PAGE).records)

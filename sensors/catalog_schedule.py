@@ -1,0 +1,96 @@
+"""The sensor that keeps catalogs' schedules: what is due is made, or made anew with new seeds."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dagster import DefaultSensorStatus, RunRequest, SensorEvaluationContext, SensorResult, SkipReason, sensor
+from dagster._utils.schedules import get_latest_completed_cron_tick, get_next_cron_tick
+
+from configs.settings import Settings
+from ops.catalog import CatalogSchedule
+from ops.catalog.schedules import catalog_schedules
+from ops.editions import request_edition
+from resources.object_store_resource import ObjectStoreResource
+from resources.settings_resource import SettingsResource
+from sensors.launching import CATALOG_ASSETS, PARTITIONS, Launch, bound_pool, launch_catalogs
+
+
+@dataclass(frozen=True)
+class Due:
+    """A schedule of a catalog, and the moment at which it last fell due."""
+
+    catalog: str
+    schedule: CatalogSchedule
+    at_s: float
+
+    @property
+    def key(self) -> str:
+        """What the moment is remembered under: an edited schedule begins anew."""
+        return f"{self.catalog} {self.schedule.cron} {self.schedule.timezone} {self.schedule.policy}"
+
+
+@sensor(
+    name="catalog_schedule",
+    asset_selection=CATALOG_ASSETS,
+    minimum_interval_seconds=15,
+    default_status=DefaultSensorStatus.RUNNING,
+    tags={"imagegenx/part": "lifecycle", "owner": "team:imagegenx"},
+    description=(
+        "Makes catalogs again when their schedules fall due, those of the settings and those that catalogs bring along."
+        " Policy `changed` makes missing and stale rows; `reseed` begins a new edition, with new seeds for every"
+        " picture. What fell due while the daemon was down is made up for, once."
+    ),
+)
+def catalog_schedule(
+    context: SensorEvaluationContext, settings: SettingsResource, object_store: ObjectStoreResource
+) -> SensorResult:
+    """Compare when each schedule last fell due with when it was last kept."""
+    current = settings.current
+    kept: dict[str, float] = json.loads(context.cursor or "{}")
+    schedules = list(_schedules(context, current))
+    # A schedule is kept from the moment at which it is first seen: adding one makes nothing at once.
+    due = [one for one in schedules if one.at_s > kept.get(one.key, one.at_s)]
+    requests = [request for one in due for request in _refresh(context, one, object_store)]
+    if due:
+        bound_pool(context.instance, current.serving.gpu_slots)
+    return SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else SkipReason(_outlook(schedules)),
+        cursor=json.dumps({one.key: one.at_s for one in schedules}),
+    )
+
+
+def _schedules(context: SensorEvaluationContext, settings: Settings) -> Iterator[Due]:
+    registered = set(context.instance.get_dynamic_partitions(PARTITIONS))
+    now = datetime.now(UTC)
+    for catalog, schedule in catalog_schedules(settings):
+        if catalog in registered:
+            at = get_latest_completed_cron_tick(schedule.cron, now, schedule.timezone)
+            yield Due(catalog, schedule, at.timestamp())
+
+
+def _refresh(context: SensorEvaluationContext, due: Due, object_store: ObjectStoreResource) -> list[RunRequest]:
+    asked_by = f"{due.key} {due.at_s:.0f}"
+    tags = {"imagegenx/reason": "schedule", "imagegenx/policy": due.schedule.policy}
+    if due.schedule.policy == "reseed":
+        tags["imagegenx/edition"] = str(request_edition(object_store.store, due.catalog, asked_by))
+    launch = Launch(
+        [due.catalog],
+        key=f"schedule:{asked_by}",
+        title=f"Refresh of {due.catalog}",
+        description="Launched by the sensor catalog_schedule.",
+        tags=tags,
+    )
+    return launch_catalogs(context, launch)
+
+
+def _outlook(schedules: list[Due]) -> str:
+    """What will be due next, for the tick's page."""
+    if not schedules:
+        return "No registered catalog has a schedule."
+    now = datetime.now(UTC)
+    following = ((get_next_cron_tick(one.schedule.cron, now, one.schedule.timezone), one.catalog) for one in schedules)
+    at, catalog = min(following)
+    return f"Nothing is due. Next: {catalog} at {at:%Y-%m-%d %H:%M %Z}."

@@ -1,0 +1,57 @@
+"""Stale catalogs: those whose pictures are older than `checks.freshness_hours` fail their check `fresh`.
+
+Dagster's own freshness policies look at an asset's last materialization, whichever partition that was, so that one
+fresh catalog would hide every stale one; and its freshness checks know time partitions only.
+"""
+
+import json
+import time
+
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckSeverity,
+    AssetKey,
+    DefaultSensorStatus,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from ops.freshness import FRESH_CHECK, stale_catalogs, stale_text
+from resources.object_store_resource import ObjectStoreResource
+from resources.settings_resource import SettingsResource
+
+_PARTITIONS = "catalogs"
+_GALLERY = AssetKey("gallery")
+
+
+@sensor(
+    minimum_interval_seconds=300,
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Fails the check `fresh` of every catalog that has not been made for `checks.freshness_hours`.",
+)
+def stale_catalogs_sensor(
+    context: SensorEvaluationContext, settings: SettingsResource, object_store: ObjectStoreResource
+) -> SensorResult | SkipReason:
+    """Report each catalog once when it becomes stale; the next run of the catalog passes the check again."""
+    hours = settings.current.checks.freshness_hours
+    if not hours:
+        return SkipReason("checks.freshness_hours is 0: catalogs never become stale.")
+    registered = set(context.instance.get_dynamic_partitions(_PARTITIONS))
+    stale = registered.intersection(stale_catalogs(object_store.store, hours, time.time()))
+    reported = set(json.loads(context.cursor or "[]"))
+    found = [_evaluation(catalog, hours) for catalog in sorted(stale - reported)]
+    return SensorResult(asset_events=found, cursor=json.dumps(sorted(stale)))
+
+
+def _evaluation(catalog: str, hours: float) -> AssetCheckEvaluation:
+    return AssetCheckEvaluation(
+        asset_key=_GALLERY,
+        check_name=FRESH_CHECK,
+        passed=False,
+        severity=AssetCheckSeverity.WARN,
+        partition=catalog,
+        description=stale_text(hours),
+        metadata={"what to do": "Materialize the catalog again, or give it a schedule."},
+    )

@@ -1,0 +1,100 @@
+"""Launching runs of catalogs: a run for one, a backfill for many, so that many share a process and its models."""
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dagster import AssetKey, AssetSelection, DagsterInstance, RunRequest, SensorEvaluationContext
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+
+PARTITIONS = "catalogs"
+"""The name of the partitions definition, and of the group of the assets that a catalog goes through."""
+CATALOG_ASSETS = AssetSelection.groups(PARTITIONS)
+GPU_POOL = "gpu"
+"""The concurrency pool of every step that computes a catalog's pictures; its limit is the number of GPUs."""
+FEW = 2
+"""So many catalogs get a run each: it starts at once, where a backfill waits for the daemon's next round."""
+
+_OPEN = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
+_ID_LETTERS = 32
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is launched, and why.
+
+    Attributes:
+        key: the same launch has the same key, and is made once, however often it is asked for.
+        title: of a backfill, at most 255 characters.
+    """
+
+    catalogs: Sequence[str]
+    key: str
+    title: str
+    description: str
+    tags: Mapping[str, str]
+
+
+def launch_catalogs(context: SensorEvaluationContext, launch: Launch) -> list[RunRequest]:
+    """Launch all assets of some catalogs: the returned runs of a few, or else a backfill."""
+    if len(launch.catalogs) > FEW:
+        add_backfill(context, launch)
+        return []
+    return [
+        RunRequest(run_key=f"{launch.key}:{catalog}", partition_key=catalog, tags=dict(launch.tags))
+        for catalog in launch.catalogs
+    ]
+
+
+def add_backfill(context: SensorEvaluationContext, launch: Launch) -> str:
+    """Add the backfill of a launch to Dagster's, unless it is there, and return its id.
+
+    It is what the backfills page of Dagster makes too: visible there, and cancelled there.
+    """
+    backfill_id = hashlib.sha256(launch.key.encode()).hexdigest()[:_ID_LETTERS]
+    instance = context.instance
+    if instance.get_backfill(backfill_id) is None:
+        assert context.repository_def
+        keys = CATALOG_ASSETS.resolve(context.repository_def.asset_graph)
+        catalogs = DefaultPartitionsSubset(set(launch.catalogs))
+        # A named tuple whose defaults mypy does not see.
+        target = AssetGraphSubset(dict.fromkeys(keys, catalogs), set())  # type: ignore[call-arg]
+        backfill = PartitionBackfill.from_asset_graph_subset(
+            backfill_id=backfill_id,
+            asset_graph_subset=target,
+            backfill_timestamp=time.time(),
+            tags=dict(launch.tags),
+            dynamic_partitions_store=instance,
+            title=launch.title[:255],
+            description=launch.description,
+            run_config=None,
+        )
+        instance.add_backfill(backfill)
+    return backfill_id
+
+
+def catalogs_in_open_backfills(context: SensorEvaluationContext) -> set[str]:
+    """The catalogs that a backfill is about to make, or is making."""
+    assert context.repository_def
+    open_ones = context.instance.get_backfills(BulkActionsFilter(statuses=_OPEN))
+    return set(backfilled_catalogs(open_ones, context))
+
+
+def backfilled_catalogs(backfills: Iterable[PartitionBackfill], context: SensorEvaluationContext) -> Iterable[str]:
+    """The catalogs that these backfills are, or were, for."""
+    assert context.repository_def
+    graph = context.repository_def.asset_graph
+    for backfill in backfills:
+        if backfill.is_asset_backfill and AssetKey("gallery") in (backfill.asset_selection or ()):
+            data = backfill.get_asset_backfill_data(graph)
+            yield from data.get_target_partitions_subset(AssetKey("gallery")).get_partition_keys()
+
+
+def bound_pool(instance: DagsterInstance, runs: int) -> None:
+    """Let the pool of GPU steps hold so many runs, unless someone has set its limit."""
+    storage = instance.event_log_storage
+    if GPU_POOL not in {pool.name for pool in storage.get_pool_limits()}:
+        storage.set_concurrency_slots(GPU_POOL, runs)

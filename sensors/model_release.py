@@ -1,0 +1,175 @@
+"""The sensor that observes the models' releases, and has the catalogs made again that a new one makes stale."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+
+from dagster import (
+    AssetKey,
+    AssetObservation,
+    DefaultSensorStatus,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+from dagster._core.execution.backfill import BulkActionsFilter
+
+from configs.lifecycle_settings import ReleaseSettings
+from configs.settings import Settings
+from models.registry import open_registry
+from ops.releases import CurrentReleases, stale_catalogs
+from resources.object_store_resource import ObjectStoreResource
+from resources.settings_resource import SettingsResource
+from sensors.launching import (
+    CATALOG_ASSETS,
+    PARTITIONS,
+    Launch,
+    add_backfill,
+    backfilled_catalogs,
+    bound_pool,
+    catalogs_in_open_backfills,
+)
+from sensors.paced_cursor import PacedCursor
+
+MODEL_RELEASES = AssetKey("model_releases")
+RELEASE_TAG = "imagegenx/release"
+"""The tag of backfills, and of their runs: the digest of all releases that they bring catalogs up to."""
+RESCAN_S = 900
+"""Catalogs are looked through again after so long even if no release has changed: a run that began before it may end
+after it."""
+
+
+@sensor(
+    name="model_release",
+    asset_selection=CATALOG_ASSETS,
+    minimum_interval_seconds=1,
+    default_status=DefaultSensorStatus.RUNNING,
+    tags={"imagegenx/part": "lifecycle", "owner": "team:imagegenx"},
+    description=(
+        "Observes the release of every model (`model_releases`) and of what else decides pixels: LoRAs, the upscaling"
+        " network, fonts and logos. When one changes, it adds one backfill of exactly the catalogs that hold pictures"
+        " made with an older one, as far as `releases.backfill` lets it. Each catalog is backfilled once for each set"
+        " of releases: a backfill that failed or was cancelled is run again by hand."
+    ),
+)
+def model_release(
+    context: SensorEvaluationContext, settings: SettingsResource, object_store: ObjectStoreResource
+) -> SensorResult:
+    """One look at the files of all models."""
+    current = settings.current
+    cursor = PacedCursor.read(context.cursor)
+    if not cursor.is_due(current.releases.interval_s):
+        return SensorResult(skip_reason=SkipReason("The next look is not due yet."))
+    releases = CurrentReleases(current, open_registry(current))
+    before = _Memory(**json.loads(cursor.memory)) if cursor.memory else _Memory()
+    digests = releases.digests()
+    memory = before.at(digests, current.releases)
+    if memory.clean_at_s + RESCAN_S > time.time():
+        reason = "No release has changed."
+    else:
+        reason = _roll_out(context, releases, memory, current, object_store)
+        memory = replace(memory, clean_at_s=time.time() if reason == _UP_TO_DATE else 0.0)
+    return SensorResult(
+        skip_reason=SkipReason(reason),
+        asset_events=list(_observations(before.digests, digests)),
+        cursor=PacedCursor.next(json.dumps(asdict(memory))),
+    )
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What the last look found.
+
+    Attributes:
+        digests: the releases, by the name of what they are of.
+        since_s: when they became the current ones. A backfill before that was of an earlier time, even if for the same.
+        roll_out: the settings that it looked with.
+        clean_at_s: when no stale catalog was found; 0 while there are some.
+    """
+
+    digests: dict[str, str] = field(default_factory=dict)
+    since_s: float = 0.0
+    roll_out: str = ""
+    clean_at_s: float = 0.0
+
+    @property
+    def release(self) -> str:
+        """One short digest of all releases."""
+        return hashlib.sha256(json.dumps(self.digests, sort_keys=True).encode()).hexdigest()[:12]
+
+    def at(self, digests: dict[str, str], settings: ReleaseSettings) -> "_Memory":
+        """The memory of a look that finds these."""
+        roll_out = settings.model_dump_json()
+        if digests == self.digests and roll_out == self.roll_out:
+            return self
+        since_s = self.since_s if digests == self.digests else time.time()
+        return _Memory(digests, since_s, roll_out)
+
+
+def _observations(seen: dict[str, str], digests: dict[str, str]) -> Iterator[AssetObservation]:
+    """An observation of each model whose release is another one than at the last look."""
+    for model, digest in digests.items():
+        if seen.get(model) != digest:
+            metadata = {"release": digest, "before": seen.get(model, "")}
+            tags = {"dagster/data_version": digest}
+            yield AssetObservation(MODEL_RELEASES, partition=model, metadata=metadata, tags=tags)
+
+
+def _roll_out(
+    context: SensorEvaluationContext,
+    releases: CurrentReleases,
+    memory: _Memory,
+    settings: Settings,
+    object_store: ObjectStoreResource,
+) -> str:
+    """Add the backfill of the catalogs that are stale and whose turn it is; returns what was done."""
+    catalogs = context.instance.get_dynamic_partitions(PARTITIONS)
+    stale = dict(stale_catalogs(object_store.store, catalogs, releases))
+    if not stale:
+        return _UP_TO_DATE
+    wanted = set(_chosen(stale, settings.releases))
+    waiting = sorted(wanted - catalogs_in_open_backfills(context) - _done(context, memory))
+    if not waiting:
+        return f"{len(stale)} stale catalogs: backfilled for these releases already, or held back by `releases`."
+    rows = sum(stale[catalog] for catalog in waiting)
+    bound_pool(context.instance, settings.serving.gpu_slots)
+    launch = Launch(
+        waiting,
+        key=f"release:{memory.release}:{memory.since_s}:{','.join(waiting)}",
+        title=f"Release {memory.release}: {len(waiting)} catalogs, {rows} stale rows",
+        description="Launched by the sensor model_release. Rows whose picture is up to date are not made again.",
+        tags={RELEASE_TAG: memory.release, "imagegenx/reason": "model release"},
+    )
+    return f"Backfill {add_backfill(context, launch)} of {len(waiting)} catalogs, {rows} stale rows."
+
+
+_UP_TO_DATE = "No catalog holds pictures of an older release."
+
+
+def _chosen(stale: Iterable[str], settings: ReleaseSettings) -> list[str]:
+    """The stale catalogs that the roll-out includes; a share is always the same catalogs, whatever is stale."""
+    match settings.backfill:
+        case "all":
+            return list(stale)
+        case "listed":
+            return [catalog for catalog in stale if catalog in settings.catalogs]
+        case "share":
+            return [catalog for catalog in stale if _place(catalog) < settings.share]
+        case _:
+            return []
+
+
+def _place(catalog: str) -> float:
+    """Where a catalog stands in every staged roll-out, 0 to 1."""
+    return int.from_bytes(hashlib.sha256(catalog.encode()).digest()[:4], "big") / 2**32
+
+
+def _done(context: SensorEvaluationContext, memory: _Memory) -> set[str]:
+    """The catalogs that were backfilled for these releases, whatever came of it."""
+    since = datetime.fromtimestamp(memory.since_s, UTC)
+    ours = context.instance.get_backfills(BulkActionsFilter(tags={RELEASE_TAG: memory.release}, created_after=since))
+    return set(backfilled_catalogs(ours, context))

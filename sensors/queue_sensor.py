@@ -1,0 +1,63 @@
+"""The queue sensor: it sees to it that there are as many serving runs as the request queue calls for."""
+
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    DefaultSensorStatus,
+    RunRequest,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from configs.serving_settings import ServingSettings
+from resources.queue import RequestQueue
+from resources.request_queue_resource import RequestQueueResource
+from resources.settings_resource import SettingsResource
+from sensors.serving_runs import (
+    SERVING_JOB,
+    SLOT_TAG,
+    bound_pool,
+    dead_workers,
+    fail_lost_runs,
+    free_slots,
+    open_runs,
+    runs_wanted,
+)
+
+
+@sensor(
+    job_name=SERVING_JOB,
+    minimum_interval_seconds=1,
+    default_status=DefaultSensorStatus.RUNNING,
+    description=(
+        "Starts serving runs: one for each part of the backlog, at most one per GPU slot. It waits on the queue,"
+        " so that a request that finds no serving run does not wait for the daemon's next round, and claims nothing."
+    ),
+)
+def queue_sensor(
+    context: SensorEvaluationContext, settings: SettingsResource, request_queue: RequestQueueResource
+) -> SensorResult:
+    """Look at queue and runs; where nothing is to be done, wait for a request and look again."""
+    queue, serving = request_queue.queue, settings.current.serving
+    runs = living_runs(context.instance, queue, serving)
+    if len(runs) >= serving.gpu_slots:
+        return SensorResult(skip_reason=SkipReason(f"All {serving.gpu_slots} GPU slots have a serving run."))
+    if not queue.wait_for_work(serving.sensor_wait_s):
+        return SensorResult(skip_reason=SkipReason("The request queue is empty."))
+    wanted = runs_wanted(queue.depth(), serving)
+    slots = free_slots(runs, serving)[: max(0, wanted - len(runs))]
+    if not slots:
+        return SensorResult(skip_reason=SkipReason(f"{len(runs)} serving runs are enough."))
+    bound_pool(context.instance, serving)
+    return SensorResult(run_requests=[RunRequest(tags={SLOT_TAG: str(slot)}) for slot in slots])
+
+
+def living_runs(instance: DagsterInstance, queue: RequestQueue, serving: ServingSettings) -> list[DagsterRun]:
+    """The open serving runs, less those that died unnoticed; what dead workers had is free for others at once."""
+    workers = queue.workers()
+    runs = fail_lost_runs(instance, open_runs(instance), {worker.run_id for worker in workers}, serving)
+    for worker in dead_workers(workers, runs):
+        queue.worker_ended(worker.id)
+    return runs

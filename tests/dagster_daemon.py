@@ -1,0 +1,100 @@
+"""A home folder with the whole of Dagster over it: a real instance, the real daemon, and its code location."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from dagster import AssetKey, DagsterInstance, DagsterRunStatus
+
+from configs.settings import PACKAGE_ROOT
+from io_managers.image_set import read_image_set
+from resources.local_store import LocalObjectStore
+from resources.object_store import ObjectNotFoundError
+
+PATIENCE_S = 150
+_ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+
+
+class DaemonHome:
+    """A home folder, its settings as environment variables, and what Dagster did in it."""
+
+    def __init__(self, folder: Path, settings: dict[str, str]):
+        self.home = folder / "home"
+        self.inbox = self.home / "inbox"
+        self.store = LocalObjectStore(self.home / "store")
+        self.environment = (
+            os.environ
+            | settings
+            | {
+                "IMAGEGENX_HOME": str(self.home),
+                "DAGSTER_HOME": str(self.home / "dagster"),
+                "OMP_NUM_THREADS": "1",
+                "IMAGEGENX_CATALOG_SOURCE__INTERVAL_S": "1",
+                "IMAGEGENX_RELEASES__INTERVAL_S": "1",
+            }
+        )
+        self.inbox.mkdir(parents=True)
+        (self.home / "dagster").mkdir()
+        shutil.copyfile(PACKAGE_ROOT / "configs/dagster.yaml", self.home / "dagster/dagster.yaml")
+        # Made before the daemon starts: two processes cannot make the same SQLite files at once.
+        self.instance = DagsterInstance.from_config(str(self.home / "dagster"))
+
+    @contextmanager
+    def daemon(self):
+        """The daemon with its code location, for as long as the block runs."""
+        command = [Path(sys.executable).with_name("dagster-daemon"), "run", "-m", "imagegenx_assets.definitions"]
+        with (self.home / "daemon.log").open("a") as log:
+            process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=PACKAGE_ROOT)
+            try:
+                yield process
+            finally:
+                process.terminate()
+                process.wait(60)
+
+    def write(self, name: str, text: str) -> None:
+        """Put a catalog into the watched folder."""
+        (self.inbox / name).write_text(text, encoding="utf-8")
+
+    def rows(self, catalog: str, asset: str = "generated_images"):
+        """The rows of an asset's manifest, or none before its first run."""
+        try:
+            return list(read_image_set(self.store, asset, catalog).rows())
+        except ObjectNotFoundError:
+            return []
+
+    def pictures(self) -> dict[Path, int]:
+        """Every stored picture, with the time of its writing."""
+        return {path: path.stat().st_mtime_ns for path in (self.home / "store").glob("pictures/*/*")}
+
+    def runs(self):
+        """All runs of catalogs, the oldest first."""
+        return [run for run in self.instance.get_runs()[::-1] if run.job_name != "dagster_upkeep"]
+
+    def until(self, happened, what: str):
+        """Wait for something to come about, and return it."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := happened()):
+            assert time.monotonic() < deadline, f"{what} did not happen.\n{self.log()}"
+            time.sleep(0.3)
+        return found
+
+    def until_runs_end(self, count: int):
+        """Wait until so many runs have ended and no other is open; returns all."""
+
+        def ended():
+            runs = self.runs()
+            return runs if len(runs) >= count and all(run.status in _ENDED for run in runs) else None
+
+        return self.until(ended, f"the end of {count} runs (there are {[run.status for run in self.runs()]})")
+
+    def materialized(self, asset: str) -> set[str]:
+        """The partitions of an asset that are made."""
+        return set(self.instance.get_materialized_partitions(AssetKey(asset)))
+
+    def log(self) -> str:
+        """The end of the daemon's log."""
+        return (self.home / "daemon.log").read_text(errors="replace")[-6000:]

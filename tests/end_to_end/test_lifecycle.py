@@ -1,0 +1,117 @@
+"""Catalogs that look after themselves: a real Dagster instance, its daemon and code location, the built-in model."""
+
+import json
+import shutil
+
+import pytest
+from dagster import DagsterRunStatus
+from dagster._core.execution.backfill import BulkActionStatus
+
+from configs.settings import PACKAGE_ROOT
+from ops.editions import edition_folder
+from tests.dagster_daemon import DaemonHome
+
+BUILTIN = PACKAGE_ROOT / "models/builtin"
+CARD = """
+family: sd
+source: tiny
+min_side_px: 96
+max_side_px: 256
+default_resolution: 96×96
+defaults: {steps: 2, cfg_scale: 1.0, sampler: DDIM, resolution: 96×96}
+loras: {pastel: pastel.safetensors}
+"""
+PLAIN = "id,text\n" + "".join(f"p{row},a red mug number {row}\n" for row in range(6))
+SOFT = "id,text,lora_name\na,a blue mug,pastel\nb,a teal hat,pastel\nc,a grey lamp,\n"
+TIMED = "schedule: {cron: '* * * * *', policy: reseed}\nrows:\n- {id: a, text: a brown bag}\n"
+DONE = (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED)
+
+
+class Shop(DaemonHome):
+    """A home folder whose default model is a copy of the built-in one."""
+
+    def __init__(self, folder):
+        self.models = folder / "models"
+        self.models.mkdir()
+        shutil.copytree(BUILTIN / "tiny", self.models / "tiny")
+        (self.models / "shop.yaml").write_text(CARD, encoding="utf-8")
+        self.put_lora("pastel")
+        models = {"IMAGEGENX_MODEL_FOLDERS": json.dumps([str(self.models)]), "IMAGEGENX_DEFAULT_MODEL": "shop"}
+        super().__init__(folder, models)
+
+    def put_lora(self, name):
+        """Make a shipped LoRA the content of the catalog's."""
+        partial = self.models / "partial"
+        shutil.copyfile(BUILTIN / "loras" / f"{name}.safetensors", partial)
+        partial.replace(self.models / "pastel.safetensors")
+
+    def done(self, catalog):
+        """What the last whole run did for each row of a catalog."""
+        return {row.row_id: str(row.status) for row in self.rows(catalog)} if self.rows(catalog, "thumbnails") else {}
+
+    def finished_backfills(self, count):
+        """All backfills, the oldest first, once so many have ended."""
+        backfills = self.instance.get_backfills()[::-1]
+        ended = [one for one in backfills if one.status in DONE]
+        return ended if len(ended) == count else None
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    shop = Shop(tmp_path_factory.mktemp("lifecycle"))
+    with shop.daemon():
+        yield shop
+    shop.instance.dispose()
+
+
+@pytest.mark.timeout(900)
+def test_dropped_catalogs_become_pictures_with_no_further_action(shop):
+    shop.write("plain.csv", PLAIN)
+    shop.write("soft.csv", SOFT)
+
+    shop.until(lambda: shop.materialized("gallery") == {"plain", "soft"}, "the galleries of both catalogs")
+
+    assert shop.done("plain") == dict.fromkeys(["p0", "p1", "p2", "p3", "p4", "p5"], "made")
+    assert shop.done("soft") == dict.fromkeys("abc", "made")
+    runs = shop.until_runs_end(2)
+    assert [run.status for run in runs] == [DagsterRunStatus.SUCCESS] * 2
+    assert {run.tags["dagster/sensor_name"] for run in runs} == {"catalog_source"}
+
+
+@pytest.mark.timeout(900)
+def test_three_edited_rows_make_three_and_a_new_lora_makes_anew_what_used_it(shop):
+    before = shop.pictures()
+    shop.put_lora("sketch")
+    shop.write("plain.csv", PLAIN.replace("number 3", "with dots").replace("number 4", "of glass").replace("5", "7"))
+
+    (backfill,) = shop.until(lambda: shop.finished_backfills(1), "the backfill of the new release")
+    shop.until_runs_end(4)
+
+    assert shop.done("plain") == {
+        **dict.fromkeys(["p0", "p1", "p2"], "reused"),
+        **dict.fromkeys(["p3", "p4", "p7"], "made"),
+    }
+    assert shop.done("soft") == {"a": "made", "b": "made", "c": "reused"}
+    assert backfill.status is BulkActionStatus.COMPLETED_SUCCESS
+    assert backfill.title.endswith("1 catalogs, 2 stale rows")
+    released = [run for run in shop.runs() if "imagegenx/release" in run.tags]
+    assert [run.tags["dagster/backfill"] for run in released] == [backfill.backfill_id]
+    assert {path: shop.pictures()[path] for path in before} == before
+
+
+@pytest.mark.timeout(900)
+def test_rolling_back_makes_nothing_and_a_schedule_makes_a_new_edition_beside_the_old(shop):
+    before = shop.pictures()
+    shop.put_lora("pastel")
+    shop.write("timed.yaml", TIMED)
+
+    shop.until(lambda: shop.finished_backfills(2), "the backfill of the release rolled back to")
+    soft = shop.done("soft")
+    edition = edition_folder("timed", 0)
+    shop.until(lambda: shop.store.stat(f"{edition}index.html"), "a copy of the first edition")
+    shop.until(lambda: "timed" in shop.materialized("gallery"), "the gallery of the scheduled catalog")
+
+    assert soft == dict.fromkeys("abc", "reused")
+    assert {path: shop.pictures()[path] for path in before} == before
+    scheduled = [run for run in shop.runs() if run.tags.get("imagegenx/policy") == "reseed"]
+    assert scheduled[0].tags["imagegenx/edition"] == "1"

@@ -1,0 +1,168 @@
+"""The checks of a catalog's assets, in runs of the main job."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from benchmarks.stand_in import StandInEngine, StandInGPUEngine, write_stand_in_model
+from imagegenx_assets.catalog_run import CheckFailedError
+from imagegenx_assets.checks import STAGE_CHECKS
+from io_managers.image_set import read_image_set
+from models.engine import Engine
+from models.image import GeneratedImage
+from resources.local_store import LocalObjectStore
+
+CSV = "id,text,resolution,watermark_text\na,a red mug,64x64,春日小店\nb,a gun,64x64,\nc,a hat,64x64,\n"
+
+
+class Shop:
+    """A home folder with a catalog, and Dagster over it."""
+
+    def __init__(self, home: Path, instance):
+        self.home, self.instance = home, instance
+        self.store = LocalObjectStore(home / "store")
+        (home / "catalogs").mkdir(parents=True)
+        instance.add_dynamic_partitions("catalogs", ["shop"])
+        (home / "catalogs/shop.csv").write_text(CSV, encoding="utf-8")
+
+    def run(self, engine=None, **options):
+        from imagegenx_assets.catalog_assets import ASSETS
+        from imagegenx_assets.definitions import RESOURCES
+
+        return dg.materialize(
+            ASSETS,
+            resources={**RESOURCES, "gpu_engine": engine or StandInGPUEngine()},
+            partition_key="shop",
+            instance=self.instance,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            **options,
+        )
+
+    def result(self, asset, name):
+        key = dg.AssetCheckKey(dg.AssetKey(asset), name)
+        record = self.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0]
+        assert record.partition == "shop"
+        return record.evaluation
+
+    def materialized(self, asset):
+        return self.instance.get_latest_materialization_event(dg.AssetKey(asset)) is not None
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    for name, value in write_stand_in_model(tmp_path / "models").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path / "home"))
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+        yield Shop(tmp_path / "home", instance)
+
+
+class BlankEngine(StandInEngine):
+    """Paints everything black, as a model does that computes NaN."""
+
+    def generate(self, jobs, on_step=None):
+        for outcome in super().generate(jobs, on_step):
+            yield GeneratedImage(outcome.id, outcome.pixels * 0, outcome.recipe)
+
+
+class BlankGPUEngine(StandInGPUEngine):
+    @property
+    def engine(self) -> Engine:
+        return BlankEngine()
+
+
+def test_every_check_has_a_description_and_passes_for_a_sound_catalog(shop):
+    shop.run()
+
+    for check in STAGE_CHECKS:
+        assert check.spec.description
+        result = shop.result(check.spec.asset_key.to_user_string(), check.spec.name)
+        assert result.passed, (check.spec.key, result.description)
+
+
+def test_every_asset_has_a_blocking_check_but_the_last():
+    blocking = {check.spec.asset_key.to_user_string() for check in STAGE_CHECKS if check.spec.blocking}
+
+    assert blocking == {"prompt_catalog", "generated_images", "upscaled_images", "watermarked_images", "thumbnails"}
+
+
+def test_blank_pictures_go_no_further_and_the_check_says_which_rows_and_what_to_do(shop):
+    with pytest.raises(CheckFailedError, match="check 'pictures_differ' of generated_images: 3 of 3: row `a` is blank"):
+        shop.run(BlankGPUEngine())
+
+    result = shop.result("generated_images", "pictures_differ")
+    metadata = {name: value.value for name, value in result.metadata.items()}
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert (metadata["checked"], metadata["problems"]) == (3, 3)
+    assert metadata["rows"].splitlines()[0] == "* row `a` is blank: its colours spread 0.0 of 255 levels"
+    assert "imagegenx models verify" in metadata["what to do"]
+    assert shop.materialized("generated_images")
+    assert not shop.materialized("upscaled_images")
+
+
+def test_a_run_that_begins_later_checks_what_earlier_ones_stored(shop):
+    shop.run()
+    lost = next(read_image_set(shop.store, "generated_images", "shop").rows())
+    shop.store.delete(lost.key)
+    key = dg.AssetCheckKey(dg.AssetKey("generated_images"), "files_whole")
+    published = shop.store.stat("galleries/shop/index.html")
+
+    with pytest.raises(CheckFailedError, match="'pictures/.*' is not in the store"):
+        shop.run(selection=dg.AssetSelection.assets("gallery").without_checks() | dg.AssetSelection.checks(key))
+
+    assert shop.store.stat("galleries/shop/index.html") == published
+
+
+def test_a_failed_row_warns_and_its_neighbours_go_on(shop):
+    (shop.home / "catalogs/shop.csv").write_text(CSV.replace("春日小店", "\U0010fffd"), encoding="utf-8")
+
+    assert shop.run().success
+
+    result = shop.result("watermarked_images", "rows_as_asked")
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert result.description.startswith("1 of 3: row `a` failed: watermark text")
+
+
+def test_rejected_pictures_are_quarantined_and_never_published(shop, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_CHECKS__MODERATION", "blocklist")
+    monkeypatch.setenv("IMAGEGENX_CHECKS__BLOCKED_WORDS", '["gun"]')
+
+    shop.run()
+    shop.run()
+
+    for asset in ("generated_images", "watermarked_images", "thumbnails"):
+        rows = {row.row_id: row for row in read_image_set(shop.store, asset, "shop").rows()}
+        assert (rows["b"].status, rows["b"].key) == ("failed", "")
+        assert rows["b"].error.startswith("rejected by moderator 'blocklist'")
+        assert rows["a"].status == "reused"
+    stored = [found.key for found in shop.store.list("quarantine/pictures/")]
+    assert [Path(key).suffix for key in stored] == [".webp", ".json"]
+    assert shop.store.stat(stored[0].removeprefix("quarantine/")) is None
+    result = shop.result("generated_images", "moderated")
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+
+
+def test_a_rejected_picture_is_not_painted_again_and_a_moderator_judges_what_is_stored(shop, monkeypatch):
+    shop.run()
+    painted = []
+
+    class Noting(StandInEngine):
+        def generate(self, jobs, on_step=None):
+            for outcome in super().generate(jobs, on_step):
+                painted.append(outcome.id)
+                yield outcome
+
+    class NotingGPUEngine(StandInGPUEngine):
+        @property
+        def engine(self) -> Engine:
+            return Noting()
+
+    monkeypatch.setenv("IMAGEGENX_CHECKS__MODERATION", "blocklist")
+    monkeypatch.setenv("IMAGEGENX_CHECKS__BLOCKED_WORDS", '["gun"]')
+    shop.run(NotingGPUEngine())
+    first = {row.row_id: row.status for row in read_image_set(shop.store, "generated_images", "shop").rows()}
+    shop.run(NotingGPUEngine())
+
+    assert first == {"a": "reused", "b": "failed", "c": "reused"}
+    assert painted == []

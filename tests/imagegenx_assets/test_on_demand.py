@@ -1,0 +1,128 @@
+import os
+import signal
+import threading
+import time
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from configs.settings import EngineSettings, load_settings
+from imagegenx_assets.on_demand import DAYS, materialization, on_slot
+from models.registry import open_registry
+from models.request import parse_request
+from ops.serving import ResultGroup
+from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
+from tests.random_model import write_random_model
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class Serving:
+    """A queue, and serving runs over it in this process."""
+
+    def __init__(self, instance):
+        self.instance, self.settings = instance, load_settings()
+        self.queue, self.registry = open_queue(self.settings), open_registry(self.settings)
+
+    def submit(self, **params):
+        request = parse_request({"text": "a red mug", "params": {"resolution": "64x64", **params}}, self.registry)
+        return self.queue.submit(NewTask(id=new_task_id(), request=request), owner="anna").id
+
+    def run(self):
+        from imagegenx_assets.definitions import defs
+
+        job = defs.resolve_job_def("serving_run")
+        return job.execute_in_process(run_config=QUIET, instance=self.instance, raise_on_error=False)
+
+    def materializations(self):
+        records = self.instance.fetch_materializations(dg.AssetKey("on_demand_images"), limit=100).records
+        return [
+            (record.partition_key, {name: value.value for name, value in record.asset_materialization.metadata.items()})
+            for record in reversed(records)
+        ]
+
+
+@pytest.fixture(scope="module")
+def random_model(tmp_path_factory):
+    return write_random_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def serving(tmp_path, monkeypatch, random_model):
+    short = {"IMAGEGENX_SERVING__IDLE_EXIT_S": "1", "IMAGEGENX_QUEUE__FSYNC": "everysec"}
+    for name, value in {**random_model, **short, "IMAGEGENX_HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+        serving = Serving(instance)
+        yield serving
+        serving.queue.close()
+
+
+def test_a_serving_run_reports_its_pictures_as_one_group_of_today(serving):
+    tasks = [serving.submit() for _ in range(3)]
+
+    assert serving.run().success
+
+    ((day, metadata),) = serving.materializations()
+    created = datetime.fromtimestamp(serving.queue.task(tasks[0]).created_at_s, UTC)
+    assert day == created.strftime("%Y-%m-%d")
+    assert day in DAYS.get_partition_keys()
+    assert (metadata["pictures"], metadata["tasks_success"], metadata["tasks_failed"]) == (3, 3, 0)
+    stored = {task.result.pictures[0].original_key for task in serving.queue.tasks(tasks)}
+    assert set(metadata["keys"]) == stored
+    assert metadata["denoise_s"] > 0
+    assert metadata["contact_sheet"].startswith(f"![on_demand_images of {day}](data:image/webp;base64,")
+
+
+def test_a_failed_request_is_counted_and_its_reason_shown(serving):
+    request = parse_request({"text": "a mug", "params": {"resolution": "64x64"}}, serving.registry)
+    gone = request.model_copy(update={"image_url": "store:uploads/gone.png"})
+    task_id = serving.queue.submit(NewTask(id=new_task_id(), request=gone), owner="anna").id
+
+    assert serving.run().success
+
+    ((_, metadata),) = serving.materializations()
+    assert (metadata["pictures"], metadata["tasks_failed"]) == (0, 1)
+    assert metadata["failures"] == f"* {task_id}: {serving.queue.task(task_id).error}"
+
+
+def test_a_run_that_is_told_to_end_hands_over_and_succeeds(serving, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_SERVING__IDLE_EXIT_S", "3600")
+    task_id = serving.submit()
+
+    def interrupt():
+        deadline = time.monotonic() + 60
+        while not serving.queue.task(task_id).status.ended and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    former = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=interrupt).start()
+    result = serving.run()
+    signal.signal(signal.SIGTERM, former)
+
+    assert result.success
+    assert serving.queue.task(task_id).status is TaskStatus.SUCCESS
+    assert serving.queue.workers() == []
+    assert [metadata["pictures"] for _, metadata in serving.materializations()] == [1]
+
+
+def test_a_materialization_stays_small_however_many_pictures_it_stands_for():
+    group = ResultGroup("2026-11-23", pictures=100_000, keys=[f"20261123/img_{n:040}_512x512.webp" for n in range(100)])
+
+    event = materialization(group)
+
+    assert len(str(event)) < 30_000
+    assert event.partition == "2026-11-23"
+
+
+@pytest.mark.parametrize(
+    ("device", "slot", "gpus", "expected"),
+    [
+        *[("auto", 1, 0, "auto"), ("auto", 0, 1, "auto"), ("auto", 1, 4, "cuda:1"), ("auto", 5, 4, "cuda:1")],
+        *[("cuda:2", 1, 4, "cuda:2"), ("cpu", 1, 4, "cpu")],
+    ],
+)
+def test_each_slot_has_its_own_gpu_where_there_are_several(device, slot, gpus, expected):
+    assert on_slot(EngineSettings(device=device), slot, gpus).device == expected

@@ -1,0 +1,61 @@
+"""A worker process whose engine paints at once, and is killed by a prompt that says so. Serves until it is killed."""
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from benchmarks.stand_in import StandInEngine, paint
+from configs.settings import load_settings
+from models.image import GeneratedImage
+from models.registry import open_registry
+from ops.serving import ServingWorker, Workplace
+from resources.object_store import open_store
+from resources.queue import open_queue
+
+PICTURE_S = 0.02
+
+
+class SubmittingEngine(StandInEngine):
+    """The stand-in with the face that serving uses: one picture at a time, in a thread of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self._thread = ThreadPoolExecutor(1)
+
+    def submit(self, job, listener, priority):
+        """Paint the job."""
+        self._thread.submit(self._paint, job, listener)
+        return threading.Event()
+
+    def cancel(self, ticket):
+        """Too late."""
+
+    def announce(self, more):
+        """Nobody waits."""
+
+    def _paint(self, job, listener):
+        time.sleep(PICTURE_S)
+        if "poison" in job.recipe.text:
+            os.kill(os.getpid(), signal.SIGKILL)
+        listener.ended(GeneratedImage(job.id, paint(job.recipe), job.recipe, {"denoise": PICTURE_S}))
+
+
+def main():
+    settings = load_settings()
+    place = Workplace(
+        settings,
+        open_registry(settings),
+        SubmittingEngine(),
+        open_store(settings.store),
+        open_queue(settings),
+        warm_up=lambda registry: None,
+    )
+    worker = ServingWorker(place)
+    worker.start()
+    worker.end()
+
+
+if __name__ == "__main__":
+    main()

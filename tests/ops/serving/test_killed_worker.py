@@ -1,0 +1,101 @@
+"""Workers in processes of their own, killed without warning."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmarks.stand_in import write_stand_in_model
+from configs.settings import load_settings
+from models.registry import open_registry
+from models.request import parse_request
+from resources.local_store import LocalObjectStore
+from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
+
+DEADLINE_S = 60
+MAX_DELIVERIES = 3
+
+
+class Workers:
+    """A queue, and worker processes with an engine that paints at once; a prompt with `poison` kills its worker."""
+
+    def __init__(self):
+        self.settings = load_settings()
+        self.queue, self.registry = open_queue(self.settings), open_registry(self.settings)
+        self.store = LocalObjectStore(self.settings.store.path)
+        self.processes = []
+
+    def submit(self, text):
+        request = parse_request({"text": text, "params": {"resolution": "64x64"}}, self.registry)
+        return self.queue.submit(NewTask(id=new_task_id(), request=request), owner="anna").id
+
+    def start(self):
+        """A worker process."""
+        self.processes.append(subprocess.Popen([sys.executable, "-m", "tests.ops.serving.stand_in_worker"]))
+        return self.processes[-1]
+
+    def serve_until(self, condition):
+        """Keep one worker process alive until the condition holds."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline
+            if not self.processes or self.processes[-1].poll() is not None:
+                self.start()
+            time.sleep(0.02)
+
+    def close(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.queue.close()
+
+
+@pytest.fixture
+def workers(tmp_path, monkeypatch):
+    lease = {"IMAGEGENX_QUEUE__LEASE_S": "1", "IMAGEGENX_QUEUE__MAX_DELIVERIES": str(MAX_DELIVERIES)}
+    home = {"IMAGEGENX_HOME": str(tmp_path), "IMAGEGENX_QUEUE__FSYNC": "everysec"}
+    for name, value in {**write_stand_in_model(tmp_path / "models"), **lease, **home}.items():
+        monkeypatch.setenv(name, value)
+    workers = Workers()
+    yield workers
+    workers.close()
+
+
+def test_a_request_that_kills_every_worker_ends_in_the_dead_letters_and_takes_nobody_with_it(workers):
+    before = [workers.submit(f"mug {n}") for n in range(4)]
+    poison = workers.submit("poison")
+    after = [workers.submit(f"cup {n}") for n in range(4)]
+
+    workers.serve_until(lambda: all(task.status.ended for task in workers.queue.tasks([*before, poison, *after])))
+
+    dead = workers.queue.task(poison)
+    assert dead.status is TaskStatus.FAILED
+    assert str(MAX_DELIVERIES) in dead.error
+    assert workers.queue.depth().dead == 1
+    good = workers.queue.tasks([*before, *after])
+    assert {task.status for task in good} == {TaskStatus.SUCCESS}
+    assert len(list(workers.store.list())) == 2 * len(good)
+    assert sum(process.poll() == -signal.SIGKILL for process in workers.processes) == MAX_DELIVERIES
+
+
+def test_a_worker_killed_at_random_moments_loses_and_doubles_nothing(workers):
+    tasks = [workers.submit(f"mug {n}") for n in range(60)]
+    for _ in range(3):
+        process = workers.start()
+        seen = [sum(task.status.ended for task in workers.queue.tasks(tasks))]
+        workers.serve_until(
+            lambda seen=seen: (
+                sum(task.status.ended for task in workers.queue.tasks(tasks)) > seen[0]
+                or all(task.status.ended for task in workers.queue.tasks(tasks))
+            )
+        )
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+    workers.serve_until(lambda: all(task.status.ended for task in workers.queue.tasks(tasks)))
+
+    assert {task.status for task in workers.queue.tasks(tasks)} == {TaskStatus.SUCCESS}
+    assert len(list(workers.store.list())) == 2 * len(tasks)

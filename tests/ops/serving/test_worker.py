@@ -1,0 +1,267 @@
+import hashlib
+import io
+import json
+import time
+
+import pytest
+from PIL import Image
+
+from models.encoding import read_recipe
+from models.recipe import Recipe
+from models.request import Priority
+from ops.serving import End
+from resources.object_store import StoreUnavailableError
+from resources.queue import TaskStatus, original_key, thumb_key
+
+
+def picture(shop, key):
+    return Image.open(io.BytesIO(shop.store.get(key)))
+
+
+def test_a_request_becomes_one_original_and_one_thumbnail(shop):
+    task_id = shop.submit(resolution="256x128", seed=5)
+    shop.worker()
+
+    (task,) = shop.ended(task_id)
+
+    assert task.status is TaskStatus.SUCCESS, task.error
+    (made,) = task.result.pictures
+    original = original_key(task, 1, 256, 128, "webp")
+    assert (made.original_key, made.thumb_key) == (original, thumb_key(task, 1, 256, 128, original))
+    assert shop.keys() == sorted([made.original_key, made.thumb_key])
+    assert (made.width_px, made.height_px, made.format, made.seed) == (256, 128, "webp", 5)
+    assert made.size_bytes == len(shop.store.get(made.original_key))
+    assert picture(shop, made.original_key).size == (256, 128)
+    assert read_recipe(shop.store.get(made.original_key)) == Recipe.from_json(made.recipe)
+    assert task.progress == 100
+    assert {"queue", "denoise", "decode", "encode", "store"} <= set(task.result.seconds)
+
+
+def test_twice_the_size_with_a_mark_as_png(shop):
+    mark = {"enable": True, "text": "SPRING", "color": "#FF0000", "transparency": 1.0}
+    plain = shop.submit(resolution="64x64", seed=5, post_process={"super_resolution": "2x", "format": "png"})
+    marked = shop.submit(
+        resolution="64x64", seed=5, post_process={"super_resolution": "2x", "watermark": mark, "format": "png"}
+    )
+    shop.worker()
+
+    pictures = [picture(shop, task.result.pictures[0].original_key) for task in shop.ended(plain, marked)]
+
+    assert [one.size for one in pictures] == [(128, 128)] * 2
+    assert pictures[0].tobytes() != pictures[1].tobytes()
+    assert any(red > 200 > 60 > green for red, green, _ in pictures[1].get_flattened_data())
+    steps = [step["op"] for step in json.loads(shop.queue.task(marked).result.pictures[0].recipe)["post"]]
+    assert steps == ["upscale", "watermark"]
+
+
+def test_several_images_of_one_request_have_seeds_that_follow_each_other(shop):
+    task_id = shop.submit(resolution="64x64", seed=7, num_images=3, post_process={"format": "png"})
+    alone = shop.submit(resolution="64x64", seed=8, post_process={"format": "png"})
+    shop.worker()
+
+    several, single = shop.ended(task_id, alone)
+
+    made = several.result.pictures
+    assert [one.seed for one in made] == [7, 8, 9]
+    assert len({one.original_key for one in made} | {one.thumb_key for one in made}) == 6
+    assert len(shop.keys()) == 8
+    second, same = (picture(shop, one.original_key).convert("L") for one in (made[1], single.result.pictures[0]))
+    assert max(abs(a - b) for a, b in zip(second.tobytes(), same.tobytes(), strict=True)) <= 2
+
+
+def test_progress_is_told_while_the_picture_is_made_and_never_goes_back(shop):
+    task_id = shop.submit(resolution="128x128", steps=60)
+    shop.worker()
+    seen = []
+
+    shop.until(lambda: seen.append(shop.queue.task(task_id).progress) or [True] * (seen[-1] == 100))
+
+    assert seen == sorted(seen)
+    assert len({percent for percent in seen if 0 < percent < 100}) >= 3
+
+
+def test_a_request_the_engine_refuses_fails_with_the_reason_and_delays_nobody(shop):
+    bad = shop.submit(image_url="store:uploads/gone.png")
+    good = shop.submit(resolution="64x64")
+    shop.worker()
+
+    failed, made = shop.ended(bad, good)
+
+    assert (failed.status, made.status) == (TaskStatus.FAILED, TaskStatus.SUCCESS)
+    assert failed.error == "the uploaded picture is no longer in the store. Upload it again."
+    assert len(shop.keys()) == 2
+
+
+def test_an_uploaded_picture_is_read_from_the_store(shop):
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(buffer, "PNG")
+    shop.store.put("uploads/a.png", buffer.getvalue(), content_type="image/png")
+    task_id = shop.submit(resolution="64x64", image_url="store:uploads/a.png", strength=0.5)
+    shop.worker()
+
+    (task,) = shop.ended(task_id)
+
+    recipe = json.loads(task.result.pictures[0].recipe)
+    assert recipe["mode"] == "img2img"
+    assert recipe["image_digest"] == hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def test_a_cancelled_request_stops_in_the_engine_and_leaves_nothing(shop):
+    task_id = shop.submit(resolution="256x256", steps=200)
+    worker = shop.worker()
+    shop.until(lambda: [1] * (shop.queue.task(task_id).progress > 0))
+
+    shop.queue.cancel(task_id)
+    (task,) = shop.ended(task_id)
+
+    assert task.status is TaskStatus.CANCELLED
+    assert task.progress < 100
+    assert shop.keys() == []
+    (group,) = shop.until(worker.take_results)
+    assert group.count(TaskStatus.CANCELLED) == 1
+
+
+def test_an_idle_worker_ends_and_says_goodbye(shop):
+    worker = shop.worker(idle_exit_s=0.2)
+
+    assert worker.end() is End.IDLE
+    assert shop.queue.workers() == []
+
+
+def test_a_worker_of_full_age_hands_its_tasks_to_the_next_without_losing_one(shop):
+    tasks = [shop.submit(resolution="64x64", steps=40) for _ in range(20)]
+    first = shop.worker(max_lifetime_s=1.0, handover_s=0.0)
+    assert first.end() is End.LIFETIME
+    left = [task for task in shop.queue.tasks(tasks) if not task.status.ended]
+
+    shop.worker()
+    ended = shop.ended(*tasks)
+
+    assert left
+    assert {task.status for task in ended} == {TaskStatus.SUCCESS}
+    assert {task.deliveries for task in ended} == {1}
+    assert len(shop.keys()) == 2 * len(tasks)
+
+
+def test_tasks_that_have_begun_are_finished_at_the_hand_over(shop, gate):
+    begun = shop.submit(resolution="64x64")
+    worker = shop.worker(engine=gate)
+    gate.entered.acquire(timeout=30)
+
+    worker.stop()
+    gate.opened.set()
+
+    assert worker.end() is End.STOPPED
+    assert shop.queue.task(begun).status is TaskStatus.SUCCESS
+
+
+class AwayStore:
+    """A store that is away for its first calls, or for ever."""
+
+    def __init__(self, store, calls):
+        self._store, self._calls = store, calls
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def put(self, key, data, *, content_type):
+        self._calls -= 1
+        if self._calls >= 0:
+            raise StoreUnavailableError("the disk is full.")
+        return self._store.put(key, data, content_type=content_type)
+
+
+def test_a_store_that_comes_back_is_waited_for_while_the_lease_is_renewed(shop):
+    task_id = shop.submit(resolution="64x64")
+    shop.worker(store=AwayStore(shop.store, 8))
+    began = time.monotonic()
+
+    (task,) = shop.ended(task_id)
+
+    assert task.status is TaskStatus.SUCCESS
+    assert time.monotonic() - began > shop.settings.queue.lease_s
+    assert task.deliveries == 1
+
+
+def test_a_store_that_stays_away_fails_the_request_with_the_true_reason(shop):
+    task_id = shop.submit(resolution="64x64")
+    shop.worker(store=AwayStore(shop.store, 1000), outage_patience_s=0.5)
+
+    (task,) = shop.ended(task_id)
+
+    assert task.status is TaskStatus.FAILED
+    assert task.error.endswith("s: the disk is full.")
+    assert task.error.startswith("given up after")
+
+
+def test_a_picture_stored_by_a_worker_that_died_is_not_painted_again(shop, gate):
+    task_id = shop.submit(resolution="64x64", seed=3)
+    gate.opened.set()
+    first = shop.worker(engine=gate)
+    (task,) = shop.ended(task_id)
+    first.stop(0.0)
+    first.end()
+    again = shop.submit(resolution="64x64", seed=3)
+    (claim,) = shop.queue.claim("dead", 1, 1.0)
+    old, new = (f"{key}" for key in (task.result.pictures[0].original_key, task_id))
+    shop.store.put(old.replace(new, again), shop.store.get(old), content_type="image/webp")
+    shop.queue.worker_ended("dead")
+    assert claim.id == again
+
+    shop.worker(engine=gate)
+    (redone,) = shop.ended(again)
+
+    assert gate.submitted == [f"{task_id}/1"]
+    assert redone.result.pictures[0].recipe == task.result.pictures[0].recipe
+    assert redone.deliveries == 2
+
+
+def test_a_lost_claim_is_dropped_and_the_other_workers_result_stands(shop, gate):
+    task_id = shop.submit(resolution="64x64")
+    slow = shop.worker(engine=gate)
+    gate.entered.acquire(timeout=30)
+    shop.queue.worker_ended(slow.id)
+    slow.stop(20.0)
+    shop.worker()
+
+    (task,) = shop.ended(task_id)
+    gate.opened.set()
+
+    assert slow.end() is End.STOPPED
+    assert shop.queue.task(task_id) == task
+    assert len(shop.keys()) == 2
+
+
+def test_results_are_grouped_by_day_with_counts_seconds_keys_and_tiles(shop):
+    tasks = [shop.submit(resolution="64x64") for _ in range(14)]
+    worker = shop.worker()
+    shop.ended(*tasks)
+    worker.stop()
+    worker.end()
+
+    (group,) = worker.take_results()
+
+    assert group.day == time.strftime("%Y-%m-%d", time.gmtime(shop.queue.task(tasks[0]).created_at_s))
+    assert (group.pictures, group.count(TaskStatus.SUCCESS), len(group.tiles)) == (14, 14, 12)
+    assert len(group.keys) == 14
+    assert group.seconds["denoise"] > 0
+    assert worker.take_results() == []
+
+
+def test_the_heartbeat_tells_what_the_worker_has_done(shop):
+    worker = shop.worker(run_id="run-1")
+    shop.ended(shop.submit(resolution="64x64"))
+
+    (state,) = shop.until(lambda: [one for one in shop.queue.workers() if one.counters.get("pictures")])
+
+    assert (state.id, state.run_id) == (worker.id, "run-1")
+    assert state.counters["tasks_success"] == 1
+    assert state.counters["seconds_denoise"] > 0
+
+
+@pytest.mark.parametrize("priority", list(Priority))
+def test_both_lanes_are_served(shop, priority):
+    task_id = shop.submit(resolution="64x64", priority=priority)
+    shop.worker()
+
+    assert shop.ended(task_id)[0].status is TaskStatus.SUCCESS

@@ -1,0 +1,101 @@
+"""Editions of a catalog."""
+
+import pandas as pd
+import pytest
+
+from io_managers.image_set import manifest_key
+from ops.editions import (
+    IMAGE_SETS,
+    Made,
+    begin_edition,
+    edition_folder,
+    edition_seed,
+    finish_edition,
+    made_edition,
+    request_edition,
+    reseeded,
+)
+from ops.gallery_page import contact_sheet_key, gallery_key
+from resources.local_store import LocalObjectStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LocalObjectStore(tmp_path)
+
+
+def publish(store, content):
+    """What a run of a whole catalog leaves."""
+    for key in (*(manifest_key(asset, "shop") for asset in IMAGE_SETS), contact_sheet_key("shop"), gallery_key("shop")):
+        store.put(key, content, content_type="text/plain")
+
+
+def make(store, *, asked_by, keep=2):
+    """Ask for an edition and make it."""
+    request_edition(store, "shop", asked_by)
+    number = begin_edition(store, "shop")
+    publish(store, f"edition {number}".encode())
+    finish_edition(store, "shop", keep=keep)
+    return number
+
+
+def editions(store):
+    return {key.key.split("/")[1] for key in store.list("editions/") if key.key.endswith("index.html")}
+
+
+def test_a_catalog_begins_with_edition_0_and_its_own_seeds(store):
+    table = pd.DataFrame({"id": ["a"], "seed": [7]})
+
+    assert begin_edition(store, "shop") == 0
+    assert reseeded(table, 0)["seed"].tolist() == [7]
+    finish_edition(store, "shop", keep=1)
+    assert list(store.list("editions/")) == []
+
+
+def test_every_edition_has_other_seeds_that_stay_the_same():
+    seeds = [edition_seed(seed, edition) for seed in (0, 7, 2**53 - 1) for edition in (1, 2)]
+
+    assert len(set(seeds)) == 6
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert edition_seed(7, 1) == 3617640167
+
+
+def test_asking_again_under_the_same_name_or_before_an_edition_is_complete_adds_none(store):
+    assert request_edition(store, "shop", "monday") == 1
+    assert request_edition(store, "shop", "monday") == 1
+    assert request_edition(store, "shop", "tuesday") == 1
+    begin_edition(store, "shop")
+    finish_edition(store, "shop", keep=2)
+    assert request_edition(store, "shop", "wednesday") == 2
+    assert begin_edition(store, "shop") == 2
+
+
+def test_the_previous_edition_is_kept_whole_from_before_the_first_new_picture(store):
+    publish(store, b"edition 0")
+    request_edition(store, "shop", "monday")
+
+    begin_edition(store, "shop")
+    publish(store, b"edition 1, half of it")
+    begin_edition(store, "shop")  # the run failed and is run again
+
+    folder = edition_folder("shop", 0)
+    kept = {one.key: store.get(one.key) for one in store.list(folder)}
+    assert set(kept) == {f"{folder}{name}" for name in ("index.html", "contact_sheet.png")} | {
+        f"{folder}{asset}.parquet" for asset in IMAGE_SETS
+    }
+    assert set(kept.values()) == {b"edition 0"}
+    assert made_edition(store, "shop") == Made(0, (0,))
+
+
+def test_copies_beyond_retention_go_when_a_newer_edition_is_complete(store):
+    publish(store, b"edition 0")
+    assert make(store, asked_by="1") == 1
+    assert editions(store) == {"shop@0"}
+    assert make(store, asked_by="2") == 2
+    assert editions(store) == {"shop@1"}
+    assert store.get(f"{edition_folder('shop', 1)}index.html") == b"edition 1"
+    assert make(store, asked_by="3", keep=3) == 3
+    assert editions(store) == {"shop@1", "shop@2"}
+    assert make(store, asked_by="4", keep=1) == 4
+    assert editions(store) == set()
+    assert made_edition(store, "shop") == Made(4, ())

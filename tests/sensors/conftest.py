@@ -1,0 +1,62 @@
+"""Sensors on a real instance, ticked by hand."""
+
+import dagster as dg
+import pytest
+
+from tests.released_catalogs import Studio
+
+
+class Ticker:
+    """Evaluates sensors as the daemon does, carrying each one's cursor from tick to tick."""
+
+    def __init__(self, instance):
+        from imagegenx_assets.definitions import RESOURCES, defs
+
+        self.instance = instance
+        self.repository = defs.get_repository_def()
+        self.resources = {name: RESOURCES[name] for name in ("settings", "object_store")}
+        self.cursors = {}
+
+    def tick(self, sensor):
+        """One tick, at once: whatever the interval, the last look is long ago."""
+        looked_at, _, memory = (self.cursors.get(sensor.name) or "").partition("\n")
+        cursor = f"{float(looked_at) - 1e6}\n{memory}" if memory else self.cursors.get(sensor.name)
+        with dg.build_sensor_context(
+            instance=self.instance,
+            cursor=cursor,
+            repository_def=self.repository,
+            sensor_name=sensor.name,
+            resources={name: resource.model_copy() for name, resource in self.resources.items()},
+        ) as context:
+            result = sensor(context)
+        self.cursors[sensor.name] = result.cursor or cursor
+        return result
+
+    def backfills(self):
+        """(title, catalogs) of each backfill, the oldest first."""
+        graph = self.repository.asset_graph
+        key = dg.AssetKey("gallery")
+        found = self.instance.get_backfills()[::-1]
+        targets = [one.get_asset_backfill_data(graph).get_target_partitions_subset(key) for one in found]
+        return [(one.title, sorted(subset.get_partition_keys())) for one, subset in zip(found, targets, strict=True)]
+
+    def end_backfills(self, status):
+        """Let every backfill end so."""
+        for backfill in self.instance.get_backfills():
+            self.instance.update_backfill(backfill.with_status(status))
+
+
+@pytest.fixture
+def ticker(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path / "home"))
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        yield Ticker(instance)
+
+
+@pytest.fixture
+def studio(tmp_path, monkeypatch):
+    studio = Studio(tmp_path)
+    monkeypatch.setenv("IMAGEGENX_MODEL_FOLDERS", f'["{studio.folder}"]')
+    monkeypatch.setenv("IMAGEGENX_UPSCALER", str(studio.settings.upscaler))
+    return studio

@@ -1,0 +1,125 @@
+import pytest
+
+from sensors.catalog_source import catalog_source
+
+GOOD = "id,text,model_type\na,a mug,own\n"
+
+
+@pytest.fixture
+def inbox(tmp_path, studio):
+    folder = tmp_path / "home/inbox"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def look_twice(ticker):
+    ticker.tick(catalog_source)
+    return ticker.tick(catalog_source)
+
+
+def partitions(ticker):
+    return sorted(ticker.instance.get_dynamic_partitions("catalogs"))
+
+
+def test_a_dropped_catalog_becomes_a_partition_and_a_run(ticker, inbox):
+    (inbox / "shop.csv").write_text(GOOD)
+
+    result = look_twice(ticker)
+
+    assert partitions(ticker) == ["shop"]
+    assert [request.partition_key for request in result.run_requests] == ["shop"]
+    (observation,) = result.asset_events
+    assert (observation.partition, observation.metadata["state"].value) == ("shop", "registered")
+
+
+def test_many_changed_catalogs_share_a_backfill(ticker, inbox):
+    names = [f"c{number}" for number in range(5)]
+    for name in names:
+        (inbox / f"{name}.csv").write_text(GOOD)
+
+    result = look_twice(ticker)
+
+    assert result.run_requests == []
+    assert ticker.backfills() == [("5 new or changed catalogs", names)]
+
+
+def test_an_edited_catalog_is_run_again_also_when_it_comes_back_to_what_it_was(ticker, inbox):
+    keys = []
+    for text in (GOOD, GOOD.replace("mug", "cup"), GOOD):
+        (inbox / "shop.csv").write_text(text)
+        (request,) = look_twice(ticker).run_requests
+        keys.append(request.run_key)
+
+    assert len(set(keys)) == 3
+
+
+def test_a_tick_that_is_evaluated_twice_asks_for_the_same_run(ticker, inbox):
+    (inbox / "shop.csv").write_text(GOOD)
+    ticker.tick(catalog_source)
+    before = dict(ticker.cursors)
+    first = ticker.tick(catalog_source)
+    ticker.cursors = before
+
+    assert ticker.tick(catalog_source).run_requests == first.run_requests
+
+
+def test_a_refused_catalog_is_observed_once_with_its_problems_and_named_in_every_tick(ticker, inbox):
+    (inbox / "bad.csv").write_text("id,text,steps\na,,many\n")
+    (inbox / "good.csv").write_text(GOOD)
+
+    result = look_twice(ticker)
+    after = ticker.tick(catalog_source)
+
+    refused = next(event for event in result.asset_events if event.partition == "bad")
+    assert refused.metadata["count"].value == 2
+    assert "* line 2, text: " in refused.metadata["problems"].value
+    assert "'many' is not a whole number" in refused.metadata["problems"].value
+    assert partitions(ticker) == ["good"]
+    assert after.asset_events == []
+    assert after.skip_reason.skip_message == "Refused: bad.csv: catalog 'bad': 2 problems"
+
+
+def test_a_catalog_whose_file_is_gone_loses_its_partition(ticker, inbox):
+    (inbox / "shop.csv").write_text(GOOD)
+    look_twice(ticker)
+    (inbox / "shop.csv").unlink()
+
+    look_twice(ticker)
+
+    assert partitions(ticker) == []
+
+
+def test_a_catalog_in_a_backfill_keeps_its_partition_until_that_has_ended(ticker, inbox):
+    for name in "abcd":
+        (inbox / f"{name}.csv").write_text(GOOD)
+    look_twice(ticker)
+    (inbox / "a.csv").unlink()
+    look_twice(ticker)
+    assert partitions(ticker) == ["a", "b", "c", "d"]
+
+    from dagster._core.execution.backfill import BulkActionStatus
+
+    ticker.end_backfills(BulkActionStatus.COMPLETED_SUCCESS)
+    ticker.tick(catalog_source)
+
+    assert partitions(ticker) == ["b", "c", "d"]
+
+
+def test_between_two_looks_nothing_is_looked_at(ticker, inbox):
+    ticker.tick(catalog_source)
+    (inbox / "shop.csv").write_text(GOOD)
+    cursor = ticker.cursors["catalog_source"]
+
+    from dagster import build_sensor_context
+
+    with build_sensor_context(
+        instance=ticker.instance,
+        cursor=cursor,
+        repository_def=ticker.repository,
+        sensor_name="catalog_source",
+        resources=ticker.resources,
+    ) as context:
+        result = catalog_source(context)
+
+    assert result.skip_reason.skip_message == "The next look is not due yet."
+    assert result.cursor is None

@@ -1,0 +1,80 @@
+import dagster as dg
+import pytest
+
+from configs.settings import load_settings
+from resources.object_store_resource import ObjectStoreResource
+from resources.settings_resource import SettingsResource
+from sensors.freshness import stale_catalogs_sensor
+from tests.stored_catalogs import make_old
+
+
+@pytest.fixture
+def instance(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path))
+    monkeypatch.setenv("IMAGEGENX_CHECKS__FRESHNESS_HOURS", "24")
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("catalogs", ["fresh", "stale"])
+        yield instance
+
+
+def made(catalog, days_ago=0.0):
+    store = ObjectStoreResource().store
+    page = f"galleries/{catalog}/index.html"
+    store.put(page, b"page", content_type="text/html")
+    make_old(store, [page], days_ago)
+
+
+def tick(instance, cursor=None):
+    context = dg.build_sensor_context(instance=instance, cursor=cursor)
+    resources = {"settings": SettingsResource(), "object_store": ObjectStoreResource()}
+    return stale_catalogs_sensor(context, **resources)
+
+
+def test_each_stale_catalog_fails_its_check_once(instance):
+    made("fresh")
+    made("stale", days_ago=1.1)
+    made("retired", days_ago=9)
+
+    first = tick(instance)
+    (event,) = first.asset_events
+    again = tick(instance, first.cursor)
+
+    assert (event.asset_key.to_user_string(), event.check_name, event.partition) == ("gallery", "fresh", "stale")
+    assert (event.passed, event.severity, event.description) == (
+        False,
+        dg.AssetCheckSeverity.WARN,
+        "has not been made for 24 h",
+    )
+    assert list(again.asset_events) == []
+
+
+def test_a_catalog_that_becomes_stale_again_is_reported_again(instance):
+    made("stale", days_ago=2)
+    first = tick(instance)
+    made("stale")
+    second = tick(instance, first.cursor)
+    made("stale", days_ago=2)
+
+    third = tick(instance, second.cursor)
+
+    assert [len(one.asset_events) for one in (first, second, third)] == [1, 0, 1]
+
+
+def test_without_a_limit_no_catalog_is_stale(instance, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_CHECKS__FRESHNESS_HOURS", "0")
+    assert load_settings().checks.freshness_hours == 0
+    made("stale", days_ago=900)
+
+    assert isinstance(tick(instance), dg.SkipReason)
+
+
+def test_the_stale_catalog_is_shown_by_dagster(instance):
+    """The event that the sensor returns is one the instance takes, for that catalog alone."""
+    made("stale", days_ago=2)
+    (event,) = tick(instance).asset_events
+
+    instance.report_runless_asset_event(event)
+
+    key = dg.AssetCheckKey(dg.AssetKey("gallery"), "fresh")
+    (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=5)
+    assert (record.partition, record.evaluation.passed) == ("stale", False)

@@ -1,0 +1,110 @@
+import pytest
+from dagster._core.execution.backfill import BulkActionStatus
+
+from sensors.model_release import RELEASE_TAG, model_release
+
+NAMES = ["plain", "soft", "softer"]
+
+
+@pytest.fixture
+def shops(ticker, studio):
+    """Three catalogs, two of which have a row with the LoRA."""
+    ticker.instance.add_dynamic_partitions("catalogs", NAMES)
+    studio.make("plain", studio.recipe("a mug"), studio.recipe("a hat"))
+    studio.make("soft", studio.recipe("a bag", lora="soft"), studio.recipe("a hat"))
+    studio.make("softer", studio.recipe("a lamp", lora="soft"), studio.recipe("a hat"))
+    ticker.tick(model_release)
+    return studio
+
+
+def remake(studio, catalog, text):
+    studio.make(catalog, studio.recipe(text, lora="soft"), studio.recipe("a hat"))
+
+
+def test_the_first_look_observes_every_model_and_backfills_nothing(ticker, studio):
+    result = ticker.tick(model_release)
+
+    observed = {event.partition: event.tags["dagster/data_version"] for event in result.asset_events}
+    assert observed["own"]
+    assert {"tiny", "upscaler"} <= set(observed)
+    assert ticker.backfills() == []
+
+
+def test_a_new_lora_backfills_exactly_the_catalogs_that_used_it(ticker, shops):
+    shops.replace("soft.safetensors", "second")
+
+    result = ticker.tick(model_release)
+
+    assert [event.partition for event in result.asset_events] == ["own"]
+    ((title, catalogs),) = ticker.backfills()
+    assert catalogs == ["soft", "softer"]
+    assert title.endswith(": 2 catalogs, 2 stale rows")
+    (backfill,) = ticker.instance.get_backfills()
+    assert backfill.tags[RELEASE_TAG] in title
+    assert backfill.status is BulkActionStatus.REQUESTED
+
+
+@pytest.mark.parametrize("status", [BulkActionStatus.COMPLETED_FAILED, BulkActionStatus.CANCELED])
+def test_a_release_is_backfilled_once_even_if_that_failed_or_was_cancelled(ticker, shops, status):
+    shops.replace("soft.safetensors", "second")
+    ticker.tick(model_release)
+    assert ticker.tick(model_release).asset_events == []
+    ticker.end_backfills(status)
+
+    result = ticker.tick(model_release)
+
+    assert len(ticker.backfills()) == 1
+    assert result.skip_reason.skip_message.startswith("2 stale catalogs: backfilled for these releases already")
+
+
+def test_a_tick_that_is_evaluated_twice_adds_one_backfill(ticker, shops):
+    shops.replace("soft.safetensors", "second")
+    before = dict(ticker.cursors)
+    ticker.tick(model_release)
+    ticker.cursors = before
+
+    ticker.tick(model_release)
+
+    assert len(ticker.backfills()) == 1
+
+
+def test_going_back_and_forth_backfills_each_time_what_is_stale_then(ticker, shops):
+    for content in ("second", "first", "second"):
+        shops.replace("soft.safetensors", content)
+        ticker.tick(model_release)
+        ticker.end_backfills(BulkActionStatus.COMPLETED_SUCCESS)
+        remake(shops, "soft", "a bag")
+        remake(shops, "softer", "a lamp")
+        ticker.tick(model_release)
+
+    assert [catalogs for _, catalogs in ticker.backfills()] == [["soft", "softer"]] * 3
+
+
+def test_a_staged_roll_out_takes_the_listed_catalogs_first_and_the_rest_when_told(ticker, shops, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_RELEASES__BACKFILL", "listed")
+    monkeypatch.setenv("IMAGEGENX_RELEASES__CATALOGS", '["softer"]')
+    shops.replace("soft.safetensors", "second")
+    ticker.tick(model_release)
+    remake(shops, "softer", "a lamp")
+    ticker.end_backfills(BulkActionStatus.COMPLETED_SUCCESS)
+    ticker.tick(model_release)
+    assert [catalogs for _, catalogs in ticker.backfills()] == [["softer"]]
+
+    monkeypatch.setenv("IMAGEGENX_RELEASES__BACKFILL", "all")
+    ticker.tick(model_release)
+
+    assert [catalogs for _, catalogs in ticker.backfills()] == [["softer"], ["soft"]]
+
+
+def test_a_share_is_always_the_same_catalogs_and_none_is_none(ticker, shops, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_RELEASES__BACKFILL", "none")
+    shops.replace("own/model.safetensors", "second")
+    ticker.tick(model_release)
+    assert ticker.backfills() == []
+
+    monkeypatch.setenv("IMAGEGENX_RELEASES__BACKFILL", "share")
+    monkeypatch.setenv("IMAGEGENX_RELEASES__SHARE", "0.65")
+    ticker.tick(model_release)
+
+    ((_, catalogs),) = ticker.backfills()
+    assert catalogs == ["plain"]

@@ -1,0 +1,167 @@
+"""The alert of failed runs, with real runs on a real instance and a receiver that checks signatures."""
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from dagster import DagsterInstance, StaticPartitionsDefinition, build_sensor_context, job, op
+from standardwebhooks import Webhook
+
+from configs.errors import ImageGenXError
+from resources.outbound.webhooks import new_secret
+from resources.settings_resource import SettingsResource
+from sensors.run_failure import MOST_PER_TICK, run_failure_alert
+
+SECRET = new_secret()
+
+
+@op
+def break_down():
+    try:
+        raise OSError("redis://default:5ec2e7@cache:6379 is gone")
+    except OSError as exc:
+        raise ImageGenXError("the shelf fell down") from exc
+
+
+@job(partitions_def=StaticPartitionsDefinition(["spring"]))
+def fragile():
+    break_down()
+
+
+class Receiver:
+    """An HTTP server on a free port that keeps what it is sent and answers with `status`."""
+
+    def __init__(self):
+        self.status = 204
+        self.received = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.received.append((dict(self.headers), body))
+                self.send_response(receiver.status)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/alerts"
+
+    @contextmanager
+    def serving(self):
+        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
+
+@pytest.fixture
+def receiver():
+    with Receiver().serving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def instance(tmp_path):
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def alerts_on(monkeypatch, receiver):
+    monkeypatch.setenv("IMAGEGENX_ALERTS__WEBHOOK_URL", receiver.url)
+    monkeypatch.setenv("IMAGEGENX_ALERTS__SECRET", SECRET)
+    monkeypatch.setenv("IMAGEGENX_ALERTS__UI_URL", "https://dagster.example.com/")
+
+
+def fail(instance):
+    return fragile.execute_in_process(instance=instance, partition_key="spring", raise_on_error=False).run_id
+
+
+def tick(instance, cursor):
+    """One evaluation by the daemon: the cursor it leaves, and what it says."""
+    context = build_sensor_context(instance=instance, cursor=cursor)
+    result = run_failure_alert(context, settings=SettingsResource())
+    return result.cursor, result.skip_reason.skip_message
+
+
+def test_a_failed_run_is_told_once_signed_with_its_error_and_link(instance, receiver, alerts_on):
+    fail(instance)
+    cursor, said = tick(instance, None)
+    assert (said, receiver.received) == ("Watching from now on.", [])
+
+    run_id = fail(instance)
+    cursor, _ = tick(instance, cursor)
+    cursor, said = tick(instance, cursor)
+
+    assert said == "No run has failed."
+    ((headers, body),) = receiver.received
+    told = Webhook(SECRET).verify(body, {name.lower(): value for name, value in headers.items()})
+    assert told == json.loads(body)
+    assert headers["webhook-id"] == f"alert_{run_id}"
+    assert told["type"] == "run.failed"
+    assert told["data"] == {
+        "run_id": run_id,
+        "job": "fragile",
+        "partitions": ["spring"],
+        "error": "break_down: configs.errors.ImageGenXError: the shelf fell down"
+        " (from OSError: redis://default:***@cache:6379 is gone)",
+        "will_retry": False,
+        "url": f"https://dagster.example.com/runs/{run_id}",
+    }
+
+
+def test_what_a_receiver_refuses_is_told_again_with_the_same_id(instance, receiver, alerts_on):
+    cursor, _ = tick(instance, "0")
+    run_id = fail(instance)
+    receiver.status = 503
+    refused, said = tick(instance, cursor)
+    assert "503" in said
+    assert refused == cursor
+
+    receiver.status = 200
+    accepted, _ = tick(instance, refused)
+    assert int(accepted) > int(refused)
+    assert [headers["webhook-id"] for headers, _ in receiver.received] == [f"alert_{run_id}"] * 2
+
+
+def test_many_failures_are_told_in_order_over_several_ticks(instance, receiver, alerts_on):
+    runs = [instance.create_run_for_job(fragile) for _ in range(MOST_PER_TICK + 2)]
+    for run in runs:
+        instance.report_run_failed(run)
+    cursor, _ = tick(instance, "0")
+    assert len(receiver.received) == MOST_PER_TICK
+    tick(instance, cursor)
+    assert [json.loads(body)["data"]["run_id"] for _, body in receiver.received] == [run.run_id for run in runs]
+
+
+def test_nothing_is_told_while_no_url_is_set(instance, receiver, monkeypatch):
+    monkeypatch.delenv("IMAGEGENX_ALERTS__WEBHOOK_URL", raising=False)
+    fail(instance)
+    assert tick(instance, "0") == ("", "alerts.webhook_url is not set.")
+    assert receiver.received == []
+
+
+def test_a_run_whose_process_died_is_told_with_what_dagster_knows(instance, receiver, alerts_on):
+    run = instance.create_run_for_job(fragile)
+    instance.report_run_failed(run, "The process of this run was killed.")
+    tick(instance, "0")
+    ((_, body),) = receiver.received
+    assert json.loads(body)["data"]["error"] == "The process of this run was killed."
+    assert json.loads(body)["data"]["partitions"] == []
+
+
+def test_a_url_without_a_secret_is_refused(monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_ALERTS__WEBHOOK_URL", "https://ops.example.com/alerts")
+    with pytest.raises(
+        ImageGenXError, match="webhook_url also needs secret; set the variable IMAGEGENX_ALERTS__SECRET"
+    ):
+        SettingsResource().current  # noqa: B018
