@@ -93,15 +93,15 @@ class SequentialDiffusers:
         self._pipeline.set_progress_bar_config(disable=True)
         self._schedule = dict(self._pipeline.scheduler.config)
 
-    def paint(self, recipes: Sequence[Recipe]) -> None:
-        """Make the pictures of recipes that agree in all but prompt and seed, in one batch."""
+    def paint(self, recipes: Sequence[Recipe]) -> list[Any]:
+        """The pictures (Pillow's) of recipes that agree in all but prompt and seed, made in one batch."""
         import torch
 
         from models.families.samplers import make_scheduler
 
         first = recipes[0]
         self._pipeline.scheduler = make_scheduler(first.sampler, self._schedule, first.steps)
-        self._pipeline(
+        made = self._pipeline(
             [recipe.text for recipe in recipes],
             negative_prompt=[recipe.negative_text for recipe in recipes],
             width=first.width_px,
@@ -110,6 +110,7 @@ class SequentialDiffusers:
             guidance_scale=first.cfg_scale,
             generator=[torch.Generator().manual_seed(recipe.seed) for recipe in recipes],
         )
+        return list(made.images)
 
     def seconds(self, jobs: Sequence[GenerationJob]) -> float:
         """Seconds for a list, one request after another."""

@@ -1,6 +1,8 @@
 """Latency under Poisson arrivals: the engine against fixed-window batching of requests with identical parameters.
 
-Both get the same requests at the same times, at 70 % of what diffusers can do one request after another.
+Both get the same requests at the same times, at 70 % of what each of two measures: what the engine does with a full
+list of such requests (the load that it is at), and what diffusers does one request after another (the load that the
+fixed window is at, since hardly two of these requests agree in all parameters).
 """
 
 import random
@@ -14,35 +16,45 @@ from models.engine import GenerationJob
 from models.image import FailedImage, GeneratedImage
 from models.request import Priority
 
-LIMITS = {"p95 engine / fixed window": 0.6}
+LIMITS = {"p95 engine / fixed window, engine at 70 %": 0.6}
 WINDOW_S = 0.050
 BATCH = 8
 
 
 def run(
-    count: int = 64,
+    count: int = 40,
     sides: tuple[int, ...] = (96, 128, 160),
     steps: tuple[int, int] = (10, 50),
     load: float = 0.7,
     model: str = "",
 ) -> dict[str, float]:
-    """Mean and 95th percentile of the latency, in seconds, of both, and the ratio of the latter."""
+    """Mean and 95th percentile of the latency, in seconds, of both, and their ratios, at both loads."""
     place = open_workplace(model)
     jobs = mixed_jobs(place, count, sides, steps)
     reference = SequentialDiffusers(place)
     engine_s(place, jobs[:2])
-    sample = jobs[: max(8, count // 4)]
-    rate = load * len(sample) / reference.seconds(sample)
+    sample = jobs[: max(8, count // 2)]
+    rates = {"engine": len(sample) / engine_s(place, sample)}
+    few = sample[: max(4, len(sample) // 2)]
+    rates["diffusers"] = len(few) / reference.seconds(few)
+    figures: dict[str, float] = {f"{name} pictures/s": rate for name, rate in rates.items()}
+    for name, rate in rates.items():
+        figures |= _compare(place, reference, jobs, load * rate, f"{name} at {load:.0%}".replace("%", " %"))
+    return figures
+
+
+def _compare(
+    place: Workplace, reference: SequentialDiffusers, jobs: Sequence[GenerationJob], rate: float, label: str
+) -> dict[str, float]:
     dice = random.Random(11)
     gaps = [dice.expovariate(rate) for _ in jobs]
     window, engine = _window_latencies(reference, jobs, gaps), _engine_latencies(place, jobs, gaps)
     return {
-        "arrivals per s": rate,
-        "fixed window mean s": sum(window) / count,
-        "fixed window p95 s": _p95(window),
-        "engine mean s": sum(engine) / count,
-        "engine p95 s": _p95(engine),
-        "p95 engine / fixed window": _p95(engine) / _p95(window),
+        f"fixed window mean s, {label}": sum(window) / len(jobs),
+        f"fixed window p95 s, {label}": _p95(window),
+        f"engine mean s, {label}": sum(engine) / len(jobs),
+        f"engine p95 s, {label}": _p95(engine),
+        f"p95 engine / fixed window, {label}": _p95(engine) / _p95(window),
     }
 
 

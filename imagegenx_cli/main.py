@@ -99,7 +99,7 @@ def generate(
     negative: Annotated[str | None, typer.Option(help="What the picture should not show.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Paint --image anew only where this is white.")] = None,
-    control: Annotated[Path | None, typer.Option(help="A picture, or its edges, for a ControlNet model to follow.")] = None,
+    control: Annotated[Path | None, typer.Option(help="A picture, or edges, for a ControlNet model to follow.")] = None,
     strength: Annotated[float | None, typer.Option(help="How far to leave --image, above 0, at most 1.")] = None,
     lora: Annotated[str | None, typer.Option(help="A LoRA of the model.")] = None,
     lora_weight: Annotated[float | None, typer.Option(help="Weight of the LoRA, -4 to 4.")] = None,

@@ -7,6 +7,10 @@ from PIL import Image, ImageFilter
 LOW, HIGH = 0.08, 0.2
 """Default hysteresis thresholds, as shares of the largest gradient an 8-bit picture can have."""
 
+_BLACK, _WHITE, _COLOURLESS = 32, 224, 24
+_MOST_OUTLIERS, _LEAST_BLACK, _MOST_BETWEEN = 0.01, 0.5, 0.15
+"""Shares of the pixels of an edge map: lines that were scaled or compressed are partly grey."""
+
 
 def canny_edges(
     picture: npt.NDArray[np.uint8], low: float = LOW, high: float = HIGH, sigma: float = 1.0
@@ -31,6 +35,14 @@ def canny_edges(
     thin = _thin(np.take_along_axis(strength, strongest, 0)[0], dx, dy)
     edges = _connected(thin > low, thin > high)
     return np.repeat(np.where(edges, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def is_edge_map(picture: npt.NDArray[np.uint8]) -> bool:
+    """Whether an RGB picture (H, W, 3) is one of edges already: colourless, mostly black, and hardly grey."""
+    least, most = picture.min(axis=2), picture.max(axis=2)
+    coloured = (most.astype(np.int16) - least > _COLOURLESS).mean()
+    between = ((most > _BLACK) & (most < _WHITE)).mean()
+    return bool(coloured <= _MOST_OUTLIERS and (most <= _BLACK).mean() >= _LEAST_BLACK and between <= _MOST_BETWEEN)
 
 
 def _sobel(channel: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

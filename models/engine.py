@@ -14,7 +14,7 @@ from models.batching.ticket import Listener, Ticket
 from models.errors import ModelError
 from models.families.base import BatchItem
 from models.image import FailedImage, GeneratedImage, InputPicture
-from models.input_pictures import fit_mask, fit_picture
+from models.input_pictures import fit_control, fit_mask, fit_picture
 from models.pipeline_pool import PipelinePool, process_pool
 from models.placement import Placement
 from models.recipe import Recipe
@@ -130,7 +130,8 @@ class BatchingEngine:
         try:
             self._check(job.recipe)
             _check_inputs(job)
-            return Ticket(job.id, _item(job), self._runner.group(job.recipe), listener, priority)
+            group = self._runner.group(job.recipe)
+            return Ticket(job.id, _item(job), group, listener, priority, steps_left=job.recipe.steps)
         except Exception as exc:
             return failed(job.id, job.recipe, exc)
 
@@ -169,7 +170,7 @@ def _item(job: GenerationJob) -> BatchItem:
         job.recipe,
         image=fit_picture(source, size) if source else None,
         mask=fit_mask(job.mask.load(), source, size) if job.mask and source else None,
-        control=fit_picture(job.control.load(), size) if job.control else None,
+        control=fit_control(job.control.load(), size, job.recipe.control_preprocess) if job.control else None,
     )
 
 

@@ -9,7 +9,7 @@ from models.errors import AcceleratorError
 from models.families import FAMILIES
 
 if TYPE_CHECKING:
-    from models.registry import ModelCard
+    from models.card import ModelCard
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Side = Annotated[StrictInt, Field(ge=ANY_MODEL.min_side_px, le=ANY_MODEL.max_side_px, multiple_of=8)]
 InputDigest = Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")]
+ControlPreprocess = Literal["none", "canny", "auto"]
 
 
 class PostStep(ValueObject):
@@ -66,6 +67,7 @@ class Recipe(ValueObject):
     image_digest: InputDigest | None
     mask_digest: InputDigest | None
     control_digest: InputDigest | None
+    control_preprocess: ControlPreprocess | None = Field(default=None, description="see the model card")
     post: tuple[PostStep, ...] = ()
 
     @property
@@ -83,8 +85,12 @@ class Recipe(ValueObject):
         return self.model_copy(update={"post": (*self.post, step)})
 
     def to_json(self) -> str:
-        """Canonical JSON: keys sorted, no spaces, so that equal recipes are equal texts."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        """Canonical JSON: keys sorted, no spaces, so that equal recipes are equal texts.
+
+        What only recipes with a control picture say is left out of the others, whose digests are older than it.
+        """
+        data = self.model_dump(mode="json", exclude=None if self.control_preprocess else {"control_preprocess"})
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Recipe":
@@ -141,4 +147,5 @@ def plan_recipe(
         image_digest=image.digest if image else None,
         mask_digest=mask.digest if mask else None,
         control_digest=control.digest if control else None,
+        control_preprocess=registry.card(name).control_preprocess if control else None,
     )

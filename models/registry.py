@@ -135,9 +135,7 @@ def open_registry(settings: Settings) -> ModelRegistry:
     """The registry of the models that come with ImageGenX and of those in the operator's folders."""
     folders = (BUILTIN_CARDS, *settings.model_folders)
     home = settings.home
-    return ModelRegistry.load(
-        folders, settings.default_model, cache_folder=home / "cache", hub_folder=home / "models"
-    )
+    return ModelRegistry.load(folders, settings.default_model, cache_folder=home / "cache", hub_folder=home / "models")
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -19,7 +19,8 @@ def _missing(accelerator: str, device: str) -> str:
         return "needs Triton, which is not installed: pip install triton."
     if accelerator == "compile" and not on_gpu and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         return "needs a C++ compiler, and there is none: install g++."
-    if accelerator == "tensorrt":
-        # Models export as TensorRT needs them (see export.py); building engines waits for hardware to verify it on.
-        return "is not available in this version."
+    if accelerator == "tensorrt" and not on_gpu:
+        return f"needs an NVIDIA GPU, and this is {device}."
+    if accelerator == "tensorrt" and not find_spec("torch_tensorrt"):
+        return "needs torch-tensorrt, which is not installed: pip install 'imagegenx[tensorrt]'."
     return ""

@@ -5,6 +5,9 @@ from typing import Any
 import torch
 from torch.export import Dim, ExportedProgram, export
 
+FEWEST_ROWS = 2
+"""A graph of a varying number of rows cannot begin at one."""
+
 
 class _PlainUNet(torch.nn.Module):
     """The UNet with tensors for arguments and result."""
@@ -13,26 +16,54 @@ class _PlainUNet(torch.nn.Module):
         super().__init__()
         self.unet = unet
 
-    def forward(self, sample: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.unet(sample, timestep, encoder_hidden_states=states, return_dict=False)[0]
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        states: torch.Tensor,
+        pooled: torch.Tensor | None = None,
+        sizes: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        added = None if pooled is None else {"text_embeds": pooled, "time_ids": sizes}
+        output: torch.Tensor = self.unet(
+            sample, timestep, encoder_hidden_states=states, added_cond_kwargs=added, return_dict=False
+        )[0]
         return output
 
 
-def export_unet(unet: Any, height: int, width: int, tokens: int, most_rows: int) -> ExportedProgram:
-    """The UNet of Stable Diffusion 1.x or 2.x for one latent size and 2 to `most_rows` rows.
+def unet_inputs(unet: Any, rows: int, height: int, width: int, tokens: int) -> tuple[torch.Tensor, ...]:
+    """Zeros in the shapes that a UNet takes.
 
     Args:
         height: of the latents; and `width`.
         tokens: of the text, 77 for one window.
     Returns:
-        a program of (sample (N, C, h, w), timestep (N,) float32, states (N, tokens, width)) → (N, C, h, w).
+        sample (rows, C, h, w), timestep (rows,) float32, states (rows, tokens, width), and for Stable Diffusion XL
+        pooled (rows, width) and sizes (rows, 6).
     """
-    rows = Dim("rows", min=2, max=most_rows)
-    like = next(unet.parameters())
+    like, config = next(unet.parameters()), unet.config
     inputs = (
-        like.new_zeros(2, unet.config.in_channels, height, width),
-        torch.zeros(2, device=like.device),
-        like.new_zeros(2, tokens, unet.config.cross_attention_dim),
+        like.new_zeros(rows, config.in_channels, height, width),
+        torch.zeros(rows, device=like.device),
+        like.new_zeros(rows, tokens, config.cross_attention_dim),
     )
+    if config.addition_embed_type != "text_time":
+        return inputs
+    pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+    return (*inputs, like.new_zeros(rows, pooled), like.new_zeros(rows, 6))
+
+
+def export_unet(unet: Any, height: int, width: int, tokens: int, most_rows: int) -> ExportedProgram:
+    """The UNet of Stable Diffusion 1.x, 2.x or XL for one latent size and 2 to `most_rows` rows.
+
+    Returns:
+        a program of what `unet_inputs` describes → (N, C, h, w).
+    """
+    rows = Dim("rows", min=FEWEST_ROWS, max=most_rows)
+    inputs = unet_inputs(unet, FEWEST_ROWS, height, width, tokens)
     with torch.no_grad():
-        return export(_PlainUNet(unet), inputs, dynamic_shapes=({0: rows}, {0: rows}, {0: rows}))
+        return export(_PlainUNet(unet), inputs, dynamic_shapes=_by_name([{0: rows}] * len(inputs)))
+
+
+def _by_name(shapes: list[dict[int, Any]]) -> dict[str, dict[int, Any]]:
+    return dict(zip(("sample", "timestep", "states", "pooled", "sizes"), shapes, strict=False))

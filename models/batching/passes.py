@@ -28,7 +28,7 @@ class Denoiser:
     def step(self, slots: Sequence[Slot], on_failure: OnFailure) -> None:
         """Advance every slot by one step; one that cannot is told to `on_failure`, and the others go on.
 
-        If the memory does not suffice, the pass is made in halves, down to single slots.
+        If the memory does not suffice, the pass is made in halves, down to single slots and then to single rows.
         """
         self._passes += 1
         if self._passes % _PASSES_BEFORE_GROWING == 0:
@@ -63,7 +63,7 @@ class Denoiser:
         # Outside of the except block, so that the failed pass's tensors are free by now.
         return_memory(self._model.device)
         if len(slots) == 1:
-            on_failure(slots[0], _explained(failure, slots[0]))
+            yield from self._prediction_by_row(slots[0], failure, on_failure)
             return
         middle = len(slots) // 2
         if is_out_of_memory(failure):
@@ -71,11 +71,26 @@ class Denoiser:
         yield from self._predictions(slots[:middle], on_failure)
         yield from self._predictions(slots[middle:], on_failure)
 
-    def _predict(self, slots: Sequence[Slot]) -> torch.Tensor:
-        rows = gather_rows(slots, self._sizes)
+    def _prediction_by_row(
+        self, slot: Slot, failure: Exception, on_failure: OnFailure
+    ) -> Iterator[tuple[Slot, torch.Tensor]]:
+        """A slot that has no room even alone, with its guided and unguided row in passes of their own."""
+        if is_out_of_memory(failure) and slot.conditions.rows > 1:
+            try:
+                passes = [self._predict([slot], row) for row in range(slot.conditions.rows)]
+            except Exception as exc:
+                failure = exc.with_traceback(None)
+            else:
+                yield slot, torch.cat(passes)
+                return
+        on_failure(slot, _explained(failure, slot))
+
+    def _predict(self, slots: Sequence[Slot], row: int | None = None) -> torch.Tensor:
+        """The UNet's output for all rows of the slots, or for one row of the one slot."""
+        rows = gather_rows(slots, self._sizes, row)
         inputs = rows.unet_inputs() | (self._residuals(rows) if rows.controlled else {})
         output: torch.Tensor = self._model.unet(**inputs, return_dict=False)[0]
-        return output[: sum(slot.conditions.rows for slot in slots)]
+        return output[: sum(slot.conditions.rows for slot in slots) if row is None else 1]
 
     def _residuals(self, rows: Rows) -> dict[str, object]:
         down, middle = self._model.controlnet(**rows.control_inputs(self._sizes), return_dict=False)

@@ -72,29 +72,34 @@ class Rows:
         return zeros.index_copy_(0, places, residual[: len(places)])
 
 
-def gather_rows(slots: Sequence[Slot], sizes: BatchSizes) -> Rows:
-    """The inputs of one pass over slots whose texts have equal lengths."""
-    latents, times = [], []
+def gather_rows(slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None) -> Rows:
+    """The inputs of one pass over slots whose texts have equal lengths.
+
+    Args:
+        row: take only this row of each slot.
+    """
+    latents, times, conditions = [], [], []
     for slot in slots:
-        rows = slot.conditions.rows
+        conditions.append(slot.conditions if row is None else slot.conditions.only(row))
+        rows = conditions[-1].rows
         latents.append(slot.sampling.scaled(slot.latents).expand(rows, -1, -1, -1))
         times += [slot.sampling.time] * rows
     joined = torch.cat(latents)
     return Rows(
         _repeated(joined, sizes),
         _repeated(torch.tensor(times), sizes).to(joined.device, non_blocking=True),
-        _joined([slot.conditions for slot in slots], sizes),
-        tuple(_controlled(slots)),
+        _joined(conditions, sizes),
+        tuple(_controlled(conditions)),
     )
 
 
-def _controlled(slots: Sequence[Slot]) -> list[int]:
+def _controlled(conditions: Sequence[Conditions]) -> list[int]:
     places = list[int]()
     first = 0
-    for slot in slots:
-        if slot.conditions.control is not None:
-            places += range(first, first + slot.conditions.rows)
-        first += slot.conditions.rows
+    for one in conditions:
+        if one.control is not None:
+            places += range(first, first + one.rows)
+        first += one.rows
     return places
 
 

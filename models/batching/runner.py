@@ -94,7 +94,7 @@ class FamilyRunner:
 
     def _load(self, key: PoolKey, model: str) -> "ModelFamily":
         try:
-            return load_family(self._registry.card(model), self.placement(model))
+            return load_family(self._registry.card(model), self.placement(model), key.release)
         except ModelError as exc:
             self._unloadable[key] = (time.monotonic() + _UNLOADABLE_S, exc)
             raise

@@ -1,7 +1,7 @@
 """A slot: one request in the middle of its denoising, and how it begins."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 
@@ -38,6 +38,11 @@ class Conditions:
     def rows(self) -> int:
         """1 or 2."""
         return self.states.shape[0]
+
+    def only(self, row: int) -> "Conditions":
+        """One of the rows."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Conditions(**{name: value[row : row + 1] for name, value in values.items() if value is not None})
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,6 +95,7 @@ class StepLoop:
 
     def stepped(self, ticket: Ticket, done: int, total: int) -> None:
         """See `Report`."""
+        ticket.steps_left = total - done
         _tell(lambda: ticket.listener.stepped(ticket.id, done, total), ticket)
 
     def ended(self, ticket: Ticket, result: GeneratedImage | FailedImage) -> None:
@@ -123,8 +124,12 @@ class StepLoop:
             self._fail_all(f"the engine failed: {type(exc).__name__}: {exc}")
 
     def _take(self, turn: Turn) -> None:
+        # The first step also encodes prompts, and may load a model.
+        is_plain = all(ticket.state for ticket in turn[1])
+        began = time.monotonic()
         self._runner.advance(turn, self)
-        self._queue.served(turn, time.monotonic())
+        ended = time.monotonic()
+        self._queue.served(turn, ended, ended - began if is_plain else None)
 
     def _next_turn(self) -> Turn | None:
         """The next turn; waits for one, and ends with None if the thread should."""

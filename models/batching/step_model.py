@@ -17,7 +17,8 @@ class StepModel:
     Args:
         pipeline: diffusers' text-to-image pipeline that holds the parts.
         controlnet: or None.
-        upcasts_vae: the VAE's configuration may ask for float32, as SDXL's does: it overflows in float16.
+        upcasts_vae: the VAE's configuration may ask for float32, as SDXL's does: it overflows in float16, and in
+            nothing else.
     """
 
     def __init__(self, pipeline: Any, controlnet: Any = None, *, upcasts_vae: bool = False) -> None:
@@ -29,7 +30,7 @@ class StepModel:
         self.is_xl = getattr(pipeline, "text_encoder_2", None) is not None
         self.dtype: torch.dtype = pipeline.unet.dtype
         self.device: torch.device = pipeline.unet.device
-        if upcasts_vae and self.vae.config.force_upcast:
+        if upcasts_vae and self.vae.config.force_upcast and self.dtype == torch.float16:
             self.vae.float()
 
     @property

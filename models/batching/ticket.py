@@ -40,6 +40,7 @@ class Ticket:
     Attributes:
         state: belongs to the model that runs it; None before its first step.
         has_left: takes no further steps, while its picture may still be being decoded.
+        steps_left: to take; the loop keeps it up to date.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Ticket:
     priority: Priority = Priority.BULK
     arrived_s: float = field(default_factory=time.monotonic)
     state: object = None
+    steps_left: int = 1
     is_cancelled: bool = False
     has_left: bool = False
     is_ended: bool = False

@@ -3,45 +3,62 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.families.quiet_libraries import quiet_libraries
 from models.request import Mode
 
 if TYPE_CHECKING:
+    from models.card import ModelCard
     from models.families.base import ModelFamily
     from models.placement import Placement
-    from models.registry import ModelCard
 
 
 @dataclass(frozen=True)
 class FamilyEntry:
-    """A family by its `module:Class`, and what its models can at most do; `by_step` for a `StepFamily`."""
+    """A family by its `module:Class`, and what its models can at most do; `by_step` for a `StepFamily`.
+
+    Attributes:
+        unused_parts: of a checkpoint on the hub, never fetched.
+    """
 
     target: str
     modes: frozenset[Mode]
     has_loras: bool = True
     max_batch_size: int | None = None
     by_step: bool = False
+    takes_single_files: bool = False
+    unused_parts: frozenset[str] = frozenset()
+
+
+_LATENT_DIFFUSION: Mapping[str, Any] = {
+    "modes": frozenset(Mode),
+    "by_step": True,
+    "takes_single_files": True,
+    "unused_parts": frozenset({"safety_checker", "feature_extractor", "image_encoder"}),
+}
 
 
 FAMILIES: Mapping[str, FamilyEntry] = {
-    "sd": FamilyEntry("models.families.stable_diffusion:StableDiffusion", frozenset(Mode), by_step=True),
-    "sdxl": FamilyEntry("models.families.sdxl:StableDiffusionXL", frozenset(Mode), by_step=True),
+    "sd": FamilyEntry("models.families.stable_diffusion:StableDiffusion", **_LATENT_DIFFUSION),
+    "sdxl": FamilyEntry("models.families.sdxl:StableDiffusionXL", **_LATENT_DIFFUSION),
     "diffusers": FamilyEntry(
         "models.families.any_diffusers:AnyDiffusers", frozenset({Mode.TEXT2IMG}), has_loras=False, max_batch_size=1
     ),
 }
 
 
-def load_family(card: "ModelCard", placement: "Placement") -> "ModelFamily":
+def load_family(card: "ModelCard", placement: "Placement", release: str = "") -> "ModelFamily":
     """The model of a card, loaded and ready; this is where PyTorch is imported.
 
+    Args:
+        release: the digest of the model's files, which what is built from them is kept by.
     Raises:
         ModelLoadError: if it cannot be loaded.
     """
     quiet_libraries()
     module, _, name = FAMILIES[card.family].target.partition(":")
     family: ModelFamily = getattr(import_module(module), name)(card, placement)
+    family.release_digest = release
     family.load()
     return family

@@ -14,6 +14,7 @@ from models.errors import ModelLoadError
 from models.families.base import BatchItem, BatchResult, LoraUse, ModelFamily, OnBatchStep
 from models.families.samplers import make_scheduler
 from models.families.weights import weights_bytes
+from models.hub import fetch_missing
 
 
 class AnyDiffusers(ModelFamily):
@@ -26,15 +27,15 @@ class AnyDiffusers(ModelFamily):
     pipelines: ClassVar[Any] = DiffusionPipeline
 
     def load(self) -> None:
-        """Load the pipeline that the checkpoint names, from safetensors files only."""
+        """Load the pipeline that the checkpoint names, from safetensors files only; it is fetched first if need be."""
         card = self.card
         try:
+            fetch_missing(card)
             self._pipeline: Any = self.pipelines.from_pretrained(
-                str(card.path or card.source),
+                str(card.path),
                 dtype=getattr(torch, self.placement.dtype),
                 use_safetensors=True,
-                local_files_only=card.path is not None,
-                revision=card.revision or None,
+                local_files_only=True,
             ).to(self.placement.device)
         except Exception as exc:  # hub, files and weights fail in many ways; all of them are this model's
             raise ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {exc}") from exc

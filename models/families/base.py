@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from models.batching.stepper import Stepper
+    from models.card import ModelCard
     from models.placement import Placement
-    from models.registry import ModelCard
 
 OnBatchStep = Callable[[int, int], None]
 """Called with the steps done and the steps to do after each step of a batch."""
@@ -63,6 +63,7 @@ class ModelFamily(ABC):
     def __init__(self, card: "ModelCard", placement: "Placement") -> None:
         self.card = card
         self.placement = placement
+        self.release_digest = ""
 
     @property
     def size_bytes(self) -> int:

@@ -12,19 +12,26 @@ from models.batching.stepper import Stepper
 from models.errors import ModelLoadError
 from models.families.base import LoraUse, StepFamily
 from models.families.lora_switch import LoraSwitch
+from models.families.single_file import single_file_configuration
 from models.families.weights import weights_bytes
+from models.hub import fetch_missing
 from models.request import Mode
 
 if TYPE_CHECKING:
+    from models.card import ModelCard
     from models.placement import Placement
-    from models.registry import ModelCard
 
 
 class StableDiffusion(StepFamily):
     """A Stable Diffusion checkpoint in any mode."""
 
     pipelines: ClassVar[Any] = StableDiffusionPipeline
-    pipeline_options: ClassVar[dict[str, object]] = {"safety_checker": None, "requires_safety_checker": False}
+    pipeline_options: ClassVar[dict[str, object]] = {
+        "safety_checker": None,
+        "feature_extractor": None,
+        "image_encoder": None,
+        "requires_safety_checker": False,
+    }
     controlnets: ClassVar[Any] = ControlNetModel
     upcasts_vae: ClassVar[bool] = False
 
@@ -41,15 +48,15 @@ class StableDiffusion(StepFamily):
         return self._stepper
 
     def load(self) -> None:
-        """Load weights and controlnet to the device, from safetensors files only."""
+        """Load weights and controlnet to the device, from safetensors files only; what is on a hub is fetched first."""
         card, dtype = self.card, getattr(torch, self.placement.dtype)
         try:
-            pipeline = self.pipelines.from_pretrained(
-                str(card.path or card.source), **self._source(card.revision, card.path), **self.pipeline_options
-            ).to(self.placement.device, dtype)
-            controlnet = self._load_controlnet() if Mode.CONTROLNET in card.modes else None
+            pipeline = self._load_pipeline(dtype).to(self.placement.device, dtype)
+            controlnet = self._load_controlnet(dtype) if Mode.CONTROLNET in card.modes else None
             model = StepModel(pipeline, controlnet, upcasts_vae=self.upcasts_vae)
-            self._stepper = Stepper(model, tune(model, self.placement.accelerator))
+            accelerator, engines = self.placement.accelerator, card.engines_folder
+            sizes = tune(model, accelerator, engines, self.release_digest, has_loras=bool(card.loras))
+            self._stepper = Stepper(model, sizes)
         except Exception as exc:  # hub, files and weights fail in many ways; all of them are this model's
             self.release()
             raise ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {exc}") from exc
@@ -75,16 +82,17 @@ class StableDiffusion(StepFamily):
         if self.placement.device != "cpu":
             torch.cuda.empty_cache()
 
-    def _source(self, revision: str, path: object) -> dict[str, object]:
-        return {
-            "dtype": getattr(torch, self.placement.dtype),
-            "use_safetensors": True,
-            "local_files_only": path is not None,
-            "revision": revision or None,
-        }
-
-    def _load_controlnet(self) -> Any:
+    def _load_pipeline(self, dtype: torch.dtype) -> Any:
         card = self.card
-        source = self._source(card.controlnet_revision, card.controlnet_path)
-        controlnet = self.controlnets.from_pretrained(str(card.controlnet_path or card.controlnet), **source)
+        fetch_missing(card)
+        options = {"dtype": dtype, "local_files_only": True, **self.pipeline_options}
+        if not card.is_single_file:
+            return self.pipelines.from_pretrained(str(card.path), use_safetensors=True, **options)
+        with single_file_configuration(card) as folder:
+            return self.pipelines.from_single_file(str(card.path), config=str(folder), **options)
+
+    def _load_controlnet(self, dtype: torch.dtype) -> Any:
+        controlnet = self.controlnets.from_pretrained(
+            str(self.card.controlnet_path), dtype=dtype, use_safetensors=True, local_files_only=True
+        )
         return controlnet.to(self.placement.device)

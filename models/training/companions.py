@@ -67,7 +67,7 @@ def train_upscaler(
         inner = (..., slice(CROP_MARGIN_PX, -CROP_MARGIN_PX), slice(CROP_MARGIN_PX, -CROP_MARGIN_PX))
         rebuilt, large = rebuilt[inner], large.to(worker.device)[inner]
         # Charbonnier's loss, and the means, which keep flat areas at their tint.
-        error = ((rebuilt - large).square() + 1e-4).sqrt().mean()
+        error: Tensor = ((rebuilt - large).square() + 1e-4).sqrt().mean()
         return error + F.l1_loss(F.avg_pool2d(rebuilt, 16), F.avg_pool2d(large, 16))
 
     Trainer("upscaler", network, schedule, worker, folder).run(loss_of)

@@ -1,6 +1,9 @@
-import numpy as np
+import io
 
-from models.canny import canny_edges
+import numpy as np
+from PIL import Image
+
+from models.canny import canny_edges, is_edge_map
 
 
 def square(side_px: int = 64) -> np.ndarray:
@@ -37,3 +40,23 @@ def test_weak_edges_count_only_where_they_touch_strong_ones():
     assert not canny_edges(picture, low=0.03, high=0.5).any()
     picture[:, 20:] = np.linspace(250, 150, 40)[:, None, None]
     assert canny_edges(picture, low=0.03, high=0.2)[36, 18:22].any()
+
+
+def test_lines_on_black_are_an_edge_map_even_scaled_or_compressed():
+    edges = Image.fromarray(canny_edges(square(256)))
+    compressed = io.BytesIO()
+    edges.save(compressed, "jpeg", quality=80)
+
+    assert is_edge_map(np.asarray(edges))
+    assert is_edge_map(np.asarray(edges.resize((100, 100), Image.Resampling.LANCZOS)))
+    assert is_edge_map(np.asarray(Image.open(compressed)))
+    assert is_edge_map(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_plain_pictures_are_no_edge_maps():
+    night = np.zeros((64, 64, 3), np.uint8)
+    night[20:30, 20:50] = (240, 180, 40)
+    fade = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
+
+    for picture in (square(), night, fade, 255 - canny_edges(square())):
+        assert not is_edge_map(picture)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.input_pictures import fit_mask, fit_picture, keep_unmasked
+from models.input_pictures import fit_control, fit_mask, fit_picture, keep_unmasked
 from models.resolution import Resolution
 
 SIZE = Resolution(64, 96)
@@ -54,3 +54,16 @@ def test_outside_of_the_mask_the_picture_stays_and_inside_it_is_painted():
     assert (result[:, 48:] == 200).all()
     assert keep_unmasked(painted, picture, Image.new("L", (64, 64), 255)).max() == 10
     assert keep_unmasked(painted, picture, Image.new("L", (64, 64))).min() == 200
+
+
+def test_a_control_picture_is_used_as_it_is_or_for_its_edges_as_the_card_says():
+    plain = Image.new("RGB", (64, 96), "white")
+    plain.paste((30, 60, 200), (16, 16, 48, 80))
+    edges = fit_control(plain, SIZE, "canny")
+
+    assert sorted(color for _, color in edges.getcolors()) == [(0, 0, 0), (255, 255, 255)]
+    assert edges != plain
+    assert fit_control(plain, SIZE, "auto") == edges
+    assert fit_control(edges, SIZE, "auto") == edges
+    assert fit_control(plain, SIZE, "none") == plain
+    assert fit_control(plain, SIZE, None) == plain

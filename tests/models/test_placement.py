@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from configs.settings import EngineSettings
+from models.acceleration import availability
+from models.card import ModelCard
 from models.errors import AcceleratorError
 from models.placement import Placement, choose_placement
-from models.registry import ModelCard
 
 GPUS = torch.cuda.device_count() if torch.cuda.is_available() else 0
 
@@ -41,13 +42,25 @@ def test_the_kind_says_that_a_model_is_compiled():
     assert choose_placement(card(accelerator="compile"), EngineSettings(device="cpu")).kind == "compile/cpu/float32"
 
 
-def test_tensorrt_is_a_clear_error():
+def test_tensorrt_without_a_gpu_or_its_packages_is_a_clear_error(monkeypatch):
     with pytest.raises(AcceleratorError) as caught:
         choose_placement(card(accelerator="tensorrt"), EngineSettings(device="cpu"))
-
     assert str(caught.value) == (
-        "model 'mine': accelerator 'tensorrt' is not available in this version. Or use auto or eager."
+        "model 'mine': accelerator 'tensorrt' needs an NVIDIA GPU, and this is cpu. Or use auto or eager."
     )
+
+    monkeypatch.setattr(availability, "find_spec", lambda name: None)
+    with pytest.raises(AcceleratorError) as caught:
+        availability.require_accelerator("tensorrt", "cuda", "mine")
+    assert str(caught.value) == (
+        "model 'mine': accelerator 'tensorrt' needs torch-tensorrt, which is not installed: "
+        "pip install 'imagegenx[tensorrt]'. Or use auto or eager."
+    )
+
+
+def test_tensorrt_runs_neither_loras_nor_a_controlnet():
+    with pytest.raises(ValueError, match="accelerator tensorrt runs neither LoRAs nor a controlnet: use compile"):
+        card(accelerator="tensorrt", loras={"ink": "ink.safetensors"})
 
 
 def test_compiling_without_a_compiler_is_a_clear_error(monkeypatch):

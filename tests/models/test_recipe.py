@@ -68,6 +68,7 @@ CHANGES = {
     "image_digest": "a" * 64,
     "mask_digest": "a" * 64,
     "control_digest": "a" * 64,
+    "control_preprocess": "canny",
     "post": (PostStep(op="thumbnail"),),
 }
 

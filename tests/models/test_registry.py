@@ -86,6 +86,9 @@ def test_every_problem_of_every_card_is_listed_at_once(cards, tmp_path):
     write_card(cards, "i", "family: diffusers\nsource: weights\nloras: {a: b}\n")
     write_card(cards, "j", "family: sd\nsource: weights\nmin_side_px: 512\nmax_side_px: 256\n")
     write_card(cards, "k", "family: sd\nsource: weights\nmax_side_px: 256\n")
+    write_card(cards, "l", "family: sd\nsource: owner/model\nrevision: main\n")
+    write_card(cards, "m", "family: diffusers\nsource: model.safetensors\n")
+    write_card(cards, "n", "family: sd\nsource: weights\nconfig: weights\n")
 
     with pytest.raises(ConfigError) as caught:
         ModelRegistry.load([cards, tmp_path / "none"], "mine")
@@ -104,6 +107,10 @@ def test_every_problem_of_every_card_is_listed_at_once(cards, tmp_path):
         "i.yaml: family diffusers takes no LoRAs",
         "j.yaml: min_side_px leaves no size: it must fit max_side_px and max_pixels",
         "k.yaml: default resolution: width 512, height 512: both must be from 64 to 256 px. Nearest: 256×256.",
+        "l.yaml: revision: 'main' is not a commit (40 hex digits); branches and tags can move, and pictures must be "
+        "repeatable",
+        "m.yaml: family diffusers takes no single files: name a folder in the diffusers layout",
+        "n.yaml: config goes with a single .safetensors file; a folder or hub id brings its own",
         f"model_folders: no folder {tmp_path / 'none'}",
     ]
     assert any(line.startswith("b.yaml: not readable as YAML: ") for line in found)

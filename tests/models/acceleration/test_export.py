@@ -1,19 +1,30 @@
+import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
-from models.acceleration.export import export_unet
+from models.acceleration.export import export_unet, unet_inputs
 from tests.models.batching.workbench import distance
 
 
-def test_an_exported_unet_computes_what_the_unet_does_at_any_number_of_rows(random_models):
-    from diffusers import UNet2DConditionModel
+def random_inputs(unet, rows: int) -> tuple[torch.Tensor, ...]:
+    random = torch.Generator().manual_seed(rows)
+    sample, _, *conditions = unet_inputs(unet, rows, 8, 8, 77)
+    return (
+        torch.randn(sample.shape, generator=random),
+        torch.linspace(1, 900, rows),
+        *(torch.randn(condition.shape, generator=random) for condition in conditions),
+    )
 
-    unet = UNet2DConditionModel.from_pretrained(random_models.folder / "sd/unet").eval()
+
+@torch.no_grad()
+@pytest.mark.parametrize("folder", ["sd", "sdxl"])
+def test_an_exported_unet_computes_what_the_unet_does_at_any_number_of_rows(random_models, folder):
+    unet = UNet2DConditionModel.from_pretrained(random_models.folder / folder / "unet").eval()
     program = export_unet(unet, 8, 8, 77, 16).module()
-    random = torch.Generator().manual_seed(0)
 
     for rows in (2, 5, 16):
-        sample, states = torch.randn(rows, 4, 8, 8, generator=random), torch.randn(rows, 77, 32, generator=random)
-        times = torch.linspace(1, 900, rows)
-        with torch.no_grad():
-            expected = unet(sample, times, encoder_hidden_states=states, return_dict=False)[0]
-            assert distance(program(sample, times, states), expected) < 1e-5
+        inputs = random_inputs(unet, rows)
+        sample, times, states, *added = inputs
+        names = dict(zip(("text_embeds", "time_ids"), added, strict=False)) or None
+        expected = unet(sample, times, encoder_hidden_states=states, added_cond_kwargs=names, return_dict=False)[0]
+        assert distance(program(*inputs), expected) < 1e-5

@@ -1,18 +1,20 @@
 """The whole engine on real models: mixed lists, failures in their midst, cancelling, and memory that comes back."""
 
-import gc
-import random
+import logging
 import threading
 
 import numpy as np
-import psutil
 import pytest
 import torch
+from PIL import Image
 
+from benchmarks import engine_soak
 from configs.settings import EngineSettings
+from models.batching import passes
 from models.batching.passes import Denoiser
 from models.batching.slots import Slot
 from models.batching.step_model import StepModel
+from models.canny import canny_edges
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import PictureError
 from models.image import FailedImage, GeneratedImage, InputPicture
@@ -102,6 +104,20 @@ def test_a_mixed_list_gives_each_job_its_picture_as_alone(engine, job):
         assert np.abs(pixels(engine, one)[one.id] - together[one.id]).max() <= 1, one.recipe
 
 
+def test_the_recipe_says_how_its_control_picture_is_prepared(engine, job):
+    def painted(preprocess, picture) -> np.ndarray:
+        one = job(1, control=picture)
+        recipe = one.recipe.model_copy(update={"control_preprocess": preprocess})
+        return pixels(engine, GenerationJob("1", recipe, control=one.control))["1"]
+
+    edges = Image.fromarray(canny_edges(np.asarray(PICTURE.resize((64, 64)))))
+    from_picture = painted("auto", PICTURE.resize((64, 64)))
+
+    assert job(1, control=PICTURE).recipe.control_preprocess == "none"
+    assert np.abs(from_picture - painted("none", edges)).max() <= 1
+    assert np.abs(from_picture - painted("none", PICTURE.resize((64, 64)))).max() > 1
+
+
 def test_a_job_submitted_while_others_run_is_painted_as_alone(engine, job):
     heard = Waiting()
     for place in range(3):
@@ -143,13 +159,13 @@ def test_failures_of_any_kind_stay_with_their_jobs(engine, job, monkeypatch, cap
     raising, broken_numbers, too_large = job(101, "raise"), job(102, "nan"), job(103, "memory")
     predict, start, advance = Denoiser._predict, StepModel.decode, Slot.advance
 
-    def faulty_predict(self, slots):
+    def faulty_predict(self, slots, *row):
         texts = {slot.recipe.text for slot in slots}
         if "raise" in texts:
             raise KeyError("no such key")
         if "memory" in texts or len(slots) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return predict(self, slots)
+        return predict(self, slots, *row)
 
     def faulty_advance(self, prediction):
         advance(self, prediction * float("nan") if self.recipe.text == "nan" else prediction)
@@ -210,45 +226,34 @@ def test_prompts_beyond_77_tokens_count_to_their_end_and_beyond_600_are_refused(
     assert refused.error == "the prompt has 601 tokens; the maximum is 600. Shorten it."
 
 
-def test_a_thousand_mixed_requests_with_failures_lose_none_and_leak_nothing(random_models, job, monkeypatch):
-    engine = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
-    dice, predict = random.Random(0), Denoiser._predict
+def test_a_guided_request_without_room_for_two_rows_is_painted_row_by_row(engine, job, monkeypatch):
+    jobs = [job(1, control=EDGES), job(2, image=PICTURE, mask=MASK), job(3, cfg_scale=1.0)]
+    alone = {id: picture for one in jobs for id, picture in pixels(engine, one).items()}
+    unet_rows = []
+    gather = passes.gather_rows
 
-    def faulty_predict(self, slots):
-        texts = {slot.recipe.text for slot in slots}
-        if "raise" in texts:
-            raise KeyError("no such key")
-        if "memory" in texts:
+    def small_memory(slots, sizes, row=None):
+        rows = gather(slots, sizes, row)
+        unet_rows.append(len(rows.timesteps))
+        if len(rows.timesteps) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return predict(self, slots)
+        return rows
 
-    monkeypatch.setattr(Denoiser, "_predict", faulty_predict)
-    count = 60
-    specs = [
-        {
-            "text": dice.choices(["a red shoe", "a blue shirt", "raise", "memory"], [12, 12, 1, 1])[0],
-            "steps": dice.randint(1, 4),
-            "sampler": dice.choice(list(Sampler)),
-            "cfg_scale": dice.choice([1.0, 5.0]),
-            "seed": dice.randint(0, 3),
-        }
-        for _ in range(count)
-    ]
+    monkeypatch.setattr(passes, "gather_rows", small_memory)
+    painted = pixels(engine, *jobs)
 
-    def run() -> dict[str, GeneratedImage | FailedImage]:
-        return {one.id: one for one in engine.generate(job(place, **spec) for place, spec in enumerate(specs))}
+    assert 1 in unet_rows
+    for id, picture in alone.items():
+        assert np.abs(painted[id] - picture).max() <= 1
 
-    first = run()
-    gc.collect()
-    before = psutil.Process().memory_info().rss
-    again = run()
-    gc.collect()
-    grown = psutil.Process().memory_info().rss - before
 
-    assert len(first) == len(again) == count
-    for place, spec in enumerate(specs):
-        one, other = first[str(place)], again[str(place)]
-        assert isinstance(one, FailedImage) == (spec["text"] in ("raise", "memory"))
-        if isinstance(one, GeneratedImage):
-            assert np.abs(one.pixels.astype(int) - other.pixels).max() <= 1
-    assert grown < 20 * 2**20
+def test_random_mixes_with_failures_of_every_kind_lose_none_and_leak_nothing(random_models, caplog):
+    caplog.set_level(logging.CRITICAL)
+    engine = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
+
+    figures = engine_soak.soak(engine, engine_soak.Load(random_models.registry, "small", (64, 72), (1, 4)), 150)
+
+    assert figures["pictures"] > 100
+    assert figures["failed as they should"] > 5
+    assert figures["cancelled"] > 2
+    assert {name: figures[name] for name in engine_soak.LIMITS if figures[name] > engine_soak.LIMITS[name]} == {}

@@ -70,6 +70,31 @@ def test_the_group_of_the_oldest_ticket_goes_first_until_that_one_is_done():
     assert waiting.next(9.0)[0] == group("b")
 
 
+def test_the_interactive_ticket_that_could_be_done_first_goes_first_but_age_wins_in_the_end():
+    long, short = ticket("a", 0, INTERACTIVE), ticket("b", 1, INTERACTIVE)
+    long.steps_left, short.steps_left = 50, 5
+    waiting = queue(long, short)
+    for name in "ab":
+        waiting.served((group(name), []), 1.0, 0.1)
+
+    assert waiting.next(1.0)[1] == [short]
+    waiting.remove(short)
+    late = ticket("b", 4.6, INTERACTIVE)
+    late.steps_left = 5
+    waiting.add(late)
+    assert waiting.next(4.6)[1] == [long]
+
+
+def test_bulk_tickets_go_by_age_however_long_they_are():
+    long, short = ticket("a", 0), ticket("b", 1)
+    long.steps_left, short.steps_left = 50, 5
+    waiting = queue(long, short)
+    for name in "ab":
+        waiting.served((group(name), []), 1.0, 0.1)
+
+    assert waiting.next(1.0)[1] == [long]
+
+
 def test_a_group_without_its_model_waits_while_others_have_work_but_not_for_ever():
     waiting = queue(ticket("a", 0.5), ticket("b", 0, model="other"))
     waiting.served(waiting.next(1.0), 1.0)

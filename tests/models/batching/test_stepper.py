@@ -64,6 +64,7 @@ def test_sdxl_with_a_controlnet_is_that_of_diffusers(workbench):
     controlnet = ControlNetModel.from_unet(pipeline.unet).eval()
     for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
         torch.nn.init.normal_(block.weight, std=0.2)
+    torch.nn.init.normal_(controlnet.controlnet_cond_embedding.conv_out.weight, std=10.0)
     model = StepModel(pipeline, controlnet)
     items = [make_item(mode, model="small_xl", seed=seed) for seed, mode in enumerate((Mode.CONTROLNET, Mode.TEXT2IMG))]
 

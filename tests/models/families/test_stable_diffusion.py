@@ -120,11 +120,12 @@ def test_controlnet_is_what_diffusers_makes(engine, job, random_models, diffuser
 
 
 def test_inputs_change_the_picture(engine, job):
-    plain, edges, other = pixels(engine, job(3), job(4, control=EDGES), job(5, control=PICTURE))
-    (same_seed,) = pixels(engine, job(3, control=EDGES))
+    (plain,) = pixels(engine, job(3))
+    (edges,) = pixels(engine, job(3, control=EDGES))
+    (other,) = pixels(engine, job(3, control=PICTURE))
 
-    assert np.abs(plain - same_seed).mean() > 1
-    assert np.abs(edges - other).mean() > 1
+    assert np.abs(plain - edges).mean() > 1
+    assert np.abs(edges - other).mean() > 0.1
 
 
 def test_inpainting_keeps_what_the_mask_leaves_out(engine, job):

@@ -1,0 +1,230 @@
+"""A model card: one YAML file that says where a model's files are and what it can do."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from configs.problems import Problem, one_of, validation_problems
+from configs.settings import PACKAGE_ROOT
+from configs.value_object import ValueObject
+from models.errors import ModelLoadError
+from models.families import FAMILIES
+from models.recipe import ControlPreprocess
+from models.request import (
+    DEFAULT_RESOLUTION,
+    CfgScale,
+    Mode,
+    Sampler,
+    ShortText,
+    Steps,
+)
+from models.resolution import ANY_MODEL, Resolution, SizeLimits
+
+Accelerator = Literal["auto", "eager", "compile", "tensorrt"]
+DType = Literal["auto", "float32", "float16", "bfloat16"]
+SINGLE_FILE = ".safetensors"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_UNPINNED = "there is no folder {0}; if it is a hub id, name the commit to use"
+_MOVABLE = "'{0}' is not a commit (40 hex digits); branches and tags can move, and pictures must be repeatable"
+
+
+class CardDefaults(ValueObject):
+    """What a request for this model gets where it says nothing."""
+
+    steps: Steps | None = None
+    cfg_scale: CfgScale | None = None
+    sampler: Sampler | None = None
+    resolution: Resolution | None = None
+
+
+class ModelCard(ValueObject):
+    """One model: where its files are and what it can do."""
+
+    name: ShortText = Field(description="the model_type of requests; the name of the YAML file")
+    description: str = ""
+    family: str = Field(description="the code that runs it: sd, sdxl or diffusers")
+    source: str = Field(description="a folder in the diffusers layout, one .safetensors file, or a hub id")
+    revision: str = Field(default="", description="the commit of a hub id, 40 hex digits")
+    config: str = Field(
+        default="", description="a single file's configuration, a folder in the diffusers layout; built in if empty"
+    )
+    dtype: DType = "auto"
+    accelerator: Accelerator = "auto"
+    modes: tuple[Mode, ...] = (Mode.TEXT2IMG,)
+    min_side_px: int = Field(default=ANY_MODEL.min_side_px, ge=ANY_MODEL.min_side_px, multiple_of=8)
+    max_side_px: int = Field(default=2048, le=ANY_MODEL.max_side_px, multiple_of=8)
+    max_pixels: int = Field(default=2048 * 2048, gt=0)
+    default_resolution: Resolution = DEFAULT_RESOLUTION
+    samplers: tuple[Sampler, ...] = tuple(Sampler)
+    defaults: CardDefaults = CardDefaults()
+    loras: dict[str, str] = Field(default={}, description="name → .safetensors file, absolute or relative")
+    controlnet: str | None = Field(default=None, description="a folder in the diffusers layout, or a hub id")
+    controlnet_revision: str = Field(default="", description="the commit of a controlnet's hub id, 40 hex digits")
+    control_preprocess: ControlPreprocess = Field(
+        default="none",
+        description="none: a control picture is used as it is; canny: its edges; auto: its edges, unless it is edges",
+    )
+    license: str = ""
+    options: dict[str, Any] = Field(default={}, description="what only this family knows")
+    folder: Path = Field(default=Path(), exclude=True, description="the folder of the YAML file")
+    hub_folder: Path = Field(default=Path(), exclude=True, description="where models fetched from the hub are kept")
+
+    @field_validator("family")
+    @classmethod
+    def _known_family(cls, value: str) -> str:
+        if value not in FAMILIES:
+            raise ValueError(one_of(value, FAMILIES))
+        return value
+
+    @field_validator("revision", "controlnet_revision")
+    @classmethod
+    def _is_a_commit(cls, value: str) -> str:
+        if value and not _COMMIT.fullmatch(value):
+            raise ValueError(_MOVABLE.format(value))
+        return value
+
+    @field_validator("modes", "samplers")
+    @classmethod
+    def _some_without_repeats(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not values:
+            raise ValueError("must name at least one")
+        return tuple(dict.fromkeys(values))
+
+    @model_validator(mode="after")
+    def _within_family(self) -> "ModelCard":
+        family = FAMILIES[self.family]
+        if surplus := [mode for mode in self.modes if mode not in family.modes]:
+            raise ValueError(f"family {self.family} cannot do {', '.join(surplus)}")
+        if self.loras and not family.has_loras:
+            raise ValueError(f"family {self.family} takes no LoRAs")
+        if self.is_single_file and not family.takes_single_files:
+            raise ValueError(f"family {self.family} takes no single files: name a folder in the diffusers layout")
+        if self.accelerator == "tensorrt" and (self.loras or self.controlnet):
+            raise ValueError("accelerator tensorrt runs neither LoRAs nor a controlnet: use compile, eager or auto")
+        if self.config and not self.is_single_file:
+            raise ValueError("config goes with a single .safetensors file; a folder or hub id brings its own")
+        return self
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ModelCard":
+        if self.min_side_px > self.max_side_px or self.max_pixels < self.min_side_px**2:
+            raise ValueError("min_side_px leaves no size: it must fit max_side_px and max_pixels")
+        for given in (self.default_resolution, self.defaults.resolution):
+            if given and (problem := self.limits.problem(given.width_px, given.height_px)):
+                raise ValueError(f"default resolution: {problem}")
+        if Mode.CONTROLNET in self.modes and not self.controlnet:
+            raise ValueError("the mode controlnet needs the field controlnet")
+        return self
+
+    @property
+    def limits(self) -> SizeLimits:
+        """The picture sizes this model makes."""
+        return SizeLimits(self.min_side_px, self.max_side_px, self.max_pixels)
+
+    @property
+    def is_single_file(self) -> bool:
+        """All weights are in one file, in the layout of the original training code."""
+        return self.source.endswith(SINGLE_FILE)
+
+    @property
+    def is_on_hub(self) -> bool:
+        """The source is a hub id."""
+        return self._local(self.source) is None
+
+    @property
+    def controlnet_is_on_hub(self) -> bool:
+        """There is a controlnet, and it is named by a hub id."""
+        return self.controlnet is not None and self._local(self.controlnet) is None
+
+    @property
+    def path(self) -> Path | None:
+        """The folder or file of the model; None for a hub id that has not been fetched."""
+        return self._local(self.source) or _existing(self.hub_copy)
+
+    @property
+    def controlnet_path(self) -> Path | None:
+        """The folder of the controlnet's files, or None if there is none here."""
+        if self.controlnet is None:
+            return None
+        return self._local(self.controlnet) or _existing(self.controlnet_hub_copy)
+
+    @property
+    def hub_copy(self) -> Path:
+        """Where the source lies once it is fetched."""
+        return self.hub_folder / _folder_name(self.source, self.revision)
+
+    @property
+    def controlnet_hub_copy(self) -> Path:
+        """Where the controlnet lies once it is fetched."""
+        return self.hub_folder / _folder_name(self.controlnet or "", self.controlnet_revision)
+
+    @property
+    def engines_folder(self) -> Path:
+        """Where what an accelerator builds is kept."""
+        return self.hub_folder.parent / "cache" / "engines"
+
+    @property
+    def config_path(self) -> Path | None:
+        """The folder of a single file's own configuration; None if it needs none."""
+        return self._local(self.config) if self.config else None
+
+    def lora_path(self, lora: str) -> Path:
+        """The file of a LoRA; ModelLoadError if the card names none or the file is missing."""
+        if lora not in self.loras:
+            known = ", ".join(self.loras) or "none"
+            raise ModelLoadError(f"model '{self.name}' has no LoRA '{lora}'. It has: {known}.")
+        path = self._local(self.loras[lora])
+        if path is None or not path.is_file():
+            raise ModelLoadError(f"LoRA '{lora}' of model '{self.name}': no file {path or self.loras[lora]}.")
+        return path
+
+    def request_defaults(self) -> dict[str, object]:
+        """What fills the fields a request leaves out, where it differs from INTERFACES.md §1."""
+        given = {name: value for name, value in self.defaults if value is not None}
+        fits = self.limits.problem(DEFAULT_RESOLUTION.width_px, DEFAULT_RESOLUTION.height_px) is None
+        return {"resolution": DEFAULT_RESOLUTION if fits else self.default_resolution} | given
+
+    def _local(self, given: str) -> Path | None:
+        path = Path(given).expanduser()
+        candidates = [path] if path.is_absolute() else [self.folder / path, PACKAGE_ROOT / path]
+        for candidate in candidates:
+            if candidate.exists():
+                return candidate
+        is_hub_id = given.count("/") == 1 and not given.startswith((".", "/", "~")) and not given.endswith(SINGLE_FILE)
+        return None if is_hub_id else candidates[-1]
+
+
+def read_card(file: Path, hub_folder: Path) -> ModelCard | list[Problem]:
+    """The card in a YAML file, or everything that is wrong with it."""
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        return [Problem(file.name, f"not readable as YAML: {' '.join(str(exc).split())}")]
+    if not isinstance(data, dict):
+        return [Problem(file.name, "must hold the fields of a model card")]
+    if data.setdefault("name", file.stem) != file.stem:
+        return [Problem(f"{file.name}: name", f"'{data['name']}' must be '{file.stem}', like the file")]
+    try:
+        card = ModelCard.model_validate({**data, "folder": file.parent, "hub_folder": hub_folder})
+    except ValidationError as exc:
+        return [Problem(file.name, str(problem)) for problem in validation_problems(exc, ModelCard)]
+    return list(_unpinned(card, file)) or card
+
+
+def _unpinned(card: ModelCard, file: Path) -> Iterator[Problem]:
+    if card.is_on_hub and not card.revision:
+        yield Problem(f"{file.name}: revision", _UNPINNED.format(card.source))
+    if card.controlnet_is_on_hub and not card.controlnet_revision:
+        yield Problem(f"{file.name}: controlnet_revision", _UNPINNED.format(card.controlnet))
+
+
+def _folder_name(source: str, revision: str) -> Path:
+    return Path(source.replace("/", "--")) / (revision or "unpinned")
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.is_dir() else None

@@ -1,0 +1,75 @@
+"""Checkpoints in one .safetensors file, in the layout of the original training code, loaded without a network."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from safetensors import safe_open
+
+from models.architectures import read_architecture, write_configuration
+from models.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    from models.card import ModelCard
+
+_FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
+_TEXT_ENCODERS = {
+    "sd": "cond_stage_model.transformer.",
+    "sdxl": "conditioner.embedders.1.",
+    "Stable Diffusion 2.x": "cond_stage_model.model.",
+}
+"""By what kinds of checkpoints are told; 2.x has several noise schedules, so that its configuration must be given."""
+
+
+@contextmanager
+def single_file_configuration(card: "ModelCard") -> Iterator[Path]:
+    """The folder of a single file's configuration, while this is open.
+
+    Raises:
+        ModelLoadError: if the file is no such checkpoint, or not one of the card's family.
+    """
+    if card.config_path:
+        yield card.config_path
+        return
+    assert card.path
+    names, channels = _read_header(card.path)
+    _check_kind(card, names)
+    with TemporaryDirectory(prefix="imagegenx-") as folder:
+        write_configuration(_architecture(card.family, names, channels), Path(folder))
+        yield Path(folder)
+
+
+def _read_header(file: Path) -> tuple[frozenset[str], int]:
+    """The names of a checkpoint's tensors and the channels its UNet takes."""
+    with safe_open(str(file), framework="pt") as opened:
+        names = frozenset(opened.keys())
+        if _FIRST_LAYER not in names:
+            raise ModelLoadError(f"{file.name} is no Stable Diffusion checkpoint in one file: it has no {_FIRST_LAYER}")
+        return names, int(opened.get_slice(_FIRST_LAYER).get_shape()[1])
+
+
+def _check_kind(card: "ModelCard", names: frozenset[str]) -> None:
+    kinds = [kind for kind, mark in _TEXT_ENCODERS.items() if any(name.startswith(mark) for name in names)]
+    if card.family in kinds:
+        return
+    found = f"a checkpoint of {kinds[0]}" if kinds else "no text encoder that is known"
+    advice = (
+        f"Use family: {kinds[0]}." if kinds and kinds[0] in ("sd", "sdxl") else "Name its configuration in `config`."
+    )
+    raise ModelLoadError(f"the file holds {found}, but the card says family {card.family}. {advice}")
+
+
+def _architecture(family: str, names: frozenset[str], channels: int) -> dict[str, Any]:
+    """The family's architecture, with what the file says about itself: a UNet for inpainting, another prediction."""
+    architecture = copy.deepcopy(read_architecture(family))
+    architecture["parts"]["unet"]["config"]["in_channels"] = channels
+    schedule = architecture["parts"]["scheduler"]["config"]
+    # Marks that trainers of SDXL leave in their files.
+    if "v_pred" in names:
+        schedule["prediction_type"] = "v_prediction"
+    if "ztsnr" in names:
+        schedule |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    return architecture

@@ -1,0 +1,134 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTokenizer
+
+from configs.settings import EngineSettings
+from models.architectures import clip_merges, clip_vocabulary, read_architecture, write_configuration
+from models.engine import BatchingEngine, GenerationJob
+from models.errors import ModelLoadError
+from models.image import GeneratedImage
+from models.pipeline_pool import PipelinePool
+from models.recipe import plan_recipe
+from models.registry import ModelRegistry
+from models.request import parse_request
+from tests.models.families.original_layout import write_single_file
+
+CARD = "family: {family}\nsource: {file}\nconfig: {config}\ndefault_resolution: 64×64\n"
+PIPELINES = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
+
+
+@pytest.fixture(scope="module")
+def single_files(random_models, tmp_path_factory) -> Path:
+    """`sd.safetensors` and `sdxl.safetensors`, with a folder of the configuration of each."""
+    folder = tmp_path_factory.mktemp("single_files")
+    for family, kind in PIPELINES.items():
+        options = {"safety_checker": None, "requires_safety_checker": False} if family == "sd" else {}
+        write_single_file(
+            kind.from_pretrained(random_models.folder / family, **options), folder / f"{family}.safetensors"
+        )
+        shutil.copytree(random_models.folder / family, folder / family, ignore=shutil.ignore_patterns("*.safetensors"))
+    return folder
+
+
+def paint(folder: Path, model: str) -> GeneratedImage:
+    registry = ModelRegistry.load([folder], model)
+    engine = BatchingEngine(registry, EngineSettings(device="cpu"), PipelinePool())
+    params = {"resolution": "64x64", "steps": 2}
+    request = parse_request({"text": "a red shoe", "model_type": model, "params": params}, registry)
+    recipe = plan_recipe(request, registry=registry, engine_kind=engine.kind(model), seed=3)
+    (result,) = engine.generate([GenerationJob("1", recipe)])
+    return result
+
+
+@pytest.mark.parametrize("family", PIPELINES)
+def test_a_single_file_paints_what_the_folder_it_was_made_from_does(random_models, single_files, tmp_path, family):
+    file, config = single_files / f"{family}.safetensors", single_files / family
+    (tmp_path / "one.yaml").write_text(CARD.format(family=family, file=file, config=config))
+    (tmp_path / "many.yaml").write_text(
+        f"family: {family}\nsource: {random_models.folder / family}\ndefault_resolution: 64×64\n"
+    )
+
+    one, many = paint(tmp_path, "one"), paint(tmp_path, "many")
+
+    assert isinstance(one, GeneratedImage), one
+    assert np.abs(one.pixels.astype(int) - many.pixels).max() <= 1
+    assert one.recipe.release != many.recipe.release
+
+
+def test_the_release_follows_the_file_and_its_configuration(single_files, tmp_path, monkeypatch):
+    monkeypatch.setattr(ModelRegistry, "release_fresh_s", -1.0)
+    shutil.copytree(single_files, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "one.yaml").write_text(CARD.format(family="sd", file="sd.safetensors", config="sd"))
+    registry = ModelRegistry.load([tmp_path], "one")
+    first = registry.release("one")
+    assert ModelRegistry.load([tmp_path], "one").release("one") == first
+
+    scheduler = tmp_path / "sd/scheduler/scheduler_config.json"
+    scheduler.write_text(json.dumps(json.loads(scheduler.read_text()) | {"prediction_type": "v_prediction"}))
+    second = registry.release("one")
+    save_file({**load_file(tmp_path / "sd.safetensors"), "extra": torch.zeros(1)}, tmp_path / "sd.safetensors")
+
+    assert len({first, second, registry.release("one")}) == 3
+
+
+def test_a_file_that_is_missing_no_checkpoint_or_of_another_family_is_a_clear_error(single_files, tmp_path):
+    def failure(source: Path, family: str = "sd") -> str:
+        (tmp_path / "one.yaml").write_text(f"family: {family}\nsource: {source}\ndefault_resolution: 64×64\n")
+        return paint(tmp_path, "one").error
+
+    save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    weights = load_file(single_files / "sd.safetensors")
+    save_file(
+        {
+            name.replace("cond_stage_model.transformer.", "cond_stage_model.model."): one
+            for name, one in weights.items()
+        },
+        tmp_path / "two.safetensors",
+    )
+
+    assert failure(tmp_path / "other.safetensors") == (
+        f"model 'one' cannot be loaded from {tmp_path}/other.safetensors: other.safetensors is no Stable Diffusion "
+        "checkpoint in one file: it has no model.diffusion_model.input_blocks.0.0.weight"
+    )
+    assert failure(single_files / "sdxl.safetensors").endswith(
+        "the file holds a checkpoint of sdxl, but the card says family sd. Use family: sdxl."
+    )
+    assert failure(tmp_path / "two.safetensors").endswith(
+        "the file holds a checkpoint of Stable Diffusion 2.x, but the card says family sd. "
+        "Name its configuration in `config`."
+    )
+    (tmp_path / "one.yaml").write_text("family: sd\nsource: folder/none.safetensors\n")
+    with pytest.raises(
+        ModelLoadError, match=r"^model 'one': no file .*none\.safetensors\. Put the checkpoint there, or "
+    ):
+        ModelRegistry.load([tmp_path], "one").release("one")
+
+
+@pytest.mark.parametrize("family", PIPELINES)
+def test_the_built_in_architecture_is_a_complete_configuration(tmp_path, family):
+    write_configuration(read_architecture(family), tmp_path)
+
+    config = UNet2DConditionModel.load_config(tmp_path / "unet")
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(config)
+    millions = round(sum(weight.numel() for weight in unet.parameters()) / 1e6)
+    assert millions == {"sd": 860, "sdxl": 2567}[family]
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
+    # The ids that CLIP's own tokenizer gives.
+    assert tokenizer("a photo of a cat").input_ids == [49406, 320, 1125, 539, 320, 2368, 49407]
+    assert len(tokenizer) == 49408
+
+
+def test_clips_vocabulary_has_every_joined_pair_once():
+    merges = clip_merges()
+    vocabulary = clip_vocabulary(merges)
+
+    assert (len(merges), len(vocabulary)) == (48894, 49408)
+    assert vocabulary["<|endoftext|>"] == 49407
