@@ -33,7 +33,7 @@ dev: .venv/.installed ## Run the whole stack on this machine
 	@$(BIN)/imagegenx dev
 
 test: .venv/.installed-dev lint browser ## Check style, types and imports, then run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: .venv/.installed-dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

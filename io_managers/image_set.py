@@ -249,11 +249,29 @@ def encode_manifest(rows: Sequence[ManifestRow]) -> bytes:
 
 
 def decode_manifest(data: bytes) -> pa.Table:
-    """The inverse of `encode_manifest`."""
+    """The inverse of `encode_manifest`; columns that an older version did not write are null."""
+    import pyarrow as pa
+
+    table, schema = read_parquet(data), _schema()
+    columns = {
+        field.name: table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    }
+    return pa.table(columns, schema=schema)
+
+
+def read_parquet(data: bytes) -> pa.Table:
+    """The table in a Parquet file, read in this thread.
+
+    pandas' and Arrow's own readers leave threads behind that may still let go of `data` while the interpreter ends,
+    which aborts the process.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(pa.BufferReader(data), schema=_schema())
+    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
 @functools.cache

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from dagster import ConfigurableIOManager, InputContext, OutputContext, ResourceDependency
 from dagster._core.definitions.metadata import RawMetadataValue
 
+from io_managers.image_set import read_parquet
 from resources.object_store_resource import ObjectStoreResource
 
 if TYPE_CHECKING:
@@ -27,9 +28,8 @@ class TableIOManager(ConfigurableIOManager):
 
     def load(self, asset: str, catalog: str) -> "pd.DataFrame":
         """A stored table. Raises ObjectNotFoundError before the asset's first run."""
-        import pandas as pd
-
-        return pd.read_parquet(io.BytesIO(self.object_store.store.get(table_key(asset, catalog))))
+        table: pd.DataFrame = read_parquet(self.object_store.store.get(table_key(asset, catalog))).to_pandas()
+        return table
 
     def handle_output(self, context: OutputContext, obj: "pd.DataFrame") -> None:
         """Store the table of one catalog; report what was done as metadata."""

@@ -65,7 +65,7 @@ def named_keys(place: str, data: bytes) -> Iterator[str]:
     try:
         file = pq.ParquetFile(io.BytesIO(data))
         columns = [name for name in file.schema_arrow.names if name in _PICTURE_COLUMNS]
-        for batch in file.iter_batches(columns=columns):
+        for batch in file.iter_batches(columns=columns, use_threads=False):
             for column in batch.columns:
                 yield from (str(key) for key in column.to_pylist() if key)
     except (pa.ArrowException, OSError) as exc:
