@@ -24,6 +24,7 @@ from resources.queue import TaskStatus
 
 REQUESTS, KILLS = 500, 20
 STEADY_MINUTES = 30.0
+STEADY_PER_S = 1.0
 PATIENCE_S = 3600.0
 _REQUEST = {"text": "a red mug", "params": {"steps": 10}}
 
@@ -35,6 +36,7 @@ LIMITS = {
     "tasks without exactly one callback id": 0,
     "gateway memory growth %": 10,
     "serving run memory growth %": 10,
+    "redis keys growth %": 10,
 }
 
 
@@ -42,6 +44,8 @@ def run(requests: int = REQUESTS, kills: int = KILLS, minutes: float = STEADY_MI
     """What was lost or doubled (nothing should be), and how memory and databases grew under steady traffic."""
     with prepared_stack() as (stack, receiver):
         figures = endure(stack, receiver, requests=requests, kills=kills)
+    # Tasks are forgotten after a sixth of the time, so that Redis must stop growing.
+    with prepared_stack(IMAGEGENX_QUEUE__TASK_TTL_S=str(max(60, int(10 * minutes)))) as (stack, _):
         return figures | steady(stack, minutes)
 
 
@@ -139,25 +143,27 @@ def _violations(stack: ServingStack, receiver: CallbackReceiver, ended: Sequence
 
 
 def steady(stack: ServingStack, minutes: float) -> dict[str, float]:
-    """Traffic that the engine can follow: how memory, Redis and Dagster's database grow after the first quarter."""
-    end = time.monotonic() + 60 * minutes
+    """Traffic that the engine can follow: how memory, Redis and Dagster's database grow after the first third."""
+    began = time.monotonic()
     early: dict[str, float] = {}
-    done = 0
-    while time.monotonic() < end:
-        tasks = [stack.submit(_REQUEST, f"steady-{done}-{number}") for number in range(8)]
-        wait_for("the end of all tasks", lambda tasks=tasks: _all_ended(stack, tasks), PATIENCE_S)  # type: ignore[misc]
-        done += len(tasks)
-        if not early and time.monotonic() > end - 60 * minutes * 0.75:
+    tasks: list[str] = []
+    while (passed_s := time.monotonic() - began) < 60 * minutes:
+        tasks.append(stack.submit(_REQUEST, f"steady-{len(tasks)}"))
+        if not early and passed_s > 20 * minutes:
             early = _sizes(stack)
+        time.sleep(max(0.0, len(tasks) / STEADY_PER_S - (time.monotonic() - began)))
     late = _sizes(stack)
-    hours = 0.75 * minutes / 60
+    wait_for("the end of the last tasks", lambda: _all_ended(stack, tasks[-100:]), PATIENCE_S)
+    growth = {name: 100 * (late[name] / early[name] - 1) for name in early}
     return {
-        "steady requests": done,
-        "gateway memory growth %": 100 * (late["gateway"] / early["gateway"] - 1),
-        "serving run memory growth %": 100 * (late["worker"] / early["worker"] - 1),
+        "steady requests": len(tasks),
+        "gateway MB": late["gateway"] / 1e6,
+        "gateway memory growth %": growth["gateway"],
+        "serving run MB": late["serving run"] / 1e6,
+        "serving run memory growth %": growth["serving run"],
         "redis keys": late["redis keys"],
-        "redis keys per request": (late["redis keys"] - early["redis keys"]) / max(1, 0.75 * done),
-        "dagster MB per hour": (late["dagster"] - early["dagster"]) / 1e6 / hours,
+        "redis keys growth %": growth["redis keys"],
+        "dagster MB per hour": (late["dagster"] - early["dagster"]) / 1e6 / (minutes * 2 / 3 / 60),
     }
 
 
@@ -165,7 +171,7 @@ def _sizes(stack: ServingStack) -> dict[str, float]:
     wait_for("a serving run", stack.worker_pids, 120.0)
     return {
         "gateway": float(psutil.Process(stack.gateway_pid).memory_info().rss),
-        "worker": float(psutil.Process(stack.worker_pids()[0]).memory_info().rss),
+        "serving run": float(psutil.Process(stack.worker_pids()[0]).memory_info().rss),
         "redis keys": float(stack.redis_keys()),
         "dagster": float(sum(file.stat().st_size for file in (stack.home / "dagster").rglob("*") if file.is_file())),
     }
