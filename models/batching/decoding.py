@@ -12,7 +12,7 @@ import torch
 from models.batching.memory import is_out_of_memory, return_memory
 from models.batching.slots import Slot
 from models.batching.step_model import StepModel
-from models.errors import ModelError
+from models.errors import ModelError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +80,7 @@ class Decoder:
             return self._model.decode(slot.latents)
         except Exception as exc:
             if is_out_of_memory(exc):
-                raise ModelError(f"out of memory: a picture of {slot.recipe.size} cannot be decoded.") from None
+                raise OutOfMemoryError(f"out of memory: a picture of {slot.recipe.size} cannot be decoded.") from None
             raise
         finally:
             self._model.vae.disable_tiling()

@@ -8,7 +8,7 @@ from models.batching.memory import is_out_of_memory, return_memory
 from models.batching.rows import BatchSizes, Rows, gather_rows
 from models.batching.slots import Slot
 from models.batching.step_model import StepModel
-from models.errors import ModelError
+from models.errors import OutOfMemoryError
 
 OnFailure = Callable[[Slot, Exception], None]
 
@@ -103,6 +103,6 @@ class Denoiser:
 def _explained(failure: Exception, slot: Slot) -> Exception:
     if not is_out_of_memory(failure):
         return failure
-    return ModelError(
+    return OutOfMemoryError(
         f"out of memory: {slot.recipe.size} does not fit beside the model, not even alone. Ask for fewer pixels."
     )

@@ -85,7 +85,7 @@ def test_the_interactive_ticket_that_could_be_done_first_goes_first_but_age_wins
     assert waiting.next(4.6)[1] == [long]
 
 
-def test_bulk_tickets_go_by_age_however_long_they_are():
+def test_the_group_of_the_oldest_bulk_ticket_goes_first_however_long_it_is():
     long, short = ticket("a", 0), ticket("b", 1)
     long.steps_left, short.steps_left = 50, 5
     waiting = queue(long, short)
@@ -93,6 +93,19 @@ def test_bulk_tickets_go_by_age_however_long_they_are():
         waiting.served((group(name), []), 1.0, 0.1)
 
     assert waiting.next(1.0)[1] == [long]
+
+
+def test_within_a_group_bulk_tickets_that_run_go_first_and_then_the_longest():
+    short, long, running, old = (
+        ticket("a", at, id=name) for at, name in [(1, "short"), (2, "long"), (3, "running"), (0, "old")]
+    )
+    for one, steps in [(short, 10), (long, 50), (running, 1), (old, 1)]:
+        one.steps_left = steps
+    running.state = object()
+    waiting = queue(short, long, running, old, limit=3)
+
+    assert ids(waiting.next(4.0)) == ["running", "long", "short"]
+    assert ids(waiting.next(BULK_PATIENCE_S)) == ["old", "running", "long"]
 
 
 def test_a_group_without_its_model_waits_while_others_have_work_but_not_for_ever():
