@@ -1,12 +1,34 @@
 """The root of every error ImageGenX raises on purpose, and the errors of its configuration."""
 
 from collections.abc import Iterable
+from enum import StrEnum
+from typing import ClassVar
 
 from configs.problems import Problem
 
 
+class FailureCause(StrEnum):
+    """What made a request fail, for counting: stored with the failed task and named in the metrics."""
+
+    REQUEST = "request"
+    INPUT_PICTURE = "input_picture"
+    MODEL = "model"
+    OUT_OF_MEMORY = "out_of_memory"
+    ENGINE = "engine"
+    WATERMARK = "watermark"
+    MODERATION = "moderation"
+    STORE = "store"
+    WORKER_LOST = "worker_lost"
+    OTHER = "other"
+
+
 class ImageGenXError(Exception):
-    """Root of all errors whose text is meant for the person using ImageGenX."""
+    """Root of all errors whose text is meant for the person using ImageGenX.
+
+    `cause` is what a request has failed of that such an error ends; every domain names its own.
+    """
+
+    cause: ClassVar[FailureCause] = FailureCause.OTHER
 
 
 class ConfigError(ImageGenXError):

@@ -29,6 +29,9 @@ class GatewaySettings(ValueObject):
         description="the page gets a key of the user `local` unasked; only on a loopback address",
     )
     threads: int = Field(default=8, ge=1, le=256, description="calls answered at once; the others wait their turn")
+    max_event_streams: int = Field(
+        default=32, ge=1, le=10_000, description="streams of progress that one API key may have open in one gateway"
+    )
     sync_timeout_s: float = Field(default=120, gt=0, description="the OpenAI face waits so long for a picture, s")
     allow_private_hosts: tuple[str, ...] = Field(
         default=(), description="hosts (or host:port) that picture and callback URLs may name though they are private"

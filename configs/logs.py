@@ -1,9 +1,10 @@
 """Log lines of every process: one setup, as text or JSON, each line with the ids of what it is about.
 
 A process that runs for long calls `set_up_logs(settings.logs)` once, with the ids that hold as long as it lives; a
-Dagster run does `set_up_logs(settings.logs, run_id=…, partition=…)` in its first op. Work on one task is put into
-`with log_ids(task_id=…):`; every line written inside, by whichever module, carries the id. Threads do not inherit the
-block they were started in: hand them `with_log_ids(function)`. Modules log as always, `logging.getLogger(__name__)`.
+Dagster run does `set_up_logs(settings.logs, run_id=…, partition=…)` each time it turns to another catalog. Work on one
+task is put into `with log_ids(task_id=…):`; every line written inside, by whichever module, carries the id. Threads do
+not inherit the block they were started in: hand them `with_log_ids(function)`. Modules log as always,
+`logging.getLogger(__name__)`.
 """
 
 import json
@@ -50,9 +51,10 @@ def set_up_logs(settings: LogSettings, **process_ids: str) -> None:
     handler = _StandardError()
     handler.setFormatter(_JsonLines(process_ids) if settings.format == "json" else _TextLines(process_ids))
     root = logging.getLogger()
-    for former in [former for former in root.handlers if isinstance(former.formatter, _Lines)]:
-        root.removeHandler(former)
+    formers = [former for former in root.handlers if isinstance(former.formatter, _Lines)]
     root.addHandler(handler)
+    for former in formers:
+        root.removeHandler(former)
     for package in PACKAGES:
         logging.getLogger(package).setLevel(settings.level.upper())
 

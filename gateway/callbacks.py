@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import prometheus_client
 
+from configs.logs import log_ids
 from gateway.answers import Answers
 from gateway.callback_secret import callback_secret
 from gateway.service import GatewayService
@@ -104,6 +105,11 @@ class CallbackDeliverer:
         return 1.5 * self._settings.timeout_s + 1
 
     def _work(self, callback: DueCallback) -> None:
+        subject = {"batch_id": callback.batch_id} if callback.batch_id else {"task_id": callback.task_id or ""}
+        with log_ids(callback_id=callback.id, **subject):
+            self._work_on(callback)
+
+    def _work_on(self, callback: DueCallback) -> None:
         try:
             self._deliver(callback)
         except QueueError as exc:  # its lease ends, then it is delivered again

@@ -2,9 +2,11 @@
 
 import logging
 import math
+import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -13,11 +15,13 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH_NAME
 from grpc_reflection.v1alpha import reflection
 
 from configs.errors import ImageGenXError
+from configs.logs import log_ids
 from gateway.errors import ServiceError
 from gateway.grpc_health import ServiceHealth
 from gateway.grpc_scheduler import Scheduler
 from gateway.service import GatewayService
 from gateway.stubs import imagegenx_pb2 as pb2
+from resources.queue import TASK_ID
 
 logger = logging.getLogger(__name__)
 
@@ -109,9 +113,9 @@ def _method(call: _Handler, request_type: type[Message], response_type: type[Mes
         except DecodeError:
             return data
 
-    def respond(request: Message | bytes, context: grpc.ServicerContext) -> Message:
-        if not context.is_active():  # its deadline passed while it waited for a thread: nobody hears the answer
-            return response_type()
+    name = request_type.DESCRIPTOR.name.removesuffix("Request")
+
+    def answered(request: Message | bytes, context: grpc.ServicerContext) -> Message:
         try:
             if isinstance(request, bytes):
                 raise ServiceError(422, f"The message is not a {request_type.DESCRIPTOR.name} of imagegenx.proto.")
@@ -119,12 +123,28 @@ def _method(call: _Handler, request_type: type[Message], response_type: type[Mes
         except ServiceError as exc:
             return _refusal(exc, response_type, context)
         except Exception:  # the caller is owed an answer with a code, the operator the traceback
-            logger.exception("%s failed", request_type.DESCRIPTOR.name)
+            logger.exception("%s failed", name)
             return _refusal(ServiceError(500, "The gateway failed; its log says why."), response_type, context)
+
+    def respond(request: Message | bytes, context: grpc.ServicerContext) -> Message:
+        if not context.is_active():  # its deadline passed while it waited for a thread: nobody hears the answer
+            return response_type()
+        began = time.perf_counter()
+        with log_ids(request_id=secrets.token_hex(8), **_task_id(request)):
+            answer: Any = answered(request, context)
+            with log_ids(**_task_id(answer)):
+                logger.info("gRPC %s %d %.1f ms", name, answer.code, 1000 * (time.perf_counter() - began))
+        return cast("Message", answer)
 
     return grpc.unary_unary_rpc_method_handler(
         respond, request_deserializer=parse, response_serializer=response_type.SerializeToString
     )
+
+
+def _task_id(message: Message | bytes) -> dict[str, str]:
+    """The task that a message names, as an id of log lines; what does not look like one is left out."""
+    id = getattr(message, "task_id", "")
+    return {"task_id": id} if TASK_ID.fullmatch(id) else {}
 
 
 def _refusal(error: ServiceError, response_type: Callable[..., Message], context: grpc.ServicerContext) -> Message:

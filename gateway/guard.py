@@ -1,12 +1,17 @@
-"""What surrounds every HTTP call: the limit of its body, its time in the metrics, one line in the log."""
+"""What surrounds every HTTP call: the limit of its body, its time in the metrics, its id, one line in the log."""
 
 import logging
+import secrets
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from configs.logs import log_ids
 from gateway.errors import ServiceError
+from resources.queue import TASK_ID
 
 logger = logging.getLogger(__name__)
 
@@ -16,10 +21,29 @@ MAX_FILES = 3
 
 Observe = Callable[[str, str, int, float], None]
 """Told of every call: method, route, status, seconds."""
+_ABOUT = "imagegenx.about"
+_PATH_IDS = {"task_id": "task_id", "batch_task_id": "batch_id"}
+
+
+async def about_path(request: Request) -> None:
+    """`about` with the ids in the path; the dependency of every route."""
+    about(
+        request,
+        **{name: request.path_params[given] for given, name in _PATH_IDS.items() if given in request.path_params},
+    )
+
+
+def about(request: Request, **ids: str) -> None:
+    """Let every line that this call logs from now on carry these ids; what does not look like one is left out."""
+    stack: ExitStack = request.scope[_ABOUT]
+    stack.enter_context(log_ids(**{name: id for name, id in ids.items() if TASK_ID.fullmatch(id)}))
 
 
 class Guard:
-    """ASGI middleware. The log gets method, path and status; never a query, a header or a body, which hold secrets."""
+    """ASGI middleware. The log gets method, path and status; never a query, a header or a body, which hold secrets.
+
+    Each call has a random id, which its log lines carry and its answer names in the header `X-Request-ID`.
+    """
 
     def __init__(self, app: ASGIApp, max_json_bytes: int, max_upload_bytes: int, observe: Observe) -> None:
         self._app = app
@@ -32,18 +56,22 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status, request_id = time.perf_counter(), 500, secrets.token_hex(8)
 
         async def noting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        try:
-            await self._app(scope, self._limited(scope, receive), noting)
-        finally:
-            self._note(scope, status, time.perf_counter() - began)
+        with ExitStack() as stack:
+            stack.enter_context(log_ids(request_id=request_id))
+            scope[_ABOUT] = stack
+            try:
+                await self._app(scope, self._limited(scope, receive), noting)
+            finally:
+                self._note(scope, status, time.perf_counter() - began)
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """`receive`, which raises once the body is too large, however it is sent."""

@@ -29,6 +29,10 @@ from models.errors import InvalidRequestError
 
 logger = logging.getLogger(__name__)
 
+_WORDS = {
+    404: "There is nothing at this path. /docs lists every call.",
+    405: "This path does not take this method. The header Allow says what it takes; /docs lists every call.",
+}
 _DESCRIPTION = "Prompts to finished, stored, traceable pictures. Every answer is `{code, message, data}`."
 
 
@@ -88,7 +92,7 @@ async def _known_error(request: Request, exc: Exception) -> Response:
 
 async def _http_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
-    response = _refuse(request, ServiceError(exc.status_code, str(exc.detail)))
+    response = _refuse(request, ServiceError(exc.status_code, _WORDS.get(exc.status_code, str(exc.detail))))
     response.headers.update(exc.headers or {})
     return response
 

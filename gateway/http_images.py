@@ -1,25 +1,27 @@
 """The calls below /api/v1: submit, ask, cancel, follow, download (INTERFACES.md §2)."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from fastapi import APIRouter, Request
-from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import FileResponse, RedirectResponse, Response
 
 from gateway.answers import API, answer
 from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, described
 from gateway.errors import ServiceError, bad_field, service_errors
+from gateway.guard import about, about_path
 from gateway.http_face import HttpFace, api_key, is_multipart, json_object, read_form
+from gateway.streams import EventStream, StreamPlaces
 from models.registry import ModelCard
-from resources.accounts import Account
-from resources.queue import Task
+from resources.queue import Batch, Task
 
-KEEP_ALIVE_S = 15.0
-"""A stream of events says something at least this often, so that no proxy cuts it."""
+KEEP_ALIVE_LOOKS = 8
+"""After so many looks without news, 16 s at most, a stream of events says something, so that no proxy cuts it."""
 MAX_LISTED = 100
 LATEST_S = 1e11
 """Later than any task, as Unix time in s."""
@@ -36,6 +38,7 @@ class ImageCalls:
     def __init__(self, face: HttpFace) -> None:
         self._face = face
         self._service = face.service
+        self._places = StreamPlaces(face.service.settings.gateway.max_event_streams)
 
     async def generate(self, request: Request) -> Response:
         """Queue one request: JSON, or a form of `request` (the JSON), `image`, `mask` and `control_image` (files)."""
@@ -45,18 +48,20 @@ class ImageCalls:
         else:
             body = await request.body()
             task = await self._face.call(self._submit, api_key(request), body, idempotency_key)
+        about(request, task_id=task.id)
         return answer(200, "accepted", self._face.answers(request).submitted(task))
 
     async def batch_generate(self, request: Request) -> Response:
         """Queue 1 to 20 requests that differ in their text alone: all of them or none."""
         body, idempotency_key = await request.body(), request.headers.get("idempotency-key", "")
 
-        def submit() -> object:
+        def submit() -> Batch:
             account = self._service.authenticate(api_key(request))
-            batch = self._service.submit_batch(account, json_object(body), idempotency_key=idempotency_key)
-            return self._face.answers(request).submitted_batch(batch)
+            return self._service.submit_batch(account, json_object(body), idempotency_key=idempotency_key)
 
-        return answer(200, "accepted", await self._face.call(submit))
+        batch = await self._face.call(submit)
+        about(request, batch_id=batch.id)
+        return answer(200, "accepted", self._face.answers(request).submitted_batch(batch))
 
     async def task(self, request: Request, task_id: str) -> Response:
         """The status, true progress and result of a task."""
@@ -103,10 +108,8 @@ class ImageCalls:
     async def events(self, request: Request, task_id: str) -> Response:
         """Server-sent events named `task`: the data of a query, at once and at every change until the task ends."""
         account = await self._face.account(request)
-        task = await self._face.call(self._service.task, account, task_id)
-        stream = self._changes(request, account, task)
-        headers = {**_NO_STORE, "X-Accel-Buffering": "no"}
-        return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
+        await self._face.call(self._service.task, account, task_id)
+        return EventStream(self._changes(request, task_id), self._places, account)
 
     async def file(
         self, request: Request, task_id: str, kind: Literal["original", "thumb"], token: str = "", number: int = 1
@@ -161,28 +164,38 @@ class ImageCalls:
             self._service.submit, account, data, idempotency_key=idempotency_key, uploads=uploads
         )
 
-    async def _changes(self, request: Request, account: Account, task: Task) -> AsyncIterator[bytes]:
+    async def _changes(self, request: Request, task_id: str) -> AsyncGenerator[bytes, None]:
         answers, last, silent = self._face.answers(request), b"", 0
-        async for _ in self._face.changes.follow(task.id):
+
+        def look() -> Task | None:
+            """The task; None while the queue is away."""
             try:
-                task = await self._face.call(self._service.task, account, task.id)
+                return self._service.task(self._service.recognise(api_key(request)), task_id)
             except ServiceError as exc:
-                if exc.code == 404:
+                if exc.code < 500:
+                    raise
+                return None
+
+        async with aclosing(self._face.changes.follow(task_id)) as changes:
+            async for _ in changes:
+                try:
+                    task = await self._face.call(look)
+                except ServiceError:  # the task has expired, or the key was revoked
                     return
-            news = _event("task", answers.task(task))
-            if news != last:
-                last, silent = news, 0
-                yield news
-            elif (silent := silent + 1) % 8 == 0:
-                yield b": still here\n\n"
-            if task.status.ended:
-                return
+                news = _event("task", answers.task(task)) if task else last
+                if news != last:
+                    last, silent = news, 0
+                    yield news
+                elif (silent := silent + 1) % KEEP_ALIVE_LOOKS == 0:
+                    yield b": still here\n\n"
+                if task and task.status.ended:
+                    return
 
 
 def image_routes(face: HttpFace) -> APIRouter:
     """The routes of these calls."""
     calls = ImageCalls(face)
-    router = APIRouter(tags=["images"], dependencies=[KEY])
+    router = APIRouter(tags=["images"], dependencies=[KEY, Depends(about_path)])
     generate = described("Submitted", GENERATE_BODY | IDEMPOTENT)
     batch = described("SubmittedBatch", BATCH_BODY | IDEMPOTENT)
     add = router.add_api_route
@@ -194,6 +207,7 @@ def image_routes(face: HttpFace) -> APIRouter:
     add(f"{API}/batch-task/{{batch_task_id}}", calls.batch, methods=["GET"], **described("BatchState"))
     add(f"{API}/tasks", calls.tasks, methods=["GET"], **described("TaskList"))
     add(f"{API}/file/{{task_id}}/{{kind}}", calls.file, methods=["GET"], **described("image/*"))
+    add(f"{API}/file/{{task_id}}/{{kind}}", calls.file, methods=["HEAD"], include_in_schema=False)
     add("/api/v1/models", calls.models, methods=["GET"], **described("Models"))
     return router
 

@@ -15,6 +15,7 @@ from configs.problems import Problem, one_of, shown
 from gateway.answers import json_response, retry_headers
 from gateway.documentation import form_body
 from gateway.errors import ServiceError, bad_field, service_errors
+from gateway.guard import about
 from gateway.http_face import HttpFace, json_object, read_form
 from models.errors import InvalidRequestError
 from resources.accounts import Account
@@ -80,6 +81,7 @@ class OpenAICalls:
             idempotency_key=request.headers.get("idempotency-key", ""),
             uploads=uploads,
         )
+        about(request, task_id=task.id)
         task = await self._finished(account, task)
         pictures = await self._face.call_store(self._pictures, request, task, response_format)
         return json_response(200, {"created": int(time.time()), "data": pictures})

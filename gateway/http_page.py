@@ -103,6 +103,8 @@ def page_routes(calls: PageCalls) -> APIRouter:
     add("/page/key", calls.local_key, methods=["GET"], include_in_schema=False)
     add("/page/{name}", calls.part, methods=["GET"], include_in_schema=False)
     add("/health", calls.health, methods=["GET"], tags=["operation"], **described("HealthState"))
+    for path, call in (("/", calls.page), ("/docs", calls.docs), ("/health", calls.health)):
+        add(path, call, methods=["HEAD"], include_in_schema=False)
     add("/metrics", calls.metrics, methods=["GET"], tags=["operation"], **described("text/plain"))
     return router
 

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gateway.callbacks import DELIVERIES
-from resources.queue import QueueError, RequestQueue, Task, TaskStatus
+from resources.queue import QueueError, RequestQueue, Task
 
 logger = logging.getLogger(__name__)
 
@@ -22,19 +22,6 @@ REMEMBERED = 20_000
 
 _HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 _TASK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
-_CAUSES = {
-    "Given up after": "worker lost",
-    "out of memory": "out of memory",
-    "watermark": "watermark",
-    "font": "watermark",
-    "model '": "model",
-    "LoRA": "model",
-    "picture": "input picture",
-    "http": "input picture",
-    "host '": "input picture",
-    "store": "store",
-}
-"""Words in the error of a failed task, and the cause they tell; the first that is found counts."""
 
 
 class GatewayMetrics:
@@ -111,8 +98,8 @@ class GatewayMetrics:
         if len(self._counted) > REMEMBERED:
             self._counted.popitem(last=False)
         self._ended.labels(task.status.value).inc()
-        if task.status is TaskStatus.FAILED:
-            self._failures.labels(_cause(task.error)).inc()
+        if task.cause:
+            self._failures.labels(task.cause.value).inc()
         if task.result:
             self._stages.labels("total").observe(task.updated_at_s - task.created_at_s)
             for stage, seconds in task.result.seconds.items():
@@ -173,7 +160,3 @@ class _QueueCollector(Collector):
                 used.add_metric(labels, device.memory_used_bytes)
                 total.add_metric(labels, device.memory_total_bytes)
         yield from (fill, load, used, total, events)
-
-
-def _cause(error: str) -> str:
-    return next((cause for word, cause in _CAUSES.items() if word in error), "other")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from configs.errors import ImageGenXError
+from configs.errors import FailureCause, ImageGenXError
 from configs.problems import Problem, nearest
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "ModelError",
     "ModelLoadError",
     "ModelNotFoundError",
+    "OutOfMemoryError",
     "PictureError",
     "Problem",
 ]
@@ -20,6 +21,8 @@ __all__ = [
 class InvalidRequestError(ImageGenXError):
     """A request or recipe breaks rules; `problems` and the text list every one of them, one per line."""
 
+    cause = FailureCause.REQUEST
+
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
@@ -27,6 +30,8 @@ class InvalidRequestError(ImageGenXError):
 
 class ModelError(ImageGenXError):
     """A model cannot do what was asked of it."""
+
+    cause = FailureCause.MODEL
 
 
 class ModelNotFoundError(ModelError):
@@ -45,5 +50,13 @@ class AcceleratorError(ModelError):
     """The accelerator or device asked for is not available here."""
 
 
+class OutOfMemoryError(ModelError):
+    """The device has not the memory for a picture, not even alone."""
+
+    cause = FailureCause.OUT_OF_MEMORY
+
+
 class PictureError(ImageGenXError):
     """A picture given as input cannot be decoded, or is too large."""
+
+    cause = FailureCause.INPUT_PICTURE

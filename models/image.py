@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs.errors import FailureCause
 from models.errors import PictureError
 from models.recipe import Recipe
 
@@ -36,6 +37,7 @@ class FailedImage:
     id: str
     recipe: Recipe | None
     error: str
+    cause: FailureCause = FailureCause.ENGINE
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
+from configs.errors import FailureCause
 from configs.lifecycle_settings import CheckSettings
 from models.encoding import CONTENT_TYPES, encode_picture, rgb_picture
 from models.errors import ImageGenXError
@@ -43,9 +44,13 @@ _QUALITY = 95
 class ModerationError(ImageGenXError):
     """There is no such moderator, or it could not judge a picture, which is then not published."""
 
+    cause = FailureCause.MODERATION
+
 
 class PictureRejectedError(ImageGenXError):
     """The moderator says that a picture may not be published; it is in quarantine."""
+
+    cause = FailureCause.MODERATION
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs.errors import FailureCause
 from configs.problems import nearest, shown
 from models.digests import DigestCache
 from models.errors import ImageGenXError
@@ -23,6 +24,8 @@ _digests = DigestCache(None)
 
 class WatermarkError(ImageGenXError):
     """A watermark cannot be drawn as asked."""
+
+    cause = FailureCause.WATERMARK
 
 
 @dataclass(frozen=True)

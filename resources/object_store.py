@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from configs.errors import ImageGenXError
+from configs.errors import FailureCause, ImageGenXError
 from configs.problems import shown
 from configs.settings import StoreSettings
 
@@ -19,6 +19,8 @@ TEMP_FOLDER = ".imagegenx-tmp"
 
 class StoreError(ImageGenXError):
     """Root of the object store's errors."""
+
+    cause = FailureCause.STORE
 
 
 class InvalidKeyError(StoreError):

@@ -34,11 +34,22 @@ function fieldRows(schema, prefix = "", required = []) {
   });
 }
 
+// Text in which `names` stand between backticks.
+function prose(text) {
+  const node = element("span", "soft");
+  node.append(...text.split("`").map((one, place) => place % 2 ? element("code", "", one) : one));
+  return node;
+}
+
 function table(rows) {
   const node = element("table");
   for (const cells of rows) {
     const row = element("tr");
-    row.append(...cells.map((text, place) => element("td", place < 2 ? "code" : "", text)));
+    row.append(...cells.map((text, place) => {
+      const cell = element("td", place < 2 ? "code" : "", place < 2 ? text : "");
+      if (place === 2) cell.append(prose(text));
+      return cell;
+    }));
     node.append(row);
   }
   return node;
@@ -61,7 +72,7 @@ function answerParts(responses) {
 function call(method, path, operation) {
   const node = element("details", "call");
   const summary = element("summary");
-  summary.append(element("b", "", method.toUpperCase()), element("code", "", path), element("span", "soft", operation.description || ""));
+  summary.append(element("b", "", method.toUpperCase()), element("code", "", path), prose(operation.description || ""));
   const parameters = (operation.parameters || []).map((one) => [one.name + (one.required ? " *" : ""), `${one.in}: ${typeText(one.schema)}`, one.description || limitsText(one.schema)]);
   node.append(summary, ...part("Parameters", parameters), ...bodyParts(operation.requestBody), ...answerParts(operation.responses));
   return node;

@@ -43,12 +43,16 @@ const kept = {
 let language = kept.get("language") || (navigator.language.startsWith("zh") ? "zh" : "en");
 const word = (name, ...values) => values.reduce((text, value, i) => text.replace(`{${i}}`, value), WORDS[language][name] || name);
 
+// The person's own variety of the chosen language, for dates.
+const locale = () => navigator.languages.find((one) => one.startsWith(language)) || (language === "zh" ? "zh-CN" : "en");
+
 function translate() {
   document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
   for (const node of document.querySelectorAll("[data-word]")) node.textContent = word(node.dataset.word);
   for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", word(node.dataset.label));
   for (const node of document.querySelectorAll("[data-placeholder]")) node.placeholder = word(node.dataset.placeholder);
-  $("language").textContent = language === "zh" ? "EN" : "中";
+  $("to-chinese").hidden = language === "zh"; // drawn, not written: not every machine has a font for it
+  $("to-english").hidden = language !== "zh";
   $("language").setAttribute("aria-label", language === "zh" ? "English" : "中文");
 }
 

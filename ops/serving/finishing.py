@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from configs.logs import with_log_ids
 from configs.settings import Settings
 from io_managers.image_set import MAX_STORED_PIXELS
 from io_managers.preview_sheet import make_tile
@@ -72,7 +73,7 @@ class Finisher:
             with _timed(seconds, change.step.op):
                 image = self._apply(change, image)
         key = keys.original_key(task, planned.n, image.width, image.height, post.format)
-        thumb = self._beside.submit(self._store_thumbnail, task, planned, image, key)
+        thumb = self._beside.submit(with_log_ids(self._store_thumbnail), task, planned, image, key)
         with _timed(seconds, "encode"):
             data = encode_picture(image, post.format, self._pictures.original_quality, planned.recipe)
         with _timed(seconds, "store"):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from configs.errors import ImageGenXError
+from configs.errors import FailureCause, ImageGenXError
 from resources.object_store import StoreUnavailableError
 from resources.queue import QueueUnavailableError
 
@@ -19,7 +19,9 @@ Answer = TypeVar("Answer")
 
 
 class OutageError(ImageGenXError):
-    """A service stayed away for longer than a request may wait for it."""
+    """A service stayed away for longer than a request may wait for it; the store, where that makes a request fail."""
+
+    cause = FailureCause.STORE
 
 
 class HandOverError(ImageGenXError):

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from configs.errors import ImageGenXError
+from configs.errors import FailureCause, ImageGenXError
+from configs.logs import log_ids
 from models.engine import BatchingEngine
 from models.image import FailedImage, GeneratedImage
 from models.request import GenerationRequest
@@ -107,7 +108,7 @@ class Processing:
         except ValueError as exc:
             error = f"the request was accepted by another version and is not valid here: {exc}"
             with self._surviving_outages(claim.id):
-                self._patience.until_it_works(lambda: self._queue.fail(claim, error))
+                self._patience.until_it_works(lambda: self._queue.fail(claim, error, FailureCause.REQUEST))
             return None
         if former := self._tasks.get(task.id):
             self.drop(former)  # we lost it, and got it again
@@ -154,7 +155,7 @@ class Processing:
         if isinstance(result, FailedImage) and _DEVICE_LOST in result.error:
             self._on_device_lost(result.error)
         elif isinstance(result, FailedImage):
-            self._later(self._end, task, TaskStatus.FAILED, result.error)
+            self._later(self._end, task, TaskStatus.FAILED, result.error, result.cause)
         else:
             task.generated()
             self._later(self._finish, task, picture, result)
@@ -179,7 +180,9 @@ class Processing:
         if task.finished(picture.n, finished.picture, finished.seconds):
             self._end(task, TaskStatus.SUCCESS)
 
-    def _end(self, task: OpenTask, status: TaskStatus, error: str = "") -> None:
+    def _end(
+        self, task: OpenTask, status: TaskStatus, error: str = "", cause: FailureCause = FailureCause.OTHER
+    ) -> None:
         """Tell the queue how the task ended, once."""
         if not task.close():
             return
@@ -190,7 +193,7 @@ class Processing:
             if result:
                 return self._queue.succeed(task.claim, result)
             if status is TaskStatus.FAILED:
-                return self._queue.fail(task.claim, error)
+                return self._queue.fail(task.claim, error, cause)
             return self._queue.cancelled(task.claim)
 
         try:
@@ -199,6 +202,8 @@ class Processing:
                     seconds = result.seconds if result else {}
                     self._meters.ended(status, seconds)
                     self.groups.add_task(task.task, status, seconds, error)
+                    if error:
+                        logger.warning("task %s failed: %s", task.id, error)
                 if status is not TaskStatus.SUCCESS:
                     self._forget(task)
         finally:
@@ -214,24 +219,26 @@ class Processing:
 
     @contextmanager
     def _failing(self, task: OpenTask) -> Iterator[None]:
-        """What goes wrong inside the block ends the task; at a hand-over it stays open, to be given back."""
-        try:
-            yield
-        except HandOverError:
-            return
-        except ImageGenXError as exc:
-            self._end(task, TaskStatus.FAILED, str(exc))
-        except Exception as exc:
-            logger.exception("task %s failed", task.id, extra={"task_id": task.id})
-            self._end(task, TaskStatus.FAILED, f"the request failed: {type(exc).__name__}: {exc}")
+        """Work on a task; what goes wrong ends it. At a hand-over it stays open, to be given back."""
+        with log_ids(task_id=task.id):
+            try:
+                yield
+            except HandOverError:
+                return
+            except ImageGenXError as exc:
+                self._end(task, TaskStatus.FAILED, str(exc), exc.cause)
+            except Exception as exc:
+                logger.exception("task %s failed", task.id)
+                self._end(task, TaskStatus.FAILED, f"the request failed: {type(exc).__name__}: {exc}")
 
     @contextmanager
     def _surviving_outages(self, task_id: str) -> Iterator[None]:
         """A task whose end cannot be told is another worker's when its lease ends; nothing is lost."""
-        try:
-            yield
-        except ImageGenXError as exc:
-            logger.error("task %s: its end could not be told: %s", task_id, exc, extra={"task_id": task_id})
+        with log_ids(task_id=task_id):
+            try:
+                yield
+            except ImageGenXError as exc:
+                logger.error("task %s: its end could not be told: %s", task_id, exc)
 
 
 class _Listener:

@@ -3,11 +3,13 @@
 What follows the host may be secret (a presigned URL), and what the host answered may not be meant for who named it.
 """
 
-from configs.errors import ImageGenXError
+from configs.errors import FailureCause, ImageGenXError
 
 
 class OutboundError(ImageGenXError):
     """Root: a URL is refused, or what it names cannot be fetched or delivered to."""
+
+    cause = FailureCause.INPUT_PICTURE
 
 
 class UrlRefusedError(OutboundError):

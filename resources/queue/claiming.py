@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from configs.errors import FailureCause
 from resources.queue.link import RedisLink
 from resources.queue.task import TaskResult, TaskStatus, pairs, read_task
 from resources.queue.waiting import wait_for_bell
@@ -62,9 +63,9 @@ class Claiming:
         """End a task as done, its pictures being stored. False if it ended already or another worker has it."""
         return self._finish(claim, TaskStatus.SUCCESS, result=result.model_dump_json())
 
-    def fail(self, claim: Claim, error: str) -> bool:
-        """End a task as failed; `error` tells the person who sent it why. False as of `succeed`."""
-        return self._finish(claim, TaskStatus.FAILED, error=error)
+    def fail(self, claim: Claim, error: str, cause: FailureCause = FailureCause.OTHER) -> bool:
+        """End a task as failed; `error` tells who sent it why, `cause` the metrics. False as of `succeed`."""
+        return self._finish(claim, TaskStatus.FAILED, error=error, cause=cause.value)
 
     def cancelled(self, claim: Claim) -> bool:
         """End a task as cancelled, once its work has stopped. False as of `succeed`."""
@@ -92,13 +93,14 @@ class Claiming:
         ends_s = int(lease_ends_ms) / 1000
         return [_claim(worker, id, pairs(flat)) for id, flat in given], bell, ends_s if ends_s >= 0 else None
 
-    def _finish(self, claim: Claim, status: TaskStatus, *, result: str = "", error: str = "") -> bool:
+    def _finish(self, claim: Claim, status: TaskStatus, *, result: str = "", error: str = "", cause: str = "") -> bool:
         arguments = {
             "id": claim.id,
             "token": str(claim.token),
             "status": status.value,
             "result": result,
             "error": error,
+            "cause": cause,
             "task_ttl_s": self._link.settings.task_ttl_s,
         }
         return bool(self._link.run("finish", arguments))

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from configs.errors import FailureCause
 from configs.problems import shown
 from configs.value_object import ValueObject
 from models.request import MAX_SEED, GenerationRequest, ImageFormat
@@ -68,6 +69,7 @@ class Task(ValueObject):
     updated_at_s: float = Field(description="Unix time by the clock of Redis")
     result: TaskResult | None
     error: str
+    cause: FailureCause | None = Field(default=None, description="what it failed of, if it has failed")
     deliveries: int = Field(ge=0, description="workers that have claimed it, less those that gave it back")
 
 
@@ -136,8 +138,19 @@ def read_task(task_id: str, fields: Mapping[str, str]) -> Task:
         updated_at_s=int(fields["updated"]) / 1000,
         result=TaskResult.model_validate_json(result) if result else None,
         error=fields.get("error", ""),
+        cause=_cause(fields),
         deliveries=int(fields["deliveries"]),
     )
+
+
+_CAUSES = {cause.value: cause for cause in FailureCause}
+
+
+def _cause(fields: Mapping[str, str]) -> FailureCause | None:
+    """What a task has failed of; `other` if the version of us that ended it said nothing that this one knows."""
+    if fields["status"] != TaskStatus.FAILED:
+        return None
+    return _CAUSES.get(fields.get("cause", ""), FailureCause.OTHER)
 
 
 def pairs(flat: Sequence[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import time
 
 from PIL import Image, ImageDraw
 
+from configs.errors import FailureCause
 from models.gpu_load import GPULoad
 from resources.object_store import ObjectStore
 from resources.queue import Claim, RequestQueue, TaskPicture, TaskResult, WorkerState, original_key, thumb_key
@@ -55,7 +56,7 @@ class Painter:
             if "slow" in text and self._cancelled_within(claim, self.slow_s / len(STEPS)):
                 return
         if "fail" in text:
-            self._queue.fail(claim, "The input picture could not be fetched.")
+            self._queue.fail(claim, "The input picture could not be fetched.", FailureCause.INPUT_PICTURE)
         else:
             count = claim.task.request["params"]["num_images"]
             pictures = tuple(self._picture(claim, n) for n in range(1, count + 1))

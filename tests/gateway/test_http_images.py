@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 
 import httpx
 import pytest
@@ -49,6 +50,8 @@ def test_a_request_becomes_a_picture_that_downloads(client, painter) -> None:
     assert original.headers["content-type"] == "image/png"
     assert len(original.content) == result["size"]
     assert Image.open(io.BytesIO(original.content)).size == (128, 96)
+    head = httpx.head(result["original_url"])
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, str(result["size"]), b"")
     thumb = httpx.get(result["thumb_url"])
     assert thumb.headers["content-type"] == "image/webp"
     assert Image.open(io.BytesIO(thumb.content)).size == (128, 96)
@@ -161,6 +164,15 @@ def test_a_revoked_key_is_refused_at_once(client, key, service) -> None:
     assert service.accounts.revoke(key)
     assert client.post(GENERATE, json=MUG).status_code == 403
     assert client.get(f"/api/v1/image/task/{task_id}").status_code == 403
+
+
+def test_an_expired_key_is_refused_and_told_so(client, key, service) -> None:
+    accounts = service.accounts
+    ended = accounts.authenticate(key).model_copy(update={"expires_at_s": time.time() - 60})
+    accounts._link.call(lambda redis: redis.set(accounts._record(key), ended.model_dump_json()))
+    answer = client.post(GENERATE, json=MUG)
+    assert answer.status_code == answer.json()["code"] == 403
+    assert "expired" in answer.json()["message"]
 
 
 def test_over_its_qps_a_key_waits(gateway, service) -> None:
@@ -321,3 +333,4 @@ def test_unknown_paths_and_methods_answer_in_the_envelope(gateway: RunningGatewa
     for method, path, code in [("GET", "/nothing", 404), ("PUT", GENERATE, 405), ("GET", "/page/../main.py", 404)]:
         answer = httpx.request(method, gateway.url + path)
         assert (answer.status_code, answer.json()["code"], answer.json()["data"]) == (code, code, None)
+        assert "/docs" in answer.json()["message"] or path.startswith("/page/")

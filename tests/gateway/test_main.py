@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 
@@ -19,6 +20,8 @@ from configs.queue_settings import QueueSettings
 from configs.settings import Settings
 from gateway.main import open_service
 from gateway.service import GatewayService
+from gateway.stubs import imagegenx_pb2 as pb2
+from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from tests.gateway.painter import Painter
 from tests.gateway.running import wait_until
 
@@ -42,7 +45,7 @@ class GatewayProcess:
     @property
     def url(self) -> str:
         wait_until(lambda: "HTTP on" in self.said or self.process.poll() is not None, timeout_s=60)
-        found = re.search(r"HTTP on (http://\S+)", self.said)
+        found = re.search(r"HTTP on (http://[0-9.:]+)", self.said)
         assert found, self.said
         return found[1]
 
@@ -118,6 +121,82 @@ def test_a_killed_gateway_loses_nothing_that_was_accepted(tmp_path, beside) -> N
         assert url.partition("token=")[2] not in gateway.said
         assert "red mug" not in gateway.said
         assert f"GET /api/v1/image/task/{task['task_id']} 200" in gateway.said
+
+
+def test_log_lines_carry_the_ids_of_the_call_and_the_task_they_are_about(tmp_path, beside) -> None:
+    key = beside.accounts.create("ada")
+    hook = {"callback_url": "http://127.0.0.1:8001/gone"}
+    settings = {"LOGS__FORMAT": "json", "GATEWAY__ALLOW_PRIVATE_HOSTS": '["127.0.0.1"]'}
+    with gateway_process(tmp_path, **settings) as gateway:
+        with httpx.Client(base_url=gateway.url, headers={"X-API-Key": key}) as client:
+            made = client.post("/api/v1/image/generate", json=MUG | hook)
+            task_id = made.json()["data"]["task_id"]
+            asked = client.delete(f"/api/v1/image/task/{task_id}")
+            batch = client.post("/api/v1/image/batch-generate", json={"texts": ["a", "b"]})
+            odd = client.get("/api/v1/image/task/%0Anot an id")
+        with grpc.insecure_channel(re.search(r"gRPC on ([0-9.]+:\d+)", gateway.said)[1]) as channel:
+            stub = SchedulerServiceStub(channel)
+            sent = stub.SubmitTask(pb2.SubmitTaskRequest(task_id="order-7", api_key=key, text="a mug"), timeout=20)
+            stub.QueryTask(pb2.QueryTaskRequest(task_id="no\nid", api_key=key), timeout=20)
+        wait_until(lambda: "callback of" in gateway.said)
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.ended() == 0
+    lines = [json.loads(line) for line in gateway.said.splitlines()]
+    assert (odd.status_code, sent.code) == (404, 200)
+
+    def ids(beginning: str) -> list[dict[str, str]]:
+        found = [line for line in lines if line["message"].startswith(beginning)]
+        return [{name: line[name] for name in line if name.endswith("_id")} for line in found]
+
+    assert ids("POST /api/v1/image/generate") == [{"request_id": made.headers["x-request-id"], "task_id": task_id}]
+    assert ids("DELETE /api/v1/image/task/") == [{"request_id": asked.headers["x-request-id"], "task_id": task_id}]
+    (found,) = ids("POST /api/v1/image/batch-generate")
+    assert found == {
+        "request_id": batch.headers["x-request-id"],
+        "batch_id": batch.json()["data"]["batch_task_id"],
+    }
+    assert ids("GET /api/v1/image/task/") == [{"request_id": odd.headers["x-request-id"]}]
+    assert [found.get("task_id") for found in ids("gRPC SubmitTask 200")] == ["order-7"]
+    assert [found.keys() for found in ids("gRPC QueryTask 404")] == [{"request_id"}]
+    assert ids(f"callback of {task_id}")[0] == {"callback_id": f"cb_{task_id}", "task_id": task_id}
+    assert key not in gateway.said
+
+
+def test_refusals_are_logged_without_what_was_secret_in_them(tmp_path, beside) -> None:
+    key, revoked = beside.accounts.create("ada"), beside.accounts.create("eve")
+    beside.accounts.revoke(revoked)
+    secrets = {
+        "X-API-Key": "igx_wrong-hush",
+        "Authorization": "Bearer sk-hush",
+        "Idempotency-Key": "once-hush",
+        "Cookie": "session=hush",
+    }
+    with gateway_process(tmp_path, LOGS__LEVEL="debug") as gateway:
+        with httpx.Client(base_url=gateway.url) as client:
+
+            def send(body: object = MUG, headers: dict[str, str] | None = None, **more: object) -> int:
+                content = {"content": body} if isinstance(body, bytes) else {"json": body}
+                given = {"headers": headers or {"X-API-Key": key}, **(more or content)}
+                return client.post("/api/v1/image/generate?api_key=query-hush", **given).status_code
+
+            codes = [
+                send(headers=secrets),
+                send(headers={"X-API-Key": revoked}),
+                send(b'{"text": "hush"'),
+                send(MUG | {"text": "hush" * 300_000}),
+                send(MUG | {"image_url": "http://me:hush@pictures.example/a.png?signature=hush"}),
+                send(MUG | {"callback_url": "http://10.0.0.1/hush"}),
+                send(data={"request": '{"text": "hush"}'}, files={"image": ("hush.png", b"GIF89a hush")}),
+            ]
+            shown = client.get("/api/v1/image/file/img_x/original?token=ab.hush.hush")
+        with grpc.insecure_channel(re.search(r"gRPC on ([0-9.]+:\d+)", gateway.said)[1]) as channel:
+            stub = SchedulerServiceStub(channel)
+            sent = stub.SubmitTask(pb2.SubmitTaskRequest(api_key="igx_hush", text="hush"), timeout=20)
+        wait_until(lambda: "gRPC SubmitTask 403" in gateway.said)
+    assert (codes, shown.status_code, sent.code) == ([403, 403, 400, 413, 422, 422, 422], 403, 403)
+    assert gateway.said.count("POST /api/v1/image/generate") == len(codes)
+    for secret in ("hush", key, revoked, revoked[4:]):
+        assert secret not in gateway.said
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(tmp_path) -> None:

@@ -24,6 +24,8 @@ def test_health_tells_the_state_of_queue_store_and_workers(gateway, painter) -> 
     assert data["service"] == "imagegenx"
     assert data["queue"]["status"] == data["store"]["status"] == "up"
     assert data.keys() >= {"version", "timestamp"}
+    for path in ("/", "/docs", "/health"):
+        assert (httpx.head(gateway.url + path).status_code, httpx.head(gateway.url + path).content) == (200, b"")
 
 
 def test_while_redis_is_away_calls_say_so_and_when_to_come_back(settings: Settings) -> None:
@@ -56,7 +58,7 @@ def test_metrics_tell_depth_stages_batches_loads_and_failures(client, gateway, p
     def text() -> str:
         return httpx.get(f"{gateway.url}/metrics").text
 
-    wait_until(lambda: 'imagegenx_task_failures_total{cause="input picture"} 1.0' in text())
+    wait_until(lambda: 'imagegenx_task_failures_total{cause="input_picture"} 1.0' in text())
     wait_until(lambda: 'imagegenx_tasks_total{status="success"} 1.0' in text())
     found = text()
     assert 'imagegenx_queue_waiting{lane="interactive"} 0.0' in found

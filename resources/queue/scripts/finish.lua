@@ -2,7 +2,7 @@
 
 local task = fields(task_key(A.id))
 if task.status == 'processing' and task.token == A.token then
-  finish(A.id, task, A.status, A.result, A.error)
+  finish(A.id, task, A.status, A.result, A.error, A.cause)
   return 1
 end
 return task.ended_by == A.token and task.status == A.status and 1 or 0

@@ -114,9 +114,10 @@ local function end_in_batch(batch)
 end
 
 -- Ends a task that has not ended. A task of a batch is remembered as long as the batch.
-local function finish(id, task, status, result, reason)
+local function finish(id, task, status, result, reason, cause)
   local key = task_key(id)
   redis.call('HSET', key, 'status', status, 'updated', text(NOW), 'ended_by', task.token, 'error', reason)
+  if status == 'failed' then redis.call('HSET', key, 'cause', cause) end
   if status == 'success' then redis.call('HSET', key, 'progress', '100', 'result', result) end
   if task.status == 'waiting' then
     redis.call('ZREM', P .. 'waiting:' .. task.lane, id)
@@ -152,7 +153,7 @@ local function bury(id, task, deliveries)
   redis.call('XADD', P .. 'dead', 'MAXLEN', DEAD_LETTERS_KEPT, '*', 'task', id, 'owner', task.owner,
     'worker', task.worker, 'deliveries', deliveries, 'request', task.request)
   redis.call('EXPIRE', P .. 'dead', DEAD_LETTERS_TTL_S)
-  finish(id, task, 'failed', '', reason)
+  finish(id, task, 'failed', '', reason, 'worker_lost')
 end
 
 -- Forgets a worker that ended: its heartbeat, and its name in the streams where nothing is pending for it.

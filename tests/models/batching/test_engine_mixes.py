@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from benchmarks import engine_soak
+from configs.errors import FailureCause
 from configs.settings import EngineSettings
 from models.batching import passes
 from models.batching.passes import Denoiser
@@ -184,6 +185,12 @@ def test_failures_of_any_kind_stay_with_their_jobs(engine, job, monkeypatch, cap
         "103": "out of memory: 64×64 does not fit beside the model, not even alone. Ask for fewer pixels.",
         "104": "the picture cannot be read: it is damaged.",
     }
+    assert {id: one.cause for id, one in results.items() if isinstance(one, FailedImage)} == {
+        "101": FailureCause.ENGINE,
+        "102": FailureCause.MODEL,
+        "103": FailureCause.OUT_OF_MEMORY,
+        "104": FailureCause.INPUT_PICTURE,
+    }
     for id, picture in alone.items():
         assert np.abs(results[id].pixels - picture).max() <= 1
     assert start is StepModel.decode
@@ -214,6 +221,7 @@ def test_a_decoder_without_memory_decodes_in_tiles_and_then_gives_up(engine, job
     assert tiled == [False, True, False, True]
     assert np.abs(painted.pixels - expected).max() <= 1
     assert failed.error == "out of memory: a picture of 64×64 cannot be decoded."
+    assert failed.cause is FailureCause.OUT_OF_MEMORY
 
 
 def test_prompts_beyond_77_tokens_count_to_their_end_and_beyond_600_are_refused(engine, job):

@@ -1,11 +1,15 @@
 import hashlib
 import io
 import json
+import logging
 import time
 
 import pytest
 from PIL import Image
 
+from configs.errors import FailureCause
+from configs.log_settings import LogSettings
+from configs.logs import set_up_logs
 from models.encoding import read_recipe
 from models.recipe import Recipe
 from models.request import Priority
@@ -89,6 +93,7 @@ def test_a_request_the_engine_refuses_fails_with_the_reason_and_delays_nobody(sh
 
     assert (failed.status, made.status) == (TaskStatus.FAILED, TaskStatus.SUCCESS)
     assert failed.error == "the uploaded picture is no longer in the store. Upload it again."
+    assert failed.cause is FailureCause.INPUT_PICTURE
     assert len(shop.keys()) == 2
 
 
@@ -192,6 +197,28 @@ def test_a_store_that_stays_away_fails_the_request_with_the_true_reason(shop):
     assert task.status is TaskStatus.FAILED
     assert task.error.endswith("s: the disk is full.")
     assert task.error.startswith("given up after")
+    assert task.cause is FailureCause.STORE
+
+
+@pytest.fixture
+def log_lines(capfd):
+    """Sets up logs as JSON and returns a function that reads their lines."""
+    former = list(logging.getLogger().handlers)
+    set_up_logs(LogSettings(format="json"))
+    yield lambda: [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    logging.getLogger().handlers[:] = former
+
+
+def test_what_is_logged_of_a_request_carries_its_id_whichever_thread_writes_it(shop, log_lines):
+    tasks = [shop.submit(resolution="64x64") for _ in range(2)]
+    shop.worker(store=AwayStore(shop.store, 1000), outage_patience_s=0.5)
+    shop.ended(*tasks)
+
+    lines = [(line["message"].partition(":")[0], line.get("task_id")) for line in log_lines()]
+
+    # The original and the thumbnail of each are stored by different threads.
+    assert sorted(id for message, id in lines if message == "trying again in 0.2 s") == sorted(2 * tasks)
+    assert {(f"task {id} failed", id) for id in tasks} <= set(lines)
 
 
 def test_a_picture_stored_by_a_worker_that_died_is_not_painted_again(shop, gate):

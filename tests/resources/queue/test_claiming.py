@@ -4,8 +4,10 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from redis import Redis
 from redis.exceptions import ConnectionError
 
+from configs.errors import FailureCause
 from models.request import Priority
 from resources.queue import QueueUnavailableError, TaskStatus
 from tests.resources.queue.conftest import ids, new_task, result, state
@@ -64,11 +66,25 @@ def test_a_task_ends_once(queue):
     assert (ended.status, ended.progress, ended.error, ended.result) == (TaskStatus.SUCCESS, 100, "", result())
 
 
-def test_a_failure_says_why(queue):
+def test_a_failure_says_why_and_is_counted_by_its_cause(queue):
     (id,) = submit(queue)
+    assert queue.task(id).cause is None
 
-    assert queue.fail(queue.claim("w", 1)[0], "image_url answered 404.")
+    assert queue.fail(queue.claim("w", 1)[0], "image_url answered 404.", FailureCause.INPUT_PICTURE)
     assert (queue.task(id).status, queue.task(id).error) == (TaskStatus.FAILED, "image_url answered 404.")
+    assert queue.task(id).cause is FailureCause.INPUT_PICTURE
+
+
+@pytest.mark.parametrize("stored", [None, "a cause of a later version"])
+def test_a_cause_that_another_version_stored_is_told_as_other(queue, redis, namespace, stored):
+    (id,) = submit(queue)
+    queue.fail(queue.claim("w", 1)[0], "no", FailureCause.STORE)
+    with Redis.from_url(redis.url, protocol=2) as client:
+        client.hdel(f"{namespace}:task:{id}", "cause")
+        if stored:
+            client.hset(f"{namespace}:task:{id}", "cause", stored)
+
+    assert queue.task(id).cause is FailureCause.OTHER
 
 
 def test_an_end_that_is_reported_twice_counts_once(queue):
@@ -233,7 +249,7 @@ def test_a_task_that_ends_its_workers_is_given_up(open_queue, redis, namespace):
 
     assert queue.claim("three", 1) == []
     task = queue.task(id)
-    assert task.status == TaskStatus.FAILED
+    assert (task.status, task.cause) == (TaskStatus.FAILED, FailureCause.WORKER_LOST)
     assert task.error == (
         "Given up after 2 attempts: each worker that tried it ended before it was done."
         " It may be what ends them. It is kept in the dead-letter stream and not tried again."
