@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,14 @@ STOP_S = 20.0
 """Processes that have not ended so long after SIGTERM are killed."""
 _SHOWN_CHARS = 2_000
 _LOOK_S = 0.1
+_END_WITH_PARENT = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the parent has ended")
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
 
 
 class ProcessEndedError(ImageGenXError):
@@ -46,7 +55,11 @@ class Part:
 
 
 class ProcessStack:
-    """Processes that live and die together. Used as a context: leaving it ends them and everything they started."""
+    """Processes that live and die together. Used as a context: leaving it ends them and everything they started.
+
+    On Linux they are also told to end (SIGTERM) when the thread that started them ends in any other way, like by
+    `kill -9` of its process.
+    """
 
     def __init__(self, log_folder: Path) -> None:
         self._logs = log_folder
@@ -64,7 +77,7 @@ class ProcessStack:
         log = self._logs / f"{name.replace(' ', '_')}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command,
+                _ending_with_us(command),
                 env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -103,17 +116,20 @@ class ProcessStack:
     def stop(self) -> None:
         """End every process and what it started; kills what does not end in time.
 
-        Workers that the processes have spawned are ended first, so that the spawners see how each of them ended.
+        Workers that the processes have spawned are ended first, so that the spawners see how each of them ended; so is
+        what a process that has died left behind.
         """
         deadline = time.monotonic() + STOP_S
-        descendants = [child for part in self._parts for child in _children(part)]
+        started = {part: _started_by(part) for part in self._parts}
+        descendants = [child for children in started.values() for child in children]
+        orphans = [child for part, children in started.items() if part.process.poll() is not None for child in children]
         workers = [child for child in descendants if _is_spawned_worker(child)]
         spawners = {worker.ppid() for worker in workers if worker.is_running()}
         others = [part.process for part in self._parts if part.process.pid not in spawners]
         for process in others:
             _terminate(process)
-        for worker in workers:
-            _terminate(worker)
+        for child in {*workers, *orphans}:
+            _terminate(child)
         _wait(workers, deadline - STOP_S / 2)
         for part in self._parts:
             _terminate(part.process)
@@ -124,13 +140,28 @@ class ProcessStack:
         self._parts.clear()
 
 
-def _children(part: Part) -> "list[psutil.Process]":
+def _ending_with_us(command: Sequence[str]) -> Sequence[str]:
+    """On Linux, what becomes this command after it has asked the kernel for SIGTERM at our end (prctl(2))."""
+    if sys.platform != "linux":
+        return command
+    return [sys.executable, "-S", "-c", _END_WITH_PARENT, str(os.getpid()), *command]
+
+
+def _started_by(part: Part) -> "list[psutil.Process]":
+    """Everything a part has started; what outlived the part is known by its session."""
     import psutil
 
-    try:
-        return psutil.Process(part.process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+    processes = [process for process in psutil.process_iter() if process.pid != part.process.pid]
+    in_session = {process for process in processes if _session(process.pid) == part.process.pid}
+    with suppress(psutil.NoSuchProcess):
+        in_session.update(psutil.Process(part.process.pid).children(recursive=True))
+    return list(in_session)
+
+
+def _session(pid: int) -> int | None:
+    with suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return None
 
 
 def _is_spawned_worker(process: "psutil.Process") -> bool:

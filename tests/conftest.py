@@ -1,7 +1,23 @@
 """What every test shares."""
 
+import logging
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 # Examples are the same in every run, and a busy machine fails none: speed is for the benchmarks.
 settings.register_profile("imagegenx", deadline=None, derandomize=True)
 settings.load_profile("imagegenx")
+
+
+@pytest.fixture(autouse=True)
+def _no_log_lines_of_earlier_runs() -> Iterator[None]:
+    """A Dagster run in this process has its log lines written to standard error; that ends with its test.
+
+    Else the threads of later tests write theirs in the moments in which pytest captures nothing.
+    """
+    yield
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if type(handler).__module__ == "configs.logs"]:
+        root.removeHandler(handler)

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 
 from configs.settings import PACKAGE_ROOT
@@ -45,15 +47,18 @@ class DaemonHome:
 
     @contextmanager
     def daemon(self):
-        """The daemon with its code location, for as long as the block runs."""
+        """The daemon with its code location, for as long as the block runs; what they started ends with them."""
         command = [Path(sys.executable).with_name("dagster-daemon"), "run", "-m", "imagegenx_assets.definitions"]
         with (self.home / "daemon.log").open("a") as log:
             process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=PACKAGE_ROOT)
             try:
                 yield process
             finally:
-                process.terminate()
+                started = psutil.Process(process.pid).children(recursive=True)
+                process.send_signal(signal.SIGINT)  # SIGTERM would end it without its code server
                 process.wait(60)
+                for child in psutil.wait_procs(started, 60)[1]:
+                    child.kill()
 
     def write(self, name: str, text: str) -> None:
         """Put a catalog into the watched folder."""

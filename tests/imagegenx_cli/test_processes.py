@@ -1,0 +1,68 @@
+"""A stack's processes end together, however one of them or their starter ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from imagegenx_cli.processes import ProcessEndedError, ProcessStack
+
+SLEEPER = "import time; time.sleep(600)"
+PARENT = f"""
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {SLEEPER!r}])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+STARTER = """
+import sys, time
+from pathlib import Path
+from imagegenx_cli.processes import ProcessStack
+with ProcessStack(Path(sys.argv[1])) as stack:
+    stack.start("part", [sys.executable, "-c", sys.argv[2]])
+    print(stack._parts[0].process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def is_alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def test_what_a_killed_part_has_started_ends_with_the_stack(tmp_path):
+    with ProcessStack(tmp_path) as stack:
+        stack.start("parent", [sys.executable, "-c", PARENT])
+        log = tmp_path / "parent.log"
+        wait_until(lambda: log.read_text().endswith("\n"))
+        child = int(log.read_text())
+        os.kill(psutil.Process(child).ppid(), signal.SIGKILL)
+        with pytest.raises(ProcessEndedError, match="parent ended with signal SIGKILL"):
+            stack.watch()
+        assert is_alive(child)
+        began = time.monotonic()
+
+    assert not is_alive(child)
+    assert time.monotonic() - began < 10, "it was told to end, not only killed at the deadline"
+
+
+def test_a_stack_whose_starter_is_killed_ends_too(tmp_path):
+    command = [sys.executable, "-c", STARTER, tmp_path, SLEEPER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        part = int(starter.stdout.readline())
+        assert is_alive(part)
+        starter.kill()
+        wait_until(lambda: not is_alive(part))
