@@ -2,22 +2,28 @@
 
 Needs `models/` and `configs/` of the checkout, PyTorch, diffusers and transformers, and no Dagster:
 
-    python -m benchmarks.engine_gpu [--small] [--minutes 8] [--json FILE]
+    python -m benchmarks.engine_gpu [--small] [--models sd sdxl] [--minutes 8] [--json FILE]
 
-Figures are printed as they are measured, most wanted first; what does not fit the time is left out and named.
+Figures are printed, and written to FILE, as they are measured. A part that fails costs no figure of another; what does
+not fit the time is left out or cut short, and named. Only compiling cannot be cut short.
 """
 
 import argparse
 import json
+import logging
+import shutil
+import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 from configs.settings import EngineSettings
 from models.engine import BatchingEngine, GenerationJob
@@ -45,6 +51,10 @@ TARGETS = {
 Figures = dict[str, float]
 
 
+class OutOfTimeError(Exception):
+    """The time is up in the middle of a part."""
+
+
 @dataclass
 class Bench:
     """One run of this benchmark.
@@ -54,6 +64,8 @@ class Bench:
         batches: full batches to measure, by model.
         catalog: pictures of the catalog in which the GPU's busy share is taken.
         fast: the accelerator compared with eager.
+        file: gets all figures, again after each.
+        failures: the parts that failed.
     """
 
     registry: ModelRegistry
@@ -63,22 +75,61 @@ class Bench:
     catalog: int
     fast: str
     deadline_s: float
-    figures: Figures
+    file: Path | None = None
+    figures: Figures = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
 
     def note(self, name: str, value: float) -> None:
-        """Keep and print a figure."""
+        """Keep, print and write a figure."""
         self.figures[name] = value
         verdict = ""
         if name in TARGETS:
             verdict = f"  {'reached' if value >= TARGETS[name] else 'MISSED'}: {TARGETS[name]:g} wanted"
         print(f"  {name:<52} {value:10.3f}{verdict}", flush=True)
+        if self.file:
+            self.file.write_text(json.dumps(self.figures, indent=2), encoding="utf-8")
 
-    def is_out_of_time(self, what: str) -> bool:
-        """Whether a part has to be left out; says so."""
-        if time.monotonic() < self.deadline_s:
-            return False
-        print(f"  {what}: left out, the time is up", flush=True)
-        return True
+    def part(self, what: str, measure: Callable[[], None]) -> None:
+        """Measure one part, unless the time is up; if it fails, say so and go on."""
+        try:
+            self.check_time()
+            self.attempt(what, measure)
+        except OutOfTimeError:
+            print(f"  {what}: left out or cut short, the time is up", flush=True)
+
+    def attempt(self, what: str, action: Callable[[], None]) -> None:
+        """Do something; if it fails, say so and go on."""
+        try:
+            action()
+        except OutOfTimeError:
+            raise
+        except Exception:
+            self.failures.append(what)
+            print(f"  {what}: FAILED", flush=True)
+            traceback.print_exc()
+
+    def check_time(self) -> None:
+        """OutOfTimeError if the time is up."""
+        if time.monotonic() >= self.deadline_s:
+            raise OutOfTimeError
+
+    def painted(self, engine: BatchingEngine, jobs: Sequence[GenerationJob]) -> dict[str, GeneratedImage]:
+        """The pictures of jobs."""
+        return {picture.id: picture for picture in self.pictures(engine, jobs)}
+
+    def pictures(self, engine: BatchingEngine, jobs: Sequence[GenerationJob]) -> Iterator[GeneratedImage]:
+        """The pictures of jobs as they come; RuntimeError if one fails."""
+        for result in engine.generate(jobs):
+            if isinstance(result, FailedImage):
+                raise RuntimeError(f"job {result.id} failed: {result.error}")
+            self.check_time()
+            yield result
+
+    def rate(self, engine: BatchingEngine, jobs: Sequence[GenerationJob]) -> float:
+        """Pictures per second."""
+        began = time.perf_counter()
+        count = sum(1 for _ in self.pictures(engine, jobs))
+        return count / (time.perf_counter() - began)
 
     def jobs(self, model: str, count: int) -> list[GenerationJob]:
         """Jobs of the model's own size, guided, that differ in their seeds."""
@@ -100,7 +151,7 @@ class Bench:
         try:
             yield engine
         finally:
-            engine.release()
+            self.attempt("releasing the models", engine.release)
 
     def _engine(self) -> BatchingEngine:
         # Full batches from the first step on: other sizes would be compiled as well.
@@ -108,12 +159,16 @@ class Bench:
         return BatchingEngine(self.registry, settings, PipelinePool())
 
 
-def run(*, small: bool = False, minutes: float = 8.0) -> Figures:
+def run(
+    *, models: Sequence[str] = tuple(TFLOP), small: bool = False, minutes: float = 8.0, file: Path | None = None
+) -> Bench:
     """Measure everything that fits the time.
 
     Args:
+        models: `sd`, `sdxl` or both.
         small: narrow networks on the CPU, one batch each: to see that this works, not how fast it is.
-        minutes: after which nothing more is begun.
+        minutes: after which nothing more is begun, and what runs is ended at its next picture.
+        file: for the figures as JSON.
     """
     import torch
 
@@ -132,39 +187,85 @@ def run(*, small: bool = False, minutes: float = 8.0) -> Figures:
         catalog=BATCH if small else 200,
         fast="eager" if small else "compile",
         deadline_s=time.monotonic() + 60 * minutes,
-        figures={},
+        file=file,
     )
-    for name in ("sd", "sdxl"):
-        if not bench.is_out_of_time(name):
-            _measure(bench, name)
-    return bench.figures
+    if bench.device != "cpu":
+        bench.part("device", lambda: _measure_device(bench))
+    for name in models:
+        _measure(bench, name)
+    return bench
+
+
+def _measure_device(bench: Bench, side: int = 8192, rounds: int = 50) -> None:
+    """What a plain matrix product reaches on this very GPU; the limits are said of `DEVICE_TFLOPS`."""
+    import torch
+
+    print(f"  {torch.cuda.get_device_name()}, torch {torch.__version__}", flush=True)
+    one = torch.randn(side, side, device=bench.device, dtype=torch.bfloat16)
+    for count in (5, rounds):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(count):
+            one @ one
+        torch.cuda.synchronize()
+        spent_s = time.perf_counter() - began
+    bench.note("device: TFLOP/s of a matrix product, bfloat16", rounds * 2 * side**3 / spent_s / 1e12)
 
 
 def _measure(bench: Bench, name: str) -> None:
     fast, eager = f"{name}-{bench.fast}", f"{name}-eager"
-    count = BATCH * bench.batches[name]
+    pictures: dict[str, dict[str, GeneratedImage]] = {}
     with bench.engine() as engine:
-        began = time.perf_counter()
-        _painted(engine, bench.jobs(fast, BATCH))
-        bench.note(f"{name}: first batch s, {bench.fast}", time.perf_counter() - began)
-        rate = _pictures_per_s(engine, bench.jobs(fast, count))
-        bench.note(f"{name}: pictures/s, {bench.fast}", rate)
-        if bench.device != "cpu":
-            share = rate * _tflop(name, bench) / DEVICE_TFLOPS
-            bench.note(f"{name}: share of the arithmetic limit, {bench.fast}", share)
-        fast_pictures = _painted(engine, bench.jobs(fast, BATCH))
-        bench.note(f"{name}: graph replays per step", _replays_per_step(engine, bench.jobs(fast, BATCH), bench))
-        if name == "sd":
-            _measure_catalog(bench, engine, bench.jobs(fast, bench.catalog))
-    reference = _diffusers_pictures_per_s(bench, eager)
+        bench.part(f"{name}: {bench.fast}", lambda: pictures.update(fast=_measure_fast(bench, engine, name)))
+        if "fast" in pictures:
+            bench.part(f"{name}: graph replays", lambda: _measure_replays(bench, engine, name))
+            if name == "sd":
+                bench.part("sd: the catalog", lambda: _measure_catalog(bench, engine, bench.jobs(fast, bench.catalog)))
+    _note_memory(bench, name)
+    bench.part(f"{name}: diffusers", lambda: _measure_diffusers(bench, name))
+    with bench.engine() as engine:
+        bench.part(
+            f"{name}: the engine's eager mode",
+            lambda: pictures.update(eager=bench.painted(engine, bench.jobs(eager, BATCH))),
+        )
+        if len(pictures) == 2:
+            bench.note(f"{name}: PSNR of {bench.fast} to eager, dB", _psnr(pictures["fast"], pictures["eager"]))
+        if "eager" in pictures:
+            bench.part(f"{name}: the speed of eager mode", lambda: _measure_eager(bench, engine, name))
+
+
+def _measure_fast(bench: Bench, engine: BatchingEngine, name: str) -> dict[str, GeneratedImage]:
+    """The accelerator's speed, cold and warm, and pictures to compare."""
+    model = f"{name}-{bench.fast}"
+    began = time.perf_counter()
+    pictures = bench.painted(engine, bench.jobs(model, BATCH))
+    bench.note(f"{name}: first batch s, {bench.fast}", time.perf_counter() - began)
+    rate = bench.rate(engine, bench.jobs(model, BATCH * bench.batches[name]))
+    bench.note(f"{name}: pictures/s, {bench.fast}", rate)
+    if bench.device != "cpu":
+        share = rate * _tflop(name, bench) / DEVICE_TFLOPS
+        bench.note(f"{name}: share of the arithmetic limit, {bench.fast}", share)
+    return pictures
+
+
+def _measure_eager(bench: Bench, engine: BatchingEngine, name: str) -> None:
+    rate = bench.rate(engine, bench.jobs(f"{name}-eager", BATCH * max(1, bench.batches[name] // 2)))
+    bench.note(f"{name}: pictures/s, eager", rate)
+
+
+def _measure_diffusers(bench: Bench, name: str) -> None:
+    reference = _diffusers_pictures_per_s(bench, f"{name}-eager")
     bench.note(f"{name}: pictures/s, diffusers eager", reference)
-    bench.note(f"{name}: {bench.fast} / diffusers eager", rate / reference)
-    if bench.is_out_of_time(f"{name}: the engine's eager mode"):
-        return
-    with bench.engine() as engine:
-        eager_pictures = _painted(engine, bench.jobs(eager, BATCH))
-        bench.note(f"{name}: pictures/s, eager", _pictures_per_s(engine, bench.jobs(eager, count)))
-    bench.note(f"{name}: PSNR of {bench.fast} to eager, dB", _psnr(fast_pictures, eager_pictures))
+    if rate := bench.figures.get(f"{name}: pictures/s, {bench.fast}"):
+        bench.note(f"{name}: {bench.fast} / diffusers eager", rate / reference)
+
+
+def _note_memory(bench: Bench, name: str) -> None:
+    """What is left on the GPU of a model that was released."""
+    import torch
+
+    if bench.device != "cpu":
+        bench.note(f"{name}: GPU memory after release, GB", torch.cuda.memory_reserved() / 1e9)
 
 
 def _tflop(name: str, bench: Bench) -> float:
@@ -173,42 +274,31 @@ def _tflop(name: str, bench: Bench) -> float:
     return row * 2 * bench.steps + decoding
 
 
-def _painted(engine: BatchingEngine, jobs: Sequence[GenerationJob]) -> dict[str, GeneratedImage]:
-    return {picture.id: picture for picture in _pictures(engine, jobs)}
-
-
-def _pictures(engine: BatchingEngine, jobs: Sequence[GenerationJob]) -> Iterator[GeneratedImage]:
-    for result in engine.generate(jobs):
-        if isinstance(result, FailedImage):
-            raise RuntimeError(f"job {result.id} failed: {result.error}")
-        yield result
-
-
-def _pictures_per_s(engine: BatchingEngine, jobs: Sequence[GenerationJob]) -> float:
-    began = time.perf_counter()
-    count = sum(1 for _ in _pictures(engine, jobs))
-    return count / (time.perf_counter() - began)
-
-
-def _replays_per_step(engine: BatchingEngine, jobs: Sequence[GenerationJob], bench: Bench) -> float:
-    """CUDA graphs launched per denoising step, as the profiler counts them; 1 if each step is one graph."""
-    from torch.profiler import ProfilerActivity, profile
+def _measure_replays(bench: Bench, engine: BatchingEngine, name: str) -> None:
+    """CUDA graphs replayed per denoising step; 1 if each step is one graph."""
+    import torch
+    from torch._dynamo.utils import counters
 
     if bench.device == "cpu":
-        return 0.0
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
-        _painted(engine, jobs)
-    launches = sum(event.count for event in profiler.key_averages() if "cudaGraphLaunch" in event.key)
-    return float(launches / bench.steps)
+        bench.note(f"{name}: graph replays per step", 0.0)
+        return
+    replay, replays = torch.cuda.CUDAGraph.replay, list[object]()
+
+    def counted(graph: Any) -> None:
+        replays.append(graph)
+        replay(graph)
+
+    with patch.object(torch.cuda.CUDAGraph, "replay", counted):
+        bench.painted(engine, bench.jobs(f"{name}-{bench.fast}", BATCH))
+    bench.note(f"{name}: graph replays per step", len(replays) / bench.steps)
+    bench.note(f"{name}: graphs that could not be captured", float(counters["inductor"]["cudagraph_skips"]))
 
 
 def _measure_catalog(bench: Bench, engine: BatchingEngine, jobs: Sequence[GenerationJob]) -> None:
     """Pictures encoded and stored beside the GPU's work, and how busy that was."""
-    if bench.is_out_of_time("sd: the catalog"):
-        return
     with TemporaryDirectory(prefix="imagegenx-") as folder, ThreadPoolExecutor(4) as pool, _busy_shares() as shares:
         began = time.perf_counter()
-        stored = [pool.submit(_store, picture, Path(folder)) for picture in _pictures(engine, jobs)]
+        stored = [pool.submit(_store, picture, Path(folder)) for picture in bench.pictures(engine, jobs)]
         for one in stored:
             one.result()
         spent_s = time.perf_counter() - began
@@ -216,7 +306,7 @@ def _measure_catalog(bench: Bench, engine: BatchingEngine, jobs: Sequence[Genera
     if shares:
         bench.note("sd: GPU busy during a catalog", sum(shares) / len(shares))
     else:
-        print("  sd: GPU busy during a catalog: not known, NVML tells no load here", flush=True)
+        print("  sd: GPU busy during a catalog: not known, neither NVML nor nvidia-smi tells it here", flush=True)
 
 
 def _store(picture: GeneratedImage, folder: Path) -> None:
@@ -229,14 +319,12 @@ def _store(picture: GeneratedImage, folder: Path) -> None:
 @contextmanager
 def _busy_shares(every_s: float = 0.2) -> Iterator[list[float]]:
     """Fills with the GPU's busy share, 0 to 1, while this is open."""
-    from models.gpu_load import read_gpu_loads
-
     shares: list[float] = []
     is_over = threading.Event()
 
     def watch() -> None:
         while not is_over.wait(every_s):
-            shares.extend(load.utilization / 100 for load in read_gpu_loads()[:1])
+            shares.extend(_busy_share())
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -245,6 +333,19 @@ def _busy_shares(every_s: float = 0.2) -> Iterator[list[float]]:
     finally:
         is_over.set()
         watcher.join()
+
+
+def _busy_share() -> list[float]:
+    """Of the first GPU, as NVML tells it, or nvidia-smi where `nvidia-ml-py` is missing; empty if neither does."""
+    from models.gpu_load import read_gpu_loads
+
+    if loads := read_gpu_loads():
+        return [loads[0].utilization / 100]
+    if not shutil.which("nvidia-smi"):
+        return []
+    query = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+    told = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
+    return [float(told) / 100] if told.isdigit() else []
 
 
 def _diffusers_pictures_per_s(bench: Bench, model: str) -> float:
@@ -265,6 +366,7 @@ def _diffusers_pictures_per_s(bench: Bench, model: str) -> float:
     rounds = max(1, bench.batches[card.options["architecture"]] // 3)
     began = time.perf_counter()
     for _ in range(rounds):
+        bench.check_time()
         _paint(pipeline, recipes)
     rate = rounds * BATCH / (time.perf_counter() - began)
     del pipeline
@@ -303,12 +405,16 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="The engine on a GPU against diffusers.")
     parser.add_argument("--small", action="store_true", help="narrow networks on the CPU, to see that this works")
+    parser.add_argument("--models", nargs="+", choices=TFLOP, default=list(TFLOP), help="which to measure")
     parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing more is begun")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    figures = run(small=options.small, minutes=options.minutes)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+    logging.basicConfig(format="  %(message)s")
+    # Compiling takes a minute or more, and says so.
+    logging.getLogger("models.acceleration").setLevel(logging.INFO)
+    bench = run(models=options.models, small=options.small, minutes=options.minutes, file=options.json)
+    if bench.failures:
+        raise SystemExit(f"failed: {', '.join(bench.failures)}")
 
 
 if __name__ == "__main__":

@@ -104,13 +104,16 @@ def random_pipeline(
         for part, changes in _SMALL[card.options["architecture"]].items():
             architecture["parts"][part]["config"] |= changes
     torch.manual_seed(0)
-    with TemporaryDirectory(prefix="imagegenx-") as folder, torch.device(device):
+    with TemporaryDirectory(prefix="imagegenx-") as folder:
         write_configuration(architecture, Path(folder))
-        parts = {name: _part(Path(folder) / name, part["class"], dtype) for name, part in architecture["parts"].items()}
+        parts = {
+            name: _part(Path(folder) / name, part["class"], dtype, device)
+            for name, part in architecture["parts"].items()
+        }
     return pipelines(**parts, **options)
 
 
-def _part(folder: Path, kind: str, dtype: "torch.dtype") -> Any:
+def _part(folder: Path, kind: str, dtype: "torch.dtype", device: str) -> Any:
     import diffusers
     import torch
     import transformers
@@ -119,7 +122,9 @@ def _part(folder: Path, kind: str, dtype: "torch.dtype") -> Any:
     made: Any = getattr({"diffusers": diffusers, "transformers": transformers}[library], name)
     if "Tokenizer" in name:
         return made.from_pretrained(folder)
-    if library == "transformers":
-        return made(made.config_class.from_pretrained(folder)).to(dtype).eval()
-    part = made.from_config(made.load_config(folder))
-    return part.to(dtype).eval() if isinstance(part, torch.nn.Module) else part
+    if "Scheduler" in name:
+        return made.from_config(made.load_config(folder))
+    config = made.config_class.from_pretrained(folder) if library == "transformers" else made.load_config(folder)
+    with torch.device(device):
+        network = made(config) if library == "transformers" else made.from_config(config)
+        return network.to(dtype).eval()

@@ -62,7 +62,9 @@ class ModelCard(ValueObject):
     samplers: tuple[Sampler, ...] = tuple(Sampler)
     defaults: CardDefaults = CardDefaults()
     loras: dict[str, str] = Field(default={}, description="name → .safetensors file, absolute or relative")
-    controlnet: str | None = Field(default=None, description="a folder in the diffusers layout, or a hub id")
+    controlnet: str | None = Field(
+        default=None, description="a folder in the diffusers layout, one .safetensors file, or a hub id"
+    )
     controlnet_revision: str = Field(default="", description="the commit of a controlnet's hub id, 40 hex digits")
     control_preprocess: ControlPreprocess = Field(
         default="none",
@@ -147,7 +149,7 @@ class ModelCard(ValueObject):
 
     @property
     def controlnet_path(self) -> Path | None:
-        """The folder of the controlnet's files, or None if there is none here."""
+        """The folder or file of the controlnet, or None if there is none here."""
         if self.controlnet is None:
             return None
         return self._local(self.controlnet) or _existing(self.controlnet_hub_copy)

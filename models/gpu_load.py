@@ -19,7 +19,7 @@ class GPULoad:
 
 
 def read_gpu_loads() -> tuple[GPULoad, ...]:
-    """The load of every GPU; none where there is no GPU, no driver, or no `nvidia-ml-py`."""
+    """The load of every GPU that tells it; none where there is no GPU, no driver, or no `nvidia-ml-py`."""
     try:
         nvml: Any = import_module("pynvml")
     except ImportError:
@@ -30,13 +30,18 @@ def read_gpu_loads() -> tuple[GPULoad, ...]:
         logger.debug("no GPU loads: %s", exc)
         return ()
     try:
-        return tuple(_load(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+        return tuple(load for index in range(nvml.nvmlDeviceGetCount()) if (load := _load(nvml, index)))
     finally:
         nvml.nvmlShutdown()
 
 
-def _load(nvml: Any, index: int) -> GPULoad:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    utilization = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+def _load(nvml: Any, index: int) -> GPULoad | None:
+    """None for a GPU that tells no load, as one that is split into instances (MIG)."""
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+        utilization = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    except nvml.NVMLError as exc:
+        logger.debug("no load of GPU %d: %s", index, exc)
+        return None
     return GPULoad(index, utilization, int(memory.used), int(memory.total))

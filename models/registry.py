@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from configs.errors import ConfigError
 from configs.problems import Problem
@@ -103,20 +104,21 @@ class ModelRegistry:
 
     def _read_release(self, card: ModelCard) -> str:
         parts: dict[str, object] = {"family": card.family, "options": card.options}
-        parts["source"] = f"{card.source}@{card.revision}" if card.is_on_hub else self._part(card, card.path)
+        parts["source"] = f"{card.source}@{card.revision}" if card.is_on_hub else self._part(card, "source")
         if card.controlnet_is_on_hub:
             parts["controlnet"] = f"{card.controlnet}@{card.controlnet_revision}"
         elif card.controlnet:
-            parts["controlnet"] = self._part(card, card.controlnet_path)
+            parts["controlnet"] = self._part(card, "controlnet")
         if card.is_single_file:
             parts["config"] = self._configuration(card)
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
-    def _part(self, card: ModelCard, path: Path | None) -> object:
+    def _part(self, card: ModelCard, field: Literal["source", "controlnet"]) -> object:
+        path = card.path if field == "source" else card.controlnet_path
         assert path is not None
         files = sorted(_files(path))
         if not any(file.suffix == SINGLE_FILE for file in files):
-            raise ModelLoadError(_missing(card, path))
+            raise ModelLoadError(_missing(card, field, path))
         digests = self._digests.of(files)
         if path.is_file():
             return digests[path]
@@ -144,7 +146,8 @@ def _files(path: Path) -> Iterator[Path]:
     return (file for file in candidates if file.is_file() and file.suffix in _DIGESTED)
 
 
-def _missing(card: ModelCard, path: Path) -> str:
-    where = f"no file {path}" if card.is_single_file else f"no weights (.safetensors) in {path}"
-    advice = "Put the checkpoint" if card.is_single_file else "Put a model in the diffusers layout"
-    return f"model '{card.name}': {where}. {advice} there, or name another `source` in {card.folder / card.name}.yaml."
+def _missing(card: ModelCard, field: str, path: Path) -> str:
+    is_file = path.suffix == SINGLE_FILE
+    where = f"no file {path}" if is_file else f"no weights (.safetensors) in {path}"
+    advice = "Put the checkpoint" if is_file else "Put a model in the diffusers layout"
+    return f"model '{card.name}': {where}. {advice} there, or name another `{field}` in {card.folder / card.name}.yaml."

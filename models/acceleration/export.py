@@ -59,11 +59,12 @@ def export_unet(unet: Any, height: int, width: int, tokens: int, most_rows: int)
     Returns:
         a program of what `unet_inputs` describes → (N, C, h, w).
     """
-    rows = Dim("rows", min=FEWEST_ROWS, max=most_rows)
     inputs = unet_inputs(unet, FEWEST_ROWS, height, width, tokens)
     with torch.no_grad():
-        return export(_PlainUNet(unet), inputs, dynamic_shapes=_by_name([{0: rows}] * len(inputs)))
+        return export(_PlainUNet(unet), inputs, dynamic_shapes=row_shapes(inputs, most_rows))
 
 
-def _by_name(shapes: list[dict[int, Any]]) -> dict[str, dict[int, Any]]:
-    return dict(zip(("sample", "timestep", "states", "pooled", "sizes"), shapes, strict=False))
+def row_shapes(inputs: tuple[torch.Tensor, ...], most_rows: int) -> tuple[dict[int, Any], ...]:
+    """What varies in a program's inputs, as `torch.export` takes it: all have the same number of rows."""
+    rows = Dim("rows", min=FEWEST_ROWS, max=most_rows)
+    return ({0: rows},) * len(inputs)

@@ -6,11 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo
 from diffusers.models.attention_processor import Attention
+from torch._dynamo.exc import TorchDynamoException
 
+from models.acceleration.building import process_builds
 from models.acceleration.tensorrt import TENSORRT_SIZES, TensorRTUNet
 from models.batching.rows import BatchSizes
 from models.batching.step_model import StepModel
+from models.errors import ModelError
+
+_MOST_GRAPHS = 256
+"""Graphs of one network: each batch size, resolution, length of text and LoRA has its own. From PyTorch's default of 8
+on, further ones would run uncompiled, and nothing would say so."""
 
 COMPILED_SIZES = BatchSizes((1, 2, 4, 8, 16))
 """Rows of a compiled pass: few sizes, so that few graphs are compiled and captured."""
@@ -37,7 +45,7 @@ def tune(
     if not has_loras:
         join_projections(model.unet)
     if accelerator == "tensorrt":
-        model.unet = TensorRTUNet(model.unet, engines, release)
+        model.unet = TensorRTUNet(model.unet, engines, release, model.px_per_latent)
         return TENSORRT_SIZES
     if accelerator != "compile":
         return BatchSizes()
@@ -67,18 +75,52 @@ class CompiledPart:
         self._on_gpu = part.device.type == "cuda"
         mode = "reduce-overhead" if self._on_gpu else None
         self._run: Any = torch.compile(part, dynamic=False, mode=mode)
+        self._name = type(part).__name__
+        self._shapes: set[torch.Size] = set()
+        self._failure = ""
 
     def __call__(self, **inputs: Any) -> Any:
-        """Run it, as the part it was made from."""
+        """Run it, as the part it was made from; the first run of each shape compiles, and says so.
+
+        Raises:
+            ModelError: if it cannot be compiled; it is not tried again, for each try takes minutes.
+        """
+        if self._failure:
+            raise ModelError(self._failure)
+        if inputs["sample"].shape in self._shapes:
+            return self._called(inputs)
+        return self._first_call(inputs)
+
+    def _first_call(self, inputs: dict[str, Any]) -> Any:
+        rows, _, height, width = shape = inputs["sample"].shape
+        try:
+            with process_builds().run(
+                f"graph of {self._name} for {rows} rows of latents {width}×{height}", "compiling"
+            ):
+                output = self._called(inputs)
+        except TorchDynamoException as exc:
+            reason = " ".join(str(exc).partition("\n\n")[0].split())
+            self._failure = f"{self._name} cannot be compiled ({reason}). Use accelerator eager."
+            raise ModelError(self._failure) from exc
+        self._shapes.add(shape)
+        return output
+
+    def _called(self, inputs: dict[str, Any]) -> Any:
         if not self._on_gpu:
-            return self._run(**inputs)
+            return self._computed(inputs)
         return _graph_thread().submit(self._replay, inputs).result()
 
     @torch.no_grad()
     def _replay(self, inputs: dict[str, Any]) -> Any:
         torch.compiler.cudagraph_mark_step_begin()
         # The next replay overwrites what a CUDA graph returned.
-        return _cloned(self._run(**inputs))
+        return _cloned(self._computed(inputs))
+
+    def _computed(self, inputs: dict[str, Any]) -> Any:
+        # PyTorch keeps its configuration by thread, so this cannot be said where the model is loaded.
+        if torch._dynamo.config.recompile_limit < _MOST_GRAPHS:
+            torch._dynamo.config.recompile_limit = _MOST_GRAPHS
+        return self._run(**inputs)
 
 
 @cache

@@ -48,10 +48,14 @@ class StepModel:
         """The guidance is an input of the UNet (distilled models), not a second pass."""
         return self.unet.config.time_cond_proj_dim is not None
 
+    @property
+    def px_per_latent(self) -> int:
+        """Pixels of a picture to one value of its latents, along each side."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
     def latent_shape(self, width_px: int, height_px: int) -> tuple[int, int, int, int]:
         """(1, C, H, W) of the latents of one picture."""
-        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
-        return (1, self.latent_channels, height_px // factor, width_px // factor)
+        return (1, self.latent_channels, height_px // self.px_per_latent, width_px // self.px_per_latent)
 
     def encode(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Scaled latents of a picture (1, 3, H, W) of range [-1, 1], drawn from the VAE's distribution."""

@@ -26,6 +26,7 @@ class Stepper:
         self._model = model
         self._denoiser = Denoiser(model, sizes or BatchSizes())
         self._decoder = Decoder(model)
+        self._pace = Pace(model.device)
 
     @torch.no_grad()
     def start(self, item: BatchItem, weights: object) -> Slot:
@@ -42,6 +43,7 @@ class Stepper:
             return
         started = time.perf_counter()
         self._denoiser.step(slots, on_failure)
+        self._pace.keep()
         share = (time.perf_counter() - started) / len(slots)
         for slot in slots:
             slot.seconds["denoise"] += share
@@ -62,3 +64,24 @@ class Stepper:
     def close(self) -> None:
         """Finish what is under way."""
         self._decoder.close()
+
+
+class Pace:
+    """Keeps the loop at most one step ahead of a GPU, which computes later than it is told to.
+
+    Without it the loop would be many steps ahead: progress would be told too early, and a request that joins or is
+    cancelled would wait for all that is already lined up. One step ahead is enough to keep the GPU busy.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._launched: torch.cuda.Event | None = None
+
+    def keep(self) -> None:
+        """Call it when a step has been launched: waits until the step before it is done."""
+        if self._device.type != "cuda":
+            return
+        before, self._launched = self._launched, torch.cuda.Event(blocking=True)
+        self._launched.record(torch.cuda.current_stream(self._device))
+        if before:
+            before.synchronize()

@@ -1,12 +1,15 @@
 """Checkpoints in one .safetensors file, in the layout of the original training code, loaded without a network."""
 
 import copy
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import torch
+from diffusers import ControlNetModel
 from safetensors import safe_open
 
 from models.architectures import read_architecture, write_configuration
@@ -22,6 +25,13 @@ _TEXT_ENCODERS = {
     "Stable Diffusion 2.x": "cond_stage_model.model.",
 }
 """By what kinds of checkpoints are told; 2.x has several noise schedules, so that its configuration must be given."""
+
+_CONTROLNET_ENDS = (
+    ("control_model.input_blocks.0.0.weight", "control_model.input_hint_block.0.weight"),
+    ("input_blocks.0.0.weight", "input_hint_block.0.weight"),
+    ("conv_in.weight", "controlnet_cond_embedding.conv_in.weight"),
+)
+"""First layers for the latents and for the control picture: the original layout, it without prefix, and diffusers'."""
 
 
 @contextmanager
@@ -73,3 +83,39 @@ def _architecture(family: str, names: frozenset[str], channels: int) -> dict[str
     if "ztsnr" in names:
         schedule |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     return architecture
+
+
+def load_controlnet_file(file: Path, unet: Any, dtype: torch.dtype) -> ControlNetModel:
+    """A ControlNet in one file, in the original layout or in diffusers', which copies the architecture of its UNet.
+
+    Args:
+        unet: of the checkpoint that it leads.
+    Raises:
+        ModelLoadError: if the file is no ControlNet, or one of another architecture.
+    """
+    channels = _control_channels(file)
+    with torch.device("meta"):
+        like = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
+    with TemporaryDirectory(prefix="imagegenx-") as folder:
+        config = {**like.config, "_class_name": ControlNetModel.__name__, **channels}
+        (Path(folder) / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        try:
+            return ControlNetModel.from_single_file(
+                str(file), config=folder, dtype=dtype, local_files_only=True, low_cpu_mem_usage=True
+            )
+        except NotImplementedError as exc:  # PyTorch's, of weights that the file did not give
+            raise ModelLoadError(
+                f"{file.name} is no ControlNet for this checkpoint: it lacks some of the weights. One of another "
+                "architecture needs a folder in the diffusers layout."
+            ) from exc
+
+
+def _control_channels(file: Path) -> dict[str, int]:
+    """The channels of latents and control pictures that a ControlNet takes."""
+    with safe_open(str(file), framework="pt") as opened:
+        names = frozenset(opened.keys())
+        for latents, picture in _CONTROLNET_ENDS:
+            if {latents, picture} <= names:
+                counts = (int(opened.get_slice(name).get_shape()[1]) for name in (latents, picture))
+                return dict(zip(("in_channels", "conditioning_channels"), counts, strict=True))
+    raise ModelLoadError(f"{file.name} is no ControlNet in one file: it has no {_CONTROLNET_ENDS[0][1]}")

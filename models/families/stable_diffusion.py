@@ -12,7 +12,7 @@ from models.batching.stepper import Stepper
 from models.errors import ModelLoadError
 from models.families.base import LoraUse, StepFamily
 from models.families.lora_switch import LoraSwitch
-from models.families.single_file import single_file_configuration
+from models.families.single_file import load_controlnet_file, single_file_configuration
 from models.families.weights import weights_bytes
 from models.hub import fetch_missing
 from models.request import Mode
@@ -32,7 +32,6 @@ class StableDiffusion(StepFamily):
         "image_encoder": None,
         "requires_safety_checker": False,
     }
-    controlnets: ClassVar[Any] = ControlNetModel
     upcasts_vae: ClassVar[bool] = False
 
     def __init__(self, card: "ModelCard", placement: "Placement") -> None:
@@ -52,7 +51,7 @@ class StableDiffusion(StepFamily):
         card, dtype = self.card, getattr(torch, self.placement.dtype)
         try:
             pipeline = self._load_pipeline(dtype).to(self.placement.device, dtype)
-            controlnet = self._load_controlnet(dtype) if Mode.CONTROLNET in card.modes else None
+            controlnet = self._load_controlnet(pipeline.unet, dtype) if Mode.CONTROLNET in card.modes else None
             model = StepModel(pipeline, controlnet, upcasts_vae=self.upcasts_vae)
             accelerator, engines = self.placement.accelerator, card.engines_folder
             sizes = tune(model, accelerator, engines, self.release_digest, has_loras=bool(card.loras))
@@ -91,8 +90,13 @@ class StableDiffusion(StepFamily):
         with single_file_configuration(card) as folder:
             return self.pipelines.from_single_file(str(card.path), config=str(folder), **options)
 
-    def _load_controlnet(self, dtype: torch.dtype) -> Any:
-        controlnet = self.controlnets.from_pretrained(
-            str(self.card.controlnet_path), dtype=dtype, use_safetensors=True, local_files_only=True
-        )
+    def _load_controlnet(self, unet: Any, dtype: torch.dtype) -> Any:
+        file = self.card.controlnet_path
+        assert file
+        if file.is_file():
+            controlnet = load_controlnet_file(file, unet, dtype)
+        else:
+            controlnet = ControlNetModel.from_pretrained(
+                str(file), dtype=dtype, use_safetensors=True, local_files_only=True
+            )
         return controlnet.to(self.placement.device)

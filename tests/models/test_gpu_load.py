@@ -33,6 +33,8 @@ class Library(SimpleNamespace):
         return SimpleNamespace(used=gpu[1], total=gpu[2])
 
     def nvmlDeviceGetUtilizationRates(self, gpu):
+        if gpu[0] is None:
+            raise NoDriverError("Not Supported")
         return SimpleNamespace(gpu=gpu[0])
 
 
@@ -41,6 +43,14 @@ def test_every_gpu_tells_its_load(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", library)
 
     assert read_gpu_loads() == (GPULoad(0, 97.0, 10, 80), GPULoad(1, 0.0, 1, 80))
+    assert library.closed == 1
+
+
+def test_a_gpu_that_tells_no_load_is_left_out(monkeypatch):
+    library = Library(gpus=[(None, 10, 80), (50, 1, 80)])
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+
+    assert read_gpu_loads() == (GPULoad(1, 50.0, 1, 80),)
     assert library.closed == 1
 
 

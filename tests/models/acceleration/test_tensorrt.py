@@ -1,12 +1,17 @@
 """The TensorRT path with a stand-in for its compiler: what is built when, kept where, and computed."""
 
+import re
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
-from models.acceleration import tensorrt
+from models.acceleration import building, tensorrt
+from models.acceleration.export import unet_inputs
 from models.acceleration.tuning import tune
 from models.batching.step_model import StepModel
 from models.errors import ModelError
@@ -15,12 +20,14 @@ from tests.models.batching.workbench import Workbench, distance, make_item
 
 
 class StandIn:
-    """What is used of torch-tensorrt 2.11, with its signatures; its engines are the exported programs."""
+    """What is used of torch-tensorrt 2.11 to 2.14, with its signatures; its engines are the exported programs."""
 
     def __init__(self) -> None:
         self.built: list[list[tuple]] = []
         self.loaded: list[str] = []
         self.graphs = False
+        self.problem: Exception | None = None
+        self.save_problem: Exception | None = None
         self.dynamo = SimpleNamespace(compile=self._compile)
         self.runtime = SimpleNamespace(set_cudagraphs_mode=self._set_cudagraphs_mode)
 
@@ -34,12 +41,29 @@ class StandIn:
     def _compile(self, exported_program, inputs=None, *, device=None, truncate_double=False):
         assert truncate_double
         self.built.append([one.range for one in inputs])
-        self._program = exported_program
+        if self.problem:
+            raise self.problem
         return exported_program.module()
 
-    def save(self, module, file_path="", *, output_format="exported_program", inputs=None) -> None:
+    def save(
+        self,
+        module,
+        file_path="",
+        *,
+        output_format="exported_program",
+        arg_inputs=None,
+        dynamic_shapes=None,
+        pickle_protocol=2,
+    ) -> None:
         assert output_format == "exported_program"
-        torch.export.save(self._program, file_path)
+        Path(file_path).write_bytes(b"the beginning")
+        if self.save_problem:
+            raise self.save_problem
+        # It exports the compiled module once more, for these shapes only.
+        program = torch.export.export(
+            module, args=tuple(arg_inputs), kwargs={}, dynamic_shapes=dynamic_shapes, strict=False
+        )
+        torch.export.save(program, file_path, pickle_protocol=pickle_protocol)
 
     def load(self, file_path=""):
         self.loaded.append(file_path)
@@ -60,7 +84,7 @@ def workbench(random_models):
 
 def model_of(workbench, folder, name="small", release="r") -> tuple[StepModel, tuple[int, ...]]:
     model = StepModel(workbench.pipelines[name])
-    return model, tune(model, "tensorrt", folder, release).sizes
+    return model, tune(model, "tensorrt", folder, release, has_loras=False).sizes
 
 
 def test_pictures_are_those_of_diffusers_and_an_engine_is_built_once_for_all_rows(workbench, stand_in, tmp_path):
@@ -89,29 +113,91 @@ def test_sdxl_runs_with_its_further_inputs(workbench, stand_in, tmp_path):
     assert len(stand_in.built[0]) == 5
 
 
-def test_a_kept_engine_is_used_again_until_files_versions_or_shapes_change(workbench, stand_in, tmp_path, monkeypatch):
-    model, _ = model_of(workbench, tmp_path)
-    unet = workbench.pipelines["small"].unet
-    inputs = dict(zip(("sample", "timestep", "encoder_hidden_states"), tensorrt.unet_inputs(unet, 2, 8, 8, 77)))  # noqa: B905
-    first = model.unet(**inputs)[0]
-    again = tensorrt.TensorRTUNet(unet, tmp_path, "r")
-    assert torch.equal(again(**inputs)[0], first)
-    assert (len(stand_in.built), len(stand_in.loaded)) == (1, 1)
+def inputs_of(unet, rows: int = 2) -> dict[str, torch.Tensor]:
+    return dict(zip(("sample", "timestep", "encoder_hidden_states"), unet_inputs(unet, rows, 8, 8, 77), strict=True))
 
+
+@dataclass
+class Kept:
+    """An engine that another process has built, and what it told meanwhile."""
+
+    unet: UNet2DConditionModel
+    folder: Path
+    told: list[str]
+
+
+@pytest.fixture(scope="module")
+def kept(random_models, tmp_path_factory) -> Kept:
+    unet = UNet2DConditionModel.from_pretrained(random_models.folder / "sd/unet").eval()
+    told = Kept(unet, tmp_path_factory.mktemp("engines"), [])
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setitem(sys.modules, "torch_tensorrt", StandIn())
+        patch.setattr(building.logger, "info", lambda text, *values: told.told.append(text % values))
+        tensorrt.TensorRTUNet(unet, told.folder, "r")(**inputs_of(unet))
+    return told
+
+
+@torch.no_grad()
+def test_a_kept_engine_is_loaded_and_takes_any_number_of_rows(kept, stand_in):
+    again = tensorrt.TensorRTUNet(kept.unet, kept.folder, "r")
+
+    for rows in (*tensorrt.TENSORRT_SIZES.sizes, 32):
+        inputs = inputs_of(kept.unet, rows)
+        assert distance(again(**inputs)[0], kept.unet(**inputs, return_dict=False)[0]) < 1e-5
+    assert (len(stand_in.built), len(stand_in.loaded)) == (0, 1)
+
+
+def test_a_kept_engine_is_used_until_files_versions_or_shapes_change(kept, stand_in, monkeypatch):
+    again = tensorrt.TensorRTUNet(kept.unet, kept.folder, "r")
     shape = (8, 8, 77)
-    kept = again.file(shape)
-    assert [file.name for file in tmp_path.iterdir()] == [kept.name]
-    assert tensorrt.TensorRTUNet(unet, tmp_path, "other").file(shape) != kept
-    assert again.file((8, 9, 77)) != kept
+    file = again.file(shape)
+
+    assert list(kept.folder.iterdir()) == [file]
+    assert tensorrt.TensorRTUNet(kept.unet, kept.folder, "other").file(shape) != file
+    assert again.file((8, 9, 77)) != file
     monkeypatch.setattr(tensorrt, "version", lambda package: "99")
-    assert again.file(shape) != kept
+    assert again.file(shape) != file
+
+
+def test_the_building_of_an_engine_is_told(kept):
+    what = "TensorRT engine 1 of this model, 64×64 px and 77 tokens, 2-16 rows"
+
+    assert [re.sub(r"\d+ s", "N s", line) for line in kept.told if not line.endswith("so far")] == [
+        f"{what}: exporting (step 1 of 3), N s",
+        f"{what}: compiling (step 2 of 3), N s",
+        f"{what}: keeping (step 3 of 3), N s",
+        f"{what}: done in N s",
+    ]
+
+
+def test_an_engine_that_cannot_be_built_is_tried_once_and_says_why(workbench, stand_in, tmp_path):
+    stand_in.problem = RuntimeError("no kernel")
+    model, _ = model_of(workbench, tmp_path)
+
+    for _ in range(3):
+        with pytest.raises(ModelError) as caught:
+            model.unet(**inputs_of(workbench.pipelines["small"].unet))
+        assert str(caught.value) == (
+            "the TensorRT engine for 64×64 px and 77 tokens cannot be built (RuntimeError: no kernel). "
+            "Use accelerator compile or eager."
+        )
+    assert len(stand_in.built) == 1
+
+
+def test_an_engine_that_can_be_neither_read_nor_kept_works_all_the_same(workbench, stand_in, tmp_path):
+    stand_in.save_problem = OSError("disk full")
+    model, _ = model_of(workbench, tmp_path)
+    inputs = inputs_of(workbench.pipelines["small"].unet)
+    file = model.unet.file((8, 8, 77))
+    file.write_bytes(b"damaged")
+
+    assert torch.equal(model.unet(**inputs)[0], model.unet(**inputs)[0])
+    assert len(stand_in.built) == 1
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_guidance_as_an_input_is_a_clear_error(workbench, stand_in, tmp_path):
     model, _ = model_of(workbench, tmp_path)
-    inputs = tensorrt.unet_inputs(workbench.pipelines["small"].unet, 2, 8, 8, 77)
 
     with pytest.raises(ModelError, match="does not run models with embedded guidance; use compile or eager"):
-        model.unet(
-            sample=inputs[0], timestep=inputs[1], encoder_hidden_states=inputs[2], timestep_cond=torch.zeros(2, 8)
-        )
+        model.unet(**inputs_of(workbench.pipelines["small"].unet), timestep_cond=torch.zeros(2, 8))

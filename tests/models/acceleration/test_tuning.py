@@ -1,12 +1,14 @@
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 import torch
 
-from models.acceleration.tuning import tune
+from models.acceleration.tuning import CompiledPart, tune
 from models.batching.step_model import StepModel
+from models.errors import ModelError
 from models.families.weights import weights_bytes
-from models.request import Mode
+from models.request import Mode, Sampler
 from tests.models.batching.workbench import Workbench, distance, make_item
 
 
@@ -40,3 +42,76 @@ def test_joined_projections_change_no_latents_and_take_no_memory(random_models, 
     assert distance(workbench.together([item])[0], expected) < 1e-5
     assert weights_bytes([model.unet]) == before
     assert any(name.endswith("to_qkv.weight") for name, _ in model.unet.named_parameters())
+
+
+@pytest.mark.parametrize("sampler", Sampler)
+def test_every_pass_has_one_memory_layout_so_that_its_graph_is_used_again(random_models, sampler):
+    workbench = Workbench(random_models.folder)
+    model = workbench.models["small"]
+    # As on a GPU.
+    model.unet.to(memory_format=torch.channels_last)
+    layouts = set()
+
+    def watch(unet, positional, inputs):
+        layouts.add((inputs["sample"].shape, inputs["sample"].stride()))
+
+    model.unet.register_forward_pre_hook(watch, with_kwargs=True)
+    items = [make_item(seed=seed, sampler=sampler, steps=3) for seed in (1, 2)]
+
+    workbench.together(items, joins=[0, 1], sizes=(4,), model=model)
+
+    assert layouts == {((4, 4, 8, 8), (256, 64, 8, 1))}
+
+
+class Doubling(torch.nn.Module):
+    """The least that can be compiled as a part."""
+
+    config = None
+    device = torch.device("cpu")
+
+    def forward(self, sample: torch.Tensor) -> torch.Tensor:
+        return sample * 2
+
+
+def test_each_shape_has_a_compiled_graph_however_many_there_are_and_its_compiling_is_told(monkeypatch, caplog):
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(inputs)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    caplog.set_level("INFO", "models.acceleration")
+    part = CompiledPart(Doubling())
+
+    def run(rows: int) -> torch.Tensor:
+        return part(sample=torch.ones(rows, 4, 8, 8))
+
+    # The engine's thread is not the one that loads models.
+    with ThreadPoolExecutor(1) as thread:
+        for _ in range(2):
+            assert [len(output) for output in thread.map(run, range(1, 21))] == list(range(1, 21))
+
+    assert len(compiled) == 20
+    assert sum("rows of latents 8×8: done in" in line for line in caplog.messages) == 20
+    torch.compiler.reset()
+
+
+def test_what_cannot_be_compiled_is_tried_once_and_says_why(monkeypatch):
+    tries = []
+
+    def backend(graph, inputs):
+        tries.append(inputs)
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    part = CompiledPart(Doubling())
+
+    for rows in (2, 1):
+        with pytest.raises(
+            ModelError, match=r"^Doubling cannot be compiled \(.*no such instruction.*\)\. Use acc.* eager"
+        ):
+            part(sample=torch.ones(rows, 4, 8, 8))
+
+    assert len(tries) == 1
+    torch.compiler.reset()

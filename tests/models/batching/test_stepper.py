@@ -9,7 +9,7 @@ from configs.settings import EngineSettings
 from models.batching.decoding import Decoder
 from models.batching.slots import start_slot
 from models.batching.step_model import StepModel
-from models.batching.stepper import Stepper
+from models.batching.stepper import Pace, Stepper
 from models.engine import BatchingEngine, GenerationJob
 from models.families import load_family
 from models.placement import choose_placement
@@ -108,3 +108,28 @@ def test_a_cancelled_request_of_a_family_that_runs_as_a_whole_stops_at_its_next_
     assert ended.wait(120)
     assert results[0].error == "cancelled"
     assert len(steps) < 5
+
+
+def test_the_loop_is_one_step_ahead_of_a_gpu_and_no_more(monkeypatch):
+    told = []
+
+    class Event:
+        """Stands for CUDA's, which need a GPU."""
+
+        def __init__(self, *, blocking: bool) -> None:
+            self.number = sum(what == "launched" for what, _ in told)
+
+        def record(self, stream: str) -> None:
+            told.append(("launched", self.number))
+
+        def synchronize(self) -> None:
+            told.append(("done", self.number))
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "stream")
+    pace = Pace(torch.device("cuda:0"))
+
+    for _ in range(3):
+        pace.keep()
+
+    assert told == [("launched", 0), ("launched", 1), ("done", 0), ("launched", 2), ("done", 1)]

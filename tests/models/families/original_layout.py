@@ -50,6 +50,24 @@ def write_single_file(pipeline: Any, file: Path) -> None:
     save_file({name: weight.clone().contiguous() for name, weight in weights.items()}, file)
 
 
+def write_controlnet_file(controlnet: Any, file: Path, prefix: str = "control_model.") -> None:
+    """Write a ControlNet's weights."""
+    layers = controlnet.config.layers_per_block
+    names = {name: _controlnet_name(name, layers, controlnet) for name in controlnet.state_dict()}
+    weights = {names[name]: weight.clone().contiguous() for name, weight in controlnet.state_dict().items()}
+    save_file(_prefixed(prefix, weights), file)
+
+
+def _controlnet_name(name: str, layers: int, controlnet: Any) -> str:
+    part, _, leaf = name.rpartition(".")
+    if found := re.fullmatch(r"controlnet_down_blocks\.(\d+)", part):
+        return f"zero_convs.{found[1]}.0.{leaf}"
+    if found := re.fullmatch(r"controlnet_cond_embedding\.(?:blocks\.(\d)|conv_(in|out))", part):
+        place = {"in": 0, "out": 14}[found[2]] if found[2] else 2 * (int(found[1]) + 1)
+        return f"input_hint_block.{place}.{leaf}"
+    return f"middle_block_out.0.{leaf}" if part == "controlnet_mid_block" else _unet_name(name, layers, controlnet)
+
+
 def _prefixed(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {prefix + name: weight for name, weight in weights.items()}
 

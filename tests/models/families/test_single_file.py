@@ -5,7 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    ControlNetModel,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
@@ -13,13 +19,14 @@ from configs.settings import EngineSettings
 from models.architectures import clip_merges, clip_vocabulary, read_architecture, write_configuration
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import ModelLoadError
-from models.image import GeneratedImage
+from models.image import GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
 from models.recipe import plan_recipe
 from models.registry import ModelRegistry
 from models.request import parse_request
-from tests.models.families.original_layout import write_single_file
+from tests.models.families.original_layout import write_controlnet_file, write_single_file
 
+CONTROLLED = "family: sd\nsource: {source}\ncontrolnet: {controlnet}\nmodes: [controlnet]\ndefault_resolution: 64×64\n"
 CARD = "family: {family}\nsource: {file}\nconfig: {config}\ndefault_resolution: 64×64\n"
 PIPELINES = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
 
@@ -40,10 +47,14 @@ def single_files(random_models, tmp_path_factory) -> Path:
 def paint(folder: Path, model: str) -> GeneratedImage:
     registry = ModelRegistry.load([folder], model)
     engine = BatchingEngine(registry, EngineSettings(device="cpu"), PipelinePool())
-    params = {"resolution": "64x64", "steps": 2}
-    request = parse_request({"text": "a red shoe", "model_type": model, "params": params}, registry)
-    recipe = plan_recipe(request, registry=registry, engine_kind=engine.kind(model), seed=3)
-    (result,) = engine.generate([GenerationJob("1", recipe)])
+    data = {"text": "a red shoe", "model_type": model, "params": {"resolution": "64x64", "steps": 2}}
+    control = None
+    if registry.card(model).controlnet:
+        control = InputPicture("0" * 64, lambda: Image.linear_gradient("L").convert("RGB"))
+        data["control_image_url"] = "control"
+    request = parse_request(data, registry)
+    recipe = plan_recipe(request, registry=registry, engine_kind=engine.kind(model), seed=3, control=control)
+    (result,) = engine.generate([GenerationJob("1", recipe, control=control)])
     return result
 
 
@@ -132,3 +143,48 @@ def test_clips_vocabulary_has_every_joined_pair_once():
 
     assert (len(merges), len(vocabulary)) == (48894, 49408)
     assert vocabulary["<|endoftext|>"] == 49407
+
+
+@pytest.mark.parametrize("layout", ["control_model.", "", "diffusers"])
+def test_a_controlnet_in_one_file_of_any_layout_paints_what_its_folder_does(random_models, tmp_path, layout):
+    folder, file = random_models.folder / "controlnet", tmp_path / "control.safetensors"
+    controlnet = ControlNetModel.from_pretrained(folder)
+    if layout == "diffusers":
+        save_file(controlnet.state_dict(), file)
+    else:
+        write_controlnet_file(controlnet, file, layout)
+    source = random_models.folder / "sd"
+    (tmp_path / "one.yaml").write_text(CONTROLLED.format(source=source, controlnet=file))
+    (tmp_path / "many.yaml").write_text(CONTROLLED.format(source=source, controlnet=folder))
+
+    one, many = paint(tmp_path, "one"), paint(tmp_path, "many")
+
+    assert isinstance(one, GeneratedImage), one
+    assert np.array_equal(one.pixels, many.pixels)
+    assert one.recipe.release != many.recipe.release
+
+
+def test_a_file_that_is_missing_or_no_controlnet_of_this_checkpoint_is_a_clear_error(random_models, tmp_path):
+    def failure() -> str:
+        return paint(tmp_path, "one").error
+
+    file = tmp_path / "control.safetensors"
+    text = CONTROLLED.format(source=random_models.folder / "sd", controlnet=file)
+    (tmp_path / "one.yaml").write_text(text)
+    with pytest.raises(ModelLoadError) as caught:
+        ModelRegistry.load([tmp_path], "one").release("one")
+    assert str(caught.value) == (
+        f"model 'one': no file {file}. Put the checkpoint there, or name another `controlnet` in {tmp_path}/one.yaml."
+    )
+
+    save_file({"weight": torch.zeros(1)}, file)
+    assert failure().endswith(
+        "control.safetensors is no ControlNet in one file: it has no control_model.input_hint_block.0.weight"
+    )
+    write_controlnet_file(ControlNetModel.from_pretrained(random_models.folder / "controlnet"), file)
+    weights = load_file(file)
+    save_file({name: weight for name, weight in weights.items() if "middle_block.1" not in name}, file)
+    assert failure().endswith(
+        "control.safetensors is no ControlNet for this checkpoint: it lacks some of the weights. One of another "
+        "architecture needs a folder in the diffusers layout."
+    )

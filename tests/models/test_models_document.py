@@ -1,0 +1,59 @@
+"""The two examples of docs/models.md work as they stand there: a model by a card, a family by a module and a line."""
+
+import re
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from configs.settings import EngineSettings
+from models import families
+from models.engine import BatchingEngine, GenerationJob
+from models.image import GeneratedImage
+from models.pipeline_pool import PipelinePool
+from models.recipe import plan_recipe
+from models.registry import ModelRegistry
+from models.request import parse_request
+from tests.docs.documents import ROOT, fences, files
+
+DOCUMENT = ROOT / "docs" / "models.md"
+
+
+def paint(folder, model: str, **params) -> GeneratedImage:
+    registry = ModelRegistry.load([folder], model)
+    engine = BatchingEngine(registry, EngineSettings(device="cpu"), PipelinePool())
+    data = {"text": "a mug", "params": {"resolution": "64x64", "steps": 1, **params}}
+    recipe = plan_recipe(parse_request(data, registry), registry=registry, engine_kind=engine.kind(model), seed=7)
+    (result,) = engine.generate([GenerationJob("1", recipe)])
+    engine.release()
+    return result
+
+
+def test_a_model_is_added_by_one_card(random_models, tmp_path):
+    card = files(DOCUMENT)["dreamshaper.yaml"]
+    # The same card for files that are here.
+    card = re.sub(r"source: \S+", f"source: {random_models.folder / 'sd'}", card)
+    card = re.sub(r"revision: .*\n", "", card)
+    card = card.replace("loras/ink.safetensors", str(random_models.folder / "bold.safetensors"))
+    (tmp_path / "dreamshaper.yaml").write_text(card, encoding="utf-8")
+
+    plain, inked = paint(tmp_path, "dreamshaper"), paint(tmp_path, "dreamshaper", lora_name="ink")
+
+    assert plain.pixels.shape == (64, 64, 3)
+    assert (plain.pixels != inked.pixels).any()
+
+
+def test_a_family_is_added_by_one_module_and_one_line(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    text = DOCUMENT.read_text(encoding="utf-8")
+    module_code, line = [body for language, body in fences(text) if language == "python"]
+    module = ModuleType("models.families.flat")
+    exec(module_code, module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for name, entry in eval(f"{{{line}}}", dict(vars(families))).items():
+        monkeypatch.setitem(families.FAMILIES, name, entry)
+    (tmp_path / "colours.yaml").write_text(f"family: flat\nsource: team/colours\nrevision: {'a' * 40}\n")
+
+    result = paint(tmp_path, "colours")
+
+    assert np.array_equal(result.pixels, np.full((64, 64, 3), 7))
