@@ -9,7 +9,8 @@ import typer
 from configs.errors import ConfigError, ImageGenXError
 from configs.logs import without_secrets
 from configs.settings import Settings, load_settings
-from imagegenx_cli.doctor_checks import CHECKS, Finding, State
+from imagegenx_cli.doctor_checks import CHECKS
+from imagegenx_cli.doctor_finding import Finding, State
 
 PATIENCE_S = 15.0
 """A check that has not ended by then has failed: whatever it asks hangs."""
@@ -51,7 +52,7 @@ def _findings() -> Iterator[Finding]:
 def _within_patience(
     name: str, check: Callable[[Settings], Iterator[Finding]], settings: Settings
 ) -> Sequence[Finding]:
-    """What a check finds; one that hangs is left behind in its thread, which ends with the command."""
+    """What a check finds, until it hangs; then it is left behind in its thread, which ends with the command."""
     found: list[Finding] = []
 
     def run() -> None:
@@ -66,7 +67,8 @@ def _within_patience(
     thread.start()
     thread.join(PATIENCE_S)
     if thread.is_alive():
-        return [Finding(name, State.BAD, f"no answer within {PATIENCE_S:g} s.", "Check the address and the network.")]
+        silent = Finding(name, State.BAD, f"no answer within {PATIENCE_S:g} s.", "Check the address and the network.")
+        return [*found, silent]
     return found
 
 

@@ -1,50 +1,22 @@
 """The checks of `imagegenx doctor`: each looks at one component and tells what it finds."""
 
-import os
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.logs import without_secrets
 from configs.settings import Settings
-from imagegenx_cli.embedded_dagster import dagster_instance
+from imagegenx_cli.doctor_dagster import dagster
+from imagegenx_cli.doctor_finding import Finding, State
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
+    from models.card import ModelCard
 
 _TIMEOUT_S = 3
 _LITTLE_BYTES = 1_000_000_000
-_STALE_HEARTBEAT_S = 120
 _LONG_WAIT_S = 60
 _SAMPLE_TEXT = "春日 Spring 30 %"
-
-
-class State(StrEnum):
-    """Works; works but worth knowing, or not in use; does not work though it is configured."""
-
-    OK = "ok"
-    NOTE = "note"
-    BAD = "bad"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found, and what to do about it."""
-
-    check: str
-    state: State
-    found: str
-    remedy: str = ""
-
-    def as_data(self) -> dict[str, str]:
-        """The finding for JSON."""
-        found = without_secrets(self.found)
-        return {"check": self.check, "state": self.state.value, "found": found, "remedy": self.remedy}
 
 
 def home(settings: Settings) -> Iterator[Finding]:
@@ -124,31 +96,24 @@ def queue(settings: Settings) -> Iterator[Finding]:
         yield Finding("queue", State.NOTE, f"{depth.dead} requests were given up after ending their workers.", remedy)
 
 
-def dagster(settings: Settings) -> Iterator[Finding]:
-    """The storage of Dagster's instance answers, and its daemon is alive where one is expected."""
-    deployed = bool(os.environ.get("DAGSTER_HOME"))
-    if not deployed and not (settings.home / "dagster" / "dagster.yaml").is_file():
-        yield Finding("dagster", State.NOTE, "no instance yet; `imagegenx demo` or `imagegenx dev` makes one.")
+def catalogs(settings: Settings) -> Iterator[Finding]:
+    """Where catalogs come from is there, and none waits to be corrected."""
+    from ops.catalog.source import PROBLEMS
+
+    source = settings.catalog_source
+    if source.folder and not source.folder.is_dir():
+        remedy = "Make it, or bring its share back; catalogs that are put there are made by themselves."
+        yield Finding("catalogs", State.NOTE, f"the watched folder {source.folder} is not there.", remedy)
         return
-    with dagster_instance(settings.home) as instance:
-        runs, storage = instance.get_runs_count(), type(instance.run_storage).__name__
-        yield Finding("dagster", State.OK, f"{storage} answers; {runs} runs")
-        yield _daemon(instance, deployed=deployed)
-
-
-def _daemon(instance: "DagsterInstance", *, deployed: bool) -> Finding:
-    beats = instance.get_daemon_heartbeats().values()
-    failing = [beat for beat in beats if beat.errors]
-    age_s = time.time() - max((beat.timestamp for beat in beats), default=0.0)
-    if age_s > _STALE_HEARTBEAT_S:
-        found = "the daemon does not run: no sensor, schedule, backfill or queued run is looked after."
-        return Finding(
-            "daemon", State.BAD if deployed else State.NOTE, found, "Start `imagegenx dev` or dagster-daemon."
-        )
-    if failing:
-        said = " ".join((failing[0].errors or [])[0].message.split())
-        return Finding("daemon", State.BAD, f"{failing[0].daemon_type}: {said}", "Look at the daemon's log.")
-    return Finding("daemon", State.OK, f"last heartbeat {age_s:.0f} s ago")
+    refused = sorted(source.folder.glob(f"*{PROBLEMS}")) if source.folder else []
+    if refused:
+        names = ", ".join(file.name.removesuffix(PROBLEMS) for file in refused)
+        remedy = f"The file NAME{PROBLEMS} beside each says what is wrong with it."
+        yield Finding("catalogs", State.NOTE, f"refused in {source.folder}: {names}.", remedy)
+    watched = [str(source.folder)] if source.folder else []
+    watched += [f"keys below {source.prefix}"] if source.prefix else []
+    said = f"watched: {', '.join(watched)}" if watched else "no folder and no prefix is watched"
+    yield Finding("catalogs", State.OK, said)
 
 
 def models(settings: Settings) -> Iterator[Finding]:
@@ -158,16 +123,44 @@ def models(settings: Settings) -> Iterator[Finding]:
 
     registry = open_registry(settings)
     for name in registry.names:
-        card = registry.card(name)
-        parts = {card.source: card.path} | ({card.controlnet: card.controlnet_path} if card.controlnet else {})
-        absent = [source for source, path in parts.items() if path is None or not path.exists()]
-        if absent:
-            state = State.BAD if name == registry.default_model else State.NOTE
-            remedy = f"`imagegenx models fetch {name}` fetches it."
-            yield Finding("models", state, f"{name}: not here: {', '.join(absent)}.", remedy)
+        state = State.BAD if name == registry.default_model else State.NOTE
+        for found, remedy in _absent(registry.card(name)):
+            yield Finding("models", state, f"{name}: not here: {found.removesuffix('.')}.", remedy)
     default = registry.card(registry.default_model)
     placement = choose_placement(default, settings.engine)
     yield Finding("models", State.OK, f"{default.name} (the default) runs as {placement.kind}")
+
+
+def _absent(card: "ModelCard") -> Iterator[tuple[str, str]]:
+    """What of a model is missing, and what to do about it; files are not opened, as `models verify` does."""
+    from models.errors import ModelLoadError
+
+    place = f"Put it there, or correct {card.folder / card.name}.yaml."
+    parts = [(card.source, card.path, card.is_on_hub)]
+    if card.controlnet:
+        parts.append((card.controlnet, card.controlnet_path, card.controlnet_is_on_hub))
+    to_fetch = [source for source, path, is_on_hub in parts if is_on_hub and path is None]
+    if to_fetch:
+        yield ", ".join(to_fetch), f"`imagegenx models fetch {card.name}` fetches it."
+    for _, path, _ in parts:
+        if path is not None:
+            for missing in _without_weights(path):
+                yield str(missing), place
+    for lora in card.loras:
+        try:
+            card.lora_path(lora)
+        except ModelLoadError as exc:
+            yield str(exc), place
+
+
+def _without_weights(path: Path) -> Iterator[Path]:
+    """A file or folder that is not there, and the parts of a folder in the diffusers layout that have no weights."""
+    if not path.exists():
+        yield path
+        return
+    for config in sorted((*path.glob("config.json"), *path.glob("*/config.json"))):
+        if not any(config.parent.glob("*.safetensors")):
+            yield config.parent / "*.safetensors"
 
 
 def gpus(settings: Settings) -> Iterator[Finding]:
@@ -214,6 +207,18 @@ def fonts(settings: Settings) -> Iterator[Finding]:
         yield Finding("fonts", State.OK, "watermarks can be Chinese")
 
 
+def moderation(settings: Settings) -> Iterator[Finding]:
+    """The moderator that is named can be made; it judges nothing here."""
+    from ops.moderation import open_moderation
+    from resources.object_store import open_store
+
+    opened = open_moderation(settings.checks, open_store(settings.store))
+    if opened:
+        yield Finding("moderation", State.OK, f"{opened.stamp} sees every picture before it is published")
+    else:
+        yield Finding("moderation", State.NOTE, "off; checks.moderation switches it on")
+
+
 def gateway(settings: Settings) -> Iterator[Finding]:
     """The gateway answers where it should listen, and where clients reach it."""
     place = settings.gateway
@@ -258,10 +263,12 @@ CHECKS: Mapping[str, Callable[[Settings], Iterator[Finding]]] = {
     "store": store,
     "queue": queue,
     "dagster": dagster,
+    "catalogs": catalogs,
     "models": models,
     "gpu": gpus,
     "upscaler": upscaler,
     "fonts": fonts,
+    "moderation": moderation,
     "gateway": gateway,
     "alerts": alerts,
 }

@@ -11,8 +11,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus
 
 from imagegenx_cli import doctor
+from imagegenx_cli.embedded_dagster import dagster_instance
+from tests.postgres_server import running_postgres
+from tests.s3_server import running_s3_server
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOYED = ROOT / "deploy" / "dagster.yaml"
@@ -120,10 +126,128 @@ def test_servers_that_never_answer_do_not_hold_it_up(home, monkeypatch):
         # In a process of its own, which ends what still hangs in it.
         ended = subprocess.run([sys.executable, "-c", impatient], capture_output=True, text=True, cwd=ROOT, check=True)
     found = by_check(json.loads(ended.stdout))
-    assert found["dagster"][0]["found"] == "no answer within 4 s."
+    assert "timeout expired" in found["dagster"][0]["found"]
     assert states(found, "queue") == ["bad"]
     assert states(found, "gateway") == ["note", "bad"]
     assert "5ec2e7" not in ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def deployed(home, monkeypatch):
+    """Dagster as deploy/dagster.yaml sets it up, with its compute logs at an address where nobody listens."""
+    (home / "dagster").mkdir(parents=True)
+    shutil.copyfile(DEPLOYED, home / "dagster/dagster.yaml")
+    values = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "5ec2e7", "IMAGEGENX_STORE__BUCKET": "imagegenx"}
+    values |= {"DAGSTER_HOME": str(home / "dagster"), "DAGSTER_S3_URL": f"http://127.0.0.1:{free_port()}"}
+    for name, value in (values | {"IMAGEGENX_STORE__REGION": "us-east-1"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(doctor, "PATIENCE_S", 30.0)
+
+
+def test_a_database_that_refuses_says_why_at_once_and_what_to_correct(findings, deployed, postgres, monkeypatch):
+    url = postgres.url().replace("://", "+psycopg2://")
+    wrong = url.replace(postgres.password, "5ec2e7")
+    said = []
+    for given in (wrong, f"{url}_missing", postgres.url(), url.replace(str(postgres.port), str(free_port()))):
+        monkeypatch.setenv("DAGSTER_POSTGRES_URL", given)
+        (told,) = findings()[1]["dagster"]
+        assert told["state"] == "bad"
+        said.append(told)
+
+    found = [one["found"] for one in said]
+    assert "password authentication failed" in found[0]
+    assert said[0]["remedy"] == "Start PostgreSQL, or correct DAGSTER_POSTGRES_URL and its password."
+    assert "does not exist" in found[1]
+    assert found[2] == "PostgreSQL: DAGSTER_POSTGRES_URL cannot be used: ModuleNotFoundError: No module named 'psycopg'"
+    assert "Connection refused" in found[3]
+    assert "5ec2e7" not in json.dumps(said)
+
+
+def test_compute_logs_that_go_nowhere_are_told(findings, deployed, postgres, monkeypatch):
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", postgres.new_database().replace("://", "+psycopg2://"))
+    nowhere = findings()[1]
+    with running_s3_server() as server:
+        monkeypatch.setenv("DAGSTER_S3_URL", f"http://{server.endpoint}")
+        for name in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"):
+            monkeypatch.setenv(name, "when_required")
+        refused = findings()[1]
+        for name, value in (server.environment() | {"IMAGEGENX_STORE__PREFIX": "pictures"}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
+        whole = findings()[1]
+
+    assert whole["compute logs"][0]["found"].endswith(": put and delete work")
+    assert [states(found, "compute logs") for found in (nowhere, refused, whole)] == [["bad"], ["bad"], ["ok"]]
+    assert "EndpointConnectionError" in nowhere["compute logs"][0]["found"]
+    assert "DAGSTER_S3_URL" in nowhere["compute logs"][0]["remedy"]
+    assert "PostgresRunStorage answers" in whole["dagster"][0]["found"]
+    assert states(whole, "daemon") == ["bad"]
+
+
+def test_a_switched_off_sensor_and_settings_that_name_no_catalog_are_told(findings, home, monkeypatch):
+    location = RemoteRepositoryOrigin(GrpcServerCodeLocationOrigin("here", port=4000), "main")
+    with dagster_instance(home) as instance:
+        origin = location.get_instigator_origin("queue_sensor")
+        instance.add_instigator_state(InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.STOPPED))
+    monkeypatch.delenv("DAGSTER_HOME")
+    monkeypatch.setenv("IMAGEGENX_SCHEDULES", json.dumps([{"catalog": "sprung", "cron": "0 6 * * *"}]))
+    monkeypatch.setenv("IMAGEGENX_RELEASES__CATALOGS", json.dumps(["sumer"]))
+
+    status, found = findings()
+
+    assert status == 0
+    assert [one["found"] for one in found["daemon"]][1:] == ["switched off: queue_sensor."]
+    said = [one["found"] for one in found["catalogs"] if one["state"] == "note"]
+    assert said[:2] == ["schedules: no catalog sprung.", "releases.catalogs: no catalog sumer."]
+
+
+def test_refused_catalogs_and_a_watched_folder_that_is_away_are_told(findings, home):
+    _, away = findings()
+    (home / "inbox").mkdir()
+    (home / "inbox/bad.csv.problems.txt").touch()
+    status, found = findings()
+
+    assert "inbox is not there." in away["catalogs"][0]["found"]
+    assert status == 0
+    assert found["catalogs"][0]["found"] == f"refused in {home / 'inbox'}: bad.csv."
+    assert states(found, "catalogs") == ["note", "ok"]
+
+
+def test_parts_of_a_model_that_are_not_here_are_named(findings, monkeypatch, tmp_path):
+    cards = tmp_path / "cards"
+    shutil.copytree(ROOT / "models/builtin/tiny", cards / "tiny")
+    (cards / "tiny/unet/diffusion_pytorch_model.safetensors").unlink()
+    card = f"family: sd\nsource: tiny\ndefault_resolution: 128×128\nloras: {{soft: {cards / 'soft.safetensors'}}}\n"
+    (cards / "shop.yaml").write_text(card, encoding="utf-8")
+    (cards / "gone.yaml").write_text(f"family: sd\nsource: {tmp_path / 'gone'}\n", encoding="utf-8")
+    monkeypatch.setenv("IMAGEGENX_MODEL_FOLDERS", json.dumps([str(cards)]))
+    monkeypatch.setenv("IMAGEGENX_DEFAULT_MODEL", "shop")
+
+    _, found = findings()
+
+    told = {one["found"]: one for one in found["models"] if one["found"].startswith(("shop", "gone"))}
+    unet, lora, gone = (
+        f"shop: not here: {cards / 'tiny/unet/*.safetensors'}.",
+        f"shop: not here: LoRA 'soft' of model 'shop': no file {cards / 'soft.safetensors'}.",
+        f"gone: not here: {tmp_path / 'gone'}.",
+    )
+    assert [told[one]["state"] for one in (unet, lora, gone)] == ["bad", "bad", "note"]
+    assert told[gone]["remedy"] == f"Put it there, or correct {cards / 'gone.yaml'}."
+
+
+def test_a_moderator_that_cannot_be_made_is_told(findings, monkeypatch):
+    assert states(findings()[1], "moderation") == ["note"]
+    monkeypatch.setenv("IMAGEGENX_CHECKS__MODERATION", "no_such_module:Judge")
+    status, found = findings()
+    assert (status, states(found, "moderation")) == (1, ["bad"])
+    assert "no_such_module" in found["moderation"][0]["found"]
 
 
 def test_a_missing_default_model_and_upscaler_say_how_to_get_them(findings, home, monkeypatch, tmp_path):

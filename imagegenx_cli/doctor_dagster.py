@@ -1,0 +1,132 @@
+"""What `imagegenx doctor` checks of Dagster: its database, where it keeps what runs print, its daemon, its catalogs."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from configs.settings import Settings
+from imagegenx_cli.doctor_finding import Finding, State
+from imagegenx_cli.embedded_dagster import dagster_instance
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+_TIMEOUT_S = 3
+_STALE_HEARTBEAT_S = 120
+
+
+def dagster(settings: Settings) -> Iterator[Finding]:
+    """The storage of Dagster's instance answers, and its daemon is alive where one is expected."""
+    named = os.environ.get("DAGSTER_HOME")
+    file = Path(named or settings.home / "dagster") / "dagster.yaml"
+    if not named and not file.is_file():
+        yield Finding("dagster", State.NOTE, "no instance yet; `imagegenx demo` or `imagegenx dev` makes one.")
+        return
+    configured = yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.is_file() else {}
+    trouble = list(_database(configured))
+    yield from trouble
+    if not trouble:
+        with dagster_instance(settings.home) as instance:
+            runs, storage = instance.get_runs_count(), type(instance.run_storage).__name__
+            yield Finding("dagster", State.OK, f"{storage} answers; {runs} runs")
+            yield _daemon(instance, deployed=bool(named))
+            yield from _switched_off(instance)
+            yield from _unknown_catalogs(instance, settings)
+    yield from _compute_logs(configured)
+
+
+def _database(configured: Mapping[str, Any]) -> Iterator[Finding]:
+    """Why PostgreSQL lets nobody in: Dagster itself would only try again until patience ends."""
+    given = configured.get("storage", {}).get("postgres", {}).get("postgres_url")
+    if given is None:
+        return
+    import sqlalchemy
+
+    remedy = "Correct DAGSTER_POSTGRES_URL: postgresql+psycopg2://user:password@host:5432/database."
+    try:
+        engine = sqlalchemy.create_engine(_value(given), connect_args={"connect_timeout": _TIMEOUT_S})
+        with engine.connect():
+            return
+    except sqlalchemy.exc.OperationalError as exc:
+        remedy = f"Start PostgreSQL, or correct DAGSTER_POSTGRES_URL{_hint(str(exc.orig))}."
+        found = str(exc.orig)
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, KeyError) as exc:
+        found = f"DAGSTER_POSTGRES_URL cannot be used: {type(exc).__name__}: {exc}"
+    yield Finding("dagster", State.BAD, f"PostgreSQL: {' '.join(found.split())}", remedy)
+
+
+def _hint(said: str) -> str:
+    return " and its password" if "authentication failed" in said else ""
+
+
+def _compute_logs(configured: Mapping[str, Any]) -> Iterator[Finding]:
+    """What runs print can be stored; where it cannot, Dagster goes on and its pages stay empty."""
+    logs = configured.get("compute_logs", {})
+    if logs.get("class") != "S3ComputeLogManager":
+        return
+    import boto3  # type: ignore[import-untyped]
+    from botocore.config import Config  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
+    remedy = "Correct DAGSTER_S3_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: what runs print is lost until then."
+    try:
+        place = {name: _value(value) for name, value in logs.get("config", {}).items()}
+        quick = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 1})
+        client = boto3.Session().client(
+            "s3", endpoint_url=place.get("endpoint_url"), region_name=place.get("region"), config=quick
+        )
+        key = f"{place.get('prefix', 'dagster')}/doctor"
+        client.put_object(Bucket=place["bucket"], Key=key, Body=b"doctor")
+        client.delete_object(Bucket=place["bucket"], Key=key)
+    except (BotoCoreError, ClientError, ValueError, KeyError) as exc:
+        yield Finding("compute logs", State.BAD, f"{type(exc).__name__}: {exc}", remedy)
+    else:
+        yield Finding("compute logs", State.OK, f"bucket {place['bucket']}: put and delete work")
+
+
+def _value(given: Any) -> Any:
+    """A value of dagster.yaml, or the environment variable that it names; KeyError if that is not set."""
+    return os.environ[given["env"]] if isinstance(given, dict) and "env" in given else given
+
+
+def _daemon(instance: "DagsterInstance", *, deployed: bool) -> Finding:
+    beats = instance.get_daemon_heartbeats().values()
+    failing = [beat for beat in beats if beat.errors]
+    age_s = time.time() - max((beat.timestamp for beat in beats), default=0.0)
+    if age_s > _STALE_HEARTBEAT_S:
+        found = "the daemon does not run: no sensor, schedule, backfill or queued run is looked after."
+        return Finding(
+            "daemon", State.BAD if deployed else State.NOTE, found, "Start `imagegenx dev` or dagster-daemon."
+        )
+    if failing:
+        said = " ".join((failing[0].errors or [])[0].message.split())
+        return Finding("daemon", State.BAD, f"{failing[0].daemon_type}: {said}", "Look at the daemon's log.")
+    return Finding("daemon", State.OK, f"last heartbeat {age_s:.0f} s ago")
+
+
+def _switched_off(instance: "DagsterInstance") -> Iterator[Finding]:
+    """Sensors and schedules that somebody has stopped on Dagster's pages."""
+    from dagster._core.scheduler.instigation import InstigatorStatus
+
+    states = instance.all_instigator_state()
+    stopped = {state.instigator_name for state in states if state.status is InstigatorStatus.STOPPED}
+    stopped -= {state.instigator_name for state in states if state.status is not InstigatorStatus.STOPPED}
+    if stopped:
+        remedy = "Switch them on again on Dagster's page of automations, unless that is meant."
+        yield Finding("daemon", State.NOTE, f"switched off: {', '.join(sorted(stopped))}.", remedy)
+
+
+def _unknown_catalogs(instance: "DagsterInstance", settings: Settings) -> Iterator[Finding]:
+    """Settings that name a catalog there is not: they say nothing by themselves."""
+    from imagegenx_cli.store import registered_catalogs
+
+    registered = registered_catalogs(instance, settings)
+    named = {"schedules": {one.catalog for one in settings.schedules}, "releases.catalogs": settings.releases.catalogs}
+    for setting, catalogs in named.items():
+        if unknown := sorted(set(catalogs) - registered):
+            remedy = "Correct the name, or register the catalog; until then the setting does nothing for it."
+            yield Finding("catalogs", State.NOTE, f"{setting}: no catalog {', '.join(unknown)}.", remedy)
