@@ -121,7 +121,7 @@ def _as_data(done: Collection, runs: int, *, dry_run: bool) -> dict[str, object]
 def _print_verification(found: Verification, moved: int, *, healing: bool) -> None:
     for damage in found.damages[:SHOWN_DAMAGES]:
         rows = [f"{row.asset} of '{row.catalog}', row '{row.row_id}'" for row in damage.rows]
-        shown = "; ".join(rows[:SHOWN_ROWS]) or "named by kept editions only; no run makes it again"
+        shown = "; ".join(rows[:SHOWN_ROWS]) or "named only by what was replaced; no run makes it again"
         more = f"; and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
         typer.echo(f"{damage.what}: {damage.key}: {shown}{more}")
     if len(found.damages) > SHOWN_DAMAGES:
@@ -140,6 +140,8 @@ def _print_remedy(found: Verification, moved: int, present: int, *, healing: boo
         typer.echo(f"moved {moved} to quarantine/damaged/.")
     elif present:
         typer.echo("Run it again with --heal: it moves what is changed aside, or the next run would use it again.")
+    if replaced := sum(not damage.rows for damage in found.damages):
+        typer.echo(f"{replaced} only matter for going back to what was replaced, and go when retention says so.")
     if found.catalogs:
         typer.echo("Then materialize these catalogs again, which makes only the damaged pictures:")
     for catalog, rows in sorted(found.catalogs.items()):

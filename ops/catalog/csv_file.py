@@ -43,8 +43,8 @@ def _header_can_be_read(columns: list[str], problems: ProblemList) -> bool:
         return False
     for place, name in enumerate(columns, start=1):
         if not name:
-            problems.add("line 1", "", f"column {place} has no name")
-        elif name not in COLUMNS:
+            continue  # spreadsheets write columns that hold nothing
+        if name not in COLUMNS:
             problems.add("line 1", name[:80], unknown_column(name))
         elif name in columns[: place - 1]:
             problems.add("line 1", name, "this column is named twice")
@@ -59,5 +59,8 @@ def _rows(columns: list[str], lines: Iterator[tuple[int, list[str]]], problems: 
             rule = f"{len(cells)} cells, but the header names {len(columns)} columns."
             problems.add(f"line {line}", "", f"{rule} Put cells with commas in quotation marks.")
             continue
+        for place, (name, cell) in enumerate(zip(columns, cells, strict=True), start=1):
+            if not name and cell.strip():
+                problems.add_unknown(f"line {line}", f"column {place}", "has a cell, but no name in the first line")
         given = zip(columns, cells, strict=True)
         yield RawRow(f"line {line}", {name: cell for name, cell in given if name in COLUMNS and cell.strip()})

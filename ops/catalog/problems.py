@@ -38,6 +38,15 @@ class CatalogError(ImageGenXError):
         super().__init__("\n".join(lines))
 
 
+class SourceGoneError(ImageGenXError):
+    """A source of catalogs is away: a share that is not mounted, rather than one whose files were all removed."""
+
+    def __init__(self, source: str, catalogs: int) -> None:
+        known = "1 known catalog" if catalogs == 1 else f"{catalogs:,} known catalogs"
+        advice = f"Bring it back, or make it again, empty, if its {known} shall go."
+        super().__init__(f"{source} is not there; nothing is retired. {advice}")
+
+
 @dataclass
 class ProblemList:
     """The problems found so far; equal ones count once, so that a shared default is blamed once."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = {".csv": 256 * 2**20, ".yaml": 64 * 2**20, ".yml": 64 * 2**20}
 """The largest catalog file, in bytes, by its ending."""
+SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".tsv")
+"""What people take for catalogs: one has to be saved as CSV first."""
 
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 _NAME_RULE = "1 to 100 letters, digits, '_', '-' and '.', beginning with a letter, a digit or '_', without '..'"
@@ -98,7 +100,9 @@ def row_request(row: Mapping[str, object]) -> GenerationRequest:
 def _content(path: Path, problems: ProblemList) -> bytes:
     limit = MAX_BYTES.get(path.suffix.lower())
     if limit is None:
-        problems.add("", "", f"'{path.suffix}' is not a catalog's ending; use {', '.join(MAX_BYTES)}")
+        is_sheet = path.suffix.lower() in SPREADSHEETS
+        advice = "save the sheet as CSV, in UTF-8" if is_sheet else f"use {', '.join(MAX_BYTES)}"
+        problems.add("", "", f"'{path.suffix}' is not a catalog's ending; {advice}")
         return b""
     try:
         if not path.is_file():

@@ -2,12 +2,16 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ops.catalog.reading import MAX_BYTES
+from ops.catalog.reading import MAX_BYTES, SPREADSHEETS
 from resources.object_store import ObjectStore
+
+PROBLEMS = ".problems.txt"
+"""After the name of a refused file: the file beside it that says what is wrong."""
 
 _MARK_LETTERS = 32
 """Of a digest in hex; sensors remember a mark for each file."""
@@ -22,6 +26,11 @@ class CatalogSource(Protocol):
     @property
     def is_atomic(self) -> bool: ...
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it can be looked at; what is away holds no catalogs, but has lost none either."""
+        ...
+
     def marks(self) -> Iterator[tuple[str, str]]:
         """(file name, mark) of each catalog; the mark changes when the content, or a picture it names, does."""
         ...
@@ -30,10 +39,16 @@ class CatalogSource(Protocol):
         """The file, with the pictures it names beside it; `folder` is there for copies."""
         ...
 
+    def tell(self, file_name: str, problems: str) -> None:
+        """Say beside a file what is wrong with it; "" takes back what was said."""
+        ...
+
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The catalog files of a folder; hidden ones and other folders are not looked at.
+    """The catalog files of a folder, and spreadsheets that nobody has saved as one yet.
+
+    Hidden files and other folders are not looked at.
 
     Args:
         registered: the folder of registered catalogs, which knows the pictures that each named when it was taken.
@@ -43,8 +58,21 @@ class FolderSource:
     registered: Path
     is_atomic: bool = False
 
+    def __str__(self) -> str:
+        return f"the watched folder {self.folder}"
+
+    @property
+    def is_there(self) -> bool:
+        """See `CatalogSource.is_there`: a share that is not mounted is not."""
+        return self.folder.is_dir()
+
     def marks(self) -> Iterator[tuple[str, str]]:
-        """See `CatalogSource.marks`: the digest of the content, and size and time of change of the pictures."""
+        """See `CatalogSource.marks`: the digest of the content, and size and time of change of the pictures.
+
+        The folder is made if it is new, so that there is something to drop files into.
+        """
+        with suppress(OSError):
+            self.folder.mkdir(exist_ok=True)
         for file in _catalog_files(self.folder):
             try:
                 yield file.name, self._mark(file)
@@ -54,6 +82,15 @@ class FolderSource:
     def fetch(self, file_name: str, folder: Path) -> Path:
         """See `CatalogSource.fetch`."""
         return self.folder / file_name
+
+    def tell(self, file_name: str, problems: str) -> None:
+        """See `CatalogSource.tell`; nothing is said in a folder that may only be read."""
+        note = self.folder / f"{file_name}{PROBLEMS}"
+        with suppress(OSError):
+            if problems:
+                note.write_text(f"{problems}\n", encoding="utf-8")
+            else:
+                note.unlink(missing_ok=True)
 
     def _mark(self, file: Path) -> str:
         with file.open("rb") as content:
@@ -74,6 +111,10 @@ class BucketSource:
     store: ObjectStore
     prefix: str
     is_atomic: bool = True
+    is_there: bool = True
+
+    def __str__(self) -> str:
+        return f"the watched prefix '{self.prefix}'"
 
     def marks(self) -> Iterator[tuple[str, str]]:
         """See `CatalogSource.marks`: the objects' etags."""
@@ -88,10 +129,23 @@ class BucketSource:
         file.write_bytes(self.store.get(f"{self.prefix}{file_name}"))
         return file
 
+    def tell(self, file_name: str, problems: str) -> None:
+        """See `CatalogSource.tell`."""
+        key = f"{self.prefix}{file_name}{PROBLEMS}"
+        if problems:
+            self.store.put(key, f"{problems}\n".encode(), content_type="text/plain; charset=utf-8")
+        else:
+            self.store.delete(key)
+
 
 def _catalog_files(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from sorted(file for file in folder.iterdir() if _is_catalog(file.name) and file.is_file())
+    files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+    catalogs = [file for file in files if _is_catalog(file.name)]
+    yield from catalogs
+    saved = {file.stem for file in catalogs}
+    for file in files:
+        if file.suffix.lower() in SPREADSHEETS and file.stem not in saved and not file.name.startswith((".", "~$")):
+            yield file
 
 
 def _is_catalog(name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from configs.settings import Settings
 from models.registry import ModelRegistry
 from ops.catalog.folder import register_catalog, retire_catalog
-from ops.catalog.problems import CatalogError, CatalogProblem
+from ops.catalog.problems import CatalogError, CatalogProblem, SourceGoneError
 from ops.catalog.reading import Catalog, catalog_name
 from ops.catalog.source import CatalogSource
 
@@ -72,11 +72,17 @@ def look(
     """Look at every catalog of a source once, and register what is new or changed.
 
     A file is taken when two looks in a row find the same content, since it may be half-written before; a source that is
-    atomic needs one. A file that is wrong is refused once for each content, and the catalog it replaces stays.
+    atomic needs one. A file that is wrong is refused once for each content, and the catalog it replaces stays; what is
+    wrong is told beside the file.
 
     Args:
         may_retire: says whether a catalog may be retired now; the others are asked about again at the next look.
+    Raises:
+        SourceGoneError: if the source is away, with catalogs that are known; none is retired then.
     """
+    catalogs = sum(bool(known.catalog) for known in before.known.values())
+    if catalogs and not source.is_there:
+        raise SourceGoneError(str(source), catalogs)
     result = Look(SourceState(dict(before.known)))
     marks = dict(source.marks())
     began = time.monotonic()
@@ -90,6 +96,8 @@ def look(
         else:
             result.state.pending[file_name] = mark
     _forget_gone(set(marks), before, result, settings, may_retire)
+    for file_name in before.known.keys() - result.state.known.keys():
+        source.tell(file_name, "")
     return result
 
 
@@ -103,10 +111,13 @@ def _take(
         with tempfile.TemporaryDirectory() as folder:
             catalog = register_catalog(source.fetch(file_name, Path(folder)), settings, registry)
     except CatalogError as exc:
+        source.tell(file_name, str(exc))
         result.refused[file_name] = exc
         kept = known or Known(mark, "")
         result.state.known[file_name] = Known(mark, kept.catalog, kept.digest, _first_line(exc))
         return
+    if known and known.refusal:
+        source.tell(file_name, "")
     if known is None or known.digest != catalog.digest:
         result.changed.append(catalog)
     result.state.known[file_name] = Known(mark, catalog.name, catalog.digest)

@@ -167,6 +167,12 @@ def test_the_settings_load_with_a_filled_in_environment(name, monkeypatch):
     assert settings.queue.url.get_secret_value().startswith("redis://:")
 
 
+def test_every_service_of_ours_takes_other_settings_from_one_file_that_may_be_missing():
+    assert [services()[name]["env_file"] for name in OUR_SERVICES] == [
+        [{"path": "settings.env", "required": False}]
+    ] * 4
+
+
 def test_an_example_that_is_not_filled_in_is_refused():
     required = set(re.findall(r"\$\{([A-Z_]+):\?", text("compose.yaml")))
     empty = set(re.findall(r"^([A-Z_]+)=$", text("env.example"), re.MULTILINE))

@@ -73,7 +73,8 @@ def test_a_file_name_that_is_no_catalog_name_is_refused(tmp_path: Path, name: st
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    assert problems(tmp_path, "a.xlsx", "PK") == ["'.xlsx' is not a catalog's ending; use .csv, .yaml, .yml"]
+    assert problems(tmp_path, "a.json", "[]") == ["'.json' is not a catalog's ending; use .csv, .yaml, .yml"]
+    assert problems(tmp_path, "a.xlsx", "PK") == ["'.xlsx' is not a catalog's ending; save the sheet as CSV, in UTF-8"]
     with pytest.raises(CatalogError, match=r"^catalog 'gone': 1 problem\n  no file .*gone\.csv$"):
         read_catalog(tmp_path / "gone.csv", REGISTRY)
     (tmp_path / "folder.csv").mkdir()

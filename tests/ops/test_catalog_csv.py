@@ -57,12 +57,17 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
         ("text,resolutoin", "line 1, resolutoin: unknown column. Nearest: resolution."),
         ("text,prompt", "line 1, prompt: unknown column. Nearest: text."),
         ("text,size", "line 1, size: unknown column. Nearest: resolution."),
-        ("text,", "line 1: column 2 has no name"),
+        ("text,", "line 2, column 2: has a cell, but no name in the first line"),
         ("text,text", "line 1, text: this column is named twice"),
     ],
 )
 def test_a_wrong_column_is_named_with_the_nearest_known(tmp_path: Path, header: str, problem: str) -> None:
     assert problems(tmp_path, "a.csv", f"{header}\na mug,x\n") == [problem]
+
+
+def test_columns_that_hold_nothing_at_all_do_not_matter(tmp_path: Path) -> None:
+    table = read(tmp_path, "a.csv", "id,text,,\na,a red mug,,\n,,,\nb,a hat, ,\n").table
+    assert list(table["text"]) == ["a red mug", "a hat"]
 
 
 def test_a_column_that_nothing_resembles_lists_the_known_ones(tmp_path: Path) -> None:

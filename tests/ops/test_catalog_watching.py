@@ -6,6 +6,7 @@ import pytest
 
 from configs.settings import Settings
 from ops.catalog import RETIRED
+from ops.catalog.problems import SourceGoneError
 from ops.catalog.source import BucketSource, FolderSource
 from ops.catalog.watching import SourceState, look
 from resources.local_store import LocalObjectStore
@@ -99,6 +100,65 @@ def test_a_catalog_that_becomes_bad_stays_as_it_was_and_its_return_changes_nothi
     assert inbox.changed() == []
 
 
+def test_what_is_wrong_is_told_beside_the_file_until_it_is_right_or_gone(inbox):
+    inbox.write("bad.csv", "id,text,steps\na,,many\n")
+    inbox.write("worse.csv", "id,text\na,mug\na,hat\n")
+    inbox.changed()
+    note, other = (inbox.folder / f"{name}.csv.problems.txt" for name in ("bad", "worse"))
+
+    lines = note.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "catalog 'bad': 2 problems"
+    assert "  line 2, steps: 'many' is not a whole number" in lines
+    assert "line 3, id: 'a' is already the id of line 2" in other.read_text(encoding="utf-8")
+    inbox.write("bad.csv", GOOD)
+    (inbox.folder / "worse.csv").unlink()
+    assert inbox.changed() == ["bad"]
+    assert not note.exists()
+    assert not other.exists()
+
+
+def test_a_refused_catalog_of_a_folder_that_may_only_be_read_is_refused_all_the_same(inbox):
+    inbox.write("bad.csv", "id\na\n")
+    (inbox.folder / "bad.csv.problems.txt").mkdir()  # nothing can be written there, whoever runs this
+    inbox.look()
+
+    assert list(inbox.look().refused) == ["bad.csv"]
+
+
+def test_a_spreadsheet_is_told_to_be_saved_as_csv_unless_it_has_been(inbox):
+    inbox.write("shop.xlsx", b"PK")
+    inbox.look()
+    assert "'.xlsx' is not a catalog's ending; save the sheet as CSV, in UTF-8" in str(
+        inbox.look().refused["shop.xlsx"]
+    )
+    inbox.write("shop.csv", GOOD)
+
+    assert inbox.changed() == ["shop"]
+    assert sorted(file.name for file in inbox.folder.iterdir()) == ["shop.csv", "shop.xlsx"]
+
+
+def test_a_new_home_gets_a_folder_to_drop_catalogs_into(inbox):
+    inbox.folder.rmdir()
+    inbox.look()
+
+    assert inbox.folder.is_dir()
+
+
+def test_a_folder_that_is_away_retires_nothing(inbox):
+    inbox.write("shop.csv", GOOD)
+    inbox.changed()
+    away = inbox.folder.rename(inbox.folder.with_name("away"))
+
+    for _ in range(3):
+        with pytest.raises(
+            SourceGoneError, match="inbox is not there; nothing is retired.* its 1 known catalog shall go"
+        ):
+            inbox.look()
+    away.rename(inbox.folder)
+    assert [inbox.look().retired for _ in range(2)] == [[], []]
+    assert inbox.registered("shop.csv") == GOOD
+
+
 def test_pictures_come_along_and_a_new_picture_is_a_change(inbox):
     (inbox.folder / "in").mkdir()
     inbox.write("in/shoe.png", b"one")
@@ -167,5 +227,11 @@ def test_objects_below_a_prefix_are_whole_and_taken_at_once(tmp_path):
     assert inbox.changed() == []
     store.put("catalogs/shop.csv", GOOD.replace("red", "tan").encode(), content_type="text/csv")
     assert inbox.changed(1) == ["shop"]
+    store.put("catalogs/shop.csv", b"id\na\n", content_type="text/csv")
+    assert list(inbox.look().refused) == ["shop.csv"]
+    assert b"line 1, text: required" in store.get("catalogs/shop.csv.problems.txt")
+    store.put("catalogs/shop.csv", GOOD.encode(), content_type="text/csv")
+    inbox.look()
+    assert store.stat("catalogs/shop.csv.problems.txt") is None
     store.delete("catalogs/shop.csv")
     assert [inbox.look().retired for _ in range(2)] == [[], ["shop"]]
