@@ -106,8 +106,9 @@ def stage(
     return declare
 
 
-FOLLOWS = AutomationCondition.eager()
+FOLLOWS = AutomationCondition.eager().replace("newly_missing", AutomationCondition.any_deps_updated())
 """An asset follows the ones it is made from when one of them is made in a run that leaves it out.
 
-Runs of the whole job make all of a catalog's assets together, and set off nothing.
+Runs of the whole job make all of a catalog's assets together, and set off nothing. Nor does such a run that was
+cancelled or failed half-way: what it left out is missing, but nobody asks for it again unasked.
 """

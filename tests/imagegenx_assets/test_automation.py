@@ -20,6 +20,8 @@ def pipeline(tmp_path):
     def stages(context):
         for spec in specs:
             if spec.key in context.selected_asset_keys:
+                if spec.key.to_user_string() == context.run.tags.get("ends-before"):
+                    raise RuntimeError("cancelled")
                 yield dg.AssetMaterialization(spec.key, partition=context.partition_key)
 
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
@@ -35,6 +37,18 @@ class Pipeline:
         job = self.defs.resolve_implicit_global_asset_job_def()
         selection = [dg.AssetKey(asset) for asset in assets] or None
         assert job.execute_in_process(instance=self.instance, partition_key=catalog, asset_selection=selection).success
+
+    def make_until(self, asset, catalog):
+        """A run of everything that ends before it makes one of the assets."""
+        job = self.defs.resolve_implicit_global_asset_job_def()
+        made = job.execute_in_process(
+            instance=self.instance,
+            partition_key=catalog,
+            asset_selection=[stage.spec.key for stage in STAGES],
+            tags={"ends-before": asset},
+            raise_on_error=False,
+        )
+        assert not made.success
 
     def requested(self):
         """(asset, catalog) of what automation asks for now."""
@@ -52,6 +66,13 @@ def test_a_run_of_all_assets_sets_off_nothing(pipeline):
     assert pipeline.requested() == set()
     pipeline.make()
     pipeline.make(catalog="other")
+
+    assert [pipeline.requested() for _ in range(2)] == [set(), set()]
+
+
+def test_a_run_of_all_assets_that_was_cancelled_sets_off_nothing(pipeline):
+    assert pipeline.requested() == set()
+    pipeline.make_until("generated_images", catalog="shop")
 
     assert [pipeline.requested() for _ in range(2)] == [set(), set()]
 
