@@ -25,6 +25,7 @@ from resources.object_store_resource import ObjectStoreResource
 from resources.queue import TaskStatus
 from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
+from sensors.owned import OWNERS, part_tags
 from sensors.serving_runs import POOL, SERVING_JOB, SLOT_TAG
 
 INTERRUPTED_FINISH_S = 3.0
@@ -37,7 +38,7 @@ on_demand_images = AssetSpec(
     "on_demand_images",
     partitions_def=DAYS,
     group_name="on_demand",
-    owners=["team:imagegenx"],
+    owners=OWNERS,
     kinds={"pytorch", "diffusers", "redis"},
     description="The pictures of single requests: made by serving runs, stored under YYYYMMDD/, reported in groups.",
 )
@@ -73,6 +74,7 @@ def serve_requests(
 
 @job(
     name=SERVING_JOB,
+    tags=part_tags("serving"),
     # Warm models belong to a process.
     executor_def=in_process_executor,
     description="One warm engine that does what the request queue holds; the queue sensor starts as many as needed.",

@@ -5,9 +5,10 @@ from dagster import DefaultScheduleStatus, OpExecutionContext, ScheduleDefinitio
 from imagegenx_assets.on_demand import on_demand_images
 from ops.upkeep import delete_old_runs
 from resources.settings_resource import SettingsResource
+from sensors.owned import part_tags
 
 
-@op
+@op(tags={"dagster/kind": "dagster"})
 def remove_old_runs(context: OpExecutionContext, settings: SettingsResource) -> int:
     """Delete runs that ended more than `serving.keep_runs_days` ago, except those that an asset still needs."""
     days = settings.current.serving.keep_runs_days
@@ -16,7 +17,11 @@ def remove_old_runs(context: OpExecutionContext, settings: SettingsResource) -> 
     return deleted
 
 
-@job(executor_def=in_process_executor, description="Deletes old runs, so that the Dagster database stays bounded.")
+@job(
+    tags=part_tags("operations"),
+    executor_def=in_process_executor,
+    description="Deletes the runs that ended more than `serving.keep_runs_days` ago, except those that an asset needs.",
+)
 def dagster_upkeep() -> None:
     """See the job's description."""
     remove_old_runs()
@@ -25,6 +30,11 @@ def dagster_upkeep() -> None:
 daily_upkeep = ScheduleDefinition(
     name="daily_upkeep",
     job=dagster_upkeep,
+    tags=part_tags("operations"),
     cron_schedule="30 3 * * *",
     default_status=DefaultScheduleStatus.RUNNING,
+    description=(
+        "Keeps the Dagster database bounded, every night. Catalogs are not scheduled here: the sensor catalog_schedule"
+        " keeps the schedules that settings and catalog files bring."
+    ),
 )

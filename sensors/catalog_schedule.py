@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dagster import DefaultSensorStatus, RunRequest, SensorEvaluationContext, SensorResult, SkipReason, sensor
+from dagster import DefaultSensorStatus, RunRequest, SensorEvaluationContext, SensorResult, SkipReason
 from dagster._utils.schedules import get_latest_completed_cron_tick, get_next_cron_tick
 
 from configs.settings import Settings
@@ -15,6 +15,7 @@ from ops.editions import request_edition
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.launching import CATALOG_ASSETS, PARTITIONS, Launch, bound_pool, launch_catalogs
+from sensors.owned import owned_sensor
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class Due:
         return f"{self.catalog} {self.schedule.cron} {self.schedule.timezone} {self.schedule.policy}"
 
 
-@sensor(
+@owned_sensor(
+    "lifecycle",
     name="catalog_schedule",
     asset_selection=CATALOG_ASSETS,
     minimum_interval_seconds=15,
     default_status=DefaultSensorStatus.RUNNING,
-    tags={"imagegenx/part": "lifecycle", "owner": "team:imagegenx"},
     description=(
         "Makes catalogs again when their schedules fall due, those of the settings and those that catalogs bring along."
         " Policy `changed` makes missing and stale rows; `reseed` begins a new edition, with new seeds for every"

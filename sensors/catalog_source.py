@@ -13,7 +13,6 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    sensor,
 )
 
 from configs.settings import Settings
@@ -31,18 +30,19 @@ from sensors.launching import (
     catalogs_in_open_backfills,
     launch_catalogs,
 )
+from sensors.owned import owned_sensor
 from sensors.paced_cursor import PacedCursor
 
 CATALOG_FILES = AssetKey("catalog_files")
 _SHOWN_PROBLEMS = 50
 
 
-@sensor(
+@owned_sensor(
+    "lifecycle",
     name="catalog_source",
     asset_selection=CATALOG_ASSETS,
     minimum_interval_seconds=1,
     default_status=DefaultSensorStatus.RUNNING,
-    tags={"imagegenx/part": "lifecycle", "owner": "team:imagegenx"},
     description=(
         "Watches a folder (`inbox/` in the home folder) or a key prefix for catalogs. New and changed ones are checked,"
         " registered as partitions and made; what is wrong with a file is told once, with all its problems, as an"

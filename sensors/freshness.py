@@ -15,21 +15,27 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    sensor,
 )
 
 from ops.freshness import FRESH_CHECK, stale_catalogs, stale_text
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
+from sensors.launching import CATALOG_ASSETS, PARTITIONS
+from sensors.owned import owned_sensor
 
-_PARTITIONS = "catalogs"
 _GALLERY = AssetKey("gallery")
 
 
-@sensor(
+@owned_sensor(
+    "lifecycle",
+    name="catalog_freshness",
+    asset_selection=CATALOG_ASSETS,
     minimum_interval_seconds=300,
     default_status=DefaultSensorStatus.RUNNING,
-    description="Fails the check `fresh` of every catalog that has not been made for `checks.freshness_hours`.",
+    description=(
+        "Fails the check `fresh` of every catalog that has not been made for `checks.freshness_hours`, once; the"
+        " catalog's next run passes it again. Off while that setting is 0."
+    ),
 )
 def stale_catalogs_sensor(
     context: SensorEvaluationContext, settings: SettingsResource, object_store: ObjectStoreResource
@@ -38,7 +44,7 @@ def stale_catalogs_sensor(
     hours = settings.current.checks.freshness_hours
     if not hours:
         return SkipReason("checks.freshness_hours is 0: catalogs never become stale.")
-    registered = set(context.instance.get_dynamic_partitions(_PARTITIONS))
+    registered = set(context.instance.get_dynamic_partitions(PARTITIONS))
     stale = registered.intersection(stale_catalogs(object_store.store, hours, time.time()))
     reported = set(json.loads(context.cursor or "[]"))
     found = [_evaluation(catalog, hours) for catalog in sorted(stale - reported)]

@@ -14,7 +14,6 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    sensor,
 )
 from dagster._core.execution.backfill import BulkActionsFilter
 
@@ -33,6 +32,7 @@ from sensors.launching import (
     bound_pool,
     catalogs_in_open_backfills,
 )
+from sensors.owned import owned_sensor
 from sensors.paced_cursor import PacedCursor
 
 MODEL_RELEASES = AssetKey("model_releases")
@@ -43,12 +43,12 @@ RESCAN_S = 900
 after it."""
 
 
-@sensor(
+@owned_sensor(
+    "lifecycle",
     name="model_release",
     asset_selection=CATALOG_ASSETS,
     minimum_interval_seconds=1,
     default_status=DefaultSensorStatus.RUNNING,
-    tags={"imagegenx/part": "lifecycle", "owner": "team:imagegenx"},
     description=(
         "Observes the release of every model (`model_releases`) and of what else decides pixels: LoRAs, the upscaling"
         " network, fonts and logos. When one changes, it adds one backfill of exactly the catalogs that hold pictures"

@@ -8,13 +8,13 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    sensor,
 )
 
 from configs.serving_settings import ServingSettings
 from resources.queue import RequestQueue
 from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
+from sensors.owned import owned_sensor
 from sensors.serving_runs import (
     SERVING_JOB,
     SLOT_TAG,
@@ -27,7 +27,8 @@ from sensors.serving_runs import (
 )
 
 
-@sensor(
+@owned_sensor(
+    "serving",
     job_name=SERVING_JOB,
     minimum_interval_seconds=1,
     default_status=DefaultSensorStatus.RUNNING,

@@ -14,7 +14,6 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    sensor,
 )
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -27,6 +26,7 @@ from configs.logs import without_secrets
 from configs.settings import Settings
 from resources.outbound import OutboundError, open_outbound
 from resources.settings_resource import SettingsResource
+from sensors.owned import owned_sensor
 
 EVENT = "run.failed"
 MOST_PER_TICK = 5
@@ -35,10 +35,10 @@ _MOST_STEPS = 3
 _LONGEST_ERROR = 4000
 
 
-@sensor(
+@owned_sensor(
+    "operations",
     minimum_interval_seconds=15,
     default_status=DefaultSensorStatus.RUNNING,
-    tags={"imagegenx/part": "operations", "owner": "team:imagegenx"},
     description=(
         "Tells every failed run to the webhook of `alerts.webhook_url`, signed by the Standard Webhooks scheme; the"
         " event has the run's id. What cannot be delivered is told again with the next tick. Off without a URL."

@@ -1,70 +1,110 @@
-"""A run of many catalogs that is cancelled half-way, as the backfills page does it, and run again."""
+"""A backfill of many catalogs that is cancelled half-way as Dagster's backfills page does it, and executed again."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
-from dagster import AssetKey, DagsterInstance
+from dagster import DagsterRunStatus
+from dagster._core.execution.backfill import BulkActionStatus
 
+from configs.settings import PACKAGE_ROOT
+from tests.dagster_daemon import DaemonHome
+from tests.dagster_web_server import ask, web_server
 from tests.random_model import write_random_model
 
 NAMES = [f"c{number}" for number in range(6)]
-ROWS = 4
+ROWS = 3
+# The daemon looks after backfills every 30 s, which no setting changes.
+DAEMON = """
+import dagster._daemon.controller as controller
+controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
+from dagster._daemon.cli import cli
+cli()
+"""
+BACKFILLS = """
+query Backfills { partitionBackfillsOrError { ... on PartitionBackfills { results {
+  id status title numPartitions isAssetBackfill hasCancelPermission
+} } } }
+"""
+CANCEL = """
+mutation CancelBackfill($id: String!) { cancelPartitionBackfill(backfillId: $id) {
+  __typename ... on CancelBackfillSuccess { backfillId }
+} }
+"""
+EXECUTE_AGAIN = """
+mutation Again($id: String!) { reexecutePartitionBackfill(
+  reexecutionParams: {parentRunId: $id, strategy: FROM_FAILURE}
+) { __typename ... on LaunchBackfillSuccess { backfillId } } }
+"""
 
 
-class Range:
-    """A home folder with catalogs, and the command that makes all of them in one run."""
+class Shop(DaemonHome):
+    """A home folder whose daemon looks after backfills every second."""
 
-    def __init__(self, folder):
-        self.home = folder / "home"
-        dagster = self.home / "dagster"
-        for path in (dagster, self.home / "catalogs"):
-            path.mkdir(parents=True)
-        settings = write_random_model(folder / "model")
-        self.environment = os.environ | settings | {"IMAGEGENX_HOME": str(self.home), "DAGSTER_HOME": str(dagster)}
-        (dagster / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-        self.log = (folder / "log").open("w+")
-        self.instance = DagsterInstance.from_config(str(dagster))
-        self.instance.add_dynamic_partitions("catalogs", NAMES)
-        for name in NAMES:
-            rows = "".join(f"r{row},a mug of {name} {row}\n" for row in range(ROWS))
-            (self.home / f"catalogs/{name}.csv").write_text(f"id,text\n{rows}", encoding="utf-8")
+    @contextmanager
+    def daemon(self):
+        """See `DaemonHome.daemon`."""
+        command = [sys.executable, "-c", DAEMON, "run", "-m", "imagegenx_assets.definitions"]
+        with (self.home / "daemon.log").open("a") as log:
+            process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=PACKAGE_ROOT)
+            try:
+                yield process
+            finally:
+                process.send_signal(signal.SIGINT)  # SIGTERM would end it without its code server
+                process.wait(60)
 
-    def start(self):
-        command = [sys.executable, "-m", "benchmarks.backfill", NAMES[0], NAMES[-1]]
-        return subprocess.Popen(command, env=self.environment, stdout=self.log, stderr=self.log)
+    def status(self, backfill):
+        """Where a backfill stands."""
+        return self.instance.get_backfill(backfill).status
 
-    def output(self):
-        return Path(self.log.name).read_text(encoding="utf-8")[-4000:]
+    def catalogs_run(self):
+        """(backfill, first catalog, last catalog, how it ended) of every run; of a range, Dagster gives its ends."""
+        ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+        return [(run.tags["dagster/backfill"], *(run.tags[end] for end in ends), run.status) for run in self.runs()]
 
-    def made(self):
-        return self.instance.get_materialized_partitions(AssetKey("gallery"))
 
-    def pictures(self):
-        return {path: path.stat().st_mtime_ns for path in (self.home / "store").glob("pictures/*/*")}
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cancelled")
+    settings = {"IMAGEGENX_SERVING__SENSOR_WAIT_S": "1"}
+    shop = Shop(folder, settings | write_random_model(folder / "model"))
+    for name in NAMES:
+        rows = "".join(f"r{row},a mug of {name} {row},40\n" for row in range(ROWS))
+        shop.write(f"{name}.csv", f"id,text,steps\n{rows}")
+    with shop.daemon():
+        yield shop
+    shop.instance.dispose()
 
 
 @pytest.mark.timeout(400)
-def test_a_cancelled_run_keeps_what_is_done_and_the_next_makes_nothing_twice(tmp_path):
-    catalogs = Range(tmp_path)
-    process = catalogs.start()
-    while len(catalogs.made()) < 2:
-        assert process.poll() is None, catalogs.output()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    process.wait(60)
-    done, pictures = catalogs.made(), catalogs.pictures()
+def test_a_backfill_cancelled_half_way_keeps_what_is_done_and_executed_again_makes_nothing_twice(shop):
+    with web_server(shop.environment) as server:
+        shop.until(lambda: len(shop.materialized("gallery")) >= 2, "two galleries")
+        (shown,) = ask(server, BACKFILLS)["partitionBackfillsOrError"]["results"]
+        cancelled = ask(server, CANCEL, id=shown["id"])["cancelPartitionBackfill"]
+        shop.until(lambda: shop.status(shown["id"]) is BulkActionStatus.CANCELED, "the end of the cancelled backfill")
+        done, pictures = sorted(shop.materialized("gallery")), shop.pictures()
+        again = ask(server, EXECUTE_AGAIN, id=shown["id"])["reexecutePartitionBackfill"]["backfillId"]
+        shop.until(lambda: shop.status(again) is BulkActionStatus.COMPLETED_SUCCESS, "the backfill executed again")
+
+    assert shown == {
+        "id": cancelled["backfillId"],
+        "status": "REQUESTED",
+        "title": f"{len(NAMES)} new or changed catalogs",
+        "numPartitions": len(NAMES),
+        "isAssetBackfill": True,
+        "hasCancelPermission": True,
+    }
+    assert done == NAMES[: len(done)]
     assert 2 <= len(done) < len(NAMES)
-
-    assert catalogs.start().wait(200) == 0, catalogs.output()
-
-    assert catalogs.made() == set(NAMES)
-    after = catalogs.pictures()
+    first, *others = shop.catalogs_run()
+    assert first == (shown["id"], NAMES[0], NAMES[-1], DagsterRunStatus.CANCELED)
+    # What the cancelled run began is made whole by itself, the rest as if it had not been there.
+    assert {(backfill, status) for backfill, _, _, status in others} == {(again, DagsterRunStatus.SUCCESS)}
+    assert min(begin for _, begin, _, _ in others) == NAMES[len(done)]
+    assert shop.materialized("gallery") == set(NAMES)
+    after = shop.pictures()
     assert {path: after[path] for path in pictures} == pictures
     assert len(after) == len(NAMES) * ROWS * 2  # pictures and thumbnails
-    catalogs.instance.dispose()
-    catalogs.log.close()

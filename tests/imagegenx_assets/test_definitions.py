@@ -77,6 +77,58 @@ def test_every_asset_has_a_description_an_owner_a_kind_and_partitions():
         }
 
 
+def owner(definition):
+    """Who answers for a job, sensor or schedule; asset jobs and automation sensors say so in a tag."""
+    return definition.owners or [definition.tags["owner"]]
+
+
+def test_every_job_has_a_description_an_owner_a_part_and_ops_that_say_what_they_are():
+    from imagegenx_assets.definitions import defs
+
+    jobs = {job.name: job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
+
+    assert {name: job.tags["imagegenx/part"] for name, job in jobs.items()} == {
+        "catalog_pictures": "lifecycle",
+        "serving_run": "serving",
+        "dagster_upkeep": "operations",
+    }
+    assert all(job.description and owner(job) == ["team:imagegenx"] for job in jobs.values())
+    ops = [node.definition for name in ("serving_run", "dagster_upkeep") for node in jobs[name].nodes]
+    assert all(op.description and op.tags["dagster/kind"] for op in ops)
+
+
+def test_every_sensor_and_schedule_has_a_description_an_owner_a_part_and_a_target_and_is_on():
+    from imagegenx_assets.definitions import defs
+
+    timed = [*defs.sensors, *defs.schedules]
+
+    assert {one.name: one.tags["imagegenx/part"] for one in timed} == {
+        "queue_sensor": "serving",
+        "catalog_source": "lifecycle",
+        "catalog_schedule": "lifecycle",
+        "model_release": "lifecycle",
+        "catalog_freshness": "lifecycle",
+        "catalog_automation": "lifecycle",
+        "run_failure_alert": "operations",
+        "daily_upkeep": "operations",
+    }
+    assert all(one.description and owner(one) == ["team:imagegenx"] for one in timed)
+    assert {one.default_status.value for one in timed} == {"RUNNING"}
+    without_target = {one.name for one in defs.sensors if not one.targets and one.asset_selection is None}
+    assert without_target == {"run_failure_alert"}
+
+
+def test_every_check_has_a_description_and_is_evaluated_for_each_catalog():
+    from imagegenx_assets.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    nodes = [graph.get(key) for key in graph.asset_check_keys]
+
+    assert len(nodes) >= 15
+    assert {node.partitions_def.name for node in nodes} == {"catalogs"}
+    assert all(node.description for node in nodes)
+
+
 @pytest.mark.parametrize("command", [["dg", "check", "defs"], ["dagster", "definitions", "validate"]])
 def test_dagsters_own_checks_pass(command):
     tool = Path(sys.executable).with_name(command[0])
