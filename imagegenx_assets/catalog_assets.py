@@ -48,7 +48,7 @@ from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.launching import GPU_POOL
 
-CATALOGS_PER_RUN = 25
+CATALOGS_PER_RUN = 40
 """In a backfill: enough that a process and its models start seldom, few enough to keep several GPUs busy."""
 
 
@@ -132,14 +132,17 @@ def catalog_stages(
     tables: ResourceParam[TableIOManager],
 ) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
     """Every selected stage and check of every catalog of the run."""
-    only = {"partition": context.partition_keys[0]} if len(context.partition_keys) == 1 else {}
-    set_up_logs(settings.current.logs, run_id=context.run.run_id, **only)
+    current = settings.current
     scope = RunScope(STAGES, STAGE_CHECKS, context.selected_asset_keys, context.selected_asset_check_keys)
-    works = (
-        CatalogWork(catalog, settings.current, gpu_engine, object_store.store, image_sets, tables)
-        for catalog in context.partition_keys
-    )
-    yield from run_catalogs(works, scope, context.log)
+
+    def works() -> Iterator[CatalogWork]:
+        for catalog in context.partition_keys:
+            set_up_logs(current.logs, run_id=context.run.run_id, partition=catalog)
+            yield CatalogWork(catalog, current, gpu_engine, object_store.store, image_sets, tables)
+        if len(context.partition_keys) > 1:
+            set_up_logs(current.logs, run_id=context.run.run_id)
+
+    yield from run_catalogs(works(), scope, context.log)
 
 
 ASSETS = [catalog_stages]

@@ -1,5 +1,10 @@
 """One run of many catalogs."""
 
+import json
+import logging
+from dataclasses import replace
+from threading import Thread
+
 import dagster as dg
 import pytest
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
@@ -95,6 +100,27 @@ def test_after_a_failure_only_the_failed_catalog_is_left_to_make(shops):
     assert {path: shops.pictures()[path] for path in before} == before
     assert shops.made() == set(NAMES)
     assert len(shops.pictures()) == len(before) + 2  # a picture and its thumbnail
+
+
+def test_log_lines_carry_the_catalog_they_are_about_whichever_thread_writes_them(shops, monkeypatch, capfd):
+    evaluate = catalog_assets.STAGE_CHECKS[0].evaluate
+
+    def logging_check(work):
+        thread = Thread(target=lambda: logging.getLogger("ops").warning("looked at %s", work.catalog))
+        thread.start()
+        thread.join()
+        return evaluate(work)
+
+    monkeypatch.setenv("IMAGEGENX_LOGS__FORMAT", "json")
+    check = replace(catalog_assets.STAGE_CHECKS[0], evaluate=logging_check)
+    monkeypatch.setattr(catalog_assets, "STAGE_CHECKS", (check, *catalog_assets.STAGE_CHECKS[1:]))
+
+    assert shops.run("c1", "c3").success
+    logging.getLogger("ops").warning("done")
+
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    ours = [(line["message"], line.get("partition")) for line in lines if line["logger"] == "ops"]
+    assert ours == [*((f"looked at {name}", name) for name in ("c1", "c2", "c3")), ("done", None)]
 
 
 def test_an_asset_can_be_made_by_itself_from_what_is_stored(shops):

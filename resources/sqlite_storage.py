@@ -1,0 +1,123 @@
+"""Dagster's storage in SQLite files, with connections that stay open.
+
+Dagster's own opens a connection for each statement or two, and a commit that is also the last connection to its file
+has SQLite write the whole log of changes back and delete it. A catalog has about twenty events of several commits each,
+which then cost more than the rest of its stages. The files are the same, and both may use them side by side.
+
+A commit here waits for no disk: nothing is lost when a process is killed, but the last events may be when the machine
+loses power. The files stay whole then, and a catalog without its events is run again and finds its pictures stored.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine
+
+OPEN_FILES = 8
+"""Files that stay open: the index of all runs and those of the runs that were used last, one file each."""
+
+
+class SqliteStorage(DagsterSqliteStorage):
+    """What `storage: sqlite:` is in a dagster.yaml, with the same files below the same `base_dir`."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(base_dir, inst_data)
+        self._event_log_storage = EventLogStorage(self._event_log_storage._base_dir)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "SqliteStorage":
+        """The storage that a dagster.yaml describes."""
+        return cls.from_local(inst_data=inst_data, **config_value)
+
+
+class EventLogStorage(SqliteEventLogStorage):
+    """The events of all runs; safe to use from many threads, one at a time."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._partitions_lock = threading.Lock()
+        self._partitions: dict[str, tuple[object, dict[str, None]]] = {}
+        super().__init__(base_dir, inst_data)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator["Connection"]:
+        with self._db_lock, self._engine(shard).begin() as connection:
+            yield connection
+
+    def get_dynamic_partitions(self, partitions_def_name: str) -> list[str]:
+        """The keys, oldest first."""
+        return list(self._known_partitions(partitions_def_name))
+
+    def has_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> bool:
+        """Whether there is such a key."""
+        return partition_key in self._known_partitions(partitions_def_name)
+
+    def add_dynamic_partitions(self, partitions_def_name: str, partition_keys: Sequence[str]) -> None:
+        """Add keys."""
+        with self._partitions_lock:
+            super().add_dynamic_partitions(partitions_def_name, partition_keys)
+            self._partitions.clear()
+
+    def delete_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> None:
+        """Remove a key."""
+        with self._partitions_lock:
+            super().delete_dynamic_partition(partitions_def_name, partition_key)
+            self._partitions.clear()
+
+    def dispose(self) -> None:
+        """Close all files; the next use opens them again."""
+        super().dispose()
+        with self._db_lock:
+            while self._engines:
+                self._engines.popitem()[1].dispose()
+
+    def wipe(self) -> None:
+        """Remove all events, and the files of all runs."""
+        super().wipe()
+        self.dispose()
+
+    def _known_partitions(self, name: str) -> dict[str, None]:
+        """The keys as they are now: read again when another connection has changed the file.
+
+        Dagster's pages ask for each partition of each check, 75,000 times for an asset of 5,000 catalogs.
+        """
+        with self._partitions_lock:
+            with self.index_connection() as connection:
+                number = connection.exec_driver_sql("PRAGMA data_version").scalar()
+                version = (connection.connection.dbapi_connection, number)
+            seen, keys = self._partitions.get(name, (None, {}))
+            if seen != version:
+                keys = dict.fromkeys(super().get_dynamic_partitions(name))
+                self._partitions[name] = (version, keys)
+            return keys
+
+    def _engine(self, shard: str) -> "Engine":
+        if shard not in self._engines:
+            self._engines[shard] = self._opened(shard)
+        self._engines.move_to_end(shard)
+        while len(self._engines) > OPEN_FILES:
+            self._engines.popitem(last=False)[1].dispose()
+        return self._engines[shard]
+
+    def _opened(self, shard: str) -> "Engine":
+        engine = sqlalchemy.create_engine(
+            self.conn_string_for_shard(shard), connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+        )
+        sqlalchemy.event.listen(engine, "connect", _wait_for_no_disk)
+        self._initdb(engine)
+        return engine
+
+
+def _wait_for_no_disk(connection: Any, _record: object) -> None:
+    """SQLite's advice for files with a write-ahead log (https://sqlite.org/pragma.html#pragma_synchronous)."""
+    connection.execute("PRAGMA synchronous=NORMAL")

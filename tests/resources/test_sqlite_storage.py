@@ -1,0 +1,133 @@
+"""Dagster's SQLite storage with connections that stay open, beside Dagster's own over the same files."""
+
+import sqlite3
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from resources.sqlite_storage import OPEN_FILES, EventLogStorage
+
+OURS = """
+storage:
+  custom:
+    module: resources.sqlite_storage
+    class: SqliteStorage
+    config:
+      base_dir: {env: DAGSTER_HOME}
+"""
+
+
+@dg.asset
+def picture():
+    return dg.MaterializeResult(metadata={"rows": 2})
+
+
+@dg.asset_check(asset=picture)
+def whole():
+    return dg.AssetCheckResult(passed=True)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / "dagster.yaml").write_text(f"telemetry: {{enabled: false}}\n{OURS}", encoding="utf-8")
+    return tmp_path
+
+
+def made(instance):
+    return dg.materialize([picture, whole], instance=instance).run_id
+
+
+def events(instance, run_id):
+    return [entry.dagster_event_type for entry in instance.all_logs(run_id)]
+
+
+def test_dagsters_own_storage_reads_what_ours_wrote_while_ours_is_open_and_the_other_way_round(home):
+    with dg.DagsterInstance.from_config(str(home)) as ours:
+        first = made(ours)
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+        with dg.DagsterInstance.from_config(str(home)) as plain:
+            assert not isinstance(plain.event_log_storage, EventLogStorage)
+            assert events(plain, first) == events(ours, first)
+            second = made(plain)
+            latest = ours.get_latest_materialization_event(dg.AssetKey("picture"))
+        assert isinstance(ours.event_log_storage, EventLogStorage)
+
+        assert latest.run_id == second
+        assert events(ours, second)[-1] is dg.DagsterEventType.RUN_SUCCESS
+        assert len(ours.fetch_materializations(dg.AssetKey("picture"), limit=9).records) == 2
+
+
+def test_the_files_of_only_the_last_runs_stay_open_and_those_before_can_still_be_read(home):
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        runs = [made(instance) for _ in range(OPEN_FILES + 1)]
+
+        opened = open_files(home)
+        assert events(instance, runs[0])[-1] is dg.DagsterEventType.RUN_SUCCESS
+    assert "index.db" in opened
+    assert f"{runs[-1]}.db" in opened
+    assert f"{runs[0]}.db" not in opened
+    assert len(opened) == OPEN_FILES
+    assert not open_files(home), "disposing the instance closes them all"
+
+
+def test_a_commit_waits_for_no_disk_and_a_killed_process_loses_none(home):
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        run_id = made(instance)
+        with instance.event_log_storage.index_connection() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
+        beside = sqlite3.connect(home / f"history/runs/{run_id}.db")
+        (seen,) = beside.execute("SELECT count(*) FROM event_logs").fetchone()
+        beside.close()
+
+        assert seen == len(instance.all_logs(run_id))
+
+
+def test_what_fails_half_way_is_undone(home):
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        made(instance)
+
+        with pytest.raises(OperationalError):
+            delete_and_fail(instance.event_log_storage)
+
+        assert len(instance.fetch_materializations(dg.AssetKey("picture"), limit=9).records) == 1
+
+
+def test_wiping_leaves_no_event_and_a_storage_that_works(home):
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        before = made(instance)
+        instance.event_log_storage.wipe()
+
+        assert events(instance, before) == []
+        assert events(instance, made(instance))[-1] is dg.DagsterEventType.RUN_SUCCESS
+
+
+def delete_and_fail(storage):
+    with storage.index_connection() as connection:
+        connection.exec_driver_sql("DELETE FROM event_logs")
+        connection.exec_driver_sql("SELECT * FROM nowhere")
+
+
+def open_files(home):
+    files = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return {file.name for file in files if file.suffix == ".db" and file.parent == home / "history/runs"}
+
+
+def test_partitions_are_known_as_soon_as_this_or_another_process_adds_or_removes_them(home):
+    with dg.DagsterInstance.from_config(str(home)) as ours:
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+        with dg.DagsterInstance.from_config(str(home)) as other:
+            for instance, name in [(ours, "mugs"), (other, "shoes"), (ours, "bags"), (other, "hats")]:
+                assert not ours.has_dynamic_partition("catalogs", name)
+                instance.add_dynamic_partitions("catalogs", [name])
+                assert ours.has_dynamic_partition("catalogs", name)
+            assert ours.get_dynamic_partitions("catalogs") == ["mugs", "shoes", "bags", "hats"]
+            assert not ours.has_dynamic_partition("others", "mugs")
+
+            ours.delete_dynamic_partition("catalogs", "mugs")
+            other.delete_dynamic_partition("catalogs", "hats")
+
+            assert ours.get_dynamic_partitions("catalogs") == ["shoes", "bags"]
