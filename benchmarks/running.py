@@ -12,7 +12,7 @@ from configs.problems import one_of
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "pipeline": ("catalog_memory", "catalog_overhead"),
-    "lifecycle": ("backfill",),
+    "lifecycle": ("backfill", "many_partitions"),
     "engine": ("engine_overhead", "engine_mixed_load", "engine_poisson"),
     "gateway": ("queue_throughput", "gateway_submits"),
     "serving": ("serving", "serving_cold"),

@@ -6,12 +6,13 @@ that of requests one after another, from submission to success by the clock of R
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -22,7 +23,7 @@ from models.registry import open_registry
 from models.request import parse_request
 from resources.queue import NewTask, RequestQueue, Task, TaskStatus, new_task_id, open_queue
 
-COUNT, STEPS, PROBES = 96, 10, 150
+COUNT, STEPS, PROBES, ROUNDS = 96, 10, 150, 3
 START_S = 180.0
 LIMITS = {
     "added latency p50 ms": 40,
@@ -33,28 +34,34 @@ LIMITS = {
 _ENGINE_STAGES = ("text", "image", "denoise", "decode")
 
 
-def run(count: int = COUNT, steps: int = STEPS, probes: int = PROBES) -> dict[str, float]:
-    """Milliseconds added to a request, pictures a second, and the ratios of the others' throughput to ours."""
-    with _home():
-        with _worker(count, steps) as engine_s:
-            queue = open_queue(load_settings())
-            try:
-                _submit_and_wait(queue, 8, steps)
-                added_ms = sorted(_added_ms(_submit_and_wait(queue, 1, steps)[0]) for _ in range(probes))
-                tasks = _submit_and_wait(queue, count, steps)
-            finally:
-                queue.close()
-        serving_s = max(task.updated_at_s for task in tasks) - min(task.created_at_s for task in tasks)
-        litserve_s = _litserve_s(count, steps)
+def run(count: int = COUNT, steps: int = STEPS, probes: int = PROBES, rounds: int = ROUNDS) -> dict[str, float]:
+    """Milliseconds added to a request, pictures a second, and the ratios of the others' throughput to ours.
+
+    The engine alone, serving and LitServe take turns, because a machine's speed drifts; figures are medians.
+    """
+    with _home(), _worker(count, steps) as engine_alone_s, _litserve(steps) as litserve_s:
+        queue = open_queue(load_settings())
+        try:
+            _submit_and_wait(queue, 8, steps)
+            added_ms = sorted(_added_ms(_submit_and_wait(queue, 1, steps)[0]) for _ in range(probes))
+            turns = [(engine_alone_s(), _serving_s(queue, count, steps), litserve_s(count)) for _ in range(rounds)]
+        finally:
+            queue.close()
+    engine_s, serving_s, other_s = (statistics.median(seconds) for seconds in zip(*turns, strict=True))
     return {
         "added latency p50 ms": added_ms[len(added_ms) // 2],
         "added latency p99 ms": added_ms[int(0.99 * (len(added_ms) - 1))],
         "engine alone pictures per s": count / engine_s,
         "serving pictures per s": count / serving_s,
-        "LitServe pictures per s": count / litserve_s,
-        "engine alone / serving throughput": serving_s / engine_s,
-        "LitServe / serving throughput": serving_s / litserve_s,
+        "LitServe pictures per s": count / other_s,
+        "engine alone / serving throughput": statistics.median(serving / engine for engine, serving, _ in turns),
+        "LitServe / serving throughput": statistics.median(serving / other for _, serving, other in turns),
     }
+
+
+def _serving_s(queue: RequestQueue, count: int, steps: int) -> float:
+    tasks = _submit_and_wait(queue, count, steps)
+    return max(task.updated_at_s for task in tasks) - min(task.created_at_s for task in tasks)
 
 
 def _added_ms(task: Task) -> float:
@@ -91,46 +98,53 @@ def _home() -> Iterator[None]:
 
 
 @contextmanager
-def _worker(count: int, steps: int) -> Iterator[float]:
-    """A worker that serves inside the block; yields the seconds that its engine alone takes for the same load."""
+def _worker(count: int, steps: int) -> Iterator[Callable[[], float]]:
+    """A worker that serves inside the block; yields what tells the seconds its engine alone takes for the same load."""
     command = [sys.executable, "-m", "benchmarks.serving_process", str(count), str(steps)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert process.stdin
-        line = process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the worker ended with status {process.wait()}")
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin
+        assert stdout
+
+        def engine_alone_s() -> float:
+            stdin.write("\n")
+            stdin.flush()
+            if not (line := stdout.readline()):
+                raise RuntimeError(f"the worker ended with status {process.wait()}")
+            return float(line)
+
         try:
-            yield float(json.loads(line)["engine s"])
+            yield engine_alone_s
         finally:
-            process.stdin.close()
+            stdin.close()
 
 
-def _litserve_s(count: int, steps: int) -> float:
-    """Seconds that LitServe takes for the same load, all requests sent at once."""
+@contextmanager
+def _litserve(steps: int) -> Iterator[Callable[[int], float]]:
+    """LitServe; yields what tells the seconds it takes for so many requests, all sent at once."""
     port = 18_400 + os.getpid() % 1000
     command = [sys.executable, "-m", "benchmarks.litserve_app", str(port), str(steps)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             url = f"http://127.0.0.1:{port}"
             wait_for("LitServe", lambda: _is_up(url, process), START_S)
-            with ThreadPoolExecutor(count) as threads:
-                _post_all(url, threads, range(8))
-                began = time.perf_counter()
-                _post_all(url, threads, range(count))
-                return time.perf_counter() - began
+            _post_all(url, 8)
+            yield lambda count: _post_all(url, count)
         finally:
             os.killpg(process.pid, 15)
 
 
-def _post_all(url: str, threads: ThreadPoolExecutor, numbers: Sequence[int]) -> None:
+def _post_all(url: str, count: int) -> float:
     def post(number: int) -> None:
         body = json.dumps({"text": "a red mug", "seed": number}).encode()
         request = urllib.request.Request(f"{url}/predict", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=START_S) as answer:
             assert json.load(answer)["picture"]
 
-    list(threads.map(post, numbers))
+    with ThreadPoolExecutor(count) as threads:
+        began = time.perf_counter()
+        list(threads.map(post, range(count)))
+        return time.perf_counter() - began
 
 
 def _is_up(url: str, process: "subprocess.Popen[bytes]") -> bool:

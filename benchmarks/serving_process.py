@@ -1,10 +1,9 @@
 """A serving worker in a process of its own, without Dagster, for `benchmarks.serving`.
 
-`python -m benchmarks.serving_process COUNT STEPS` times the engine alone with so many requests, prints that as JSON,
-then serves the request queue until its standard input closes.
+`python -m benchmarks.serving_process COUNT STEPS` serves the request queue until its standard input closes. For each
+line that comes in there, it prints the seconds that its engine alone takes for so many requests.
 """
 
-import json
 import sys
 
 from benchmarks.engine_load import engine_s, open_workplace, uniform_jobs
@@ -18,18 +17,17 @@ SIZE = "128x128"
 
 
 def main(count: int, steps: int) -> None:
-    """Time the engine, say so, and serve."""
+    """Serve; time the engine when asked to."""
     settings = load_settings()
     place = open_workplace()
     import_family(place.registry)
     engine_s(place, uniform_jobs(place, 8, SIZE, steps))
-    alone_s = min(engine_s(place, uniform_jobs(place, count, SIZE, steps)) for _ in range(2))
     queue, store = open_queue(settings), open_store(settings.store)
     worker = ServingWorker(Workplace(settings, place.registry, place.engine, store, queue))
     worker.start()
-    sys.stdout.write(json.dumps({"engine s": alone_s}) + "\n")
-    sys.stdout.flush()
-    sys.stdin.read()
+    for _ in sys.stdin:
+        sys.stdout.write(f"{engine_s(place, uniform_jobs(place, count, SIZE, steps))}\n")
+        sys.stdout.flush()
     worker.stop(0.0)
     worker.end()
 
