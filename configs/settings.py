@@ -184,7 +184,7 @@ def load_settings() -> Settings:
     try:
         settings = _FileSettings(**data)
     except SettingsError as exc:
-        raise ConfigError([*leaked, Problem("", f"{exc}: it must hold JSON")]) from exc
+        raise ConfigError([*leaked, Problem("", f"{exc}: it must hold JSON, as {{}} or []")]) from exc
     except ValidationError as exc:
         raise ConfigError([*leaked, *validation_problems(exc, Settings)]) from None
     if leaked:

@@ -70,7 +70,7 @@ class HealthCheck:
             "oldest_waiting_s": round(depth.oldest_waiting_s, 3),
             "dead": depth.dead,
         }
-        return queue, {"live": len(workers)}
+        return queue, {"live": len(workers), "building": [line for worker in workers for line in worker.building]}
 
     def _look_at_store(self) -> dict[str, object]:
         try:

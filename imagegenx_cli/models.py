@@ -10,7 +10,7 @@ import typer
 from configs.settings import load_settings
 from imagegenx_cli.terminal import byte_bars
 from models.engine import BatchingEngine, Engine, GenerationJob
-from models.errors import ImageGenXError, ModelError
+from models.errors import ImageGenXError, ModelError, ModelLoadError
 from models.hub import fetch_missing
 from models.image import FailedImage, InputPicture
 from models.recipe import plan_recipe
@@ -87,6 +87,8 @@ def fetch_model(name: str) -> None:
     with byte_bars() as on_bytes:
         fetch_missing(card, on_bytes)
     for path in filter(None, (card.path, card.controlnet_path)):
+        if not path.exists():
+            raise ModelLoadError(f"model '{name}' is to be at {path}, on this machine; there is nothing to fetch.")
         typer.echo(path)
 
 

@@ -197,7 +197,7 @@ class ModelCard(ValueObject):
             if candidate.exists():
                 return candidate
         is_hub_id = given.count("/") == 1 and not given.startswith((".", "/", "~")) and not given.endswith(SINGLE_FILE)
-        return None if is_hub_id else candidates[-1]
+        return None if is_hub_id else candidates[0]
 
 
 def read_card(file: Path, hub_folder: Path) -> ModelCard | list[Problem]:

@@ -3,6 +3,7 @@
 import threading
 import time
 
+from models.acceleration.building import process_builds
 from models.gpu_load import GPULoad, read_gpu_loads
 from resources.queue import TaskStatus, WorkerState
 
@@ -53,6 +54,7 @@ class Meters:
                 started_at_s=self._started_at_s,
                 batch_fill=self._fill / self._samples if self._samples else 0.0,
                 gpu_loads=self._gpu_loads,
+                building=process_builds().now(),
                 counters=dict(self._counters),
             )
 

@@ -41,6 +41,7 @@ class WorkerState(ValueObject):
     started_at_s: float = Field(description="Unix time")
     batch_fill: float = Field(default=0, ge=0, le=1, description="mean share of a forward pass's places in use")
     gpu_loads: tuple[GPULoad, ...] = ()
+    building: tuple[str, ...] = Field(default=(), description="engines and graphs being built, which requests wait for")
     counters: dict[str, float] = Field(default={}, description="totals since its start, by name")
 
 

@@ -17,7 +17,7 @@ def metric(text: str, name: str) -> float:
 
 
 def test_health_tells_the_state_of_queue_store_and_workers(gateway, painter) -> None:
-    wait_until(lambda: httpx.get(f"{gateway.url}/health").json()["data"]["workers"] == {"live": 1})
+    wait_until(lambda: httpx.get(f"{gateway.url}/health").json()["data"]["workers"] == {"live": 1, "building": []})
     answer = httpx.get(f"{gateway.url}/health")
     data = answer.json()["data"]
     assert (answer.status_code, answer.json()["code"], data["status"]) == (200, 200, "healthy")

@@ -87,6 +87,17 @@ def test_fetch_brings_a_model_from_the_hub_and_says_where_it_is(imagegenx, home,
     assert imagegenx("models", "fetch", "random")[:2] == (0, f"{folders[0]}/random\n")
 
 
+def test_fetch_of_a_model_whose_folder_is_missing_fails_and_names_it(imagegenx, tmp_path, monkeypatch, random_model):
+    (tmp_path / "near.yaml").write_text("family: sd\nsource: weights/near.safetensors\n")
+    folders = [*json.loads(random_model["IMAGEGENX_MODEL_FOLDERS"]), str(tmp_path)]
+    monkeypatch.setenv("IMAGEGENX_MODEL_FOLDERS", json.dumps(folders))
+
+    status, output, error = imagegenx("models", "fetch", "near")
+
+    assert (status, output) == (1, "")
+    assert f"model 'near' is to be at {tmp_path}/weights/near.safetensors" in error
+
+
 def test_a_model_is_fetched_at_its_first_use_and_without_a_network_that_is_a_clear_error(imagegenx, home, tmp_path):
     status, _, error = imagegenx("generate", "a mug", "-o", tmp_path / "mug.png", "--model", "sdxl", "--steps", 1)
 
