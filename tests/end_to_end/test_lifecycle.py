@@ -21,7 +21,10 @@ default_resolution: 96×96
 defaults: {steps: 2, cfg_scale: 1.0, sampler: DDIM, resolution: 96×96}
 loras: {pastel: pastel.safetensors}
 """
-PLAIN = "id,text\n" + "".join(f"p{row},a red mug number {row}\n" for row in range(6))
+ROWS = 200
+PLAIN = "id,text,model_type,resolution,steps,cfg_scale\n" + "".join(
+    f"p{row},a red mug number {row},tiny,96x96,1,1\n" for row in range(ROWS)
+)
 SOFT = "id,text,lora_name\na,a blue mug,pastel\nb,a teal hat,pastel\nc,a grey lamp,\n"
 TIMED = "schedule: {cron: '* * * * *', policy: reseed}\nrows:\n- {id: a, text: a brown bag}\n"
 DONE = (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED)
@@ -44,6 +47,15 @@ class Shop(DaemonHome):
         partial = self.models / "partial"
         shutil.copyfile(BUILTIN / "loras" / f"{name}.safetensors", partial)
         partial.replace(self.models / "pastel.safetensors")
+
+    def flip_weight(self):
+        """Make other weights the model's by one bit, or the earlier ones again."""
+        file = self.models / "tiny/unet/diffusion_pytorch_model.safetensors"
+        data = bytearray(file.read_bytes())
+        data[-4] ^= 1
+        partial = self.models / "partial"
+        partial.write_bytes(data)
+        partial.replace(file)
 
     def done(self, catalog):
         """What the last whole run did for each row of a catalog."""
@@ -71,7 +83,7 @@ def test_dropped_catalogs_become_pictures_with_no_further_action(shop):
 
     shop.until(lambda: shop.materialized("gallery") == {"plain", "soft"}, "the galleries of both catalogs")
 
-    assert shop.done("plain") == dict.fromkeys(["p0", "p1", "p2", "p3", "p4", "p5"], "made")
+    assert shop.done("plain") == dict.fromkeys([f"p{row}" for row in range(ROWS)], "made")
     assert shop.done("soft") == dict.fromkeys("abc", "made")
     runs = shop.until_runs_end(2)
     assert [run.status for run in runs] == [DagsterRunStatus.SUCCESS] * 2
@@ -79,18 +91,18 @@ def test_dropped_catalogs_become_pictures_with_no_further_action(shop):
 
 
 @pytest.mark.timeout(900)
-def test_three_edited_rows_make_three_and_a_new_lora_makes_anew_what_used_it(shop):
+def test_three_edited_rows_of_two_hundred_make_three_and_a_new_lora_makes_anew_what_used_it(shop):
     before = shop.pictures()
     shop.put_lora("sketch")
-    shop.write("plain.csv", PLAIN.replace("number 3", "with dots").replace("number 4", "of glass").replace("5", "7"))
+    edited = PLAIN.replace("number 3,", "with dots,").replace("number 4,", "of glass,").replace("\np5,", "\nnew,")
+    shop.write("plain.csv", edited)
 
     (backfill,) = shop.until(lambda: shop.finished_backfills(1), "the backfill of the new release")
     shop.until_runs_end(4)
 
-    assert shop.done("plain") == {
-        **dict.fromkeys(["p0", "p1", "p2"], "reused"),
-        **dict.fromkeys(["p3", "p4", "p7"], "made"),
-    }
+    plain = shop.done("plain")
+    assert {row for row in plain if plain[row] == "made"} == {"p3", "p4", "new"}
+    assert list(plain.values()).count("reused") == ROWS - 3
     assert shop.done("soft") == {"a": "made", "b": "made", "c": "reused"}
     assert backfill.status is BulkActionStatus.COMPLETED_SUCCESS
     assert backfill.title.endswith("1 catalogs, 2 stale rows")
@@ -100,12 +112,27 @@ def test_three_edited_rows_make_three_and_a_new_lora_makes_anew_what_used_it(sho
 
 
 @pytest.mark.timeout(900)
+def test_new_weights_make_anew_what_their_model_made_and_going_back_makes_nothing(shop):
+    shop.flip_weight()
+    backfill = shop.until(lambda: shop.finished_backfills(2), "the backfill of the new weights")[-1]
+    assert shop.done("soft") == dict.fromkeys("abc", "made")
+    assert backfill.title.endswith("1 catalogs, 3 stale rows")
+    before = shop.pictures()
+
+    shop.flip_weight()
+    shop.until(lambda: shop.finished_backfills(3), "the backfill of the weights rolled back to")
+
+    assert shop.done("soft") == dict.fromkeys("abc", "reused")
+    assert shop.pictures() == before
+
+
+@pytest.mark.timeout(900)
 def test_rolling_back_makes_nothing_and_a_schedule_makes_a_new_edition_beside_the_old(shop):
     before = shop.pictures()
     shop.put_lora("pastel")
     shop.write("timed.yaml", TIMED)
 
-    shop.until(lambda: shop.finished_backfills(2), "the backfill of the release rolled back to")
+    shop.until(lambda: shop.finished_backfills(4), "the backfill of the release rolled back to")
     soft = shop.done("soft")
     edition = edition_folder("timed", 0)
     shop.until(lambda: shop.store.stat(f"{edition}index.html"), "a copy of the first edition")
