@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from configs.settings import EngineSettings
-from models.acceleration.availability import require_accelerator
+from models.acceleration.availability import has_accelerator, require_accelerator
 from models.errors import AcceleratorError
 from models.families import FAMILIES
 
@@ -33,7 +33,7 @@ def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
         AcceleratorError: if the card or the settings ask for what this machine or version has not.
     """
     device = _device(settings.device)
-    accelerator = "eager" if card.accelerator == "auto" else card.accelerator
+    accelerator = _best(card, device) if card.accelerator == "auto" else card.accelerator
     if accelerator != "eager" and not FAMILIES[card.family].by_step:
         raise AcceleratorError(
             f"model '{card.name}': models of family '{card.family}' know no accelerator '{accelerator}'. "
@@ -44,6 +44,15 @@ def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else "float16"
     return Placement(accelerator, device, dtype)
+
+
+def _best(card: "ModelCard", device: str) -> str:
+    """The fastest that is there. On a CPU compiling takes a minute for each size and gains little."""
+    if device == "cpu" or not FAMILIES[card.family].by_step:
+        return "eager"
+    if not (card.loras or card.controlnet) and has_accelerator("tensorrt", device):
+        return "tensorrt"
+    return "compile" if has_accelerator("compile", device) else "eager"
 
 
 def _device(wanted: str) -> str:

@@ -13,6 +13,11 @@ def require_accelerator(accelerator: str, device: str, model: str) -> None:
         raise AcceleratorError(f"model '{model}': accelerator '{accelerator}' {missing} Or use auto or eager.")
 
 
+def has_accelerator(accelerator: str, device: str) -> bool:
+    """Whether this machine has what the accelerator needs."""
+    return not _missing(accelerator, device)
+
+
 def _missing(accelerator: str, device: str) -> str:
     on_gpu = device.startswith("cuda")
     if accelerator == "compile" and on_gpu and not find_spec("triton"):

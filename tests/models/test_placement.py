@@ -14,10 +14,34 @@ def card(**fields) -> ModelCard:
     return ModelCard(name="mine", family="sd", source="weights", **fields)
 
 
-def test_auto_takes_the_gpu_if_there_is_one_with_half_precision():
+def test_eager_takes_the_gpu_if_there_is_one_with_half_precision():
     expected = Placement("eager", "cuda", "float16") if GPUS else Placement("eager", "cpu", "float32")
 
-    assert choose_placement(card(), EngineSettings()) == expected
+    assert choose_placement(card(accelerator="eager"), EngineSettings()) == expected
+
+
+def test_auto_is_eager_on_a_cpu_even_where_a_compiler_is():
+    assert choose_placement(card(), EngineSettings(device="cpu")).kind == "eager/cpu/float32"
+
+
+@pytest.mark.parametrize(
+    ("installed", "fields", "best"),
+    [
+        ({"triton", "torch_tensorrt"}, {}, "tensorrt"),
+        ({"triton", "torch_tensorrt"}, {"loras": {"ink": "ink.safetensors"}}, "compile"),
+        ({"triton", "torch_tensorrt"}, {"controlnet": "canny"}, "compile"),
+        ({"triton", "torch_tensorrt"}, {"family": "diffusers"}, "eager"),
+        ({"triton"}, {}, "compile"),
+        (set(), {}, "eager"),
+    ],
+)
+def test_on_a_gpu_auto_takes_the_fastest_that_is_installed_and_fits_the_model(monkeypatch, installed, fields, best):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(availability, "find_spec", lambda name: name in installed or None)
+    model = ModelCard(**{"name": "mine", "family": "sd", "source": "weights"} | fields)
+
+    assert choose_placement(model, EngineSettings()).kind == f"{best}/cuda/float16"
 
 
 def test_the_number_type_of_the_card_is_kept():
