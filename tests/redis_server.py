@@ -1,4 +1,8 @@
-"""A real Redis on a TCP port with a password and an append-only file, which tests may stop, kill and start again."""
+"""A real Redis on a TCP port with a password and an append-only file, which tests may stop, kill and start again.
+
+Tests use the server that the private Redis uses: `redis-server` or `valkey-server` of the PATH, if there is one. To run
+them on another, put its folder first: `PATH=/opt/valkey/bin:$PATH .venv/bin/python -m pytest tests/resources/queue`.
+"""
 
 import os
 import signal

@@ -119,7 +119,7 @@ class RedisLink:
     def _explained(self, exc: Exception) -> QueueUnavailableError:
         from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
-        text = " ".join(str(exc).split())
+        text = " ".join(str(exc).split()).removesuffix(".")
         refused = isinstance(exc, AuthenticationError | NoPermissionError) or text.startswith(("NOAUTH", "WRONGPASS"))
         if refused:
             return QueueAccessError(

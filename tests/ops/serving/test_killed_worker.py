@@ -17,6 +17,8 @@ from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
 
 DEADLINE_S = 60
 MAX_DELIVERIES = 3
+LEASE_S = 1
+LONG_LEASE_S = 3
 
 
 class Workers:
@@ -29,8 +31,13 @@ class Workers:
         self.processes = []
 
     def submit(self, text):
-        request = parse_request({"text": text, "params": {"resolution": "64x64"}}, self.registry)
-        return self.queue.submit(NewTask(id=new_task_id(), request=request), owner="anna").id
+        return self.submit_together([text])[0]
+
+    def submit_together(self, texts):
+        """Submit requests in one step, so that one worker claims all of them."""
+        requests = [parse_request({"text": text, "params": {"resolution": "64x64"}}, self.registry) for text in texts]
+        tasks = [NewTask(id=new_task_id(), request=request) for request in requests]
+        return self.queue.submit_batch(tasks, owner="anna", callback_url=None).task_ids
 
     def start(self):
         """A worker process."""
@@ -39,11 +46,19 @@ class Workers:
 
     def serve_until(self, condition):
         """Keep one worker process alive until the condition holds."""
+
+        def served():
+            if not self.processes or self.processes[-1].poll() is not None:
+                self.start()
+            return condition()
+
+        self.until(served)
+
+    def until(self, condition):
+        """Look until the condition holds."""
         deadline = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < deadline
-            if not self.processes or self.processes[-1].poll() is not None:
-                self.start()
             time.sleep(0.02)
 
     def close(self):
@@ -54,8 +69,9 @@ class Workers:
 
 
 @pytest.fixture
-def workers(tmp_path, monkeypatch):
-    lease = {"IMAGEGENX_QUEUE__LEASE_S": "1", "IMAGEGENX_QUEUE__MAX_DELIVERIES": str(MAX_DELIVERIES)}
+def workers(tmp_path, monkeypatch, request):
+    lease_s = getattr(request, "param", LEASE_S)
+    lease = {"IMAGEGENX_QUEUE__LEASE_S": str(lease_s), "IMAGEGENX_QUEUE__MAX_DELIVERIES": str(MAX_DELIVERIES)}
     home = {"IMAGEGENX_HOME": str(tmp_path), "IMAGEGENX_QUEUE__FSYNC": "everysec"}
     for name, value in {**write_stand_in_model(tmp_path / "models"), **lease, **home}.items():
         monkeypatch.setenv(name, value)
@@ -79,6 +95,28 @@ def test_a_request_that_kills_every_worker_ends_in_the_dead_letters_and_takes_no
     assert {task.status for task in good} == {TaskStatus.SUCCESS}
     assert len(list(workers.store.list())) == 2 * len(good)
     assert sum(process.poll() == -signal.SIGKILL for process in workers.processes) == MAX_DELIVERIES
+
+
+@pytest.mark.parametrize("workers", [LONG_LEASE_S], indirect=True)
+def test_those_with_a_request_that_kills_wait_for_one_lease_alone_though_nobody_tells_of_the_deaths(workers):
+    for _ in range(MAX_DELIVERIES + 1):
+        workers.start()
+    workers.until(lambda: len(workers.queue.workers()) == MAX_DELIVERIES + 1)
+
+    poison, *beside = workers.submit_together(["poison", *(f"mug {n}" for n in range(6))])
+    behind = []
+    while not workers.queue.task(poison).status.ended:
+        behind.append(workers.submit(f"cup {len(behind)}"))
+        workers.until(lambda: workers.queue.task(behind[-1]).status.ended)
+    workers.until(lambda: all(task.status.ended for task in workers.queue.tasks(beside)))
+
+    assert sum(process.poll() == -signal.SIGKILL for process in workers.processes) == MAX_DELIVERIES
+    assert workers.queue.task(poison).status is TaskStatus.FAILED
+    waited_s = {task.id: task.updated_at_s - task.created_at_s for task in workers.queue.tasks([*beside, *behind])}
+    assert {task.deliveries for task in workers.queue.tasks(beside)} == {2}
+    assert {task.deliveries for task in workers.queue.tasks(behind)} == {1}
+    assert max(waited_s[id] for id in beside) < 1.5 * LONG_LEASE_S
+    assert max(waited_s[id] for id in behind) < LONG_LEASE_S / 2
 
 
 def test_a_worker_killed_at_random_moments_loses_and_doubles_nothing(workers):

@@ -2,6 +2,7 @@ import hashlib
 import io
 import json
 import logging
+import threading
 import time
 
 import pytest
@@ -174,6 +175,36 @@ class AwayStore:
         if self._calls >= 0:
             raise StoreUnavailableError("the disk is full.")
         return self._store.put(key, data, content_type=content_type)
+
+
+class HeldStore:
+    """A store that keeps every picture waiting until it is opened."""
+
+    def __init__(self, store):
+        self._store = store
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def put(self, key, data, *, content_type):
+        self.entered.set()
+        assert self.opened.wait(60)
+        return self._store.put(key, data, content_type=content_type)
+
+
+def test_the_next_picture_is_generated_while_the_last_is_stored(shop):
+    store = HeldStore(shop.store)
+    shop.worker(store=store)
+    first = shop.submit(resolution="64x64")
+    assert store.entered.wait(60)
+
+    second = shop.submit(resolution="64x64")
+    shop.until(lambda: [1] * (shop.queue.task(second).progress == 99))  # every step is done
+    assert shop.queue.task(first).status is TaskStatus.PROCESSING
+    store.opened.set()
+
+    assert {task.status for task in shop.ended(first, second)} == {TaskStatus.SUCCESS}
 
 
 def test_a_store_that_comes_back_is_waited_for_while_the_lease_is_renewed(shop):
