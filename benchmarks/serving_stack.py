@@ -67,6 +67,7 @@ class ServingStack:
         self.kill_gateway()
         self._stack.stop()
         self.queue.close()
+        private_redis(self.settings.queue).stop()
         self._folder.cleanup()
 
     def start_gateway(self) -> None:
