@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 
 from configs.settings import PACKAGE_ROOT
@@ -19,6 +20,13 @@ from resources.object_store import ObjectNotFoundError
 
 PATIENCE_S = 150
 _ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+
+
+def open_instance(folder: Path) -> DagsterInstance:
+    """The instance of a folder with our dagster.yaml, which names the folder by DAGSTER_HOME."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(folder))
+        return DagsterInstance.from_config(str(folder))
 
 
 class DaemonHome:
@@ -43,7 +51,7 @@ class DaemonHome:
         (self.home / "dagster").mkdir()
         shutil.copyfile(PACKAGE_ROOT / "configs/dagster.yaml", self.home / "dagster/dagster.yaml")
         # Made before the daemon starts: two processes cannot make the same SQLite files at once.
-        self.instance = DagsterInstance.from_config(str(self.home / "dagster"))
+        self.instance = open_instance(self.home / "dagster")
 
     @contextmanager
     def daemon(self):

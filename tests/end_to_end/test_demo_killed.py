@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus
+from dagster import DagsterRunStatus
 
 from io_managers.image_set import Status, read_image_set
 from resources.local_store import LocalObjectStore
 from resources.object_store import TEMP_FOLDER
+from tests.dagster_daemon import open_instance
 from tests.random_model import write_random_model
 
 TOOL = Path(sys.executable).with_name("imagegenx")
@@ -138,7 +139,7 @@ def test_everything_stored_is_the_same_as_after_a_run_that_nothing_interrupted(d
 
 
 def test_dagster_knows_that_the_killed_runs_failed(demo):
-    with DagsterInstance.from_config(str(demo.home / "dagster")) as instance:
+    with open_instance(demo.home / "dagster") as instance:
         statuses = [run.status for run in instance.get_runs()]
 
     assert statuses == [DagsterRunStatus.SUCCESS, *[DagsterRunStatus.FAILURE] * 7]

@@ -203,7 +203,7 @@ def test_missing_files_are_a_clear_error(cards):
         registry.release("mine")
 
     assert str(caught.value) == (
-        f"model 'mine': no weights (.safetensors) in {PACKAGE_ROOT / 'weights'}. Put a model in the diffusers layout "
+        f"model 'mine': no weights (.safetensors) in {cards / 'weights'}. Put a model in the diffusers layout "
         f"there, or name another `source` in {cards / 'mine'}.yaml."
     )
 
