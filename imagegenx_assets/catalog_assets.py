@@ -45,6 +45,7 @@ from ops.releases import record_releases
 from ops.stages import thumbnailing, upscaling, watermarking
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
+from resources.own_gpu import with_own_gpu
 from resources.settings_resource import SettingsResource
 from sensors.launching import GPU_POOL
 
@@ -132,7 +133,7 @@ def catalog_stages(
     tables: ResourceParam[TableIOManager],
 ) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
     """Every selected stage and check of every catalog of the run."""
-    current = settings.current
+    current = with_own_gpu(settings.current)
     scope = RunScope(STAGES, STAGE_CHECKS, context.selected_asset_keys, context.selected_asset_check_keys)
 
     def works() -> Iterator[CatalogWork]:

@@ -22,6 +22,7 @@ from models.gpu_load import read_gpu_loads
 from ops.serving import ResultGroup, ServingWorker, Workplace
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
+from resources.own_gpu import ANY_GPU
 from resources.queue import TaskStatus
 from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
@@ -58,7 +59,8 @@ def serve_requests(
     engine_settings = on_slot(current.engine, int(context.run.tags.get(SLOT_TAG, "0")), len(read_gpu_loads()))
     engine = BatchingEngine(gpu_engine.registry, engine_settings)
     queue, store = request_queue.queue, object_store.store
-    worker = ServingWorker(Workplace(current, gpu_engine.registry, engine, store, queue, context.run_id))
+    placed = current.model_copy(update={"engine": engine_settings})  # upscaling reads it, too
+    worker = ServingWorker(Workplace(placed, gpu_engine.registry, engine, store, queue, context.run_id))
     worker.start()
     try:
         while not worker.wait(current.serving.report_every_s):
@@ -86,7 +88,7 @@ def serving_run() -> None:
 
 def on_slot(engine: EngineSettings, slot: int, gpus: int) -> EngineSettings:
     """The engine's settings for a GPU slot: where a machine has several GPUs, each slot has its own."""
-    if engine.device != "auto" or gpus < 2:
+    if engine.device not in ANY_GPU or gpus < 2:
         return engine
     return engine.model_copy(update={"device": f"cuda:{slot % gpus}"})
 

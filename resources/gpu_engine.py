@@ -7,6 +7,7 @@ from pydantic import PrivateAttr
 
 from configs.settings import load_settings
 from models.registry import ModelRegistry, open_registry
+from resources.own_gpu import with_own_gpu
 
 if TYPE_CHECKING:
     from models.engine import Engine
@@ -35,5 +36,5 @@ class GPUEngine(ConfigurableResource[None]):
         if self._engine is None:
             from models.engine import BatchingEngine
 
-            self._engine = BatchingEngine(self.registry, load_settings().engine)
+            self._engine = BatchingEngine(self.registry, with_own_gpu(load_settings()).engine)
         return self._engine

@@ -147,6 +147,8 @@ def test_the_gpu_goes_to_the_container_that_runs_pictures():
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert set(added["code-location"]["build"]["args"]["EXTRAS"].split(",")) <= set(extras)
+    # No device is named: each serving run takes the GPU of its slot, and each catalog run one of its own.
+    assert list(added["code-location"]["environment"]) == ["IMAGEGENX_SERVING__GPU_SLOTS"]
 
 
 @pytest.mark.parametrize("name", OUR_SERVICES)

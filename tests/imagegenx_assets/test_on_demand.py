@@ -121,7 +121,7 @@ def test_a_materialization_stays_small_however_many_pictures_it_stands_for():
     ("device", "slot", "gpus", "expected"),
     [
         *[("auto", 1, 0, "auto"), ("auto", 0, 1, "auto"), ("auto", 1, 4, "cuda:1"), ("auto", 5, 4, "cuda:1")],
-        *[("cuda:2", 1, 4, "cuda:2"), ("cpu", 1, 4, "cpu")],
+        *[("cuda:2", 1, 4, "cuda:2"), ("cpu", 1, 4, "cpu"), ("cuda", 1, 2, "cuda:1"), ("cuda", 0, 1, "cuda")],
     ],
 )
 def test_each_slot_has_its_own_gpu_where_there_are_several(device, slot, gpus, expected):
