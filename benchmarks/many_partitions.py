@@ -212,6 +212,7 @@ def _tick_figures(settings: Settings, instance: "DagsterInstance", names: Sequen
         ended = backfill.with_status(BulkActionStatus.COMPLETED_SUCCESS)  # type: ignore[no-untyped-call]
         instance.update_backfill(ended)
     fill(settings, instance, names)
+    ticks.tick(model_release)  # what it finds for the first time, it takes at the next look
     figures = {
         "taking in a new catalog s": sum(taken) / len(names),
         "first tick of model_release s": ticks.tick(model_release)[0],

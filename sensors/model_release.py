@@ -52,8 +52,9 @@ after it."""
     description=(
         "Observes the release of every model (`model_releases`) and of what else decides pixels: LoRAs, the upscaling"
         " network, fonts and logos. When one changes, it adds one backfill of exactly the catalogs that hold pictures"
-        " made with an older one, as far as `releases.backfill` lets it. Each catalog is backfilled once for each set"
-        " of releases: a backfill that failed or was cancelled is run again by hand."
+        " made with an older one, as far as `releases.backfill` lets it. It takes what two looks in a row find, since a"
+        " model may be half-copied before. Each catalog is backfilled once for each set of releases: a backfill that"
+        " failed or was cancelled is run again by hand."
     ),
 )
 def model_release(
@@ -67,6 +68,9 @@ def model_release(
     releases = CurrentReleases(current, open_registry(current))
     before = _Memory(**json.loads(cursor.memory)) if cursor.memory else _Memory()
     digests = releases.digests()
+    if digests not in (before.digests, before.seen):
+        seen = PacedCursor.next(json.dumps(asdict(replace(before, seen=digests))))
+        return SensorResult(skip_reason=SkipReason(_UNSETTLED), cursor=seen)
     memory = before.at(digests, current.releases)
     if memory.clean_at_s + RESCAN_S > time.time():
         reason = "No release has changed."
@@ -86,12 +90,14 @@ class _Memory:
 
     Attributes:
         digests: the releases, by the name of what they are of.
+        seen: others that the last look found for the first time; files may still be on their way.
         since_s: when they became the current ones. A backfill before that was of an earlier time, even if for the same.
         roll_out: the settings that it looked with.
         clean_at_s: when no stale catalog was found; 0 while there are some.
     """
 
     digests: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
     since_s: float = 0.0
     roll_out: str = ""
     clean_at_s: float = 0.0
@@ -105,9 +111,9 @@ class _Memory:
         """The memory of a look that finds these."""
         roll_out = settings.model_dump_json()
         if digests == self.digests and roll_out == self.roll_out:
-            return self
+            return replace(self, seen={})
         since_s = self.since_s if digests == self.digests else time.time()
-        return _Memory(digests, since_s, roll_out)
+        return _Memory(digests, {}, since_s, roll_out)
 
 
 def _observations(seen: dict[str, str], digests: dict[str, str]) -> Iterator[AssetObservation]:
@@ -147,6 +153,7 @@ def _roll_out(
     return f"Backfill {add_backfill(context, launch)} of {len(waiting)} catalogs, {rows} stale rows."
 
 
+_UNSETTLED = "Something has changed: it is taken if the next look finds the same, since it may be half-copied."
 _UP_TO_DATE = "No catalog holds pictures of an older release."
 
 

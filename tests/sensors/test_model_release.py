@@ -13,16 +13,22 @@ def shops(ticker, studio):
     studio.make("plain", studio.recipe("a mug"), studio.recipe("a hat"))
     studio.make("soft", studio.recipe("a bag", lora="soft"), studio.recipe("a hat"))
     studio.make("softer", studio.recipe("a lamp", lora="soft"), studio.recipe("a hat"))
-    ticker.tick(model_release)
+    look(ticker)
     return studio
+
+
+def look(ticker):
+    """Two looks, of which the second takes what the first has found."""
+    ticker.tick(model_release)
+    return ticker.tick(model_release)
 
 
 def remake(studio, catalog, text):
     studio.make(catalog, studio.recipe(text, lora="soft"), studio.recipe("a hat"))
 
 
-def test_the_first_look_observes_every_model_and_backfills_nothing(ticker, studio):
-    result = ticker.tick(model_release)
+def test_the_first_looks_observe_every_model_and_backfills_nothing(ticker, studio):
+    result = look(ticker)
 
     observed = {event.partition: event.tags["dagster/data_version"] for event in result.asset_events}
     assert observed["own"]
@@ -33,7 +39,7 @@ def test_the_first_look_observes_every_model_and_backfills_nothing(ticker, studi
 def test_a_new_lora_backfills_exactly_the_catalogs_that_used_it(ticker, shops):
     shops.replace("soft.safetensors", "second")
 
-    result = ticker.tick(model_release)
+    result = look(ticker)
 
     assert [event.partition for event in result.asset_events] == ["own"]
     ((title, catalogs),) = ticker.backfills()
@@ -44,14 +50,37 @@ def test_a_new_lora_backfills_exactly_the_catalogs_that_used_it(ticker, shops):
     assert backfill.status is BulkActionStatus.REQUESTED
 
 
+def test_a_model_whose_files_are_replaced_one_by_one_is_taken_when_it_is_whole(ticker, shops):
+    shops.replace("own/model.safetensors", "second")
+    first = ticker.tick(model_release)
+    shops.replace("own/more.safetensors", "second")
+    second = ticker.tick(model_release)
+    assert [first.asset_events, second.asset_events, ticker.backfills()] == [[], [], []]
+    assert second.skip_reason.skip_message.startswith("Something has changed: it is taken if the next look finds the")
+
+    ticker.tick(model_release)
+
+    ((title, catalogs),) = ticker.backfills()
+    assert catalogs == NAMES
+    assert title.endswith(": 3 catalogs, 6 stale rows")
+
+
+def test_what_was_put_back_before_the_next_look_is_seen_for_the_first_time_when_it_comes_again(ticker, shops):
+    for content in ("second", "first", "second"):
+        shops.replace("soft.safetensors", content)
+        ticker.tick(model_release)
+
+    assert ticker.backfills() == []
+
+
 @pytest.mark.parametrize("status", [BulkActionStatus.COMPLETED_FAILED, BulkActionStatus.CANCELED])
 def test_a_release_is_backfilled_once_even_if_that_failed_or_was_cancelled(ticker, shops, status):
     shops.replace("soft.safetensors", "second")
-    ticker.tick(model_release)
+    look(ticker)
     assert ticker.tick(model_release).asset_events == []
     ticker.end_backfills(status)
 
-    result = ticker.tick(model_release)
+    result = look(ticker)
 
     assert len(ticker.backfills()) == 1
     assert result.skip_reason.skip_message.startswith("2 stale catalogs: backfilled for these releases already")
@@ -60,10 +89,10 @@ def test_a_release_is_backfilled_once_even_if_that_failed_or_was_cancelled(ticke
 def test_a_tick_that_is_evaluated_twice_adds_one_backfill(ticker, shops):
     shops.replace("soft.safetensors", "second")
     before = dict(ticker.cursors)
-    ticker.tick(model_release)
+    look(ticker)
     ticker.cursors = before
 
-    ticker.tick(model_release)
+    look(ticker)
 
     assert len(ticker.backfills()) == 1
 
@@ -71,11 +100,11 @@ def test_a_tick_that_is_evaluated_twice_adds_one_backfill(ticker, shops):
 def test_going_back_and_forth_backfills_each_time_what_is_stale_then(ticker, shops):
     for content in ("second", "first", "second"):
         shops.replace("soft.safetensors", content)
-        ticker.tick(model_release)
+        look(ticker)
         ticker.end_backfills(BulkActionStatus.COMPLETED_SUCCESS)
         remake(shops, "soft", "a bag")
         remake(shops, "softer", "a lamp")
-        ticker.tick(model_release)
+        look(ticker)
 
     assert [catalogs for _, catalogs in ticker.backfills()] == [["soft", "softer"]] * 3
 
@@ -84,14 +113,14 @@ def test_a_staged_roll_out_takes_the_listed_catalogs_first_and_the_rest_when_tol
     monkeypatch.setenv("IMAGEGENX_RELEASES__BACKFILL", "listed")
     monkeypatch.setenv("IMAGEGENX_RELEASES__CATALOGS", '["softer"]')
     shops.replace("soft.safetensors", "second")
-    ticker.tick(model_release)
+    look(ticker)
     remake(shops, "softer", "a lamp")
     ticker.end_backfills(BulkActionStatus.COMPLETED_SUCCESS)
-    ticker.tick(model_release)
+    look(ticker)
     assert [catalogs for _, catalogs in ticker.backfills()] == [["softer"]]
 
     monkeypatch.setenv("IMAGEGENX_RELEASES__BACKFILL", "all")
-    ticker.tick(model_release)
+    look(ticker)
 
     assert [catalogs for _, catalogs in ticker.backfills()] == [["softer"], ["soft"]]
 
@@ -99,12 +128,12 @@ def test_a_staged_roll_out_takes_the_listed_catalogs_first_and_the_rest_when_tol
 def test_a_share_is_always_the_same_catalogs_and_none_is_none(ticker, shops, monkeypatch):
     monkeypatch.setenv("IMAGEGENX_RELEASES__BACKFILL", "none")
     shops.replace("own/model.safetensors", "second")
-    ticker.tick(model_release)
+    look(ticker)
     assert ticker.backfills() == []
 
     monkeypatch.setenv("IMAGEGENX_RELEASES__BACKFILL", "share")
     monkeypatch.setenv("IMAGEGENX_RELEASES__SHARE", "0.65")
-    ticker.tick(model_release)
+    look(ticker)
 
     ((_, catalogs),) = ticker.backfills()
     assert catalogs == ["plain"]
