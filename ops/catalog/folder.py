@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ops.catalog.pictures import CatalogPicture
-from ops.catalog.problems import CatalogError, CatalogProblem
+from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem
 from ops.catalog.reading import MAX_BYTES, Catalog, catalog_name, is_name, read_catalog
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def register_catalog(file: Path, settings: "Settings", registry: "ModelRegistry"
 
     Raises:
         CatalogError: if anything is wrong with it; then nothing is changed.
+        CatalogHeldUpError: if the folder cannot be written to.
     """
     catalog = read_catalog(file, registry)
     folder, name = settings.catalog_folder, catalog_name(file)
@@ -49,7 +50,7 @@ def register_catalog(file: Path, settings: "Settings", registry: "ModelRegistry"
             if ending != target.suffix:
                 (folder / f"{name}{ending}").unlink(missing_ok=True)
     except OSError as exc:
-        raise CatalogError(name, [CatalogProblem("", "", f"cannot be written to {folder}: {exc}")]) from exc
+        raise CatalogHeldUpError(name, [CatalogProblem("", "", f"cannot be written to {folder}: {exc}")]) from exc
     return catalog
 
 

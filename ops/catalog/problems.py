@@ -29,6 +29,7 @@ class CatalogError(ImageGenXError):
     """
 
     def __init__(self, name: str, problems: Iterable[CatalogProblem], total: int | None = None) -> None:
+        self.name = name
         self.problems = tuple(problems)
         self.total = len(self.problems) if total is None else total
         noun = "problem" if self.total == 1 else "problems"
@@ -36,6 +37,10 @@ class CatalogError(ImageGenXError):
         if self.total > len(self.problems):
             lines.append(f"  … and {self.total - len(self.problems):,} more")
         super().__init__("\n".join(lines))
+
+
+class CatalogHeldUpError(CatalogError):
+    """What is in the way is around a catalog's file, not in it: the same content may be taken later."""
 
 
 class SourceGoneError(ImageGenXError):

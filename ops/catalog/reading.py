@@ -97,9 +97,14 @@ def row_request(row: Mapping[str, object]) -> GenerationRequest:
     return GenerationRequest.model_validate(request_data(cells))
 
 
+def size_rule(path: Path, size_bytes: int) -> str:
+    """The rule that a catalog file of this size breaks, or ""; one of another ending breaks another rule."""
+    limit = MAX_BYTES.get(path.suffix.lower(), size_bytes)
+    return f"{size_bytes:,} bytes are above the maximum of {limit:,} for {path.suffix}" if size_bytes > limit else ""
+
+
 def _content(path: Path, problems: ProblemList) -> bytes:
-    limit = MAX_BYTES.get(path.suffix.lower())
-    if limit is None:
+    if path.suffix.lower() not in MAX_BYTES:
         is_sheet = path.suffix.lower() in SPREADSHEETS
         advice = "save the sheet as CSV, in UTF-8" if is_sheet else f"use {', '.join(MAX_BYTES)}"
         problems.add("", "", f"'{path.suffix}' is not a catalog's ending; {advice}")
@@ -107,8 +112,8 @@ def _content(path: Path, problems: ProblemList) -> bytes:
     try:
         if not path.is_file():
             problems.add("", "", f"no file {path}")
-        elif (size := path.stat().st_size) > limit:
-            problems.add("", "", f"{size:,} bytes are above the maximum of {limit:,} for {path.suffix}")
+        elif rule := size_rule(path, path.stat().st_size):
+            problems.add("", "", rule)
         else:
             return path.read_bytes()
     except (OSError, ValueError) as exc:

@@ -1,20 +1,25 @@
 """Where catalogs come from: a watched folder, or a watched key prefix of the object store."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ops.catalog.reading import MAX_BYTES, SPREADSHEETS
-from resources.object_store import ObjectStore
+from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem
+from ops.catalog.reading import MAX_BYTES, SPREADSHEETS, catalog_name, size_rule
+from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore, StoreAccessError
 
 PROBLEMS = ".problems.txt"
 """After the name of a refused file: the file beside it that says what is wrong."""
 
 _MARK_LETTERS = 32
 """Of a digest in hex; sensors remember a mark for each file."""
+
+_OF_ONE_OBJECT = (ObjectNotFoundError, StoreAccessError, InvalidKeyError)
+"""Errors that another object may be spared: a prefix that cannot be listed is met before."""
 
 
 class CatalogSource(Protocol):
@@ -36,7 +41,11 @@ class CatalogSource(Protocol):
         ...
 
     def fetch(self, file_name: str, folder: Path) -> Path:
-        """The file, with the pictures it names beside it; `folder` is there for copies."""
+        """The file, with the pictures it names beside it; `folder` is there for copies.
+
+        Raises:
+            CatalogError: if this file cannot be had; the others may be.
+        """
         ...
 
     def tell(self, file_name: str, problems: str) -> None:
@@ -69,15 +78,19 @@ class FolderSource:
     def marks(self) -> Iterator[tuple[str, str]]:
         """See `CatalogSource.marks`: the digest of the content, and size and time of change of the pictures.
 
-        The folder is made if it is new, so that there is something to drop files into.
+        The folder is made if it is new, so that there is something to drop files into. A name that is not UTF-8 is told
+        with U+FFFD in the places of its stray bytes, which no catalog's name may have.
         """
         with suppress(OSError):
             self.folder.mkdir(exist_ok=True)
         for file in _catalog_files(self.folder):
+            name = os.fsencode(file.name).decode("utf-8", "replace")
             try:
-                yield file.name, self._mark(file)
+                yield name, self._mark(file)
             except FileNotFoundError:
                 continue  # gone since the folder was read
+            except OSError as exc:
+                yield name, f"unreadable: {exc.strerror}"
 
     def fetch(self, file_name: str, folder: Path) -> Path:
         """See `CatalogSource.fetch`."""
@@ -124,28 +137,43 @@ class BucketSource:
                 yield name, f"etag:{found.etag}"
 
     def fetch(self, file_name: str, folder: Path) -> Path:
-        """See `CatalogSource.fetch`."""
-        file = folder / file_name
-        file.write_bytes(self.store.get(f"{self.prefix}{file_name}"))
+        """See `CatalogSource.fetch`; what is too large for a catalog is not fetched."""
+        file, key = folder / file_name, f"{self.prefix}{file_name}"
+        try:
+            found = self.store.stat(key)
+            if found and (rule := size_rule(file, found.size_bytes)):
+                raise CatalogError(catalog_name(file), [CatalogProblem("", "", rule)])
+            file.write_bytes(self.store.get(key))
+        except (*_OF_ONE_OBJECT, OSError) as exc:
+            raise CatalogHeldUpError(catalog_name(file), [CatalogProblem("", "", f"cannot be fetched: {exc}")]) from exc
         return file
 
     def tell(self, file_name: str, problems: str) -> None:
-        """See `CatalogSource.tell`."""
+        """See `CatalogSource.tell`; nothing is said below a prefix that may only be read."""
         key = f"{self.prefix}{file_name}{PROBLEMS}"
-        if problems:
-            self.store.put(key, f"{problems}\n".encode(), content_type="text/plain; charset=utf-8")
-        else:
-            self.store.delete(key)
+        with suppress(*_OF_ONE_OBJECT):
+            if problems:
+                self.store.put(key, f"{problems}\n".encode(), content_type="text/plain; charset=utf-8")
+            else:
+                self.store.delete(key)
 
 
 def _catalog_files(folder: Path) -> Iterator[Path]:
-    files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+    files = sorted(file for file in folder.iterdir() if _is_file(file)) if folder.is_dir() else []
     catalogs = [file for file in files if _is_catalog(file.name)]
     yield from catalogs
     saved = {file.stem for file in catalogs}
     for file in files:
         if file.suffix.lower() in SPREADSHEETS and file.stem not in saved and not file.name.startswith((".", "~$")):
             yield file
+
+
+def _is_file(path: Path) -> bool:
+    """What cannot be looked at is there all the same, and is refused rather than gone."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def _is_catalog(name: str) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 from configs.settings import Settings
 from models.registry import ModelRegistry
 from ops.catalog.folder import register_catalog, retire_catalog
-from ops.catalog.problems import CatalogError, CatalogProblem, SourceGoneError
-from ops.catalog.reading import Catalog, catalog_name
+from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem, SourceGoneError
+from ops.catalog.reading import MAX_BYTES, Catalog, catalog_name
 from ops.catalog.source import CatalogSource
 
 LOOK_S = 20.0
@@ -20,10 +20,13 @@ LOOK_S = 20.0
 
 @dataclass(frozen=True)
 class Known:
-    """A file that was dealt with: its mark then, its catalog's name and digest ("" if it was refused), and why."""
+    """A file that was dealt with: its mark then, its catalog's name and digest ("" if it was refused), and why.
 
-    mark: str
-    catalog: str
+    Without a mark it is dealt with again at the next look.
+    """
+
+    mark: str = ""
+    catalog: str = ""
     digest: str = ""
     refusal: str = ""
 
@@ -73,7 +76,8 @@ def look(
 
     A file is taken when two looks in a row find the same content, since it may be half-written before; a source that is
     atomic needs one. A file that is wrong is refused once for each content, and the catalog it replaces stays; what is
-    wrong is told beside the file.
+    wrong is told beside the file. Where only something around the file is in the way, it is tried again at every look.
+    A renamed file, `shop.csv` that is `shop.yaml` now, goes on as the same catalog.
 
     Args:
         may_retire: says whether a catalog may be retired now; the others are asked about again at the next look.
@@ -85,9 +89,10 @@ def look(
         raise SourceGoneError(str(source), catalogs)
     result = Look(SourceState(dict(before.known)))
     marks = dict(source.marks())
+    _forget_gone(set(marks), before, result, settings, may_retire)
     began = time.monotonic()
     for file_name, mark in marks.items():
-        known = before.known.get(file_name)
+        known = result.state.known.get(file_name)
         if known and known.mark == mark:
             continue
         settled = source.is_atomic or before.pending.get(file_name) == mark
@@ -95,7 +100,6 @@ def look(
             _take(file_name, mark, source, result, settings, registry)
         else:
             result.state.pending[file_name] = mark
-    _forget_gone(set(marks), before, result, settings, may_retire)
     for file_name in before.known.keys() - result.state.known.keys():
         source.tell(file_name, "")
     return result
@@ -111,10 +115,7 @@ def _take(
         with tempfile.TemporaryDirectory() as folder:
             catalog = register_catalog(source.fetch(file_name, Path(folder)), settings, registry)
     except CatalogError as exc:
-        source.tell(file_name, str(exc))
-        result.refused[file_name] = exc
-        kept = known or Known(mark, "")
-        result.state.known[file_name] = Known(mark, kept.catalog, kept.digest, _first_line(exc))
+        _refuse(file_name, mark, exc, source, result)
         return
     if known and known.refusal:
         source.tell(file_name, "")
@@ -123,29 +124,59 @@ def _take(
     result.state.known[file_name] = Known(mark, catalog.name, catalog.digest)
 
 
+def _refuse(file_name: str, mark: str, error: CatalogError, source: CatalogSource, result: Look) -> None:
+    """Note what is wrong with a file, and tell it if that is news."""
+    known = result.state.known.get(file_name, Known())
+    is_held_up = isinstance(error, CatalogHeldUpError)
+    if is_held_up:
+        result.state.pending[file_name] = mark
+    refusal = f"catalog '{error.name}': {error.problems[0]}" if is_held_up else _first_line(error)
+    if not is_held_up or known.refusal != refusal:
+        source.tell(file_name, str(error))
+        result.refused[file_name] = error
+    result.state.known[file_name] = Known("" if is_held_up else mark, known.catalog, known.digest, refusal)
+
+
 def _refuse_second_file(name: str, file_name: str, state: SourceState) -> None:
     """Two files of one name and different endings would replace each other at every look."""
     for other, known in state.known.items():
         if known.catalog == name and other != file_name:
             rule = f"'{other}' is this catalog already; remove one of them"
-            raise CatalogError(name, [CatalogProblem("", "", rule)])
+            raise CatalogHeldUpError(name, [CatalogProblem("", "", rule)])
 
 
 def _forget_gone(
     found: set[str], before: SourceState, result: Look, settings: Settings, may_retire: Callable[[str], bool]
 ) -> None:
-    """Retire the catalogs whose file two looks in a row did not find."""
+    """Retire the catalogs whose file two looks in a row did not find, unless another file goes on with them."""
+    heirs = {_name_of(file_name): file_name for file_name in sorted(found)}
     for file_name, known in before.known.items():
         if file_name in found:
             continue
-        if not known.catalog or not settings.catalog_source.retire:
+        if not known.catalog:
             del result.state.known[file_name]
-        elif before.pending.get(file_name) != _GONE or not may_retire(known.catalog):
+        elif settings.catalog_source.retire and before.pending.get(file_name) != _GONE:
+            result.state.pending[file_name] = _GONE
+        elif heir := heirs.get(known.catalog):
+            del result.state.known[file_name]
+            refusal = result.state.known.get(heir, Known()).refusal
+            result.state.known[heir] = Known("", known.catalog, known.digest, refusal)
+        elif not settings.catalog_source.retire:
+            del result.state.known[file_name]
+        elif not may_retire(known.catalog):
             result.state.pending[file_name] = _GONE
         else:
             del result.state.known[file_name]
             retire_catalog(known.catalog, settings)
             result.retired.append(known.catalog)
+
+
+def _name_of(file_name: str) -> str:
+    """The catalog that a file is named for; "" if it cannot be one."""
+    try:
+        return catalog_name(Path(file_name)) if Path(file_name).suffix.lower() in MAX_BYTES else ""
+    except CatalogError:
+        return ""
 
 
 _GONE = "gone"

@@ -1,6 +1,10 @@
 """Watching a folder, or a key prefix, for catalogs."""
 
+import errno
 import os
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -204,14 +208,120 @@ def test_a_busy_catalog_is_retired_later(inbox):
     assert inbox.look().retired == ["shop"]
 
 
-def test_a_second_file_of_the_same_name_is_refused(inbox):
+YAML = "rows: [{text: a hat}]"
+
+
+def test_a_second_file_of_the_same_name_is_refused_once_until_one_of_them_is_removed(inbox):
     inbox.write("shop.csv", GOOD)
     inbox.changed()
-    inbox.write("shop.yaml", "rows: [{text: a hat}]")
+    inbox.write("shop.yaml", YAML)
     inbox.look()
 
     assert "'shop.csv' is this catalog already; remove one of them" in str(inbox.look().refused["shop.yaml"])
+    assert inbox.look().refused == {}
+    assert inbox.state.known["shop.yaml"].refusal == (
+        "catalog 'shop': 'shop.csv' is this catalog already; remove one of them"
+    )
     assert inbox.registered("shop.csv") == GOOD
+    (inbox.folder / "shop.csv").unlink()
+    assert inbox.changed() == ["shop"]
+    assert inbox.registered("shop.yaml") == YAML
+    assert [file.name for file in inbox.folder.iterdir()] == ["shop.yaml"]
+
+
+def test_a_renamed_file_goes_on_as_the_same_catalog(inbox):
+    inbox.write("shop.csv", GOOD)
+    inbox.changed()
+    (inbox.folder / "shop.csv").unlink()
+    inbox.write("shop.yaml", YAML)
+
+    found = [inbox.look(may_retire=lambda catalog: False) for _ in range(3)]
+
+    assert [([one.name for one in look.changed], look.retired, look.refused) for look in found] == [
+        ([], [], {}),
+        (["shop"], [], {}),
+        ([], [], {}),
+    ]
+    assert sorted(file.name for file in inbox.settings.catalog_folder.iterdir()) == ["shop.yaml"]
+
+
+def test_a_catalog_whose_renamed_file_is_wrong_stays_as_it_was_until_that_is_gone(inbox):
+    inbox.write("shop.csv", GOOD)
+    inbox.changed()
+    (inbox.folder / "shop.csv").rename(inbox.folder / "shop.yaml")
+
+    assert [inbox.look().retired for _ in range(2)] == [[], []]
+    assert inbox.state.known["shop.yaml"].refusal == "catalog 'shop': 1 problem"
+    assert inbox.registered("shop.csv") == GOOD
+    (inbox.folder / "shop.yaml").unlink()
+    assert [inbox.look().retired for _ in range(2)] == [[], ["shop"]]
+
+
+def test_a_second_file_that_an_earlier_version_refused_for_ever_is_taken(inbox):
+    inbox.write("shop.csv", GOOD)
+    inbox.write("shop.yaml", YAML)
+    inbox.changed()
+    refused = replace(inbox.state.known["shop.yaml"], mark=dict(inbox.source.marks())["shop.yaml"])
+    inbox.state.known["shop.yaml"] = refused
+    inbox.state.pending.clear()
+    (inbox.folder / "shop.csv").unlink()
+
+    assert inbox.changed(3) == ["shop"]
+
+
+def test_a_name_that_is_not_utf_8_is_refused_and_holds_up_no_other(inbox):
+    inbox.write("good.csv", GOOD)
+    (inbox.folder / os.fsdecode(b"fr\xfchling.csv")).write_text(GOOD)
+    inbox.look()
+
+    found = inbox.look()
+
+    assert [catalog.name for catalog in found.changed] == ["good"]
+    assert "the file must be named by" in str(found.refused["fr\N{REPLACEMENT CHARACTER}hling.csv"])
+    assert inbox.look().refused == {}
+
+
+def test_a_file_that_cannot_be_read_is_refused_until_it_can_be_and_holds_up_no_other(inbox, monkeypatch):
+    inbox.write("good.csv", GOOD)
+    inbox.write("shop.csv", GOOD)
+    inbox.changed()
+    forbid(monkeypatch, inbox.folder / "shop.csv")
+    inbox.write("new.csv", GOOD)
+    inbox.look()
+
+    found = inbox.look()
+
+    assert [catalog.name for catalog in found.changed] == ["new"]
+    assert "the file cannot be read: [Errno 13] Permission denied" in str(found.refused["shop.csv"])
+    assert inbox.look().retired == []
+    monkeypatch.undo()
+    assert inbox.changed() == []
+    assert not inbox.state.known["shop.csv"].refusal
+
+
+def forbid(monkeypatch, file):
+    """Let a file not be opened, also by the superuser, whom file modes do not stop."""
+    opened = Path.open
+
+    def refusing(path, *args, **options):
+        if path == file:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", refusing)
+
+
+def test_a_catalog_that_could_not_be_kept_is_tried_again(inbox):
+    blocker = inbox.settings.catalog_folder
+    blocker.write_text("a file where the folder of catalogs should be")
+    inbox.write("shop.csv", GOOD)
+    inbox.look()
+    assert "cannot be written to" in str(inbox.look().refused["shop.csv"])
+    assert inbox.look().refused == {}
+    blocker.unlink()
+
+    assert inbox.changed(1) == ["shop"]
+    assert [file.name for file in inbox.folder.iterdir()] == ["shop.csv"]
 
 
 def test_objects_below_a_prefix_are_whole_and_taken_at_once(tmp_path):
@@ -235,3 +345,44 @@ def test_objects_below_a_prefix_are_whole_and_taken_at_once(tmp_path):
     assert store.stat("catalogs/shop.csv.problems.txt") is None
     store.delete("catalogs/shop.csv")
     assert [inbox.look().retired for _ in range(2)] == [[], ["shop"]]
+
+
+class Listing(LocalObjectStore):
+    """A store that says which objects were read, and what else it is asked to say of one."""
+
+    read = ()
+    sizes: ClassVar[dict[str, int]] = {}
+
+    def get(self, key):
+        self.read = (*self.read, key)
+        return super().get(key)
+
+    def stat(self, key):
+        found = super().stat(key)
+        return replace(found, size_bytes=self.sizes[key]) if key in self.sizes else found
+
+
+def test_an_object_above_the_maximum_is_refused_unread(tmp_path):
+    store = Listing(tmp_path / "store")
+    store.sizes = {"catalogs/huge.yaml": 64 * 2**20 + 1}
+    inbox = Inbox(tmp_path / "home", BucketSource(store, "catalogs/"))
+    for name in ("good.csv", "huge.yaml"):
+        store.put(f"catalogs/{name}", GOOD.encode(), content_type="text/plain")
+
+    found = inbox.look()
+
+    assert [catalog.name for catalog in found.changed] == ["good"]
+    assert "67,108,865 bytes are above the maximum of 67,108,864 for .yaml" in str(found.refused["huge.yaml"])
+    assert store.read == ("catalogs/good.csv",)
+
+
+def test_an_object_whose_name_is_too_long_for_a_file_holds_up_no_other(tmp_path):
+    store = LocalObjectStore(tmp_path / "store")
+    inbox = Inbox(tmp_path / "home", BucketSource(store, "catalogs/"))
+    store.put("catalogs/good.csv", GOOD.encode(), content_type="text/plain")
+    store.put(f"catalogs/{'春' * 83}.csv", GOOD.encode(), content_type="text/plain")
+
+    found = inbox.look()
+
+    assert [catalog.name for catalog in found.changed] == ["good"]
+    assert "File name too long" in str(found.refused[f"{'春' * 83}.csv"])
