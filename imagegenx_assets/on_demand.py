@@ -8,6 +8,7 @@ from dagster import (
     DagsterExecutionInterruptedError,
     DagsterRunStatus,
     DailyPartitionsDefinition,
+    Failure,
     MetadataValue,
     OpExecutionContext,
     in_process_executor,
@@ -63,15 +64,16 @@ def serve_requests(
     worker = ServingWorker(Workplace(placed, gpu_engine.registry, engine, store, queue, context.run_id))
     worker.start()
     try:
-        while not worker.wait(current.serving.report_every_s):
-            report(context, worker.take_results())
+        _report_until_the_end(context, worker, current.serving.report_every_s)
     except DagsterExecutionInterruptedError:
         worker.stop(INTERRUPTED_FINISH_S)
         _report_end(context, worker)
         if _is_being_cancelled(context):
             raise
-        return
-    _report_end(context, worker)
+    finally:
+        # A worker that served on in a run that has failed would soon share its device with the next run's.
+        worker.stop(INTERRUPTED_FINISH_S)
+        worker.wait()
 
 
 @job(
@@ -121,6 +123,23 @@ def materialization(group: ResultGroup) -> AssetMaterialization:
             "contact_sheet": MetadataValue.md(contact_sheet_markdown(group.tiles, f"on_demand_images of {group.day}")),
         },
     )
+
+
+def _report_until_the_end(context: OpExecutionContext, worker: ServingWorker, every_s: float) -> None:
+    """Report results every `every_s`.
+
+    Raises:
+        Failure: if Dagster takes the run for ended: it starts others in its place.
+    """
+    while not worker.wait(every_s):
+        report(context, worker.take_results())
+        run = context.instance.get_run_by_id(context.run_id)
+        if run is None or run.is_finished:
+            state = run.status.value.lower() if run else "deleted"
+            raise Failure(
+                f"Dagster has this run as {state} while it serves: it stops, others are started in its place."
+            )
+    _report_end(context, worker)
 
 
 def _is_being_cancelled(context: OpExecutionContext) -> bool:

@@ -113,8 +113,8 @@ class ServingWorker:
         self._stopping.set()
         self._tasks.notify()
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until it has ended, at most so long; True if it has."""
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it has ended, at most so long (None: however long that takes); True if it has."""
         return self._ended.wait(timeout_s)
 
     def end(self) -> End:

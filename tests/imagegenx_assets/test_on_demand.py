@@ -29,6 +29,12 @@ class Serving:
         request = parse_request({"text": "a red mug", "params": {"resolution": "64x64", **params}}, self.registry)
         return self.queue.submit(NewTask(id=new_task_id(), request=request), owner="anna").id
 
+    def ended(self, task_id):
+        """Wait until the task has ended."""
+        deadline = time.monotonic() + 60
+        while not self.queue.task(task_id).status.ended and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def run(self):
         from imagegenx_assets.definitions import defs
 
@@ -92,9 +98,7 @@ def test_a_run_that_is_told_to_end_hands_over_and_succeeds(serving, monkeypatch)
     task_id = serving.submit()
 
     def interrupt():
-        deadline = time.monotonic() + 60
-        while not serving.queue.task(task_id).status.ended and time.monotonic() < deadline:
-            time.sleep(0.02)
+        serving.ended(task_id)
         os.kill(os.getpid(), signal.SIGTERM)
 
     former = signal.getsignal(signal.SIGTERM)
@@ -106,6 +110,52 @@ def test_a_run_that_is_told_to_end_hands_over_and_succeeds(serving, monkeypatch)
     assert serving.queue.task(task_id).status is TaskStatus.SUCCESS
     assert serving.queue.workers() == []
     assert [metadata["pictures"] for _, metadata in serving.materializations()] == [1]
+
+
+@pytest.fixture
+def long_serving(serving, monkeypatch):
+    """Serving runs that would serve for an hour, and report often."""
+    monkeypatch.setenv("IMAGEGENX_SERVING__IDLE_EXIT_S", "3600")
+    monkeypatch.setenv("IMAGEGENX_SERVING__REPORT_EVERY_S", "0.1")
+    return serving
+
+
+def serving_threads():
+    return [thread for thread in threading.enumerate() if thread.name in ("serving", "heartbeat")]
+
+
+def test_a_run_whose_results_cannot_be_reported_serves_no_more(long_serving, monkeypatch):
+    def refuse(event, **_):
+        if event.dagster_event and event.dagster_event.event_type_value == "ASSET_MATERIALIZATION":
+            raise OSError("database is locked")
+        handle(event)
+
+    handle = long_serving.instance.handle_new_event
+    monkeypatch.setattr(long_serving.instance, "handle_new_event", refuse)
+    long_serving.submit()
+
+    result = long_serving.run()
+
+    assert not result.success
+    assert serving_threads() == []
+    assert long_serving.queue.workers() == []
+
+
+def test_a_run_that_dagster_takes_for_dead_serves_no_more(long_serving, monkeypatch):
+    def declare_dead():
+        long_serving.ended(long_serving.submit())
+        (run,) = long_serving.instance.get_runs()
+        long_serving.instance.report_run_failed(run, "No heartbeat of this serving run for 60 s.")
+
+    threading.Thread(target=declare_dead).start()
+    result = long_serving.run()
+
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.user_failure_data.description == (
+        "Dagster has this run as failure while it serves: it stops, others are started in its place."
+    )
+    assert serving_threads() == []
 
 
 def test_a_materialization_stays_small_however_many_pictures_it_stands_for():
