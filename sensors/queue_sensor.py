@@ -1,7 +1,8 @@
 """The queue sensor: it sees to it that there are as many serving runs as the request queue calls for."""
 
+import time
+
 from dagster import (
-    DagsterInstance,
     DagsterRun,
     DefaultSensorStatus,
     RunRequest,
@@ -18,12 +19,14 @@ from sensors.owned import owned_sensor
 from sensors.serving_runs import (
     SERVING_JOB,
     SLOT_TAG,
+    Silence,
     bound_pool,
     dead_workers,
     fail_lost_runs,
     free_slots,
     open_runs,
     runs_wanted,
+    silent_runs,
 )
 
 
@@ -42,7 +45,7 @@ def queue_sensor(
 ) -> SensorResult:
     """Look at queue and runs; where nothing is to be done, wait for a request and look again."""
     queue, serving = request_queue.queue, settings.current.serving
-    runs = living_runs(context.instance, queue, serving)
+    runs = living_runs(context, queue, serving)
     if len(runs) >= serving.gpu_slots:
         return SensorResult(skip_reason=SkipReason(f"All {serving.gpu_slots} GPU slots have a serving run."))
     if not queue.wait_for_work(serving.sensor_wait_s):
@@ -55,10 +58,14 @@ def queue_sensor(
     return SensorResult(run_requests=[RunRequest(tags={SLOT_TAG: str(slot)}) for slot in slots])
 
 
-def living_runs(instance: DagsterInstance, queue: RequestQueue, serving: ServingSettings) -> list[DagsterRun]:
+def living_runs(context: SensorEvaluationContext, queue: RequestQueue, serving: ServingSettings) -> list[DagsterRun]:
     """The open serving runs, less those that died unnoticed; what dead workers had is free for others at once."""
-    workers = queue.workers()
-    runs = fail_lost_runs(instance, open_runs(instance), {worker.run_id for worker in workers}, serving)
-    for worker in dead_workers(workers, runs):
+    instance, workers = context.instance, queue.workers()
+    records = open_runs(instance)
+    silent = silent_runs(records, {worker.run_id for worker in workers})
+    silence = Silence.from_cursor(context.cursor).after_look(silent, time.time())
+    context.update_cursor(silence.to_cursor())
+    runs = fail_lost_runs(instance, records, silence, serving)
+    for worker in dead_workers(instance, workers):
         queue.worker_ended(worker.id)
     return runs

@@ -1,7 +1,8 @@
 """How many serving runs there are and should be, as Dagster and the workers' heartbeats tell."""
 
-import time
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
@@ -14,6 +15,8 @@ POOL = "serving"
 """The concurrency pool that bounds serving runs: its limit is `serving.gpu_slots`."""
 SLOT_TAG = "imagegenx/slot"
 """The tag of a serving run that says which GPU slot is its own, from 0."""
+LONGEST_LOOK_S = 50.0
+"""The daemon ends a tick after 60 s: a look that comes later than this found the sensor or Redis away meanwhile."""
 
 _OPEN = [
     DagsterRunStatus.QUEUED,
@@ -29,32 +32,66 @@ def open_runs(instance: DagsterInstance) -> Sequence[RunRecord]:
     return instance.get_run_records(RunsFilter(job_name=SERVING_JOB, statuses=_OPEN))
 
 
+@dataclass(frozen=True)
+class Silence:
+    """For how long started runs have been seen without a heartbeat; kept in the sensor's cursor.
+
+    Only looks at the queue count. While Redis is away nobody is heard, and nobody looks: each look vouches for at most
+    `LONGEST_LOOK_S` before it, and only if the run was silent at the look before.
+    """
+
+    looked_at_s: float = 0.0
+    by_run_s: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_cursor(cls, cursor: str | None) -> "Silence":
+        """What the last look left; nothing if the cursor is of another version."""
+        try:
+            looked_at_s, by_run_s = json.loads(cursor or "")
+            return cls(float(looked_at_s), {str(run): float(silent_s) for run, silent_s in by_run_s.items()})
+        except (ValueError, TypeError, AttributeError):
+            return cls()
+
+    def to_cursor(self) -> str:
+        """The cursor for the next look."""
+        return json.dumps([round(self.looked_at_s, 3), self.by_run_s])
+
+    def after_look(self, silent: Iterable[str], now_s: float) -> "Silence":
+        """The silence of these runs, which were silent at a look at `now_s`."""
+        more_s = min(max(0.0, now_s - self.looked_at_s), LONGEST_LOOK_S)
+        return Silence(now_s, {run: self.by_run_s[run] + more_s if run in self.by_run_s else 0.0 for run in silent})
+
+
 def fail_lost_runs(
-    instance: DagsterInstance, records: Sequence[RunRecord], beating: Collection[str], settings: ServingSettings
+    instance: DagsterInstance, records: Sequence[RunRecord], silence: Silence, settings: ServingSettings
 ) -> list[DagsterRun]:
-    """Mark the runs as failed that have sent no heartbeat for too long; the others are returned.
+    """Mark the runs as failed that have been silent for too long; the others are returned.
 
-    Most dead runs are noticed by what launched them. This is for those whose launcher has died as well.
-
-    Args:
-        beating: the runs that sent a heartbeat lately.
+    Most dead runs are noticed by what launched them. This is for those whose launcher has died as well. Runs that
+    have not started are left to Dagster's run monitoring.
     """
     alive = []
     for record in records:
         run = record.dagster_run
-        started_s = record.start_time or record.create_timestamp.timestamp()
-        working = run.status in (DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING)
-        if working and run.run_id not in beating and time.time() - started_s > settings.lost_after_s:
+        if silence.by_run_s.get(run.run_id, 0.0) > settings.lost_after_s:
             instance.report_run_failed(run, f"No heartbeat of this serving run for {settings.lost_after_s:g} s.")
         else:
             alive.append(run)
     return alive
 
 
-def dead_workers(workers: Sequence[WorkerState], runs: Sequence[DagsterRun]) -> list[WorkerState]:
-    """The workers that still have a lease though their run has ended."""
-    alive = {run.run_id for run in runs}
-    return [worker for worker in workers if worker.run_id and worker.run_id not in alive]
+def silent_runs(records: Sequence[RunRecord], beating: Collection[str]) -> list[str]:
+    """The runs that have started and have sent no heartbeat lately, as those in `beating` have."""
+    started = [record.dagster_run.run_id for record in records if record.start_time is not None]
+    return [run_id for run_id in started if run_id not in beating]
+
+
+def dead_workers(instance: DagsterInstance, workers: Sequence[WorkerState]) -> list[WorkerState]:
+    """The workers that still have a lease though their run has ended; runs of another Dagster are unknown here."""
+    run_ids = [worker.run_id for worker in workers if worker.run_id]
+    runs = instance.get_runs(RunsFilter(run_ids=run_ids)) if run_ids else []
+    ended = {run.run_id for run in runs if run.is_finished}
+    return [worker for worker in workers if worker.run_id in ended]
 
 
 def bound_pool(instance: DagsterInstance, settings: ServingSettings) -> None:

@@ -10,7 +10,7 @@ from resources.queue import NewTask, WorkerState, new_task_id, open_queue
 from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
 from sensors.queue_sensor import queue_sensor
-from sensors.serving_runs import POOL, SERVING_JOB, SLOT_TAG
+from sensors.serving_runs import POOL, SERVING_JOB, SLOT_TAG, Silence
 
 
 @dg.op
@@ -27,7 +27,7 @@ class Sensor:
     """The queue sensor over a real queue and a Dagster instance."""
 
     def __init__(self, instance):
-        self.instance = instance
+        self.instance, self.cursor = instance, None
         self.queue = open_queue(load_settings())
 
     def submit(self, count=1):
@@ -38,11 +38,17 @@ class Sensor:
     def tick(self):
         """The slots that the sensor asks for, or why it asks for none."""
         resources = {"settings": SettingsResource(), "request_queue": RequestQueueResource()}
-        with dg.build_sensor_context(instance=self.instance, resources=resources) as context:
+        with dg.build_sensor_context(instance=self.instance, resources=resources, cursor=self.cursor) as context:
             result = queue_sensor(context)
+            self.cursor = context.cursor
         if result.skip_reason:
             return result.skip_reason.skip_message
         return [request.tags[SLOT_TAG] for request in result.run_requests]
+
+    def let_pass(self, seconds):
+        """Let the last look be so much longer ago."""
+        last = Silence.from_cursor(self.cursor)
+        self.cursor = Silence(last.looked_at_s - seconds, last.by_run_s).to_cursor()
 
     def run(self, status, slot=0):
         """A serving run in this state."""
@@ -136,11 +142,53 @@ def test_a_started_run_without_heartbeat_is_marked_failed_and_replaced(sensor):
     sensor.submit()
     lost = sensor.run(dg.DagsterRunStatus.STARTED)
 
+    for _ in range(3):
+        assert sensor.tick() == "1 serving runs are enough."
+        sensor.let_pass(25)
     assert sensor.tick() == ["0"]
 
     assert sensor.instance.get_run_by_id(lost).status is dg.DagsterRunStatus.FAILURE
     (event,) = sensor.instance.all_logs(lost, of_type=dg.DagsterEventType.RUN_FAILURE)
     assert event.message == "No heartbeat of this serving run for 60 s."
+
+
+def test_a_run_that_is_silent_only_because_redis_was_away_lives(sensor):
+    """After an outage longer than a lease nobody's heartbeat is known until the next one."""
+    sensor.submit()
+    alive = sensor.run(dg.DagsterRunStatus.STARTED)
+    sensor.beat(alive)
+    sensor.tick()
+    sensor.queue.worker_ended("worker")
+    sensor.let_pass(3600)
+
+    assert sensor.tick() == "1 serving runs are enough."
+    sensor.beat(alive)
+    sensor.let_pass(25)
+    assert sensor.tick() == "1 serving runs are enough."
+
+    sensor.queue.worker_ended("worker")
+    sensor.let_pass(3600)
+    assert sensor.tick() == "1 serving runs are enough."
+    assert sensor.instance.get_run_by_id(alive).status is dg.DagsterRunStatus.STARTED
+
+
+def test_a_run_that_waits_long_for_its_start_is_left_to_run_monitoring(sensor):
+    sensor.submit()
+    starting = sensor.run(dg.DagsterRunStatus.STARTING)
+
+    for _ in range(4):
+        assert sensor.tick() == "1 serving runs are enough."
+        sensor.let_pass(3600)
+
+    assert sensor.instance.get_run_by_id(starting).status is dg.DagsterRunStatus.STARTING
+
+
+def test_a_cursor_of_another_version_is_begun_anew(sensor):
+    sensor.submit()
+    sensor.run(dg.DagsterRunStatus.STARTED)
+    sensor.cursor = '{"since": 3}'
+
+    assert sensor.tick() == "1 serving runs are enough."
 
 
 def test_a_started_run_with_a_heartbeat_lives(sensor):
@@ -164,3 +212,14 @@ def test_what_a_dead_runs_worker_had_can_be_taken_over_at_once(sensor):
 
     assert sensor.queue.depth().abandoned == 1
     assert sensor.queue.workers() == []
+
+
+def test_the_workers_of_another_dagster_on_the_same_redis_are_left_alone(sensor):
+    sensor.submit()
+    sensor.beat("a run of another instance")
+    sensor.queue.claim("worker", 1)
+
+    sensor.tick()
+
+    assert sensor.queue.depth().processing == 1
+    assert [worker.id for worker in sensor.queue.workers()] == ["worker"]
