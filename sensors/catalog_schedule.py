@@ -14,6 +14,7 @@ from ops.catalog.schedules import catalog_schedules
 from ops.editions import request_edition
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
+from sensors.kept_memory import KeptMemory
 from sensors.launching import CATALOG_ASSETS, PARTITIONS, Launch, bound_pool, launch_catalogs
 from sensors.owned import owned_sensor
 
@@ -49,7 +50,8 @@ def catalog_schedule(
 ) -> SensorResult:
     """Compare when each schedule last fell due with when it was last kept."""
     current = settings.current
-    kept: dict[str, float] = json.loads(context.cursor or "{}")
+    memory = KeptMemory(current.home / "sensors" / "catalog_schedule")
+    kept: dict[str, float] = json.loads(memory.read(context.cursor or "") or "{}")
     schedules = list(_schedules(context, current))
     # A schedule is kept from the moment at which it is first seen: adding one makes nothing at once.
     due = [one for one in schedules if one.at_s > kept.get(one.key, one.at_s)]
@@ -59,7 +61,7 @@ def catalog_schedule(
     return SensorResult(
         run_requests=requests,
         skip_reason=None if requests else SkipReason(_outlook(schedules)),
-        cursor=json.dumps({one.key: one.at_s for one in schedules}),
+        cursor=memory.keep(json.dumps({one.key: one.at_s for one in schedules})),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from dagster import (
@@ -16,12 +17,14 @@ from dagster import (
 )
 
 from configs.settings import Settings
+from models.errors import ImageGenXError
 from models.registry import open_registry
 from ops.catalog import Catalog, CatalogError
 from ops.catalog.source import BucketSource, CatalogSource, FolderSource
 from ops.catalog.watching import Look, SourceState, look
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
+from sensors.kept_memory import KeptMemory
 from sensors.launching import (
     CATALOG_ASSETS,
     PARTITIONS,
@@ -57,26 +60,54 @@ def catalog_source(
     cursor = PacedCursor.read(context.cursor)
     if not cursor.is_due(current.catalog_source.interval_s):
         return SensorResult(skip_reason=SkipReason("The next look is not due yet."))
-    states: dict[str, dict[str, Any]] = json.loads(cursor.memory or "{}")
-    requests: list[RunRequest] = []
-    observations: list[AssetObservation] = []
-    refusals: list[str] = []
+    kept = KeptMemory(current.home / "sensors" / "catalog_source")
+    before = kept.read(cursor.memory) or "{}"
+    round_ = _Round(json.loads(before))
     for name, source in _sources(current, object_store):
-        found = _look(context, source, SourceState.from_json(states.get(name) or _NOTHING), current)
-        states[name] = found.state.to_json()
-        requests += _register(context, found, current, cursor)
-        observations += _observations(context, found)
-        refusals += [f"{file}: {known.refusal}" for file, known in found.state.known.items() if known.refusal]
-    reason = f"Refused: {'; '.join(refusals[:_SHOWN_PROBLEMS])}" if refusals else "No catalog has changed."
+        try:
+            found = _look(context, source, SourceState.from_json(round_.states.get(name) or _NOTHING), current)
+        except (ImageGenXError, OSError) as exc:
+            round_.failed.append(exc)
+            context.log.error(f"{source} could not be looked at: {exc}")
+            continue
+        round_.add(name, found, _register(context, found, current, cursor), _observations(context, found))
+    memory = json.dumps(round_.states)
+    if round_.failed and memory == before and not round_.observations:
+        raise round_.failed[0]  # nothing to keep, so that the tick itself can fail
     return SensorResult(
-        run_requests=requests,
-        skip_reason=None if requests else SkipReason(reason),
-        asset_events=observations,
-        cursor=PacedCursor.next(json.dumps(states)),
+        run_requests=round_.requests,
+        skip_reason=None if round_.requests else SkipReason(round_.outcome()),
+        asset_events=round_.observations,
+        cursor=PacedCursor.next(kept.keep(memory)),
     )
 
 
 _NOTHING: dict[str, Any] = {"known": {}, "pending": {}}
+
+
+@dataclass
+class _Round:
+    """What one look at every source came to; a source that fails keeps its state and holds up no other."""
+
+    states: dict[str, dict[str, Any]]
+    requests: list[RunRequest] = field(default_factory=list)
+    observations: list[AssetObservation] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    failed: list[Exception] = field(default_factory=list)
+
+    def add(self, name: str, found: Look, requests: list[RunRequest], observations: Iterator[AssetObservation]) -> None:
+        """Take in the look at one source."""
+        self.states[name] = found.state.to_json()
+        self.requests += requests
+        self.observations += observations
+        self.refusals += [f"{file}: {known.refusal}" for file, known in found.state.known.items() if known.refusal]
+
+    def outcome(self) -> str:
+        """For the tick's page, if nothing is launched."""
+        lines = [f"Failed: {exc}" for exc in self.failed]
+        if self.refusals:
+            lines.append(f"Refused: {'; '.join(self.refusals[:_SHOWN_PROBLEMS])}")
+        return " ".join(lines) or "No catalog has changed."
 
 
 def _sources(settings: Settings, object_store: ObjectStoreResource) -> Iterator[tuple[str, CatalogSource]]:

@@ -20,6 +20,7 @@ from dagster import (
 from ops.freshness import FRESH_CHECK, stale_catalogs, stale_text
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
+from sensors.kept_memory import KeptMemory
 from sensors.launching import CATALOG_ASSETS, PARTITIONS
 from sensors.owned import owned_sensor
 
@@ -46,9 +47,10 @@ def stale_catalogs_sensor(
         return SkipReason("checks.freshness_hours is 0: catalogs never become stale.")
     registered = set(context.instance.get_dynamic_partitions(PARTITIONS))
     stale = registered.intersection(stale_catalogs(object_store.store, hours, time.time()))
-    reported = set(json.loads(context.cursor or "[]"))
+    memory = KeptMemory(settings.current.home / "sensors" / "catalog_freshness")
+    reported = set(json.loads(memory.read(context.cursor or "") or "[]"))
     found = [_evaluation(catalog, hours) for catalog in sorted(stale - reported)]
-    return SensorResult(asset_events=found, cursor=json.dumps(sorted(stale)))
+    return SensorResult(asset_events=found, cursor=memory.keep(json.dumps(sorted(stale))))
 
 
 def _evaluation(catalog: str, hours: float) -> AssetCheckEvaluation:

@@ -1,5 +1,9 @@
+import json
+
 import pytest
 
+from resources.local_store import LocalObjectStore
+from resources.object_store import StoreUnavailableError
 from sensors.catalog_source import catalog_source
 
 GOOD = "id,text,model_type\na,a mug,own\n"
@@ -123,3 +127,44 @@ def test_between_two_looks_nothing_is_looked_at(ticker, inbox):
 
     assert result.skip_reason.skip_message == "The next look is not due yet."
     assert result.cursor is None
+
+
+def test_the_cursor_stays_short_and_an_earlier_versions_cursor_is_read(ticker, inbox, tmp_path):
+    names = [f"c{number}" for number in range(40)]
+    for name in names:
+        (inbox / f"{name}.csv").write_text(GOOD)
+    look_twice(ticker)
+    assert len(ticker.cursors["catalog_source"]) < 100
+    (kept,) = [file for file in (tmp_path / "home/sensors/catalog_source").iterdir() if "digest" in file.read_text()]
+    state = json.loads(kept.read_text())
+    assert sorted(state[f"folder:{inbox}"]["known"]) == sorted(f"{name}.csv" for name in names)
+
+    ticker.cursors["catalog_source"] = f"0.000\n{kept.read_text()}"
+    again = ticker.tick(catalog_source)
+
+    assert again.skip_reason.skip_message == "No catalog has changed."
+    assert len(ticker.cursors["catalog_source"]) < 100
+
+
+@pytest.fixture
+def prefix_too(ticker, monkeypatch):
+    """A watched prefix beside the folder, in a store that is away."""
+    monkeypatch.setenv("IMAGEGENX_CATALOG_SOURCE__PREFIX", "catalogs/")
+
+    def away(store, prefix=""):
+        raise StoreUnavailableError("the store is away")
+
+    monkeypatch.setattr(LocalObjectStore, "list", away)
+
+
+@pytest.mark.usefixtures("prefix_too")
+def test_a_source_that_is_away_holds_up_no_other_and_fails_the_ticks_that_find_nothing_else(ticker, inbox):
+    (inbox / "shop.csv").write_text(GOOD)
+
+    waiting = ticker.tick(catalog_source)
+    taken = ticker.tick(catalog_source)
+
+    assert waiting.skip_reason.skip_message == "Failed: the store is away"
+    assert [request.partition_key for request in taken.run_requests] == ["shop"]
+    with pytest.raises(StoreUnavailableError, match="the store is away"):
+        ticker.tick(catalog_source)
