@@ -21,8 +21,9 @@ class Heartbeat:
     """A thread that renews the claims of open tasks every second, or every third of a lease if that is shorter.
 
     Args:
-        on_cancelled: called with a task that its owner cancelled.
-        on_lost: called with a task that another worker has by now.
+        on_cancelled: called with a task that its owner cancelled; must not take long.
+        on_lost: called with a task that another worker has by now; must not take long.
+        on_failure: called with what ended the heartbeat, other than an absent queue: nothing can be kept any more.
     """
 
     def __init__(
@@ -34,10 +35,11 @@ class Heartbeat:
         *,
         on_cancelled: Callable[[OpenTask], None],
         on_lost: Callable[[OpenTask], None],
+        on_failure: Callable[[Exception], None],
     ) -> None:
         self._queue, self._meters, self._tasks = queue, meters, tasks
         self._beat_s = min(BEAT_S, lease_s / 3)
-        self._on_cancelled, self._on_lost = on_cancelled, on_lost
+        self._on_cancelled, self._on_lost, self._on_failure = on_cancelled, on_lost, on_failure
         self._told: dict[str, int] = {}
         self._stirred, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -57,6 +59,12 @@ class Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._beat_until_stopped()
+        except Exception as exc:
+            self._on_failure(exc)
+
+    def _beat_until_stopped(self) -> None:
         due_s = time.monotonic()
         while not self._stopping.is_set():
             try:

@@ -57,7 +57,7 @@ class OpenTask:
     @property
     def is_in_engine(self) -> bool:
         """Whether pictures are still to be generated."""
-        return len(self._pictures) + self._in_finishing < self.count
+        return not self._is_closed and len(self._pictures) + self._in_finishing < self.count
 
     @property
     def has_begun(self) -> bool:

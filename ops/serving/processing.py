@@ -76,8 +76,10 @@ class Processing:
             self._engine.announce(False)
 
     def cancel(self, task: OpenTask) -> None:
-        """End a task whose owner wants it no more."""
-        self._end(task, TaskStatus.CANCELLED)
+        """End a task whose owner wants it no more; that it has ended is told in a finishing thread."""
+        if task.close():
+            self._leave_engine(task)
+            self._later(self._tell_end, task, TaskStatus.CANCELLED)
 
     def drop(self, task: OpenTask) -> None:
         """Do no more for a task: it is another worker's, or it is given back."""
@@ -183,10 +185,15 @@ class Processing:
     def _end(
         self, task: OpenTask, status: TaskStatus, error: str = "", cause: FailureCause = FailureCause.OTHER
     ) -> None:
-        """Tell the queue how the task ended, once."""
-        if not task.close():
-            return
-        self._leave_engine(task)
+        """End the task, once."""
+        if task.close():
+            self._leave_engine(task)
+            self._tell_end(task, status, error, cause)
+
+    def _tell_end(
+        self, task: OpenTask, status: TaskStatus, error: str = "", cause: FailureCause = FailureCause.OTHER
+    ) -> None:
+        """Tell the queue how a task ended, which is closed."""
         result = task.result() if status is TaskStatus.SUCCESS else None
 
         def tell() -> bool:

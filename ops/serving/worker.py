@@ -96,6 +96,7 @@ class ServingWorker:
             settings.queue.lease_s,
             on_cancelled=self._processing.cancel,
             on_lost=self._processing.drop,
+            on_failure=self._fail,
         )
         # Not the thread itself is waited for: Python 3.11 takes a join that a signal interrupts for the thread's end.
         self._ended = threading.Event()
@@ -172,7 +173,11 @@ class ServingWorker:
         return min(self._most_in_engine - self._tasks.in_engine(), most_open - len(self._tasks))
 
     def _lose_device(self, error: str) -> None:
-        self._failure = DeviceLostError(f"the device computes no more in this process: {error}")
+        self._fail(DeviceLostError(f"the device computes no more in this process: {error}"))
+
+    def _fail(self, failure: Exception) -> None:
+        """Let the worker end with this error."""
+        self._failure = failure
         self.stop(0.0)
 
     def _hand_over(self) -> None:

@@ -17,6 +17,7 @@ from models.request import Priority
 from ops.serving import End
 from resources.object_store import StoreUnavailableError
 from resources.queue import TaskStatus, original_key, thumb_key
+from tests.ops.serving.conftest import DEADLINE_S
 
 
 def picture(shop, key):
@@ -125,6 +126,61 @@ def test_a_cancelled_request_stops_in_the_engine_and_leaves_nothing(shop):
     assert shop.keys() == []
     (group,) = shop.until(worker.take_results)
     assert group.count(TaskStatus.CANCELLED) == 1
+
+
+class StuckStore:
+    """A store that hangs at the second picture of a task, and when it is to delete one, until it is opened."""
+
+    def __init__(self, store):
+        self._store = store
+        self.at_second, self.at_delete, self.opened = threading.Event(), threading.Event(), threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def put(self, key, data, *, content_type):
+        if "~2" in key:
+            self.at_second.set()
+            assert self.opened.wait(DEADLINE_S)
+        return self._store.put(key, data, content_type=content_type)
+
+    def delete(self, key):
+        self.at_delete.set()
+        assert self.opened.wait(DEADLINE_S)
+        return self._store.delete(key)
+
+
+def test_a_store_that_hangs_at_a_cancelled_request_holds_up_no_heartbeat(shop):
+    store = StuckStore(shop.store)
+    worker = shop.worker(store=store, finishing_workers=3)
+    several = shop.submit(resolution="64x64", num_images=2)
+    assert store.at_second.wait(DEADLINE_S)
+    shop.until(lambda: worker._tasks.get(several).stored_keys(), 2)
+    shop.queue.cancel(several)
+    assert store.at_delete.wait(DEADLINE_S)
+
+    another = shop.submit(resolution="256x256", steps=200)
+    shop.until(lambda: [1] * (shop.queue.task(another).progress > 0))
+    shop.queue.cancel(another)
+
+    assert shop.ended(another)[0].status is TaskStatus.CANCELLED
+    store.opened.set()
+
+
+def test_a_heartbeat_that_breaks_ends_the_worker_with_the_reason_and_its_tasks_go_to_the_next(shop, monkeypatch):
+    def break_down():
+        raise RuntimeError("the management library is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ops.serving.meters.read_gpu_loads", break_down)
+        worker = shop.worker()
+        with pytest.raises(RuntimeError, match="the management library is gone"):
+            worker.end()
+    assert shop.queue.workers() == []
+
+    task_id = shop.submit(resolution="64x64")
+    shop.worker()
+    assert shop.ended(task_id)[0].status is TaskStatus.SUCCESS
 
 
 def test_an_idle_worker_ends_and_says_goodbye(shop):
