@@ -1,7 +1,8 @@
 """Finished latents as pictures, one at a time; on a GPU beside the steps of the others."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ from models.errors import ModelError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_SMALLEST_TILE = 8
+"""Latents along each side; smaller tiles would save next to nothing beside the whole picture."""
 
 OnDecoded = Callable[["NDArray[np.uint8] | Exception"], None]
 
@@ -70,27 +74,36 @@ class Decoder:
             if not is_out_of_memory(exc):
                 raise
         # Outside of the except block, so that the failed attempt's tensors are free by now.
-        return_memory(self._model.device)
         return self._in_tiles(slot)
 
     def _in_tiles(self, slot: Slot) -> "NDArray[np.float32]":
-        """Decoded in overlapping tiles: less memory, nearly the same pixels."""
-        self._model.vae.enable_tiling()
-        try:
-            return self._model.decode(slot.latents)
-        except Exception as exc:
-            if is_out_of_memory(exc):
-                raise OutOfMemoryError(f"out of memory: a picture of {slot.recipe.size} cannot be decoded.") from None
-            raise
-        finally:
-            self._model.vae.disable_tiling()
+        """Decoded in tiles, each time smaller ones, until one fits."""
+        for tile in _tiles(slot.latents):
+            return_memory()
+            try:
+                return self._model.decode(slot.latents, tile)
+            except Exception as exc:
+                if not is_out_of_memory(exc):
+                    raise
+        raise OutOfMemoryError(f"out of memory: a picture of {slot.recipe.size} cannot be decoded.")
+
+
+def _tiles(latents: torch.Tensor) -> Iterator[int]:
+    """Sides of tiles, from half of the picture's longer side down; multiples of 4."""
+    side = max(latents.shape[2:])
+    while (side := 4 * math.ceil(side / 8)) >= _SMALLEST_TILE:
+        yield side
 
 
 def to_pixels(picture: "NDArray[np.float32]") -> "NDArray[np.uint8]":
-    """A picture of range [0, 1] as uint8; ModelError if it is none, as overflow in half precision makes them."""
+    """A picture of range [0, 1] as uint8, cut off where it overshoots.
+
+    Raises:
+        ModelError: if it is none, as overflow in half precision makes them.
+    """
     if not np.isfinite(picture).all():
         raise ModelError("the model gave values that are not numbers (NaN or infinite); try dtype float32")
-    pixels = (picture * 255).round().astype(np.uint8)
+    pixels = (picture.clip(0, 1) * 255).round().astype(np.uint8)
     if not pixels.any():
         raise ModelError("the model gave an all-black picture; try dtype float32")
     return pixels

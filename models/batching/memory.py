@@ -2,17 +2,17 @@
 
 import torch
 
+_MARKS = ("can't allocate memory", "ALLOC_FAILED", "CUDA error: out of memory")
+"""In the plain RuntimeErrors of PyTorch's CPU allocator, of cuBLAS and cuDNN, and of what allocates beside PyTorch."""
+
 
 def is_out_of_memory(exc: BaseException) -> bool:
     """Whether a GPU or the CPU could not give the memory a computation asked for."""
     if isinstance(exc, torch.OutOfMemoryError | MemoryError):
         return True
-    # PyTorch's CPU allocator and cuBLAS raise a plain RuntimeError.
-    text = str(exc)
-    return isinstance(exc, RuntimeError) and any(mark in text for mark in ("can't allocate memory", "ALLOC_FAILED"))
+    return isinstance(exc, RuntimeError) and any(mark in str(exc) for mark in _MARKS)
 
 
-def return_memory(device: torch.device) -> None:
-    """Give cached blocks back to the device."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+def return_memory() -> None:
+    """Give cached blocks back to the devices; no more than that of what a failed attempt still refers to."""
+    torch.cuda.empty_cache()

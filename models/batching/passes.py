@@ -61,7 +61,7 @@ class Denoiser:
             yield from zip(slots, torch.split(output, rows), strict=True)
             return
         # Outside of the except block, so that the failed pass's tensors are free by now.
-        return_memory(self._model.device)
+        return_memory()
         if len(slots) == 1:
             yield from self._prediction_by_row(slots[0], failure, on_failure)
             return

@@ -1,6 +1,7 @@
 """A loaded latent diffusion model as the denoising loop sees it."""
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -62,12 +63,26 @@ class StepModel:
         drawn = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.sample(generator)
         return drawn.to(self.dtype)  # type: ignore[no-any-return]
 
-    def decode(self, latents: torch.Tensor) -> NDArray[np.float32]:
-        """Latents (1, C, H, W) as a picture (H, W, 3) of range [0, 1]; it may hold NaN if the model does."""
-        unscaled = self._unscaled(latents.to(self.vae.dtype))
-        picture = self.vae.decode(unscaled, return_dict=False)[0].float()
-        picture = (picture * 0.5 + 0.5).clamp(0, 1)[0].permute(1, 2, 0)
-        return picture.cpu().numpy()  # type: ignore[no-any-return]
+    def decode(self, latents: torch.Tensor, tile: int | None = None) -> NDArray[np.float32]:
+        """Latents (1, C, h, w) as a picture (H, W, 3).
+
+        Args:
+            tile: decode in overlapping squares of so many latents along each side: a multiple of 4, so that they meet
+                at whole pixels. Less memory, nearly the same pixels.
+        Returns:
+            range [0, 1] but for overshoots; not finite where the model's numbers were not.
+        """
+        vae = self.vae if tile is None else self._tiling_vae(tile)
+        unscaled = self._unscaled(latents.to(vae.dtype))
+        picture = vae.decode(unscaled, return_dict=False)[0].float()
+        return (picture * 0.5 + 0.5)[0].permute(1, 2, 0).cpu().numpy()  # type: ignore[no-any-return]
+
+    def _tiling_vae(self, tile: int) -> Any:
+        """A second face of the same weights: the VAE itself may be encoding in another thread."""
+        vae = copy(self.vae)
+        vae.use_tiling = True
+        vae.tile_latent_min_size, vae.tile_sample_min_size = tile, tile * self.px_per_latent
+        return vae
 
     def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
         latents = latents / float(self.vae.config.scaling_factor)

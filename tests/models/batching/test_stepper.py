@@ -1,16 +1,19 @@
 import threading
+from copy import copy
 
 import numpy as np
 import pytest
 import torch
-from diffusers import ControlNetModel, StableDiffusionXLControlNetPipeline
+from diffusers import AutoencoderKL, ControlNetModel, StableDiffusionXLControlNetPipeline
+from PIL import Image
 
-from configs.settings import EngineSettings
-from models.batching.decoding import Decoder
+from configs.settings import PACKAGE_ROOT, EngineSettings
+from models.batching.decoding import Decoder, to_pixels
 from models.batching.slots import start_slot
-from models.batching.step_model import StepModel
+from models.batching.step_model import StepModel, picture_tensor
 from models.batching.stepper import Pace, Stepper
 from models.engine import BatchingEngine, GenerationJob
+from models.errors import ModelError
 from models.families import load_family
 from models.placement import choose_placement
 from models.recipe import plan_recipe
@@ -55,6 +58,60 @@ def test_pictures_can_be_decoded_beside_the_steps_of_others(workbench):
 
     assert threads[0] is not threading.current_thread()
     np.testing.assert_array_equal(alongside[0], at_once[0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("width", "height", "room"), [(128, 128, 8), (128, 104, 8), (256, 200, 16)])
+def test_a_decoder_short_of_memory_decodes_in_tiles_even_at_its_own_size(workbench, width, height, room):
+    model = copy(workbench.models["small"])
+    model.vae = AutoencoderKL.from_pretrained(PACKAGE_ROOT / "models/builtin/tiny/vae")
+    assert model.vae.config.sample_size == 128
+    slot = start_slot(model, make_item(width_px=width, height_px=height), None)
+    slot.latents = model.encode(picture_tensor(scene(width, height)) * 2 - 1, torch.Generator().manual_seed(1))
+    whole, tiled, outputs = [], [], []
+
+    def limited(decoder, inputs) -> None:
+        assert not model.vae.use_tiling
+        if inputs[0][0, 0].numel() > room * room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def watched(module, inputs, output) -> None:
+        outputs.append(output.numel())
+
+    Decoder(model).decode(slot, whole.append)
+    model.vae.decoder.register_forward_pre_hook(limited)
+    for module in model.vae.decoder.modules():
+        module.register_forward_hook(watched)
+    Decoder(model).decode(slot, tiled.append)
+
+    widest_at_full_size = model.vae.config.block_out_channels[1]
+    assert 0 < max(outputs) <= widest_at_full_size * (room * 8) ** 2
+    assert tiled[0].shape == (height, width, 3)
+    assert np.abs(tiled[0].astype(int) - whole[0]).mean() < 10
+
+
+def scene(width: int, height: int) -> Image.Image:
+    """Of colours all over: the decoder normalizes each tile by its own contents."""
+    spots = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    return Image.fromarray(spots).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_picture_that_is_not_all_numbers_fails(workbench, value):
+    model = workbench.models["small"]
+    slot = start_slot(model, make_item(), None)
+    slot.latents[0, 0, 3, 3] = value
+    outcomes = []
+
+    Decoder(model).decode(slot, outcomes.append)
+
+    assert str(outcomes[0]) == "the model gave values that are not numbers (NaN or infinite); try dtype float32"
+    with pytest.raises(ModelError, match="not numbers"):
+        to_pixels(np.array([[0.5, value]], np.float32))
+
+
+def test_what_overshoots_is_cut_off():
+    assert to_pixels(np.array([-0.5, 0.5, 1.5], np.float32)).tolist() == [0, 128, 255]
 
 
 @torch.no_grad()
