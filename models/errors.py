@@ -51,7 +51,7 @@ class AcceleratorError(ModelError):
 
 
 class OutOfMemoryError(ModelError):
-    """The device has not the memory for a picture, not even alone."""
+    """The device has not the memory for a picture, not even alone, or for a model."""
 
     cause = FailureCause.OUT_OF_MEMORY
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
+from models.errors import OutOfMemoryError
+
 if TYPE_CHECKING:
     from models.families.base import ModelFamily
 
@@ -45,7 +47,8 @@ class PipelinePool:
         """The model of `key`, for as long as the block runs.
 
         Args:
-            load: loads it if it is not warm; what it raises passes through, and the next lease tries again.
+            load: loads it if it is not warm; what it raises passes through, and the next lease tries again. If it
+                runs out of memory while others are idle, those are released, and it is called once more.
             limit: models to keep; idle ones beyond it are released before another is loaded.
             budget_bytes: for the weights of all; idle models beyond it are released too, before a model is loaded
                 whose size is known from before, and after one that is new. A model larger than that is kept alone.
@@ -58,29 +61,28 @@ class PipelinePool:
             with entry.in_use:
                 if entry.family is None:
                     self._make_room(limit, budget_bytes, self._known_bytes.get(key, 0))
-                    entry.family = load()
+                    entry.family = self._load(load)
                     if budget_bytes is not None:
                         self._known_bytes[key] = entry.size_bytes = entry.family.size_bytes
                         self._make_room(limit, budget_bytes)
                 yield entry.family
         finally:
-            with self._lock:
-                entry.leases -= 1
-                if entry.family is None and not entry.leases:
-                    self._entries.pop(key, None)
+            self._return(key, entry)
 
     def release(self, keys: Iterable[PoolKey]) -> None:
         """Release these models as soon as nobody uses them."""
         for key in keys:
             with self._lock:
                 entry = self._entries.get(key)
-            if entry is None:
-                continue
-            with entry.in_use:
-                _drop(entry)
-            with self._lock:
-                if not entry.leases and self._entries.get(key) is entry and entry.family is None:
-                    del self._entries[key]
+                if entry is None:
+                    continue
+                # As a lease, so that nobody else drops it meanwhile.
+                entry.leases += 1
+            try:
+                with entry.in_use:
+                    _drop(entry)
+            finally:
+                self._return(key, entry)
 
     def __contains__(self, key: PoolKey) -> bool:
         return key in self._entries
@@ -91,15 +93,43 @@ class PipelinePool:
             return len(self._entries) < limit and self._is_within(budget_bytes, 1)
 
     def _make_room(self, limit: int, budget_bytes: int | None, needed_bytes: int = 0) -> None:
+        surplus = []
         with self._lock:
-            for key in [key for key, entry in self._entries.items() if not entry.leases]:
+            for key in self._idle():
                 if len(self._entries) <= limit and self._is_within(budget_bytes, needed_bytes):
-                    return
-                _drop(self._entries.pop(key))
+                    break
+                surplus.append(self._entries.pop(key))
+        _drop_all(surplus)
+
+    def _load(self, load: Callable[[], "ModelFamily"]) -> "ModelFamily":
+        try:
+            return load()
+        except OutOfMemoryError:
+            with self._lock:
+                idle = [self._entries.pop(key) for key in self._idle()]
+            if not idle:
+                raise
+        _drop_all(idle)
+        return load()
+
+    def _return(self, key: PoolKey, entry: _Entry) -> None:
+        with self._lock:
+            entry.leases -= 1
+            if entry.family is None and not entry.leases:
+                del self._entries[key]
+
+    def _idle(self) -> list[PoolKey]:
+        return [key for key, entry in self._entries.items() if not entry.leases]
 
     def _is_within(self, budget_bytes: int | None, needed_bytes: int) -> bool:
         used = sum(entry.size_bytes for entry in self._entries.values())
         return budget_bytes is None or used + needed_bytes <= budget_bytes
+
+
+def _drop_all(entries: Iterable[_Entry]) -> None:
+    """Call it without the pool's lock: a release waits for pictures being decoded, whose listeners may ask the pool."""
+    for entry in entries:
+        _drop(entry)
 
 
 def _drop(entry: _Entry) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from configs.settings import EngineSettings
@@ -10,10 +11,10 @@ from models.batching.step_loop import Report
 from models.batching.step_queue import Turn
 from models.batching.ticket import Group, Ticket
 from models.batching.whole_runs import run_whole
-from models.errors import ModelError
+from models.errors import ModelError, ModelLoadError, OutOfMemoryError
 from models.families import FAMILIES, load_family
 from models.families.base import LoraUse, StepFamily
-from models.image import GeneratedImage
+from models.image import FailedImage, GeneratedImage
 from models.input_pictures import keep_unmasked
 from models.pipeline_pool import PipelinePool, PoolKey
 from models.placement import Placement, choose_placement
@@ -31,6 +32,18 @@ _UNLOADABLE_S = 30.0
 """A model that could not be loaded is not tried again for so long."""
 
 
+@dataclass(frozen=True)
+class _Unloadable:
+    """Why a model could not be loaded, and when it may be tried again.
+
+    Text instead of the exception, whose traceback would hold what was loaded, and a frame more each time it is raised.
+    """
+
+    until_s: float
+    kind: type[ModelLoadError | OutOfMemoryError]
+    reason: str
+
+
 class FamilyRunner:
     """Runs turns on the models of a pool."""
 
@@ -39,7 +52,7 @@ class FamilyRunner:
         self._settings = settings
         self._pool = pool
         self._used: set[PoolKey] = set()
-        self._unloadable: dict[PoolKey, tuple[float, Exception]] = {}
+        self._unloadable: dict[PoolKey, _Unloadable] = {}
 
     def group(self, recipe: Recipe) -> Group:
         """What requests like this one share: the model, its LoRA and the size; more where a family runs as a whole."""
@@ -82,9 +95,9 @@ class FamilyRunner:
     def _advance(self, group: Group, tickets: Sequence[Ticket], report: Report) -> None:
         key, recipe = group.key, tickets[0].item.recipe
         self._used.add(key)
-        until, failure = self._unloadable.get(key, (0.0, None))
-        if failure and time.monotonic() < until:
-            raise failure
+        failure = self._unloadable.get(key)
+        if failure and time.monotonic() < failure.until_s:
+            raise failure.kind(failure.reason)
         limit, budget = self._settings.max_warm_models, self._settings.vram_budget_bytes
         with self._pool.lease(key, lambda: self._load(key, recipe.model), limit, budget) as family:
             if isinstance(family, StepFamily):
@@ -94,10 +107,13 @@ class FamilyRunner:
 
     def _load(self, key: PoolKey, model: str) -> "ModelFamily":
         try:
-            return load_family(self._registry.card(model), self.placement(model), key.release)
+            family = load_family(self._registry.card(model), self.placement(model), key.release)
         except ModelError as exc:
-            self._unloadable[key] = (time.monotonic() + _UNLOADABLE_S, exc)
+            kind = OutOfMemoryError if isinstance(exc, OutOfMemoryError) else ModelLoadError
+            self._unloadable[key] = _Unloadable(time.monotonic() + _UNLOADABLE_S, kind, str(exc))
             raise
+        self._unloadable.pop(key, None)
+        return family
 
     def _lora(self, recipe: Recipe) -> LoraUse | None:
         if not recipe.lora_name:
@@ -134,12 +150,19 @@ def _start(family: StepFamily, lora: LoraUse | None, ticket: Ticket, report: Rep
 
 def _finish(family: StepFamily, slot: "Slot", ticket: Ticket, report: Report) -> None:
     def decoded(outcome: "NDArray[np.uint8] | Exception") -> None:
-        if isinstance(outcome, Exception):
-            report.ended(ticket, failed(ticket.id, slot.recipe, outcome))
-            return
-        item = slot.item
-        pixels = keep_unmasked(outcome, item.image, item.mask) if item.image and item.mask else outcome
-        report.ended(ticket, GeneratedImage(ticket.id, pixels, slot.recipe, slot.seconds))
+        report.ended(ticket, _result(ticket, slot, outcome))
 
     ticket.has_left = True
     family.stepper.decode(slot, decoded)
+
+
+def _result(ticket: Ticket, slot: "Slot", outcome: "NDArray[np.uint8] | Exception") -> GeneratedImage | FailedImage:
+    """Never raises: it is called where pictures are decoded, and nobody there could tell the ticket."""
+    if isinstance(outcome, Exception):
+        return failed(ticket.id, slot.recipe, outcome)
+    item = slot.item
+    try:
+        pixels = keep_unmasked(outcome, item.image, item.mask) if item.image and item.mask else outcome
+    except Exception as exc:
+        return failed(ticket.id, slot.recipe, exc)
+    return GeneratedImage(ticket.id, pixels, slot.recipe, slot.seconds)

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from models.errors import ModelLoadError, OutOfMemoryError
 from models.families.quiet_libraries import quiet_libraries
 from models.request import Mode
 
 if TYPE_CHECKING:
     from models.card import ModelCard
+    from models.errors import ModelError
     from models.families.base import ModelFamily
     from models.placement import Placement
 
@@ -54,11 +56,30 @@ def load_family(card: "ModelCard", placement: "Placement", release: str = "") ->
     Args:
         release: the digest of the model's files, which what is built from them is kept by.
     Raises:
-        ModelLoadError: if it cannot be loaded.
+        ModelLoadError: if it cannot be loaded; nothing of it is kept then.
+        OutOfMemoryError: if its device has not the memory.
     """
     quiet_libraries()
     module, _, name = FAMILIES[card.family].target.partition(":")
     family: ModelFamily = getattr(import_module(module), name)(card, placement)
     family.release_digest = release
-    family.load()
-    return family
+    try:
+        family.load()
+    except Exception as exc:  # hub, files and weights fail in many ways; all of them are this model's
+        failure = _load_failure(card, placement, exc)
+    else:
+        return family
+    # Outside of the except block, and without the cause: its frames hold what was loaded so far, gigabytes of it.
+    family.release()
+    raise failure
+
+
+def _load_failure(card: "ModelCard", placement: "Placement", exc: Exception) -> "ModelError":
+    from models.batching.memory import is_out_of_memory
+
+    if is_out_of_memory(exc):
+        return OutOfMemoryError(
+            f"out of memory: model '{card.name}' does not fit on {placement.device} beside what is in use there. "
+            "Free memory, or use a smaller model or number type."
+        )
+    return ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {exc}")

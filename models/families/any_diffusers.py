@@ -10,7 +10,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from models.batching.decoding import to_pixels
-from models.errors import ModelLoadError
+from models.batching.memory import return_memory
 from models.families.base import BatchItem, BatchResult, LoraUse, ModelFamily, OnBatchStep
 from models.families.samplers import make_scheduler
 from models.families.weights import weights_bytes
@@ -29,16 +29,13 @@ class AnyDiffusers(ModelFamily):
     def load(self) -> None:
         """Load the pipeline that the checkpoint names, from safetensors files only; it is fetched first if need be."""
         card = self.card
-        try:
-            fetch_missing(card)
-            self._pipeline: Any = self.pipelines.from_pretrained(
-                str(card.path),
-                dtype=getattr(torch, self.placement.dtype),
-                use_safetensors=True,
-                local_files_only=True,
-            ).to(self.placement.device)
-        except Exception as exc:  # hub, files and weights fail in many ways; all of them are this model's
-            raise ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {exc}") from exc
+        fetch_missing(card)
+        self._pipeline: Any = self.pipelines.from_pretrained(
+            str(card.path),
+            dtype=getattr(torch, self.placement.dtype),
+            use_safetensors=True,
+            local_files_only=True,
+        ).to(self.placement.device)
         self._pipeline.set_progress_bar_config(disable=True)
         self._schedule = dict(self._pipeline.scheduler.config)
 
@@ -73,8 +70,7 @@ class AnyDiffusers(ModelFamily):
         """Drop the pipeline and return the device's memory."""
         self._pipeline = None
         gc.collect()
-        if self.placement.device != "cpu":
-            torch.cuda.empty_cache()
+        return_memory()
 
 
 def _step_callback(on_step: OnBatchStep) -> Callable[..., dict[str, Any]]:

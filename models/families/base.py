@@ -72,7 +72,7 @@ class ModelFamily(ABC):
 
     @abstractmethod
     def load(self) -> None:
-        """Bring the model to its device; ModelLoadError if that fails."""
+        """Bring the model to its device; `load_family` turns all that it raises into a ModelError that names it."""
 
     @abstractmethod
     def infer(self, items: Sequence[BatchItem], lora: LoraUse | None, on_step: OnBatchStep) -> BatchResult:
@@ -80,7 +80,7 @@ class ModelFamily(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Drop the model and give its memory back; calling it twice is fine."""
+        """Drop the model and give its memory back; calling it twice, or after `load` has failed, is fine."""
 
 
 class StepFamily(ModelFamily):

@@ -7,9 +7,9 @@ import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
 
 from models.acceleration.tuning import tune
+from models.batching.memory import return_memory
 from models.batching.step_model import StepModel
 from models.batching.stepper import Stepper
-from models.errors import ModelLoadError
 from models.families.base import LoraUse, StepFamily
 from models.families.lora_switch import LoraSwitch
 from models.families.single_file import load_controlnet_file, single_file_configuration
@@ -49,16 +49,12 @@ class StableDiffusion(StepFamily):
     def load(self) -> None:
         """Load weights and controlnet to the device, from safetensors files only; what is on a hub is fetched first."""
         card, dtype = self.card, getattr(torch, self.placement.dtype)
-        try:
-            pipeline = self._load_pipeline(dtype).to(self.placement.device, dtype)
-            controlnet = self._load_controlnet(pipeline.unet, dtype) if Mode.CONTROLNET in card.modes else None
-            model = StepModel(pipeline, controlnet, upcasts_vae=self.upcasts_vae)
-            accelerator, engines = self.placement.accelerator, card.engines_folder
-            sizes = tune(model, accelerator, engines, self.release_digest, has_loras=bool(card.loras))
-            self._stepper = Stepper(model, sizes)
-        except Exception as exc:  # hub, files and weights fail in many ways; all of them are this model's
-            self.release()
-            raise ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {exc}") from exc
+        pipeline = self._load_pipeline(dtype).to(self.placement.device, dtype)
+        controlnet = self._load_controlnet(pipeline.unet, dtype) if Mode.CONTROLNET in card.modes else None
+        model = StepModel(pipeline, controlnet, upcasts_vae=self.upcasts_vae)
+        accelerator, engines = self.placement.accelerator, card.engines_folder
+        sizes = tune(model, accelerator, engines, self.release_digest, has_loras=bool(card.loras))
+        self._stepper = Stepper(model, sizes)
         self._loras = LoraSwitch(pipeline, card.name)
         self._size_bytes = weights_bytes([*pipeline.components.values(), controlnet])
 
@@ -78,8 +74,7 @@ class StableDiffusion(StepFamily):
             self._stepper.close()
         self._stepper = self._loras = None
         gc.collect()
-        if self.placement.device != "cpu":
-            torch.cuda.empty_cache()
+        return_memory()
 
     def _load_pipeline(self, dtype: torch.dtype) -> Any:
         card = self.card

@@ -24,7 +24,7 @@ class StubFamily(ModelFamily):
     def load(self) -> None:
         self.loads.append(self.card.name)
         if self.card.options.get("broken"):
-            raise ModelLoadError(f"model '{self.card.name}' cannot be loaded from {self.card.source}: broken")
+            raise ModelLoadError("broken")
 
     def infer(self, items: Sequence[BatchItem], lora: LoraUse | None, on_step: OnBatchStep) -> BatchResult:
         self.batches.append([item.recipe.seed for item in items])

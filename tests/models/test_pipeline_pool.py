@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from models.errors import ModelLoadError
+from models.errors import ModelLoadError, OutOfMemoryError
 from models.pipeline_pool import PipelinePool, PoolKey, process_pool
 
 
@@ -104,6 +104,93 @@ def test_a_model_that_cannot_be_loaded_leaves_nothing_behind():
 
     assert key("a") not in pool
     assert use(pool, "a").releases == 0
+
+
+class WaitingModel(Model):
+    """One whose release takes until it is let go, as one that still decodes pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked, self.may_go = threading.Event(), threading.Event()
+
+    def release(self) -> None:
+        self.is_asked.set()
+        assert self.may_go.wait(30)
+        super().release()
+
+
+def test_the_pool_answers_while_a_model_is_being_released():
+    pool, slow = PipelinePool(), WaitingModel()
+    with pool.lease(key("slow"), lambda: slow, 1):
+        pass
+    worker = threading.Thread(target=use, args=(pool, "b", 1))
+    worker.start()
+    assert slow.is_asked.wait(30)
+
+    answer = threading.Thread(target=lambda: (pool.has_room(1, None), slow.may_go.set()))
+    answer.start()
+    answer.join(10)
+    answered = not answer.is_alive()
+    slow.may_go.set()
+    worker.join(30)
+    assert answered
+    assert slow.releases == 1
+
+
+def test_a_model_that_is_being_released_is_not_released_for_room_as_well():
+    pool, slow = PipelinePool(), WaitingModel()
+    with pool.lease(key("slow"), lambda: slow, 1):
+        pass
+    releaser = threading.Thread(target=pool.release, args=([key("slow")],))
+    releaser.start()
+    assert slow.is_asked.wait(30)
+
+    slow.is_asked.clear()
+    other = threading.Thread(target=use, args=(pool, "b", 1))
+    other.start()
+    other.join(10)
+    assert not other.is_alive()
+    assert not slow.is_asked.is_set()
+    slow.may_go.set()
+    releaser.join(30)
+
+    assert slow.releases == 1
+    assert key("slow") not in pool
+    assert key("b") in pool
+
+
+def test_a_load_without_memory_releases_the_idle_models_and_is_tried_once_more():
+    pool = PipelinePool()
+    a, b = use(pool, "a", limit=9), use(pool, "b", limit=9)
+    tries = []
+
+    def load() -> Model:
+        tries.append((a.releases, b.releases))
+        if not b.releases:
+            raise OutOfMemoryError("no room")
+        return Model()
+
+    with pool.lease(key("busy"), Model, 9) as busy, pool.lease(key("c"), load, 9):
+        assert tries == [(0, 0), (1, 1)]
+        assert busy.releases == 0
+    assert key("a") not in pool
+
+
+@pytest.mark.parametrize(("idle", "tries"), [([], 1), (["a"], 2)])
+def test_a_load_that_never_finds_memory_fails_for_that(idle, tries):
+    pool, loads = PipelinePool(), []
+    for name in idle:
+        use(pool, name)
+
+    def load() -> Model:
+        loads.append(1)
+        raise OutOfMemoryError("no room")
+
+    with pytest.raises(OutOfMemoryError, match="no room"), pool.lease(key("b"), load, 9):
+        pass
+
+    assert len(loads) == tries
+    assert key("b") not in pool
 
 
 def test_releasing_drops_the_model_and_the_next_lease_loads_it_again():

@@ -1,7 +1,10 @@
 """The whole engine on real models: mixed lists, failures in their midst, cancelling, and memory that comes back."""
 
+import gc
 import logging
 import threading
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,13 +14,17 @@ from PIL import Image
 from benchmarks import engine_soak
 from configs.errors import FailureCause
 from configs.settings import EngineSettings
-from models.batching import passes
+from models.batching import passes, runner, stepper
+from models.batching.decoding import Decoder
 from models.batching.passes import Denoiser
+from models.batching.prompts import PromptEncoder
 from models.batching.slots import Slot
 from models.batching.step_model import StepModel
 from models.canny import canny_edges
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import PictureError
+from models.families.any_diffusers import AnyDiffusers
+from models.families.stable_diffusion import StableDiffusion
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
 from models.recipe import plan_recipe
@@ -158,7 +165,7 @@ def test_failures_of_any_kind_stay_with_their_jobs(engine, job, monkeypatch, cap
     good = [job(place, steps=3 + place % 3) for place in range(6)]
     alone = {id: picture for one in good for id, picture in pixels(engine, one).items()}
     raising, broken_numbers, too_large = job(101, "raise"), job(102, "nan"), job(103, "memory")
-    predict, start, advance = Denoiser._predict, StepModel.decode, Slot.advance
+    predict, advance = Denoiser._predict, Slot.advance
 
     def faulty_predict(self, slots, *row):
         texts = {slot.recipe.text for slot in slots}
@@ -193,7 +200,6 @@ def test_failures_of_any_kind_stay_with_their_jobs(engine, job, monkeypatch, cap
     }
     for id, picture in alone.items():
         assert np.abs(results[id].pixels - picture).max() <= 1
-    assert start is StepModel.decode
     assert "job 101 failed" in caplog.messages
 
 
@@ -205,23 +211,114 @@ def test_an_all_black_picture_is_a_failure(engine, job, monkeypatch):
     assert result.error == "the model gave an all-black picture; try dtype float32"
 
 
-def test_a_decoder_without_memory_decodes_in_tiles_and_then_gives_up(engine, job, monkeypatch):
-    decode, tiled = StepModel.decode, []
+def test_a_decoder_without_memory_for_any_tile_fails_clearly(engine, job, monkeypatch):
+    tiles = []
 
-    def short_of_memory(self, latents):
-        tiled.append(self.vae.use_tiling)
-        if not self.vae.use_tiling or len(tiled) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return decode(self, latents)
+    def without_memory(self, latents, tile=None):
+        tiles.append(tile)
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
-    expected = pixels(engine, job(1))["1"]
-    monkeypatch.setattr(StepModel, "decode", short_of_memory)
-    (painted,), (failed,) = engine.generate([job(1)]), engine.generate([job(1)])
+    monkeypatch.setattr(StepModel, "decode", without_memory)
+    (failed,) = engine.generate([job(1, resolution="256x200")])
 
-    assert tiled == [False, True, False, True]
-    assert np.abs(painted.pixels - expected).max() <= 1
-    assert failed.error == "out of memory: a picture of 64×64 cannot be decoded."
+    assert tiles == [None, 16, 8]
+    assert failed.error == "out of memory: a picture of 256×200 cannot be decoded."
     assert failed.cause is FailureCause.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_picture_that_cannot_be_finished_fails_alone(random_models, job, monkeypatch, beside):
+    def cannot(*pictures):
+        raise ValueError("images do not match")
+
+    monkeypatch.setattr(stepper, "Decoder", partial(Decoder, beside=beside))
+    monkeypatch.setattr(runner, "keep_unmasked", cannot)
+    engine = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
+    heard = Waiting()
+    for one in (job(1), job(2, image=PICTURE, mask=MASK), job(3)):
+        engine.submit(one, heard)
+    heard.wait_for(lambda: len(heard.results) == 3)
+
+    assert heard.results["2"].error == "generation failed: ValueError: images do not match"
+    assert all(isinstance(heard.results[id], GeneratedImage) for id in ("1", "3"))
+
+
+CUBLAS = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(CUBLAS)])
+@pytest.mark.parametrize(
+    ("kind", "method", "changes"),
+    [
+        (PromptEncoder, "encode", {}),
+        (StepModel, "encode", {"image": PICTURE}),
+        (Slot, "advance", {}),
+        (AnyDiffusers, "infer", {"model": "any"}),
+    ],
+)
+def test_memory_that_is_missing_anywhere_is_a_clear_error(engine, job, monkeypatch, kind, method, changes, error):
+    def without_memory(*arguments):
+        raise error
+
+    monkeypatch.setattr(kind, method, without_memory)
+    (failed,) = engine.generate([job(1, **changes)])
+
+    assert failed.error == (
+        "out of memory: 64×64 does not fit beside what is in use. Ask for fewer pixels, or try again later."
+    )
+    assert failed.cause is FailureCause.OUT_OF_MEMORY
+
+
+class Weights:
+    """Stands for what a model has loaded by the time it fails."""
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "cause"),
+    [
+        (ValueError("no such part"), "model 'small' cannot be loaded from {0}/sd: no such part", FailureCause.MODEL),
+        (
+            RuntimeError(CUBLAS),
+            "out of memory: model 'small' does not fit on cpu beside what is in use there. "
+            "Free memory, or use a smaller model or number type.",
+            FailureCause.OUT_OF_MEMORY,
+        ),
+    ],
+)
+def test_a_failed_load_keeps_nothing_and_tells_the_same_again(random_models, job, monkeypatch, error, text, cause):
+    loaded = []
+
+    def half_loaded(self, dtype):
+        weights = Weights()
+        loaded.append(weakref.ref(weights))
+        raise type(error)(*error.args)
+
+    monkeypatch.setattr(StableDiffusion, "_load_pipeline", half_loaded)
+    engine = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
+    gc.collect()
+    gc.disable()
+    try:
+        failures = [result for seed in range(3) for result in engine.generate([job(seed)])]
+        kept = [ref() for ref in loaded]
+    finally:
+        gc.enable()
+
+    assert {(one.error, one.cause) for one in failures} == {(text.format(random_models.folder), cause)}
+    assert kept == [None]
+
+
+def test_a_model_that_could_not_be_loaded_is_tried_again_and_then_forgotten_to_have_failed(
+    random_models, job, monkeypatch
+):
+    monkeypatch.setattr(runner, "_UNLOADABLE_S", 0.0)
+    engine = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
+    with monkeypatch.context() as patched:
+        patched.setattr(StableDiffusion, "_load_pipeline", lambda self, dtype: None)
+        (failed,) = engine.generate([job(1)])
+    assert isinstance(failed, FailedImage)
+
+    assert pixels(engine, job(1))
+    assert engine._runner._unloadable == {}
 
 
 def test_prompts_beyond_77_tokens_count_to_their_end_and_beyond_600_are_refused(engine, job):
