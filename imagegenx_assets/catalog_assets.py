@@ -41,7 +41,7 @@ from ops.gallery_page import publish_gallery
 from ops.generation import Generator, generate_images
 from ops.input_pictures import InputPictures
 from ops.moderation import open_moderation
-from ops.releases import record_releases
+from ops.releases import CurrentReleases, record_releases
 from ops.stages import thumbnailing, upscaling, watermarking
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
@@ -105,7 +105,7 @@ def gallery(work: CatalogWork) -> Metadata:
     """A page that shows, filters and opens the catalog's pictures with their recipes, and a contact sheet as PNG."""
     finished, small = work.images("watermarked_images"), work.images("thumbnails")
     published = publish_gallery(finished, small, links_live_s=work.settings.store.url_expires_s)
-    record_releases(finished)
+    record_releases(finished, CurrentReleases(work.settings, work.gpu_engine.registry))
     finish_edition(work.store, work.catalog, keep=work.settings.retention.editions)
     return {**published.metadata()}
 

@@ -38,12 +38,14 @@ def show_impact(name: str, *, as_json: bool) -> None:
 def _lines(name: str, release: str, catalogs: int, impacts: list[Impact]) -> list[str]:
     if not impacts:
         return [f"model '{name}', release {release[:12]}: all pictures of {catalogs} catalogs are up to date."]
-    rows = [["catalog", "rows", "stale", "to make", "GPU s"]]
-    rows += [[one.catalog, str(one.rows), str(one.stale), str(one.to_make), f"{one.gpu_s:.1f}"] for one in impacts]
+    rows = [["catalog", "rows", "stale", "to make", "to finish", "GPU s"]]
+    for one in impacts:
+        counts = map(str, (one.rows, one.stale, one.to_make, one.to_finish))
+        rows.append([one.catalog, *counts, f"{one.gpu_s:.1f}"])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     stale, missing = sum(one.stale for one in impacts), sum(one.to_make for one in impacts)
-    gpu_s = sum(one.gpu_s for one in impacts)
-    made = f"{missing} pictures to make in about {gpu_s:.0f} s"
+    gpu_s, finishing = sum(one.gpu_s for one in impacts), sum(one.to_finish for one in impacts)
+    made = f"{missing} pictures to make and {finishing} that only need later steps, in about {gpu_s:.0f} GPU s"
     summary = f"{len(impacts)} of {catalogs} catalogs, {stale} stale rows, {made}."
     return [f"model '{name}', release {release[:12]}:", *table, summary]

@@ -1,23 +1,30 @@
 """Model releases: what a catalog's pictures were made with, and what a new release of it makes stale.
 
-Everything that decides pixels is in their recipes: the release of the model, the LoRA, and the network, font or logo of
-each later step. A summary of them (`UsedRelease`) is stored with each catalog when its gallery is made, so that telling
-which of thousands of catalogs are stale reads one small object for each, and no manifest.
+Everything that decides pixels is in their recipes: the release of the model, the LoRA, what the model's card says, and
+the network, font or logo of each later step. A summary of them (`UsedRelease`) is stored with each catalog when its
+gallery is made, so that telling which of thousands of catalogs are stale reads one small object for each, and no
+manifest.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import Enum, auto
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from configs.settings import Settings
 from io_managers.image_set import ImageSet, ManifestRow, Status, picture_key, read_image_set
+from models.card import ModelCard
 from models.errors import ImageGenXError, ModelError
 from models.recipe import PostStep, Recipe
 from models.registry import ModelRegistry
+from models.request import GenerationParams, PostProcess
 from ops.map_ahead import map_ahead
-from ops.stages import recorded_change
+from ops.stages import generated_format, recorded_change, upscaled_format
 from ops.watermark_files import file_digest
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
@@ -31,12 +38,17 @@ class UsedRelease:
     Attributes:
         recipe: of one of them, as JSON.
         rows: how many there are.
-        picture_s: seconds that generating and upscaling one takes, on average; 0 if that was never measured.
+        picture_s: seconds that generating one takes, on average; 0 if that was never measured.
+        upscale_s: the same of upscaling one.
+        defaults: what the model gave requests that said nothing, by the recipe's fields. All of the rows have the same
+            of these values, or none has them.
     """
 
     recipe: str
     rows: int
     picture_s: float = 0.0
+    upscale_s: float = 0.0
+    defaults: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,14 +58,16 @@ class Impact:
     Attributes:
         rows: all rows that have a picture.
         stale: those whose picture an older release made.
-        to_make: those of them whose new picture is not stored from an earlier time.
-        gpu_s: estimated seconds to make them.
+        to_make: those of them that must be generated: not even the picture before later steps is stored.
+        to_finish: those that need later steps only, like a watermark in another font.
+        gpu_s: estimated seconds to generate and upscale.
     """
 
     catalog: str
     rows: int
     stale: int
     to_make: int
+    to_finish: int
     gpu_s: float
 
 
@@ -64,6 +78,7 @@ class CurrentReleases:
         self._settings = settings
         self._registry = registry
         self._steps: dict[str, PostStep] = {}
+        self._defaults: dict[str, dict[str, Any]] = {}
 
     def digests(self) -> dict[str, str]:
         """What decides pixels, by name: every model whose files are here, with its LoRAs, and the files of later steps.
@@ -80,25 +95,59 @@ class CurrentReleases:
         return found
 
     def _model_digest(self, name: str) -> str:
-        """The release of a model and its LoRAs; "" if its files are not here."""
+        """The release of a model and its LoRAs, with what its card says; "" if its files are not here."""
+        card = self._registry.card(name)
+        said = card.model_dump(include=_CARD_FIELDS, exclude_defaults=True) | self._own_defaults(name)
         try:
-            loras = [self._registry.lora_digest(name, lora) for lora in sorted(self._registry.card(name).loras)]
-            return _joined([self._registry.release(name), *loras])
+            loras = [self._registry.lora_digest(name, lora) for lora in sorted(card.loras)]
+            return _joined([self._registry.release(name), *loras, *([json.dumps(said, sort_keys=True)] if said else [])])
         except ModelError:
             return ""
 
-    def refreshed(self, recipe: Recipe) -> Recipe:
+    def defaults(self, model: str) -> dict[str, Any]:
+        """What requests for a model get that say nothing, by the recipe's fields; nothing if the model is gone."""
+        if model not in self._defaults:
+            known = model in self._registry.names
+            given = self._registry.card(model).request_defaults() if known else {}
+            self._defaults[model] = _recipe_fields(GenerationParams.model_validate(given)) if known else {}
+        return self._defaults[model]
+
+    def _own_defaults(self, model: str) -> dict[str, Any]:
+        """Those of them that are not everybody's."""
+        everybodys = _recipe_fields(GenerationParams())
+        return {name: value for name, value in self.defaults(model).items() if value != everybodys[name]}
+
+    def refreshed(self, recipe: Recipe, defaults: Mapping[str, object] = MappingProxyType({})) -> Recipe:
         """The recipe that the same request has now.
 
         What is not here any more stays as it was: nothing could be made with it.
+
+        Args:
+            defaults: those of the model when the recipe was planned. A value that equals one is taken for it: should
+                the request have named it, its row is run again for nothing, and finds its picture stored.
         """
         try:
             release = self._registry.release(recipe.model)
             lora = self._registry.lora_digest(recipe.model, recipe.lora_name) if recipe.lora_name else ""
         except ImageGenXError:
             return recipe
-        post = tuple(self._step(step) for step in recipe.post)
-        return recipe.model_copy(update={"release": release, "lora_digest": lora, "post": post})
+        card = self._registry.card(recipe.model)
+        update = {
+            "release": release,
+            "lora_digest": lora,
+            "post": tuple(self._step(step) for step in recipe.post),
+            "engine": _engine(recipe.engine, card),
+            "control_preprocess": card.control_preprocess if recipe.control_digest else None,
+            **self._changed_defaults(recipe, defaults),
+        }
+        return recipe.model_copy(update=update)
+
+    def _changed_defaults(self, recipe: Recipe, before: Mapping[str, object]) -> dict[str, Any]:
+        now, changed = self.defaults(recipe.model), {}
+        for fields in _DEFAULTED if before else ():
+            if _has_default(recipe, fields, before):
+                changed.update({name: now[name] for name in fields})
+        return changed
 
     def _step(self, step: PostStep) -> PostStep:
         known = step.model_dump_json()
@@ -115,16 +164,17 @@ def releases_key(catalog: str) -> str:
     return f"{FOLDER}{catalog}.json"
 
 
-def record_releases(finished: ImageSet) -> None:
+def record_releases(finished: ImageSet, current: CurrentReleases) -> None:
     """Store the summary of a catalog's finished pictures."""
     store, catalog = finished.store, finished.catalog
-    measured = _measured_seconds(store, catalog)
-    before = {_label(Recipe.from_json(used.recipe)): used.picture_s for used in used_releases(store, catalog)}
+    generating, upscaling = (_measured_seconds(store, catalog, asset) for asset in _TIMED)
+    before = _seconds(used_releases(store, catalog))
     summary = []
-    for recipe, rows in _groups(finished):
-        seconds = [measured[row_id] for row_id in rows if measured.get(row_id)]
-        picture_s = sum(seconds) / len(seconds) if seconds else before.get(_label(recipe), 0.0)
-        summary.append(asdict(UsedRelease(recipe.to_json(), len(rows), picture_s)))
+    for recipe, rows in _groups(finished, current):
+        picture_s, upscale_s = before.get(_label(recipe), (0.0, 0.0))
+        picture_s, upscale_s = _mean(generating, rows) or picture_s, _mean(upscaling, rows) or upscale_s
+        defaults = current.defaults(recipe.model)
+        summary.append(asdict(UsedRelease(recipe.to_json(), len(rows), picture_s, upscale_s, defaults)))
     store.put(releases_key(catalog), json.dumps(summary).encode(), content_type="application/json")
 
 
@@ -139,7 +189,7 @@ def used_releases(store: ObjectStore, catalog: str) -> list[UsedRelease]:
 def stale_catalogs(store: ObjectStore, catalogs: Iterable[str], current: CurrentReleases) -> Iterator[tuple[str, int]]:
     """(catalog, number of stale rows) of each catalog that has any."""
     for catalog, used in map_ahead(lambda name: used_releases(store, name), catalogs):
-        if rows := sum(one.rows for one in used if _is_stale(Recipe.from_json(one.recipe), current)):
+        if rows := sum(one.rows for one in used if _is_stale(one, current)):
             yield catalog, rows
 
 
@@ -158,44 +208,93 @@ def release_impact(
 
 
 def _impact(store: ObjectStore, catalog: str, current: CurrentReleases, model: str | None) -> Impact:
-    seconds = {_label(Recipe.from_json(used.recipe)): used.picture_s for used in used_releases(store, catalog)}
+    used = used_releases(store, catalog)
+    seconds = _seconds(used)
+    defaults = {Recipe.from_json(one.recipe).model: one.defaults for one in used}
     rows = [row for row in read_image_set(store, "watermarked_images", catalog).rows() if row.recipe]
     stale = []
     for row in rows:
         recipe = Recipe.from_json(row.recipe)
-        if (model is None or recipe.model == model) and (fresh := current.refreshed(recipe)) != recipe:
+        fresh = current.refreshed(recipe, defaults.get(recipe.model, {}))
+        if (model is None or recipe.model == model) and fresh != recipe:
             stale.append((row, fresh))
-    missing = [fresh for (row, fresh), stored in map_ahead(lambda pair: _is_stored(store, *pair), stale) if not stored]
-    gpu_s = sum(seconds.get(_label(fresh), 0.0) for fresh in missing)
-    return Impact(catalog, len(rows), len(stale), len(missing), gpu_s)
+    missing = Counter[_Missing]()
+    gpu_s = 0.0
+    for (_, fresh), what in map_ahead(lambda pair: _missing(store, *pair), stale):
+        missing[what] += 1
+        picture_s, upscale_s = seconds.get(_label(fresh), (0.0, 0.0))
+        gpu_s += {_Missing.GENERATED: picture_s + upscale_s, _Missing.UPSCALED: upscale_s}.get(what, 0.0)
+    to_finish = missing[_Missing.UPSCALED] + missing[_Missing.FINISHED]
+    return Impact(catalog, len(rows), len(stale), missing[_Missing.GENERATED], to_finish, gpu_s)
 
 
-def _is_stored(store: ObjectStore, row: ManifestRow, fresh: Recipe) -> bool:
-    return store.stat(picture_key(fresh, row.format)) is not None
+class _Missing(Enum):
+    """The first of a row's pictures that is not stored."""
+
+    GENERATED = auto()
+    UPSCALED = auto()
+    FINISHED = auto()
+    NONE = auto()
 
 
-def _is_stale(recipe: Recipe, current: CurrentReleases) -> bool:
-    return current.refreshed(recipe) != recipe
+def _missing(store: ObjectStore, row: ManifestRow, fresh: Recipe) -> _Missing:
+    if store.stat(picture_key(fresh, row.format)) is not None:
+        return _Missing.NONE
+    post = PostProcess.model_validate_json(row.post_process)
+    if store.stat(picture_key(fresh.model_copy(update={"post": ()}), generated_format(post))) is None:
+        return _Missing.GENERATED
+    upscaling = tuple(step for step in fresh.post if step.op == "upscale")
+    upscaled = picture_key(fresh.model_copy(update={"post": upscaling}), upscaled_format(post))
+    return _Missing.UPSCALED if upscaling and store.stat(upscaled) is None else _Missing.FINISHED
 
 
-def _groups(finished: ImageSet) -> Iterator[tuple[Recipe, Sequence[str]]]:
+def _is_stale(used: UsedRelease, current: CurrentReleases) -> bool:
+    recipe = Recipe.from_json(used.recipe)
+    return current.refreshed(recipe, used.defaults) != recipe
+
+
+def _groups(finished: ImageSet, current: CurrentReleases) -> Iterator[tuple[Recipe, Sequence[str]]]:
     """(a recipe, ids of the rows) for each combination of releases."""
     groups: dict[str, tuple[Recipe, list[str]]] = {}
     for row in finished.rows():
         if row.recipe and row.status is not Status.FAILED:
             recipe = Recipe.from_json(row.recipe)
-            groups.setdefault(_uses(recipe), (recipe, []))[1].append(row.row_id)
+            key = _uses(recipe, current.defaults(recipe.model))
+            groups.setdefault(key, (recipe, []))[1].append(row.row_id)
     yield from groups.values()
 
 
-def _uses(recipe: Recipe) -> str:
+def _uses(recipe: Recipe, defaults: Mapping[str, object]) -> str:
     """What of a recipe new releases change, as one text."""
     steps = [[step.op, step.uses, *(step.params.get(name) for name in _FILES)] for step in recipe.post]
-    return json.dumps([recipe.model, recipe.release, recipe.lora_name, recipe.lora_digest, steps])
+    files = [recipe.model, recipe.release, recipe.lora_name, recipe.lora_digest, steps]
+    said = [recipe.engine, recipe.control_preprocess, *(_has_default(recipe, names, defaults) for names in _DEFAULTED)]
+    return json.dumps([files, said])
 
 
 _FILES = ("scale", "type", "font", "image_path")
 """The params of a step that name the file it uses."""
+_DEFAULTED = (("steps",), ("cfg_scale",), ("sampler",), ("width_px", "height_px"))
+"""The fields of a recipe for which a model card has defaults; a resolution is given as a whole."""
+_CARD_FIELDS = {"accelerator", "dtype", "control_preprocess"}
+"""What of a model card alters planned recipes, beside defaults and the release."""
+
+
+def _recipe_fields(params: GenerationParams) -> dict[str, Any]:
+    size = {"width_px": params.resolution.width_px, "height_px": params.resolution.height_px}
+    return {"steps": params.steps, "cfg_scale": params.cfg_scale, "sampler": params.sampler} | size
+
+
+def _has_default(recipe: Recipe, fields: Sequence[str], defaults: Mapping[str, object]) -> bool:
+    return all(getattr(recipe, name) == defaults.get(name) for name in fields)
+
+
+def _engine(recorded: str, card: ModelCard) -> str:
+    """The recorded accelerator, device and number type, as far as the card names none; `auto` is known on the GPU."""
+    accelerator, device, dtype = recorded.split("/")
+    wanted = (card.accelerator, device, card.dtype)
+    pairs = zip(wanted, (accelerator, device, dtype), strict=True)
+    return "/".join(was if want == "auto" else want for want, was in pairs)
 
 
 def _label(recipe: Recipe) -> str:
@@ -204,14 +303,29 @@ def _label(recipe: Recipe) -> str:
     return " ".join([recipe.model, recipe.lora_name, *scales])
 
 
-def _measured_seconds(store: ObjectStore, catalog: str) -> dict[str, float]:
-    """Seconds of generating and upscaling, by row id, of the pictures that the last run made."""
-    seconds: dict[str, float] = {}
-    for asset in ("generated_images", "upscaled_images"):
-        for row in read_image_set(store, asset, catalog).rows():
-            if row.status is Status.MADE:
-                seconds[row.row_id] = seconds.get(row.row_id, 0.0) + row.seconds
-    return seconds
+_TIMED = ("generated_images", "upscaled_images")
+"""The assets whose making takes the GPU."""
+
+
+def _measured_seconds(store: ObjectStore, catalog: str, asset: str) -> dict[str, float]:
+    """Seconds, by row id, of the pictures of an asset that the last run made."""
+    rows = read_image_set(store, asset, catalog).rows()
+    return {row.row_id: row.seconds for row in rows if row.status is Status.MADE and row.seconds}
+
+
+def _mean(measured: Mapping[str, float], rows: Sequence[str]) -> float:
+    seconds = [measured[row_id] for row_id in rows if row_id in measured]
+    return sum(seconds) / len(seconds) if seconds else 0.0
+
+
+def _seconds(summary: Iterable[UsedRelease]) -> dict[str, tuple[float, float]]:
+    """Seconds of generating and of upscaling a picture, by its label."""
+    found: dict[str, tuple[float, float]] = {}
+    for used in summary:
+        label = _label(Recipe.from_json(used.recipe))
+        picture_s, upscale_s = found.get(label, (0.0, 0.0))
+        found[label] = (used.picture_s or picture_s, used.upscale_s or upscale_s)
+    return found
 
 
 def _files(folder: Path) -> list[Path]:

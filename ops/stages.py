@@ -54,7 +54,7 @@ def upscaling(settings: Settings, registry: ModelRegistry) -> Stage:
     def plan(post: PostProcess) -> Change | None:
         return _enlarging(post.super_resolution, settings, registry) if post.super_resolution else None
 
-    return Stage(plan, _format_before_watermark, settings.pictures.original_quality, in_background=False)
+    return Stage(plan, upscaled_format, settings.pictures.original_quality, in_background=False)
 
 
 def watermarking(settings: Settings) -> Stage:
@@ -94,10 +94,11 @@ def generated_format(post: PostProcess) -> ImageFormat:
 
     A picture thus meets a lossy encoder once, at the stage that changes it last.
     """
-    return "png" if post.super_resolution else _format_before_watermark(post)
+    return "png" if post.super_resolution else upscaled_format(post)
 
 
-def _format_before_watermark(post: PostProcess) -> ImageFormat:
+def upscaled_format(post: PostProcess) -> ImageFormat:
+    """The file format of a picture before its watermark, upscaled or not."""
     return "png" if post.watermark.enable else post.format
 
 

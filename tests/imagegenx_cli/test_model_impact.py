@@ -36,10 +36,12 @@ def test_the_impact_tells_catalogs_rows_and_seconds_and_makes_nothing(imagegenx,
 
     assert status == 0
     assert [line.split() for line in output.splitlines()[1:3]] == [
-        ["catalog", "rows", "stale", "to", "make", "GPU", "s"],
-        ["soft", "2", "1", "1", "4.0"],
+        ["catalog", "rows", "stale", "to", "make", "to", "finish", "GPU", "s"],
+        ["soft", "2", "1", "1", "0", "2.0"],
     ]
-    assert output.splitlines()[-1] == "1 of 2 catalogs, 1 stale rows, 1 pictures to make in about 4 s."
+    assert output.splitlines()[-1] == (
+        "1 of 2 catalogs, 1 stale rows, 1 pictures to make and 0 that only need later steps, in about 2 GPU s."
+    )
     assert sorted(one.key for one in studio.store.list()) == before
 
 

@@ -65,6 +65,22 @@ def test_a_model_whose_files_are_replaced_one_by_one_is_taken_when_it_is_whole(t
     assert title.endswith(": 3 catalogs, 6 stale rows")
 
 
+def test_new_defaults_of_a_card_backfill_the_catalogs_that_have_the_old_ones(ticker, shops):
+    shops.write_card(defaults={"steps": 4})
+    look(ticker)
+    shops.make("plain", shops.recipe("a mug", steps=9))
+    remake(shops, "soft", "a bag")
+    assert ticker.backfills() == []
+
+    shops.write_card(defaults={"steps": 8})
+    (observed,) = look(ticker).asset_events
+
+    assert observed.partition == "own"
+    ((title, catalogs),) = ticker.backfills()
+    assert catalogs == ["soft"]
+    assert title.endswith(": 1 catalogs, 2 stale rows")
+
+
 def test_what_was_put_back_before_the_next_look_is_seen_for_the_first_time_when_it_comes_again(ticker, shops):
     for content in ("second", "first", "second"):
         shops.replace("soft.safetensors", content)
