@@ -1,30 +1,65 @@
 """The gRPC health service (grpc.health.v1), which tells what the gateway's own health check tells."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
 import grpc
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health import OVERALL_HEALTH, HealthServicer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import OVERALL_HEALTH
 
 from gateway.service import GatewayService
 
+_STATES = health_pb2.HealthCheckResponse
 
-class ServiceHealth(HealthServicer):
-    """SERVING while the request queue can be reached, and NOT_SERVING for good once the server shuts down."""
+
+class ServiceHealth(health_pb2_grpc.HealthServicer):
+    """SERVING while the request queue can be reached, and NOT_SERVING for good once the server shuts down.
+
+    For one event loop. One who watches costs no thread, so that any number of them leaves the calls theirs.
+    """
 
     def __init__(self, service: GatewayService, name: str) -> None:
-        super().__init__()
         self._service = service
         self._names = (OVERALL_HEALTH, name)
-        self._look()
+        self._serving = True
+        self._ending = False
+        self._news = asyncio.Event()
 
-    def Check(
-        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
-    ) -> health_pb2.HealthCheckResponse:
-        """The state of this moment; those who Watch hear of it as well."""
-        self._look()
-        return super().Check(request, context)
+    async def look(self) -> None:
+        """Ask the gateway how it is; those who Watch hear of a change."""
+        healthy = (await asyncio.to_thread(self._service.health)).code == 200
+        self._tell(healthy and not self._ending)
 
-    def _look(self) -> None:
-        states = health_pb2.HealthCheckResponse
-        state = states.SERVING if self._service.health().code == 200 else states.NOT_SERVING
-        for name in self._names:
-            self.set(name, state)
+    def end(self) -> None:
+        """NOT_SERVING from now on."""
+        self._ending = True
+        self._tell(False)
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> health_pb2.HealthCheckResponse:
+        """The state of this moment."""
+        if request.service not in self._names:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service.")
+        await self.look()
+        return health_pb2.HealthCheckResponse(status=self._state(request.service))
+
+    async def Watch(
+        self, request: health_pb2.HealthCheckRequest, context: Any
+    ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
+        """The state that was seen last, and every change of it."""
+        told = None
+        while True:
+            state, news = self._state(request.service), self._news
+            if state != told:
+                yield health_pb2.HealthCheckResponse(status=state)
+            told = state
+            await news.wait()
+
+    def _state(self, name: str) -> Any:
+        known = _STATES.SERVING if self._serving else _STATES.NOT_SERVING
+        return known if name in self._names else _STATES.SERVICE_UNKNOWN
+
+    def _tell(self, serving: bool) -> None:
+        self._serving = serving
+        self._news.set()
+        self._news = asyncio.Event()

@@ -1,12 +1,14 @@
 """The gRPC face: `imagegenx.proto` over the gateway's service, with the health and reflection services."""
 
+import asyncio
 import logging
 import math
 import secrets
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -27,10 +29,12 @@ logger = logging.getLogger(__name__)
 
 SERVICE_NAME = pb2.DESCRIPTOR.services_by_name["SchedulerService"].full_name
 
-_CALLS_WAITING_PER_THREAD = 64
+_CALLS_PER_THREAD = 64
 """Calls beyond that are refused at once (RESOURCE_EXHAUSTED) instead of waiting for a thread."""
 
+T = TypeVar("T")
 _Handler = Callable[[Any], Message]
+_Metadata = tuple[tuple[str, str], ...]
 
 
 class GrpcError(ImageGenXError):
@@ -38,17 +42,80 @@ class GrpcError(ImageGenXError):
 
 
 class GrpcServer:
-    """A running gRPC server; `port` is where it listens."""
+    """A gRPC server on an event loop and in a thread of its own; `port` is where it listens.
 
-    def __init__(self, server: grpc.Server, health: ServiceHealth, port: int) -> None:
-        self._server = server
-        self._health = health
-        self.port = port
+    What only waits, for a message that does not come, for reflection's next question or for news of the health, holds
+    no thread: calls are the only ones that do, and `gateway.threads` of them are answered at once.
+    """
+
+    def __init__(self, service: GatewayService, host: str, port: int) -> None:
+        self._calls = _Calls(service.settings.gateway.threads)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="grpc-loop", daemon=True)
+        self._thread.start()
+        try:
+            self._server, self._health, self.port = self._run(self._started(service, host, port))
+        except BaseException:
+            self._end()
+            raise
 
     def stop(self, grace_s: float = 5) -> None:
         """Say NOT_SERVING, take no more calls, give those under way `grace_s` seconds, and wait for the end."""
-        self._health.enter_graceful_shutdown()
-        self._server.stop(grace_s).wait()
+        if self._loop.is_closed():
+            return
+        self._run(self._stopped(grace_s))
+        self._end()
+
+    async def _started(
+        self, service: GatewayService, host: str, port: int
+    ) -> tuple[grpc.aio.Server, ServiceHealth, int]:
+        gateway = service.settings.gateway
+        server = grpc.aio.server(options=_options(gateway.max_body_bytes, gateway.threads * _CALLS_PER_THREAD))
+        health = ServiceHealth(service, SERVICE_NAME)
+        await health.look()
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        reflection.enable_server_reflection((SERVICE_NAME, HEALTH_NAME, reflection.SERVICE_NAME), server)
+        server.add_generic_rpc_handlers((_handlers(Scheduler(service), self._calls),))
+        bound = _bind(server, host, port)
+        await server.start()
+        return server, health, bound
+
+    async def _stopped(self, grace_s: float) -> None:
+        self._health.end()
+        await self._server.stop(grace_s)
+        self._calls.close()
+
+    def _run(self, step: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(step, self._loop).result()
+
+    def _end(self) -> None:
+        self._run(self._loop.shutdown_default_executor())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class _Calls:
+    """Runs calls on a few threads, from one event loop."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
+        self._most = threads * _CALLS_PER_THREAD
+        self._under_way = 0
+
+    async def run(self, call: Callable[[], T], context: Any) -> T:
+        """What `call` returns. One whose client is gone before a thread was free is not begun."""
+        if self._under_way >= self._most:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._most} calls are under way. Try again.")
+        self._under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        finally:
+            self._under_way -= 1
+
+    def close(self) -> None:
+        """Begin no more calls."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def start_grpc(service: GatewayService, host: str, port: int) -> GrpcServer:
@@ -57,25 +124,15 @@ def start_grpc(service: GatewayService, host: str, port: int) -> GrpcServer:
     Raises:
         GrpcError: if the address cannot be listened on.
     """
-    threads = service.settings.gateway.threads
-    server = grpc.server(
-        ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
-        options=_options(service.settings.gateway.max_body_bytes),
-        maximum_concurrent_rpcs=threads * _CALLS_WAITING_PER_THREAD,
-    )
-    health = ServiceHealth(service, SERVICE_NAME)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    reflection.enable_server_reflection((SERVICE_NAME, HEALTH_NAME, reflection.SERVICE_NAME), server)
-    server.add_generic_rpc_handlers((_handlers(Scheduler(service)),))
-    bound = _bind(server, host, port)
-    server.start()
-    logger.info("gRPC on %s:%d", host, bound)
-    return GrpcServer(server, health, bound)
+    server = GrpcServer(service, host, port)
+    logger.info("gRPC on %s:%d", host, server.port)
+    return server
 
 
-def _options(max_message_bytes: int) -> list[tuple[str, int]]:
+def _options(max_message_bytes: int, max_streams: int) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_concurrent_streams", max_streams),  # of one connection
         ("grpc.max_metadata_size", 16_384),
         ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake to be told of
         ("grpc.keepalive_time_ms", 120_000),  # finds clients that are gone without a word
@@ -83,7 +140,7 @@ def _options(max_message_bytes: int) -> list[tuple[str, int]]:
     ]
 
 
-def _bind(server: grpc.Server, host: str, port: int) -> int:
+def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
     address = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
     try:
         return server.add_insecure_port(address)
@@ -94,19 +151,19 @@ def _bind(server: grpc.Server, host: str, port: int) -> int:
         ) from exc
 
 
-def _handlers(scheduler: Scheduler) -> grpc.GenericRpcHandler:
+def _handlers(scheduler: Scheduler, calls: _Calls) -> grpc.GenericRpcHandler:
     """Our own handlers instead of the generated ones, which answer unreadable messages with an exception."""
     return grpc.method_handlers_generic_handler(
         SERVICE_NAME,
         {
-            "SubmitTask": _method(scheduler.submit_task, pb2.SubmitTaskRequest, pb2.SubmitTaskResponse),
-            "QueryTask": _method(scheduler.query_task, pb2.QueryTaskRequest, pb2.QueryTaskResponse),
-            "QueryGPULoad": _method(scheduler.query_gpu_load, pb2.QueryGPULoadRequest, pb2.QueryGPULoadResponse),
+            "SubmitTask": _method(scheduler.submit_task, pb2.SubmitTaskRequest, pb2.SubmitTaskResponse, calls),
+            "QueryTask": _method(scheduler.query_task, pb2.QueryTaskRequest, pb2.QueryTaskResponse, calls),
+            "QueryGPULoad": _method(scheduler.query_gpu_load, pb2.QueryGPULoadRequest, pb2.QueryGPULoadResponse, calls),
         },
     )
 
 
-def _method(call: _Handler, request_type: type[Message], response_type: type[Message]) -> Any:
+def _method(call: _Handler, request_type: type[Message], response_type: type[Message], calls: _Calls) -> Any:
     def parse(data: bytes) -> Message | bytes:
         try:
             return request_type.FromString(data)
@@ -115,26 +172,31 @@ def _method(call: _Handler, request_type: type[Message], response_type: type[Mes
 
     name = request_type.DESCRIPTOR.name.removesuffix("Request")
 
-    def answered(request: Message | bytes, context: grpc.ServicerContext) -> Message:
+    def answered(request: Message | bytes) -> tuple[Message, _Metadata]:
         try:
             if isinstance(request, bytes):
                 raise ServiceError(422, f"The message is not a {request_type.DESCRIPTOR.name} of imagegenx.proto.")
-            return call(request)
+            return call(request), ()
         except ServiceError as exc:
-            return _refusal(exc, response_type, context)
+            return _refusal(exc, response_type)
         except Exception:  # the caller is owed an answer with a code, the operator the traceback
             logger.exception("%s failed", name)
-            return _refusal(ServiceError(500, "The gateway failed; its log says why."), response_type, context)
+            return _refusal(ServiceError(500, "The gateway failed; its log says why."), response_type)
 
-    def respond(request: Message | bytes, context: grpc.ServicerContext) -> Message:
-        if not context.is_active():  # its deadline passed while it waited for a thread: nobody hears the answer
-            return response_type()
+    def logged(request: Message | bytes) -> tuple[Message, _Metadata]:
         began = time.perf_counter()
         with log_ids(request_id=secrets.token_hex(8), **_task_id(request)):
-            answer: Any = answered(request, context)
+            answer: Any
+            answer, metadata = answered(request)
             with log_ids(**_task_id(answer)):
                 logger.info("gRPC %s %d %.1f ms", name, answer.code, 1000 * (time.perf_counter() - began))
-        return cast("Message", answer)
+        return answer, metadata
+
+    async def respond(request: Message | bytes, context: Any) -> Message:
+        answer, metadata = await calls.run(lambda: logged(request), context)
+        if metadata:
+            context.set_trailing_metadata(metadata)
+        return answer
 
     return grpc.unary_unary_rpc_method_handler(
         respond, request_deserializer=parse, response_serializer=response_type.SerializeToString
@@ -147,8 +209,8 @@ def _task_id(message: Message | bytes) -> dict[str, str]:
     return {"task_id": id} if TASK_ID.fullmatch(id) else {}
 
 
-def _refusal(error: ServiceError, response_type: Callable[..., Message], context: grpc.ServicerContext) -> Message:
+def _refusal(error: ServiceError, response_type: Callable[..., Message]) -> tuple[Message, _Metadata]:
     """The answer with the error's code; where coming back helps, trailing metadata says when, as `retry-after` (s)."""
-    if error.retry_after_s is not None:
-        context.set_trailing_metadata((("retry-after", str(max(1, math.ceil(error.retry_after_s)))),))
-    return response_type(code=error.code, message=error.message)
+    wait_s = error.retry_after_s
+    metadata = () if wait_s is None else (("retry-after", str(max(1, math.ceil(wait_s)))),)
+    return response_type(code=error.code, message=error.message), metadata

@@ -260,6 +260,59 @@ def test_health_and_reflection_are_there(channel):
     assert database.FindFileContainingSymbol("imagegenx.TaskParams").package == "imagegenx"
 
 
+def test_streams_that_only_wait_leave_the_calls_their_threads(channel, stub, key):
+    never = threading.Event()
+
+    def silence():
+        never.wait()
+        yield from ()
+
+    ask = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+    begin = channel.stream_unary("/imagegenx.SchedulerService/SubmitTask")
+    idle = [ask(silence()) for _ in range(16)] + [begin.future(silence()) for _ in range(16)]
+    health = health_pb2_grpc.HealthStub(channel)
+    watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(90)]  # two threads take 128 calls
+    assert [next(watch).status for watch in watches] == [SERVING] * 90
+
+    assert stub.SubmitTask(cat(key), timeout=20).code == 200
+    assert health.Check(health_pb2.HealthCheckRequest(), timeout=20).status == SERVING
+
+    never.set()
+    for call in idle + watches:
+        call.cancel()
+
+
+def test_who_watches_the_health_hears_that_the_server_ends(server, channel):
+    watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+    assert next(watch).status == SERVING
+    with ThreadPoolExecutor() as pool:
+        stopping = pool.submit(server.stop, 5)
+        assert next(watch).status == NOT_SERVING
+        watch.cancel()
+        stopping.result(20)
+
+
+def test_calls_beyond_the_most_are_refused_at_once(stub, server, service, key, monkeypatch):
+    go_on, ended = threading.Event(), threading.Semaphore(0)
+
+    def slow(given: str):
+        go_on.wait(20)
+        raise ServiceError(418, "late")
+
+    monkeypatch.setattr(service, "authenticate", slow)
+    own = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own: one has 128 streams at most
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}", own) as other:
+        calls = [one.SubmitTask.future(cat(key)) for one in [stub, SchedulerServiceStub(other)] * 70]
+        for call in calls:
+            call.add_done_callback(lambda _: ended.release())
+        assert all(ended.acquire(timeout=20) for _ in range(12))
+        go_on.set()
+        codes = [call.code() for call in calls]
+
+    assert codes.count(grpc.StatusCode.OK) == 128
+    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 12
+
+
 def test_without_the_queue_calls_are_503_and_the_health_says_so(tmp_path):
     service = new_service(tmp_path, queue={"url": "redis://127.0.0.1:1", "connect_timeout_s": 1})
     server = start_grpc(service, "127.0.0.1", 0)
