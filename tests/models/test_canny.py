@@ -1,9 +1,12 @@
 import io
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from models.canny import canny_edges, is_edge_map
+from models.canny import _connected, canny_edges, is_edge_map
 
 
 def square(side_px: int = 64) -> np.ndarray:
@@ -40,6 +43,37 @@ def test_weak_edges_count_only_where_they_touch_strong_ones():
     assert not canny_edges(picture, low=0.03, high=0.5).any()
     picture[:, 20:] = np.linspace(250, 150, 40)[:, None, None]
     assert canny_edges(picture, low=0.03, high=0.2)[36, 18:22].any()
+
+
+def grown(weak: np.ndarray, strong: np.ndarray) -> np.ndarray:
+    """The definition, a pixel further each time: weak pixels beside edges are edges."""
+    edges = strong
+    while True:
+        padded = np.pad(edges, 1)
+        height, width = edges.shape
+        around = np.any([padded[r : r + height, c : c + width] for r in range(3) for c in range(3)], axis=0)
+        further = (around & weak) | edges
+        if (further == edges).all():
+            return edges
+        edges = further
+
+
+@given(st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(lambda s: st.tuples(*(arrays(np.bool_, s),) * 2)))
+def test_edges_are_what_can_be_reached_from_strong_pixels(pixels):
+    weak, strong = pixels
+
+    for low in (weak, weak | strong):
+        np.testing.assert_array_equal(_connected(low, strong), grown(low, strong))
+
+
+def test_a_line_that_winds_through_the_whole_picture_is_followed_to_its_end():
+    weak = np.zeros((1023, 1023), np.bool_)
+    weak[::2] = True
+    weak[1::4, -1] = weak[3::4, 0] = True
+    strong = np.zeros_like(weak)
+    strong[0, 0] = True
+
+    np.testing.assert_array_equal(_connected(weak, strong), weak)
 
 
 def test_lines_on_black_are_an_edge_map_even_scaled_or_compressed():
