@@ -4,6 +4,7 @@ import warnings
 from collections import OrderedDict
 from typing import Any
 
+from models.batching.memory import is_out_of_memory
 from models.errors import ModelError, ModelLoadError
 from models.families.base import LoraUse
 
@@ -49,6 +50,8 @@ class LoraSwitch:
             self._pipeline.unload_lora_weights()
             self._loaded.clear()
             self._active = None
+            if is_out_of_memory(exc):
+                raise
             raise ModelLoadError(f"LoRA '{lora.path.name}' does not fit model '{self._model}': {exc}") from exc
         self._loaded[lora.adapter] = None
 
