@@ -100,7 +100,8 @@ class CurrentReleases:
         said = card.model_dump(include=_CARD_FIELDS, exclude_defaults=True) | self._own_defaults(name)
         try:
             loras = [self._registry.lora_digest(name, lora) for lora in sorted(card.loras)]
-            return _joined([self._registry.release(name), *loras, *([json.dumps(said, sort_keys=True)] if said else [])])
+            card_says = [json.dumps(said, sort_keys=True)] if said else []
+            return _joined([self._registry.release(name), *loras, *card_says])
         except ModelError:
             return ""
 

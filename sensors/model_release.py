@@ -50,11 +50,11 @@ after it."""
     minimum_interval_seconds=1,
     default_status=DefaultSensorStatus.RUNNING,
     description=(
-        "Observes the release of every model (`model_releases`) and of what else decides pixels: LoRAs, a card's defaults,"
-        " the upscaling network, fonts and logos. When one changes, it adds one backfill of exactly the catalogs that"
-        " hold pictures made with an older one, as far as `releases.backfill` lets it. It takes what two looks in a row"
-        " find, since a model may be half-copied before. Each catalog is backfilled once for each set of releases: a"
-        " backfill that failed or was cancelled is run again by hand."
+        "Observes the release of every model (`model_releases`) and of what else decides pixels: LoRAs, the cards'"
+        " defaults, the upscaling network, fonts and logos. When one changes, it adds one backfill of exactly the"
+        " catalogs that hold pictures made with an older one, as far as `releases.backfill` lets it. It takes what two"
+        " looks in a row find, since a model may be half-copied before. Each catalog is backfilled once for each set of"
+        " releases: a backfill that failed or was cancelled is run again by hand."
     ),
 )
 def model_release(

@@ -100,7 +100,8 @@ class Studio:
             then = recipe.model_copy(update={"post": steps})
             file_format = (generated_format, upscaled_format, lambda post: post.format)[number if steps else 0](post)
             made = status if number == 0 or (steps and steps[-1].op == STEPS[number][-1]) else Status.PASSED
-            rows.append(replace(recipe_row(f"r{row}", made, then, file_format, post.model_dump_json()), seconds=seconds))
+            stored = recipe_row(f"r{row}", made, then, file_format, post.model_dump_json())
+            rows.append(replace(stored, seconds=seconds))
             self.store.put(picture_key(then, file_format), b"picture", content_type="image/webp")
         return encode_manifest(rows)
 
