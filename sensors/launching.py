@@ -94,7 +94,10 @@ def backfilled_catalogs(backfills: Iterable[PartitionBackfill], context: SensorE
 
 
 def bound_pool(instance: DagsterInstance, runs: int) -> None:
-    """Let the pool of GPU steps hold so many runs, unless someone has set its limit."""
+    """Let the pool of GPU steps hold so many runs, unless someone has set its limit.
+
+    The limit that dagster.yaml gives to every pool, from the first run on, is nobody's choice for this one.
+    """
     storage = instance.event_log_storage
-    if GPU_POOL not in {pool.name for pool in storage.get_pool_limits()}:
+    if GPU_POOL not in {pool.name for pool in storage.get_pool_limits() if not pool.from_default}:
         storage.set_concurrency_slots(GPU_POOL, runs)

@@ -1,0 +1,64 @@
+"""The pool of catalog runs, on instances of our own dagster.yaml."""
+
+import shutil
+
+import pytest
+import yaml
+
+from configs.settings import PACKAGE_ROOT
+from imagegenx_assets.catalog_assets import catalog_stages
+from sensors.launching import GPU_POOL, bound_pool
+from tests.dagster_daemon import open_instance
+
+
+@pytest.fixture
+def instance(tmp_path):
+    shutil.copyfile(PACKAGE_ROOT / "configs/dagster.yaml", tmp_path / "dagster.yaml")
+    with open_instance(tmp_path) as instance:
+        yield instance
+
+
+def limit(instance):
+    """What the pool holds, and whether that is the limit of all pools."""
+    pools = {pool.name: (pool.limit, pool.from_default) for pool in instance.event_log_storage.get_pool_limits()}
+    return pools.get(GPU_POOL)
+
+
+def test_catalog_runs_are_bounded_before_any_sensor_has_launched_one(instance):
+    assert catalog_stages.op.pool == GPU_POOL
+    assert limit(instance) is None
+    assert instance.global_op_concurrency_default_limit == 1
+
+    # What the coordinator does when it meets a pool for the first time.
+    instance.event_log_storage.initialize_concurrency_limit_to_default(GPU_POOL)
+
+    assert limit(instance) == (1, True)
+
+
+def test_a_launch_lets_as_many_runs_in_as_there_are_gpus(instance):
+    bound_pool(instance, 2)
+
+    assert limit(instance) == (2, False)
+
+
+def test_the_limit_of_all_pools_is_nobodys_choice_for_this_one(instance):
+    instance.event_log_storage.initialize_concurrency_limit_to_default(GPU_POOL)
+
+    bound_pool(instance, 3)
+
+    assert limit(instance) == (3, False)
+
+
+@pytest.mark.parametrize("chosen", [1, 4])
+def test_what_an_operator_chose_stays(instance, chosen):
+    instance.event_log_storage.set_concurrency_slots(GPU_POOL, chosen)
+
+    bound_pool(instance, 2)
+
+    assert limit(instance) == (chosen, False)
+
+
+def test_the_deployments_file_gives_every_pool_a_limit_too():
+    document = yaml.safe_load((PACKAGE_ROOT / "deploy/dagster.yaml").read_text(encoding="utf-8"))
+
+    assert document["concurrency"]["pools"] == {"default_limit": 1, "granularity": "run"}
