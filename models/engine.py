@@ -13,6 +13,7 @@ from models.batching.step_loop import StepLoop
 from models.batching.ticket import Listener, Ticket
 from models.errors import ModelError
 from models.families.base import BatchItem
+from models.heap import keep_freed_memory
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.input_pictures import fit_control, fit_mask, fit_picture
 from models.pipeline_pool import PipelinePool, process_pool
@@ -126,7 +127,7 @@ class BatchingEngine:
         self._runner.release()
 
     def _ticket(self, job: GenerationJob, listener: Listener, priority: Priority) -> Ticket | FailedImage:
-        _use_threads(self._settings.threads)
+        _prepare_process(self._settings.threads)
         try:
             self._check(job.recipe)
             _check_inputs(job)
@@ -179,7 +180,8 @@ def _ignore_step(job_id: str, done: int, total: int) -> None:
 
 
 @cache
-def _use_threads(threads: int | None) -> None:
+def _prepare_process(threads: int | None) -> None:
+    keep_freed_memory()
     if threads:
         import torch
 

@@ -30,7 +30,7 @@ def tune(
     """Prepare the model for its accelerator, and say which batch sizes suit it.
 
     Args:
-        accelerator: `eager` (channels last in memory on a GPU; attention is PyTorch's fused kernel already), or
+        accelerator: `eager` (channels last in memory; attention is PyTorch's fused kernel already), or
             `compile` (`torch.compile`, on a GPU with CUDA graphs; compiled code is cached on disk by PyTorch, in
             TORCHINDUCTOR_CACHE_DIR). Compilation happens at the first pass of each batch size, resolution and LoRA.
             `tensorrt` builds engines instead, see `TensorRTUNet`.
@@ -38,10 +38,9 @@ def tune(
         release: the digest of the model's files, which engines are kept by.
         has_loras: the model may get LoRAs, which need the projections of attention apart; else they are joined.
     """
-    if model.device.type == "cuda":
-        for part in (model.unet, model.vae, model.controlnet):
-            if part is not None:
-                part.to(memory_format=torch.channels_last)
+    for part in (model.unet, model.vae, model.controlnet):
+        if part is not None:
+            part.to(memory_format=torch.channels_last)
     if not has_loras:
         join_projections(model.unet)
     if accelerator == "tensorrt":

@@ -2,6 +2,8 @@
 
 import torch
 
+from models.heap import return_freed_memory
+
 _MARKS = ("can't allocate memory", "ALLOC_FAILED", "CUDA error: out of memory")
 """In the plain RuntimeErrors of PyTorch's CPU allocator, of cuBLAS and cuDNN, and of what allocates beside PyTorch."""
 
@@ -15,4 +17,5 @@ def is_out_of_memory(exc: BaseException) -> bool:
 
 def return_memory() -> None:
     """Give cached blocks back to the devices; no more than that of what a failed attempt still refers to."""
+    return_freed_memory()
     torch.cuda.empty_cache()
