@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from errno import EAGAIN
 from importlib import import_module
 from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM
@@ -21,10 +22,12 @@ from configs.queue_settings import QueueSettings
 from resources.queue.errors import QueueUnavailableError
 
 if TYPE_CHECKING:
+    from psutil import Process
     from redis import Redis
 
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 10
+PING_TIMEOUT_S = 2
 _OLDEST = (6, 2)
 _LONGEST_SOCKET_PATH = 100
 _SERVERS = ("redis-server", "valkey-server")
@@ -46,6 +49,7 @@ class PrivateRedis:
         self.folder = folder.absolute()
         self.fsync = fsync
         self.socket = _socket_path(self.folder)
+        self._log, self._pid_file = self.folder / "redis.log", self.folder / "redis.pid"
         self._user: IO[bytes] | None = None
         self._end_use: Callable[[], object] | None = None
 
@@ -55,18 +59,22 @@ class PrivateRedis:
         return f"unix://{self.socket}"
 
     def start(self) -> str:
-        """Make sure that it runs and return its URL.
+        """Make sure that it runs and answers, and return its URL.
+
+        A server that is there but does not answer, since it loads its data or is held up, is waited for: two servers on
+        one append-only file would spoil it.
 
         Raises:
-            QueueUnavailableError: if it cannot be started, with what the server said.
+            QueueUnavailableError: if it cannot be started, with what the server said, or does not answer in time.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             _make_private(self.socket.parent)
             with _locked(self.folder / "starting"):
                 self._begin_use()
-                if not _answers(self.socket):
+                if not self._is_there():
                     self._launch()
+            self._wait_until(lambda: _answers(self.socket), unless=lambda: not self._is_there())
         except OSError as exc:
             raise QueueUnavailableError(f"The private Redis in {self.folder} cannot be started: {exc}.") from exc
         return self.url
@@ -88,21 +96,41 @@ class PrivateRedis:
             fcntl.flock(self._user, fcntl.LOCK_SH)
             self._end_use = weakref.finalize(self, _end_use, self.folder, self.socket, self._user, os.getpid())
 
+    def _is_there(self) -> bool:
+        return _listens(self.socket) or _running(self._pid_file, self.socket) is not None
+
     def _launch(self) -> None:
-        server = redis_executable()
-        log, pid_file = self.folder / "redis.log", self.folder / "redis.pid"
-        for file in (log, pid_file):
+        """Start a server and wait until it listens."""
+        for file in (self._log, self._pid_file):
             file.unlink(missing_ok=True)
-        config = _configuration(self, log)
+        server = redis_executable()
+        config = _configuration(self, self._log)
         done = subprocess.run([server, "-"], input=config, capture_output=True, text=True, cwd=self.folder)
+        if done.returncode != 0:
+            raise self._not_started(done.stdout + done.stderr)
+        self._wait_until(lambda: _listens(self.socket), unless=lambda: _has_died(self._pid_file))
+
+    def _wait_until(self, condition: Callable[[], bool], *, unless: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while done.returncode == 0 and not _has_died(pid_file) and time.monotonic() < deadline:
-            if _answers(self.socket):
-                return
+        while not condition():
+            if unless():
+                raise self._not_started("")
+            if time.monotonic() > deadline:
+                raise self._not_ready()
             time.sleep(0.01)
-        said = log.read_text(errors="replace") if log.exists() else done.stdout + done.stderr
+
+    def _not_started(self, said: str) -> QueueUnavailableError:
+        said = self._log.read_text(errors="replace") if self._log.exists() else said
         said = " ".join(said.split())[-500:] or "nothing"
-        raise QueueUnavailableError(f"The private Redis in {self.folder} did not start. {server} says: {said}")
+        return QueueUnavailableError(f"The private Redis in {self.folder} did not start. It says: {said}")
+
+    def _not_ready(self) -> QueueUnavailableError:
+        process = _running(self._pid_file, self.socket)
+        number = f" {process.pid}" if process else ""
+        return QueueUnavailableError(
+            f"The private Redis in {self.folder} has not answered for {START_TIMEOUT_S} s. Its process{number} loads"
+            " its data, or is held up: wait until it answers, or end it if it never does."
+        )
 
 
 def private_redis(settings: QueueSettings) -> PrivateRedis:
@@ -208,12 +236,12 @@ def _end_use(folder: Path, socket: Path, user: IO[bytes], pid: int) -> None:
 
 
 def _end_unreachable(socket: Path) -> None:
-    """End the server that has this socket, which its process title names."""
+    """End the server that has this socket."""
     import psutil
 
     for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.cmdline()[1:2] == [f"unixsocket:{socket}"]:
+        if _is_server_of(process, socket):
+            with suppress(psutil.Error):
                 process.terminate()
 
 
@@ -236,11 +264,31 @@ def _has_died(pid_file: Path) -> bool:
         return False
 
 
+def _running(pid_file: Path, socket: Path) -> "Process | None":
+    """The server of this socket that wrote this file, while it lives; a process that got its number since is none."""
+    import psutil
+
+    with suppress(psutil.Error, OSError, ValueError):
+        process = psutil.Process(int(pid_file.read_text()))
+        if _is_server_of(process, socket):
+            return process
+    return None
+
+
+def _is_server_of(process: "Process", socket: Path) -> bool:
+    """Whether a process is the server that has this socket, which its title names; False once it has ended."""
+    import psutil
+
+    with suppress(psutil.Error):
+        return f"unixsocket:{socket}" in " ".join(process.cmdline())
+    return False
+
+
 def _answers(socket: Path) -> bool:
     """Whether a server on this socket works; False while it loads its data."""
     from redis.exceptions import RedisError
 
-    with _client(socket) as client, suppress(RedisError, OSError):
+    with _client(socket, PING_TIMEOUT_S) as client, suppress(RedisError, OSError):
         return bool(client.ping())
     return False
 
@@ -248,7 +296,7 @@ def _answers(socket: Path) -> bool:
 def _shut_down(folder: Path, socket: Path) -> None:
     from redis.exceptions import RedisError
 
-    with _client(socket) as client, suppress(RedisError, OSError):
+    with _client(socket, STOP_TIMEOUT_S) as client, suppress(RedisError, OSError):
         client.shutdown(nosave=True)
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while _listens(socket) and time.monotonic() < deadline:
@@ -259,14 +307,16 @@ def _shut_down(folder: Path, socket: Path) -> None:
 
 
 def _listens(socket: Path) -> bool:
+    """Whether a server has this socket, even one that is held up."""
     with unix_socket(AF_UNIX, SOCK_STREAM) as probe:
-        return probe.connect_ex(str(socket)) == 0
+        probe.setblocking(False)
+        return probe.connect_ex(str(socket)) in (0, EAGAIN)
 
 
-def _client(socket: Path) -> "Redis":
+def _client(socket: Path, timeout_s: float) -> "Redis":
     from redis import Redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
     retry = Retry(NoBackoff(), 0)
-    return Redis(unix_socket_path=str(socket), protocol=2, socket_timeout=STOP_TIMEOUT_S, retry=retry)
+    return Redis(unix_socket_path=str(socket), protocol=2, socket_timeout=timeout_s, retry=retry)

@@ -12,12 +12,14 @@ import pytest
 from redis import Redis
 
 from configs.queue_settings import QueueSettings
+from resources import redis_server
 from resources.queue import QueueUnavailableError, RequestQueue
 from resources.queue.link import RedisLink
-from resources.redis_server import PrivateRedis, _locked, private_redis, redis_executable
+from resources.redis_server import PrivateRedis, _configuration, _is_server_of, _locked, private_redis, redis_executable
 from tests.resources.queue.conftest import ids, new_task
 
 DEADLINE_S = 20
+KEYS = 6_000
 
 
 @pytest.fixture
@@ -31,6 +33,11 @@ def server(tmp_path):
 def process_of(server):
     with Redis.from_url(server.url, protocol=2) as client:
         return psutil.Process(client.info("server")["process_id"])
+
+
+def servers_of(server):
+    """The processes of all servers that have this server's socket."""
+    return [process.pid for process in psutil.process_iter() if _is_server_of(process, server.socket)]
 
 
 def gone(process):
@@ -152,6 +159,65 @@ def test_a_server_that_cannot_start_says_why(tmp_path):
     assert str(caught.value).startswith(f"The private Redis in {folder} did not start")
     assert "append" in str(caught.value).lower()
     server.release()
+
+
+@pytest.fixture
+def loading(server, monkeypatch):
+    """A server that loads its data for seconds, after a crash."""
+    with Redis.from_url(server.start(), protocol=2) as client, client.pipeline(transaction=False) as pipeline:
+        for n in range(KEYS):
+            pipeline.set(f"key {n}", n)
+        pipeline.execute()
+    killed = process_of(server)
+    killed.kill()
+    assert gone(killed)
+    with monkeypatch.context() as patch:
+        patch.setattr(redis_server, "_configuration", lambda *given: _configuration(*given) + "key-load-delay 500\n")
+        patch.setattr(redis_server, "START_TIMEOUT_S", 0.2)
+        with pytest.raises(QueueUnavailableError) as caught:
+            server.start()
+    return str(caught.value)
+
+
+def test_a_server_that_loads_its_data_is_waited_for_and_no_second_one_started(server, loading):
+    pid = int((server.folder / "redis.pid").read_text())
+    assert loading == (
+        f"The private Redis in {server.folder} has not answered for 0.2 s. Its process {pid} loads its data, or is held"
+        " up: wait until it answers, or end it if it never does."
+    )
+
+    with Redis.from_url(server.start(), protocol=2) as client:
+        assert client.dbsize() == KEYS
+    assert process_of(server).pid == pid
+
+
+def test_a_queue_waits_for_a_server_that_loads_its_data(server, loading):
+    queue = RequestQueue(RedisLink(QueueSettings.model_validate({"path": server.folder})))
+
+    assert queue.submit(new_task(), owner="ann").id
+    assert process_of(server).pid == int((server.folder / "redis.pid").read_text())
+    queue.close()
+
+
+@pytest.mark.parametrize("lost", ["nothing", "socket", "pid file"])
+def test_a_server_that_is_held_up_is_named_and_no_second_one_started(server, monkeypatch, lost):
+    monkeypatch.setattr(redis_server, "START_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(redis_server, "PING_TIMEOUT_S", 0.1)
+    server.start()
+    process = process_of(server)
+    process.suspend()
+    if lost == "socket":
+        server.socket.unlink()
+    if lost == "pid file":
+        (server.folder / "redis.pid").unlink()
+
+    try:
+        with pytest.raises(QueueUnavailableError, match="has not answered for 0.1 s. Its process"):
+            server.start()
+        assert servers_of(server) == [process.pid]
+    finally:
+        process.kill()
+    assert gone(process)
 
 
 def test_a_folder_that_cannot_be_made_says_so(tmp_path):
