@@ -177,6 +177,7 @@ _REFUSALS: dict[int, str] = {
     401: "No API key",
     403: "The API key is unknown or has expired",
     404: "No such thing, or not yours",
+    408: "The form did not arrive in time",
     409: "The id or Idempotency-Key was used for other content",
     413: "The body is too large",
     422: "A bad field: `data.problems` names field and rule",

@@ -3,12 +3,13 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from configs.gateway_settings import GatewaySettings
 from configs.logs import log_ids
 from gateway.errors import ServiceError
 from resources.queue import TASK_ID
@@ -18,6 +19,12 @@ logger = logging.getLogger(__name__)
 FORM_OVERHEAD_BYTES = 100_000
 """Boundaries and headers of the parts of a form."""
 MAX_FILES = 3
+
+
+def largest_form_bytes(settings: GatewaySettings) -> int:
+    """The limit of a form: its pictures, its fields, and what is around them."""
+    return MAX_FILES * settings.max_upload_bytes + settings.max_body_bytes + FORM_OVERHEAD_BYTES
+
 
 Observe = Callable[[str, str, int, float], None]
 """Told of every call: method, route, status, seconds."""
@@ -42,13 +49,15 @@ def about(request: Request, **ids: str) -> None:
 class Guard:
     """ASGI middleware. The log gets method, path and status; never a query, a header or a body, which hold secrets.
 
-    Each call has a random id, which its log lines carry and its answer names in the header `X-Request-ID`.
+    Each call has a random id, which its log lines carry and its answer names in the header `X-Request-ID`. Only the
+    paths that take forms take bodies as large as these may be.
     """
 
-    def __init__(self, app: ASGIApp, max_json_bytes: int, max_upload_bytes: int, observe: Observe) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings, form_paths: Collection[str], observe: Observe) -> None:
         self._app = app
-        self._max_json_bytes = max_json_bytes
-        self._max_form_bytes = MAX_FILES * max_upload_bytes + max_json_bytes + FORM_OVERHEAD_BYTES
+        self._max_json_bytes = settings.max_body_bytes
+        self._max_form_bytes = largest_form_bytes(settings)
+        self._form_paths = form_paths
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,10 +97,9 @@ class Guard:
         return counted
 
     def _limit(self, scope: Scope) -> int:
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                return self._max_form_bytes if value.startswith(b"multipart/form-data") else self._max_json_bytes
-        return self._max_json_bytes
+        kind = dict(scope["headers"]).get(b"content-type", b"")
+        is_form = scope["path"] in self._form_paths and kind.startswith(b"multipart/form-data")
+        return self._max_form_bytes if is_form else self._max_json_bytes
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "")

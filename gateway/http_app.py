@@ -20,8 +20,8 @@ from gateway.documentation import documented
 from gateway.errors import ServiceError, service_error
 from gateway.guard import Guard
 from gateway.http_face import HttpFace
-from gateway.http_images import image_routes
-from gateway.http_openai import PREFIX, openai_refusal, openai_routes
+from gateway.http_images import GENERATE, image_routes
+from gateway.http_openai import EDITS, PREFIX, openai_refusal, openai_routes
 from gateway.http_page import PageCalls, page_routes
 from gateway.metrics import GatewayMetrics
 from gateway.service import GatewayService
@@ -55,9 +55,9 @@ def build_app(service: GatewayService) -> FastAPI:
     app.state.face = face
     for router in (image_routes(face), openai_routes(face), page_routes(page)):
         app.include_router(router)
-    gateway = service.settings.gateway
-    limits = {"max_json_bytes": gateway.max_body_bytes, "max_upload_bytes": gateway.max_upload_bytes}
-    app.add_middleware(Guard, **limits, observe=metrics.observe_call)
+    app.add_middleware(
+        Guard, settings=service.settings.gateway, form_paths=(GENERATE, EDITS), observe=metrics.observe_call
+    )
     app.openapi = lambda: documented(app)  # type: ignore[method-assign]
     return app
 

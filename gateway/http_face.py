@@ -1,8 +1,10 @@
 """What all HTTP calls share: the service behind them, threads to call it on, and the reading of requests."""
 
+import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 import anyio.to_thread
@@ -14,11 +16,18 @@ from configs.problems import shown
 from gateway.answers import Answers
 from gateway.changes import TaskChanges
 from gateway.errors import ServiceError, bad_field
+from gateway.form_room import FormRoom
+from gateway.guard import largest_form_bytes
 from gateway.service import GatewayService
 from resources.accounts import Account
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+SMALL_BODY_BYTES = 16_384
+"""A body up to this is read before its key is looked at: then key and work take one step on one thread."""
+FORM_TIMEOUT_S = 120
+"""A form that takes longer to arrive gives its room to others, s."""
 
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}", re.ASCII)
 
@@ -31,6 +40,7 @@ class HttpFace:
         self.changes = changes
         self._threads = CapacityLimiter(service.settings.gateway.threads)
         self._store_threads = CapacityLimiter(service.settings.gateway.threads)
+        self._form_room = FormRoom(largest_form_bytes(service.settings.gateway))
 
     async def call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Run a blocking call of the service on one of the threads."""
@@ -43,6 +53,32 @@ class HttpFace:
     async def account(self, request: Request) -> Account:
         """The caller's account, counted against its QPS."""
         return await self.call(self.service.authenticate, api_key(request))
+
+    async def body(self, request: Request) -> tuple[bytes, Callable[[], Account]]:
+        """The body, and what gives the caller's account, to be called on a thread.
+
+        A body that is large, or of unknown size, is only read once its key is accepted.
+        """
+        size = declared_bytes(request)
+        if size is not None and size <= SMALL_BODY_BYTES:
+            return await request.body(), lambda: self.service.authenticate(api_key(request))
+        account = await self.account(request)
+        return await request.body(), lambda: account
+
+    @asynccontextmanager
+    async def form(self, request: Request, files: int) -> AsyncIterator[tuple[dict[str, str], dict[str, bytes]]]:
+        """The text fields and the files of a form, each by its name; there is room for them until the block ends.
+
+        Raises:
+            ServiceError: 422 for a name given twice, 408 if it does not arrive, 503 while too much is held.
+        """
+        with self._form_room.taken(declared_bytes(request)):
+            try:
+                async with asyncio.timeout(FORM_TIMEOUT_S):
+                    texts, pictures = await _read_form(request, files, self.service.settings.gateway.max_body_bytes)
+            except TimeoutError:
+                raise ServiceError(408, f"The form did not arrive within {FORM_TIMEOUT_S} s. Send it again.") from None
+            yield texts, pictures
 
     def answers(self, request: Request) -> Answers:
         """Answers with URLs that this caller can reach."""
@@ -80,12 +116,16 @@ def json_object(body: bytes | str, field: str = "") -> Mapping[str, object]:
     return data
 
 
-async def read_form(request: Request, files: int) -> tuple[dict[str, str], dict[str, bytes]]:
-    """The text fields and the files of a form, each by its name; 422 for a name given twice."""
-    limit = request.app.state.face.service.settings.gateway.max_body_bytes
+def declared_bytes(request: Request) -> int | None:
+    """The size of the body, where it is told beforehand: the server reads no more than that."""
+    told = request.headers.get("content-length", "")
+    return int(told) if told.isdecimal() else None
+
+
+async def _read_form(request: Request, files: int, max_text_bytes: int) -> tuple[dict[str, str], dict[str, bytes]]:
     texts: dict[str, str] = {}
     pictures: dict[str, bytes] = {}
-    async with request.form(max_files=files, max_fields=50, max_part_size=limit) as form:
+    async with request.form(max_files=files, max_fields=50, max_part_size=max_text_bytes) as form:
         for name, value in form.multi_items():
             if name in texts or name in pictures:
                 raise bad_field(name[:80], "given more than once")

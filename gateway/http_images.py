@@ -1,7 +1,7 @@
 """The calls below /api/v1: submit, ask, cancel, follow, download (INTERFACES.md §2)."""
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -15,11 +15,13 @@ from gateway.answers import API, answer
 from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, described
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.guard import about, about_path
-from gateway.http_face import HttpFace, api_key, is_multipart, json_object, read_form
+from gateway.http_face import HttpFace, api_key, is_multipart, json_object
 from gateway.streams import EventStream, StreamPlaces
 from models.registry import ModelCard
+from resources.accounts import Account
 from resources.queue import Batch, Task
 
+GENERATE = f"{API}/generate"
 KEEP_ALIVE_LOOKS = 8
 """After so many looks without news, 16 s at most, a stream of events says something, so that no proxy cuts it."""
 MAX_LISTED = 100
@@ -46,18 +48,18 @@ class ImageCalls:
         if is_multipart(request):
             task = await self._uploaded(request, idempotency_key)
         else:
-            body = await request.body()
-            task = await self._face.call(self._submit, api_key(request), body, idempotency_key)
+            body, account = await self._face.body(request)
+            task = await self._face.call(self._submit, account, body, idempotency_key)
         about(request, task_id=task.id)
         return answer(200, "accepted", self._face.answers(request).submitted(task))
 
     async def batch_generate(self, request: Request) -> Response:
         """Queue 1 to 20 requests that differ in their text alone: all of them or none."""
-        body, idempotency_key = await request.body(), request.headers.get("idempotency-key", "")
+        idempotency_key = request.headers.get("idempotency-key", "")
+        body, account = await self._face.body(request)
 
         def submit() -> Batch:
-            account = self._service.authenticate(api_key(request))
-            return self._service.submit_batch(account, json_object(body), idempotency_key=idempotency_key)
+            return self._service.submit_batch(account(), json_object(body), idempotency_key=idempotency_key)
 
         batch = await self._face.call(submit)
         about(request, batch_id=batch.id)
@@ -144,22 +146,14 @@ class ImageCalls:
     def _own_task(self, request: Request, task_id: str) -> Task:
         return self._service.task(self._service.authenticate(api_key(request)), task_id)
 
-    def _submit(self, key: str, body: bytes, idempotency_key: str) -> Task:
-        account = self._service.authenticate(key)
-        return self._service.submit(account, json_object(body), idempotency_key=idempotency_key)
+    def _submit(self, account: Callable[[], Account], body: bytes, idempotency_key: str) -> Task:
+        return self._service.submit(account(), json_object(body), idempotency_key=idempotency_key)
 
     async def _uploaded(self, request: Request, idempotency_key: str) -> Task:
         account = await self._face.account(request)
-        texts, pictures = await read_form(request, files=len(_UPLOADS))
-        for name in (*texts, *pictures):
-            if name != "request" and name not in _UPLOADS:
-                raise bad_field(name[:80], f"unknown field of the form. It takes: request, {', '.join(_UPLOADS)}")
-        data = json_object(texts.get("request", "{}"), "request")
-        by_field = {_UPLOADS.get(name, name): content for name, content in pictures.items()}
-        for field in by_field:
-            if data.get(field):
-                raise bad_field(field, "given both as a URL and as an upload; leave one out")
-        uploads = await self._face.call_store(self._service.uploads.keep, by_field)
+        async with self._face.form(request, files=len(_UPLOADS)) as (texts, pictures):
+            data, by_field = _read_upload(texts, pictures)
+            uploads = await self._face.call_store(self._service.uploads.keep, by_field)
         return await self._face.call(
             self._service.submit, account, data, idempotency_key=idempotency_key, uploads=uploads
         )
@@ -199,7 +193,7 @@ def image_routes(face: HttpFace) -> APIRouter:
     generate = described("Submitted", GENERATE_BODY | IDEMPOTENT)
     batch = described("SubmittedBatch", BATCH_BODY | IDEMPOTENT)
     add = router.add_api_route
-    add(f"{API}/generate", calls.generate, methods=["POST"], **generate)
+    add(GENERATE, calls.generate, methods=["POST"], **generate)
     add(f"{API}/batch-generate", calls.batch_generate, methods=["POST"], **batch)
     add(f"{API}/task/{{task_id}}", calls.task, methods=["GET"], **described("TaskState"))
     add(f"{API}/task/{{task_id}}", calls.cancel, methods=["DELETE"], **described("TaskState"))
@@ -210,6 +204,21 @@ def image_routes(face: HttpFace) -> APIRouter:
     add(f"{API}/file/{{task_id}}/{{kind}}", calls.file, methods=["HEAD"], include_in_schema=False)
     add("/api/v1/models", calls.models, methods=["GET"], **described("Models"))
     return router
+
+
+def _read_upload(
+    texts: Mapping[str, str], pictures: Mapping[str, bytes]
+) -> tuple[Mapping[str, object], dict[str, bytes]]:
+    """The request in a form, and its pictures by the request's fields."""
+    for name in (*texts, *pictures):
+        if name != "request" and name not in _UPLOADS:
+            raise bad_field(name[:80], f"unknown field of the form. It takes: request, {', '.join(_UPLOADS)}")
+    data = json_object(texts.get("request", "{}"), "request")
+    by_field = {_UPLOADS.get(name, name): content for name, content in pictures.items()}
+    for field in by_field:
+        if data.get(field):
+            raise bad_field(field, "given both as a URL and as an upload; leave one out")
+    return data, by_field
 
 
 def _event(name: str, data: object) -> bytes:

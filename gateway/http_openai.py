@@ -16,12 +16,13 @@ from gateway.answers import json_response, retry_headers
 from gateway.documentation import form_body
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.guard import about
-from gateway.http_face import HttpFace, json_object, read_form
+from gateway.http_face import HttpFace, json_object
 from models.errors import InvalidRequestError
 from resources.accounts import Account
 from resources.queue import Task, TaskPicture, TaskStatus
 
 PREFIX = "/v1/"
+EDITS = "/v1/images/edits"
 
 _FORMATS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _RESPONSE_FORMATS = ("url", "b64_json")
@@ -52,16 +53,15 @@ class OpenAICalls:
 
     async def generations(self, request: Request) -> Response:
         """Make pictures from a prompt and wait for them."""
-        body = await request.body()
         account = await self._face.account(request)
-        asked = _without_nulls(json_object(body))
+        asked = _without_nulls(json_object(await request.body()))
         return await self._answered(request, account, asked, {})
 
     async def edits(self, request: Request) -> Response:
         """Change an uploaded picture: all of it, or where `mask` is transparent."""
         account = await self._face.account(request)
-        texts, pictures = await read_form(request, files=4)
-        uploads = await self._face.call_store(self._kept, pictures)
+        async with self._face.form(request, files=4) as (texts, pictures):
+            uploads = await self._face.call_store(self._kept, pictures)
         return await self._answered(request, account, _numbers(texts), uploads)
 
     async def models(self, request: Request) -> Response:
@@ -147,7 +147,7 @@ def openai_routes(face: HttpFace) -> APIRouter:
     options: dict[str, Any] = {"response_model": None, "responses": _RESPONSES}
     add = router.add_api_route
     add("/v1/images/generations", calls.generations, methods=["POST"], openapi_extra=json_body, **options)
-    add("/v1/images/edits", calls.edits, methods=["POST"], openapi_extra=form, **options)
+    add(EDITS, calls.edits, methods=["POST"], openapi_extra=form, **options)
     add("/v1/models", calls.models, methods=["GET"], **options)
     return router
 
@@ -226,7 +226,13 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     **{
         code: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
         for code, text in {
-            **{400: "A bad field", 401: "No API key, or a wrong one", 409: "Conflict", 413: "Too large"},
+            **{
+                400: "A bad field",
+                401: "No API key, or a wrong one",
+                408: "The form did not arrive",
+                409: "Conflict",
+                413: "Too large",
+            },
             **{429: "Over the key's QPS", 500: "The picture failed", 503: "Full or down", 504: "Not finished in time"},
         }.items()
     },

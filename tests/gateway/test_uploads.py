@@ -1,15 +1,20 @@
 """Uploaded pictures, and the limits of bodies."""
 
 import json
+import socket
 import struct
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from PIL import Image
 
+from gateway import http_face
+from gateway.form_room import FORMS_AT_ONCE
 from tests.gateway.painter import encoded
+from tests.gateway.running import wait_until
 
 GENERATE = "/api/v1/image/generate"
 REQUEST = {"request": json.dumps({"text": "a mug", "params": {"resolution": "128×128"}})}
@@ -111,3 +116,53 @@ def test_without_a_key_no_file_is_stored(gateway, service) -> None:
     answer = httpx.post(gateway.url + GENERATE, data=REQUEST, files={"image": ("a.png", picture)})
     assert answer.status_code == 401
     assert not any(service.store.get(found.key) == picture for found in service.store.list("uploads/"))
+
+
+@contextmanager
+def sending(gateway, path: str, key: str, kind: str, length: int):
+    """A call whose headers, and no byte of the body they promise, are sent."""
+    where = urlsplit(gateway.url)
+    head = f"POST {path} HTTP/1.1\r\nHost: {where.netloc}\r\nX-API-Key: {key}\r\nContent-Type: {kind}\r\n"
+    with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+        connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
+        yield connection
+
+
+def status(connection: socket.socket) -> int:
+    return int(connection.recv(4096).split()[1])
+
+
+@pytest.mark.parametrize(
+    "path", [GENERATE, "/api/v1/image/batch-generate", "/v1/images/generations", "/v1/images/edits"]
+)
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=b"])
+def test_a_wrong_key_is_refused_before_the_body_is_read(gateway, path, kind) -> None:
+    with sending(gateway, path, "igx_wrong", kind, 60_000_000) as connection:
+        assert status(connection) == (401 if path.startswith("/v1/") else 403)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/image/batch-generate", "/v1/images/generations", "/v1/nothing"])
+def test_a_path_that_takes_no_form_reads_no_more_than_of_json(gateway, key, path) -> None:
+    with sending(gateway, path, key, "multipart/form-data; boundary=b", 60_000_000) as connection:
+        with suppress(OSError):  # the server may hang up while we still send
+            connection.sendall(bytes(1_100_000))
+        assert status(connection) == (404 if path == "/v1/nothing" else 413)
+
+
+def test_forms_beyond_the_room_for_them_are_asked_to_come_back(gateway, key, client) -> None:
+    upload = {"data": REQUEST, "files": {"image": ("a.jpg", PICTURE)}}
+    kind, length = "multipart/form-data; boundary=b", 61_100_000
+    held = [sending(gateway, GENERATE, key, kind, length) for _ in range(FORMS_AT_ONCE)]
+    with held[0], held[1], held[2], held[3]:
+        wait_until(lambda: client.post(GENERATE, **upload).status_code == 503)
+        refused = client.post(GENERATE, **upload)
+        assert int(refused.headers["retry-after"]) >= 1
+        assert refused.json()["message"] == "Too many pictures are being uploaded at once. Send yours again."
+        assert client.post(GENERATE, json={"text": "a mug"}).status_code == 200
+    wait_until(lambda: client.post(GENERATE, **upload).status_code == 200)
+
+
+def test_a_form_that_does_not_arrive_is_given_up(gateway, key, monkeypatch) -> None:
+    monkeypatch.setattr(http_face, "FORM_TIMEOUT_S", 0.2)
+    with sending(gateway, GENERATE, key, "multipart/form-data; boundary=b", 1000) as connection:
+        assert status(connection) == 408
