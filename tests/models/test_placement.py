@@ -24,6 +24,30 @@ def test_auto_is_eager_on_a_cpu_even_where_a_compiler_is():
     assert choose_placement(card(), EngineSettings(device="cpu")).kind == "eager/cpu/float32"
 
 
+PACKAGES = ("triton", "torch_tensorrt")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_known_of_packages():
+    availability._import_problem.cache_clear()
+    yield
+    availability._import_problem.cache_clear()
+
+
+def install(monkeypatch, *names, problem: Exception | None = None) -> list[str]:
+    """Have these of the accelerators' packages and no others, and the names of those that are imported."""
+    imported = []
+
+    def import_module(name):
+        imported.append(name)
+        if problem:
+            raise problem
+
+    monkeypatch.setattr(availability, "find_spec", lambda name: name in names or None)
+    monkeypatch.setattr(availability, "import_module", import_module)
+    return imported
+
+
 @pytest.mark.parametrize(
     ("installed", "fields", "best"),
     [
@@ -38,7 +62,7 @@ def test_auto_is_eager_on_a_cpu_even_where_a_compiler_is():
 def test_on_a_gpu_auto_takes_the_fastest_that_is_installed_and_fits_the_model(monkeypatch, installed, fields, best):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(availability, "find_spec", lambda name: name in installed or None)
+    install(monkeypatch, *installed)
     model = ModelCard(**{"name": "mine", "family": "sd", "source": "weights"} | fields)
 
     assert choose_placement(model, EngineSettings()).kind == f"{best}/cuda/float16"
@@ -80,6 +104,31 @@ def test_tensorrt_without_a_gpu_or_its_packages_is_a_clear_error(monkeypatch):
         "model 'mine': accelerator 'tensorrt' needs torch-tensorrt, which is not installed: "
         "pip install 'imagegenx[tensorrt]'. Or use auto or eager."
     )
+
+
+def test_what_is_installed_but_cannot_be_imported_is_passed_over_by_auto_and_says_why_if_asked_for(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    imported = install(monkeypatch, *PACKAGES, problem=OSError("libnvinfer.so.10:\n  no such file"))
+
+    assert choose_placement(card(), EngineSettings()).accelerator == "eager"
+    with pytest.raises(AcceleratorError) as caught:
+        choose_placement(card(accelerator="tensorrt"), EngineSettings())
+
+    assert str(caught.value) == (
+        "model 'mine': accelerator 'tensorrt' needs torch-tensorrt, which is installed but cannot be imported "
+        "(OSError: libnvinfer.so.10: no such file): pip install 'imagegenx[tensorrt]'. Or use auto or eager."
+    )
+    assert sorted(imported) == sorted(PACKAGES)
+
+
+def test_no_package_is_imported_for_a_model_on_a_cpu(monkeypatch, tmp_path):
+    imported = install(monkeypatch, *PACKAGES)
+
+    for accelerator in ("auto", "eager", "compile"):
+        choose_placement(card(accelerator=accelerator), EngineSettings(device="cpu"))
+
+    assert imported == []
 
 
 def test_tensorrt_runs_neither_loras_nor_a_controlnet():
