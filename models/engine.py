@@ -11,7 +11,8 @@ from models.batching.feed import Feed
 from models.batching.runner import FamilyRunner
 from models.batching.step_loop import StepLoop
 from models.batching.ticket import Listener, Ticket
-from models.errors import ModelError
+from models.card import ModelCard
+from models.errors import InvalidRequestError, ModelError, Problem
 from models.families.base import BatchItem
 from models.heap import keep_freed_memory
 from models.image import FailedImage, GeneratedImage, InputPicture
@@ -20,7 +21,7 @@ from models.pipeline_pool import PipelinePool, process_pool
 from models.placement import Placement
 from models.recipe import Recipe
 from models.registry import ModelRegistry
-from models.request import Mode, Priority
+from models.request import Mode, Priority, model_problems
 
 LOOK_AHEAD_BATCHES = 8
 """Full batches of jobs read ahead, in search of company for the oldest one."""
@@ -137,7 +138,10 @@ class BatchingEngine:
             return failed(job.id, job.recipe, exc)
 
     def _check(self, recipe: Recipe) -> None:
-        """Refuse a recipe that this engine would not keep: pictures must be what their recipe says."""
+        """Refuse a recipe that this engine would not keep: pictures must be what their recipe says.
+
+        Recipes come from files too, so what a model can do is checked here as it is for requests.
+        """
         if (release := self._registry.release(recipe.model)) != recipe.release:
             raise ModelError(
                 f"the recipe is for release {recipe.release[:12]} of model '{recipe.model}', "
@@ -145,8 +149,16 @@ class BatchingEngine:
             )
         if (kind := self.kind(recipe.model)) != recipe.engine:
             raise ModelError(f"the recipe is for engine {recipe.engine}, but this one is {kind}.")
+        if problems := list(_beyond_model(self._registry.card(recipe.model), recipe)):
+            raise InvalidRequestError(problems)
         if recipe.lora_name and self._registry.lora_digest(recipe.model, recipe.lora_name) != recipe.lora_digest:
             raise ModelError(f"the recipe is for another version of LoRA '{recipe.lora_name}'.")
+
+
+def _beyond_model(card: ModelCard, recipe: Recipe) -> Iterator[Problem]:
+    return model_problems(
+        card, mode=recipe.mode, resolution=recipe.size, sampler=recipe.sampler, lora_name=recipe.lora_name
+    )
 
 
 def _check_inputs(job: GenerationJob) -> None:

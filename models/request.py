@@ -280,17 +280,43 @@ def _with_defaults(params: object, card: "ModelCard") -> object:
 
 def _model_problems(data: Mapping[str, object], params: object, card: "ModelCard") -> Iterator[Problem]:
     """What this model cannot do; fields of a wrong type are left to the request's own validation."""
-    if (mode := _mode(data)) not in card.modes:
-        yield Problem(_MODE_FIELD[mode], f"model '{card.name}' cannot do {mode}. It does: {', '.join(card.modes)}.")
     if not isinstance(params, Mapping):
+        yield from _mode_problems(card, _mode(data))
         return
-    if rule := _size_rule(params["resolution"], card):
+    sampler, lora = params.get("sampler", Sampler.EULER), params.get("lora_name")
+    yield from model_problems(
+        card,
+        mode=_mode(data),
+        resolution=params["resolution"],
+        sampler=sampler if sampler in list(Sampler) else None,
+        lora_name=lora if isinstance(lora, str) else "",
+    )
+
+
+def model_problems(
+    card: "ModelCard", *, mode: Mode, resolution: object, sampler: Sampler | None, lora_name: str
+) -> Iterator[Problem]:
+    """What this model cannot do of these, by the fields of a request.
+
+    Args:
+        resolution: a `Resolution`, or what a request may give for one.
+        sampler: None if it is not to be judged.
+    """
+    yield from _mode_problems(card, mode)
+    if rule := _size_rule(resolution, card):
         yield Problem("params.resolution", rule)
-    sampler = params.get("sampler", Sampler.EULER)
-    if sampler in list(Sampler) and sampler not in card.samplers:
+    if sampler and sampler not in card.samplers:
         yield Problem("params.sampler", f"model '{card.name}' does not run it: {one_of(sampler, card.samplers)}")
-    lora = params.get("lora_name")
-    if isinstance(lora, str) and lora and lora not in card.loras:
+    yield from _lora_problems(card, lora_name)
+
+
+def _mode_problems(card: "ModelCard", mode: Mode) -> Iterator[Problem]:
+    if mode not in card.modes:
+        yield Problem(_MODE_FIELD[mode], f"model '{card.name}' cannot do {mode}. It does: {', '.join(card.modes)}.")
+
+
+def _lora_problems(card: "ModelCard", lora: str) -> Iterator[Problem]:
+    if lora and lora not in card.loras:
         known = one_of(lora, card.loras) if card.loras else f"{shown(lora)} is unknown: it has none."
         yield Problem("params.lora_name", f"LoRA of model '{card.name}': {known}")
 

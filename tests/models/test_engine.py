@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 import models.families
+from configs.errors import FailureCause
 from configs.settings import EngineSettings
 from models.engine import LOOK_AHEAD_BATCHES, BatchingEngine, GenerationJob
 from models.errors import PictureError
@@ -12,7 +13,7 @@ from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
 from models.recipe import plan_recipe
 from models.registry import ModelRegistry
-from models.request import Mode, parse_request
+from models.request import Mode, Sampler, parse_request
 from tests.models.stub_family import STUB, STUB_ALONE, StubFamily
 
 MODES = "modes: [text2img, img2img, inpaint, controlnet]\ncontrolnet: weights\n"
@@ -27,7 +28,7 @@ def registry(tmp_path, monkeypatch) -> ModelRegistry:
         record.clear()
     for name, text in {
         "plain": f"family: stub\n{MODES}loras: {{soft: weights/soft.safetensors}}\n",
-        "other": "family: stub\noptions: {different: true}\n",
+        "other": "family: stub\nmax_side_px: 1024\nsamplers: [Euler, DDIM]\noptions: {different: true}\n",
         "broken": "family: stub\noptions: {broken: true}\n",
         "alone": "family: alone\n",
         "fast": "family: stub\naccelerator: tensorrt\n",
@@ -204,6 +205,25 @@ def test_a_recipe_for_another_lora_engine_or_model_is_refused(registry, engine):
         "the recipe is for engine eager/cuda/float16, but this one is eager/cpu/float32."
     )
     assert failure(model="plane").startswith("no model 'plane'. Nearest: plain. Known models: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"mode": Mode.CONTROLNET}, "control_image_url: model 'other' cannot do controlnet. It does: text2img."),
+        ({"width_px": 4096}, "params.resolution: "),
+        ({"sampler": Sampler.LCM}, "params.sampler: model 'other' does not run it: 'LCM'"),
+        ({"lora_name": "soft"}, "params.lora_name: LoRA of model 'other': 'soft' is unknown: it has none."),
+    ],
+)
+def test_a_recipe_for_what_the_model_cannot_do_is_refused_as_a_request_is(registry, engine, changes, error):
+    good = job(registry, 1, model="other")
+
+    (result,) = engine.generate([GenerationJob("x", good.recipe.model_copy(update=changes))])
+
+    assert result.error.startswith(error)
+    assert result.cause is FailureCause.REQUEST
+    assert StubFamily.loads == []
 
 
 def test_a_job_without_the_pictures_of_its_recipe_is_refused(registry, engine):
