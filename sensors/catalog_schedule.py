@@ -70,7 +70,11 @@ def _schedules(context: SensorEvaluationContext, settings: Settings) -> Iterator
     now = datetime.now(UTC)
     for catalog, schedule in catalog_schedules(settings):
         if catalog in registered:
-            at = get_latest_completed_cron_tick(schedule.cron, now, schedule.timezone)
+            try:
+                at = get_latest_completed_cron_tick(schedule.cron, now, schedule.timezone)
+            except ValueError as exc:
+                context.log.error(f"The schedule '{schedule.cron}' of catalog '{catalog}' is not kept: {exc}")
+                continue
             yield Due(catalog, schedule, at.timestamp())
 
 

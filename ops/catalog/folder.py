@@ -3,6 +3,8 @@
 import os
 import shutil
 import tempfile
+import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,17 @@ def catalog_file(folder: Path, name: str) -> Path:
         if (file := folder / f"{name}{ending}").is_file():
             return file
     raise CatalogError(name, [CatalogProblem("", "", f"no such catalog in {folder}; add it with `catalog add FILE`")])
+
+
+def registered_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(catalog, file) of each registered catalog, in order; whatever else is in the folder is left out."""
+    for file in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if (
+            file.suffix.lower() in MAX_BYTES
+            and is_name(name := unicodedata.normalize("NFC", file.stem))
+            and file.is_file()
+        ):
+            yield name, file
 
 
 def register_catalog(file: Path, settings: "Settings", registry: "ModelRegistry") -> Catalog:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from configs.settings import Settings
 from ops.catalog.document import read_document
+from ops.catalog.folder import registered_files
 from ops.catalog.problems import ProblemList
-from ops.catalog.reading import catalog_name
 from ops.catalog.rows import CatalogSchedule
 
 _YAML = (".yaml", ".yml")
@@ -15,16 +15,24 @@ _REMEMBERED = 20_000
 
 
 def catalog_schedules(settings: Settings) -> Iterator[tuple[str, CatalogSchedule]]:
-    """(catalog, schedule) of each; a catalog that the settings schedule follows them, not its own file."""
+    """(catalog, schedule) of each; a catalog that the settings schedule follows them, not its own file.
+
+    Files in the catalog folder that were not registered may be anything; they have none.
+    """
     for one in settings.schedules:
         yield one.catalog, CatalogSchedule(one.cron, one.timezone, one.policy)
     named = {one.catalog for one in settings.schedules}
-    folder = settings.catalog_folder
-    for file in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if file.suffix.lower() in _YAML and not file.name.startswith(".") and catalog_name(file) not in named:
-            stat = file.stat()
-            if schedule := _own_schedule(file, stat.st_size, stat.st_mtime_ns):
-                yield catalog_name(file), schedule
+    for name, file in registered_files(settings.catalog_folder):
+        if file.suffix.lower() in _YAML and name not in named and (schedule := _schedule(file)):
+            yield name, schedule
+
+
+def _schedule(file: Path) -> CatalogSchedule | None:
+    try:
+        stat = file.stat()
+        return _own_schedule(file, stat.st_size, stat.st_mtime_ns)
+    except (OSError, UnicodeDecodeError):  # replaced since the folder was read, or not registered
+        return None
 
 
 @lru_cache(maxsize=_REMEMBERED)

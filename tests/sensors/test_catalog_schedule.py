@@ -82,3 +82,29 @@ def test_an_edited_schedule_begins_anew_and_a_removed_one_is_forgotten(ticker, c
     result = ticker.tick(catalog_schedule)
     assert result.cursor == "{}"
     assert result.skip_reason.skip_message == "No registered catalog has a schedule."
+
+
+def test_files_that_are_no_registered_catalogs_stop_no_schedule(ticker, catalogs):
+    (catalogs / "shop.yaml").write_text(OFTEN.format(policy="changed"))
+    (catalogs / "no name!.yaml").write_text(OFTEN.format(policy="changed"))
+    (catalogs / "latin.yaml").write_bytes("schedule: {cron: '@daily'}\nrows: [{text: Käse}]".encode("latin-1"))
+    (catalogs / ".copying-x1.yaml").write_text("schedule:")
+    never = OFTEN.format(policy="changed").replace("* * * * *", "0 0 30 2 *")
+    (catalogs / "never.yaml").write_text(never)
+    ticker.instance.add_dynamic_partitions("catalogs", ["latin", "never"])
+    ticker.tick(catalog_schedule)
+    rewind(ticker)
+
+    assert [request.partition_key for request in ticker.tick(catalog_schedule).run_requests] == ["shop"]
+
+
+def test_a_schedule_whose_moments_cannot_be_computed_stops_no_other(ticker, catalogs, monkeypatch):
+    """A rule of the library's that ours does not know yet."""
+    (catalogs / "shop.yaml").write_text(OFTEN.format(policy="changed"))
+    (catalogs / "never.yaml").write_text(OFTEN.format(policy="changed").replace("* * * * *", "0 0 30 2 *"))
+    ticker.instance.add_dynamic_partitions("catalogs", ["never"])
+    monkeypatch.setattr("ops.catalog.document.cron_rule", lambda line: "")
+    ticker.tick(catalog_schedule)
+    rewind(ticker)
+
+    assert [request.partition_key for request in ticker.tick(catalog_schedule).run_requests] == ["shop"]
