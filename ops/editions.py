@@ -77,15 +77,19 @@ def begin_edition(store: ObjectStore, catalog: str) -> int:
 
 
 def finish_edition(store: ObjectStore, catalog: str, *, keep: int) -> None:
-    """Note that the wanted edition is complete, and remove the oldest copies beyond `keep` editions in all."""
+    """Note that the edition that was begun is complete, and remove the oldest copies beyond `keep` editions in all.
+
+    One that was asked for since the run began has not been begun: there is no copy of the edition before it yet.
+    """
     wanted, made = wanted_edition(store, catalog).edition, made_edition(store, catalog)
-    if wanted == made.edition:
+    if wanted == made.edition or made.edition not in made.kept:
         return
     kept = made.kept[max(0, len(made.kept) - (keep - 1)) :]
-    _write(store, _made_key(catalog), asdict(Made(wanted, kept)))
+    # Copies that are no longer noted would stay for ever, so they go first.
     for edition in made.kept[: len(made.kept) - len(kept)]:
         for _, target, _ in _copies(catalog, edition):
             store.delete(target)
+    _write(store, _made_key(catalog), asdict(Made(wanted, kept)))
 
 
 def surplus_editions(store: ObjectStore, catalog: str, *, keep: int) -> tuple[int, ...]:

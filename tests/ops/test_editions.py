@@ -99,3 +99,48 @@ def test_copies_beyond_retention_go_when_a_newer_edition_is_complete(store):
     assert make(store, asked_by="4", keep=1) == 4
     assert editions(store) == set()
     assert made_edition(store, "shop") == Made(4, ())
+
+
+def test_an_edition_asked_for_during_a_run_is_made_by_the_next_beside_a_copy_of_what_that_run_made(store):
+    begin_edition(store, "shop")
+    request_edition(store, "shop", "monday")
+    publish(store, b"edition 0")
+    finish_edition(store, "shop", keep=2)
+    assert made_edition(store, "shop") == Made(0, ())
+
+    assert begin_edition(store, "shop") == 1
+    publish(store, b"edition 1")
+    finish_edition(store, "shop", keep=2)
+
+    assert made_edition(store, "shop") == Made(1, (0,))
+    assert store.get(f"{edition_folder('shop', 0)}index.html") == b"edition 0"
+
+
+class Killed(LocalObjectStore):
+    """A store whose process ends before it changes one more of such keys."""
+
+    def __init__(self, root, ending):
+        super().__init__(root)
+        self.ending = ending
+
+    def put(self, key, data, *, content_type):
+        if key.endswith(self.ending):
+            raise KeyboardInterrupt
+        return super().put(key, data, content_type=content_type)
+
+
+def test_a_run_that_is_killed_between_the_copies_and_their_record_leaves_none_behind(tmp_path, store):
+    publish(store, b"edition 0")
+    request_edition(store, "shop", "monday")
+    with pytest.raises(KeyboardInterrupt):
+        begin_edition(Killed(tmp_path, "@made.json"), "shop")
+    assert begin_edition(store, "shop") == 1
+    assert made_edition(store, "shop") == Made(0, (0,))
+
+    publish(store, b"edition 1")
+    with pytest.raises(KeyboardInterrupt):
+        finish_edition(Killed(tmp_path, "@made.json"), "shop", keep=1)
+    finish_edition(store, "shop", keep=1)
+
+    assert made_edition(store, "shop") == Made(1, ())
+    assert {one.key for one in store.list("editions/")} == {"editions/shop@made.json", "editions/shop@wanted.json"}
