@@ -44,6 +44,10 @@ _DONT_RETRY = {"x-should-retry": "false"}
 """OpenAI's clients send a request again after a 5xx unless told not to."""
 
 
+class _AcceptedError(ServiceError):
+    """No pictures in the answer, although the task was accepted: sending the call again would make another task."""
+
+
 class OpenAICalls:
     """One method per call."""
 
@@ -83,27 +87,40 @@ class OpenAICalls:
         )
         about(request, task_id=task.id)
         task = await self._finished(account, task)
-        pictures = await self._face.call_store(self._pictures, request, task, response_format)
+        try:
+            pictures = await self._face.call_store(self._pictures, request, task, response_format)
+        except ServiceError as exc:
+            raise _AcceptedError(exc.code, f"{exc.message} Task '{task.id}' is done; {_at(task)}") from exc
         return json_response(200, {"created": int(time.time()), "data": pictures})
 
     async def _finished(self, account: Account, task: Task) -> Task:
-        """The task once it has succeeded; ServiceError if it fails, or takes longer than a caller waits."""
+        """The task once it has succeeded; while the queue is away, it is waited for.
+
+        Raises:
+            _AcceptedError: it fails, takes longer than a caller waits, or the gateway shuts down.
+        """
         timeout_s = self._service.settings.gateway.sync_timeout_s
         try:
             async with asyncio.timeout(timeout_s), aclosing(self._face.changes.follow(task.id)) as changes:
                 async for _ in changes:
-                    task = await self._face.call(self._service.task, account, task.id)
+                    task = await self._face.call(self._looked_at, account, task)
                     if task.status is TaskStatus.SUCCESS:
                         return task
                     if task.status.ended:
-                        raise ServiceError(500, f"Task '{task.id}' {task.status.value}: {task.error or 'cancelled'}")
+                        raise _AcceptedError(500, f"Task '{task.id}' {task.status.value}: {task.error or 'cancelled'}")
         except TimeoutError:
-            raise ServiceError(
-                504,
-                f"The picture is not finished after {timeout_s:g} s. Task '{task.id}' goes on; its result will be at "
-                f"GET /api/v1/image/task/{task.id}.",
-            ) from None
-        raise ServiceError(503, "The gateway is shutting down.", retry_after_s=1)
+            late = f"The picture is not finished after {timeout_s:g} s. Task '{task.id}' goes on; {_at(task)}"
+            raise _AcceptedError(504, late) from None
+        raise _AcceptedError(503, f"The gateway is shutting down. Task '{task.id}' goes on; {_at(task)}")
+
+    def _looked_at(self, account: Account, task: Task) -> Task:
+        """The task as it is now, or as it was while the queue is away."""
+        try:
+            return self._service.task(account, task.id)
+        except ServiceError as exc:
+            if exc.code < 500:
+                raise _AcceptedError(exc.code, exc.message) from exc
+            return task
 
     @service_errors()
     def _pictures(self, request: Request, task: Task, response_format: str) -> list[dict[str, str]]:
@@ -135,7 +152,8 @@ def openai_refusal(error: ServiceError) -> Response:
     content = {"message": text, "type": kind, "param": param or None, "code": None}
     if code == 401:
         content["code"] = "invalid_api_key"
-    return json_response(code, {"error": content}, retry_headers(error, _DONT_RETRY if code in (500, 504) else None))
+    retried_in_vain = code == 500 or isinstance(error, _AcceptedError)
+    return json_response(code, {"error": content}, retry_headers(error, _DONT_RETRY if retried_in_vain else None))
 
 
 def openai_routes(face: HttpFace) -> APIRouter:
@@ -167,6 +185,10 @@ def _translated(asked: Mapping[str, Any]) -> tuple[dict[str, object], str]:
         params["post_process"] = {"format": _format(asked["output_format"])}
     data: dict[str, object] = {"text": asked.get("prompt"), "params": params}
     return {**data, "model_type": asked.get("model")}, response_format
+
+
+def _at(task: Task) -> str:
+    return f"its result will be at GET /api/v1/image/task/{task.id}."
 
 
 def _format(given: object) -> str:

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
@@ -10,8 +12,13 @@ import pytest
 from openai import OpenAI
 from PIL import Image
 
-from tests.gateway.painter import encoded
-from tests.gateway.running import RunningGateway
+from configs.queue_settings import QueueSettings
+from configs.settings import Settings
+from gateway.main import open_service
+from resources.object_store import StoreError
+from tests.gateway.painter import Painter, encoded
+from tests.gateway.running import RunningGateway, running_gateway, wait_until
+from tests.redis_server import running_redis
 
 
 @pytest.fixture
@@ -117,3 +124,59 @@ def test_an_edit_takes_one_image_and_perhaps_a_mask(gateway, key, files) -> None
     )
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_while_redis_is_away_a_call_waits_on_and_pays_for_one_picture(settings: Settings, tmp_path) -> None:
+    with running_redis(tmp_path) as redis:
+        queue = QueueSettings(url=redis.url, connect_timeout_s=0.5)
+        patient = settings.gateway.model_copy(update={"sync_timeout_s": 60})
+        service = open_service(settings.model_copy(update={"queue": queue, "gateway": patient}))
+        key = service.accounts.create("ada")
+        with (
+            running_gateway(service) as gateway,
+            OpenAI(base_url=f"{gateway.url}/v1", api_key=key) as official,
+            ThreadPoolExecutor() as pool,
+        ):
+            answer = pool.submit(official.images.generate, prompt="a red mug", model="tiny")
+            wait_until(lambda: service.queue.owned("ada"))
+            redis.kill()
+            away = {"X-API-Key": key}
+            for _ in range(8):  # the call looks every two seconds
+                assert httpx.get(f"{gateway.url}/api/v1/models", headers=away).status_code == 503
+                time.sleep(0.3)
+            redis.start()
+            with Painter(service.queue, service.store):
+                assert len(answer.result(60).data) == 1
+            assert len(service.queue.owned("ada")) == 1
+        service.queue.close()
+
+
+def test_when_the_gateway_shuts_down_the_task_is_named_and_not_asked_for_again(service, key, user) -> None:
+    with (
+        running_gateway(service) as gateway,
+        OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=2) as official,
+        ThreadPoolExecutor() as pool,
+    ):
+        answer = pool.submit(official.images.generate, prompt="a mug nobody paints")
+        wait_until(lambda: service.queue.owned(user))
+        gateway.app.state.face.changes.close()
+        ended = answer.exception(20)
+    (task,) = service.queue.owned(user)
+    assert (ended.status_code, ended.response.headers["x-should-retry"]) == (503, "false")
+    assert f"Task '{task.id}' goes on; its result will be at GET /api/v1/image/task/{task.id}." in ended.message
+    service.queue.cancel(task.id)
+
+
+def test_a_picture_that_cannot_be_read_is_not_made_again(gateway, key, painter, service, client, monkeypatch) -> None:
+    def away(key: str) -> bytes:
+        raise StoreError("the store is away")
+
+    monkeypatch.setattr(service.store, "get", away)
+    with (
+        OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=2) as official,
+        pytest.raises(openai.InternalServerError) as refused,
+    ):
+        official.images.generate(prompt="a red mug", response_format="b64_json")
+    (task,) = client.get("/api/v1/image/tasks").json()["data"]["tasks"]
+    assert refused.value.status_code == 503
+    assert f"Task '{task['task_id']}' is done; its result will be at" in refused.value.message
