@@ -111,7 +111,7 @@ class TaskList(BaseModel):
     """A page of the caller's tasks."""
 
     tasks: list[ListedTask]
-    next_before: float | None
+    next_before: str | None = Field(description="`before` of the next page; null on the last one")
 
 
 class BatchState(BaseModel):

@@ -1,6 +1,7 @@
 """The calls below /api/v1: submit, ask, cancel, follow, download (INTERFACES.md §2)."""
 
 import json
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ from urllib.request import url2pathname
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from configs.problems import shown
 from gateway.answers import API, answer
 from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, described
 from gateway.errors import ServiceError, bad_field, service_errors
@@ -19,14 +21,13 @@ from gateway.http_face import HttpFace, api_key, is_multipart, json_object
 from gateway.streams import EventStream, StreamPlaces
 from models.registry import ModelCard
 from resources.accounts import Account
-from resources.queue import Batch, Task
+from resources.queue import TASK_ID, Batch, Task
 
 GENERATE = f"{API}/generate"
 KEEP_ALIVE_LOOKS = 8
 """After so many looks without news, 16 s at most, a stream of events says something, so that no proxy cuts it."""
 MAX_LISTED = 100
-LATEST_S = 1e11
-"""Later than any task, as Unix time in s."""
+_SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
 
 _UPLOADS = {"image": "image_url", "mask": "mask_url", "control_image": "control_image_url"}
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -88,22 +89,21 @@ class ImageCalls:
         task = await self._face.call(cancel)
         return answer(200, task.status.value, self._face.answers(request).task(task), _NO_STORE)
 
-    async def tasks(self, request: Request, limit: int = 50, before: float | None = None) -> Response:
+    async def tasks(self, request: Request, limit: int = 50, before: str = "") -> Response:
         """Your tasks, newest first; `before` (the `next_before` of the last answer) goes on from there."""
         if not 1 <= limit <= MAX_LISTED:
             raise bad_field("limit", f"{limit} is not from 1 to {MAX_LISTED}")
-        if before is not None and not 0 <= before <= LATEST_S:
-            raise bad_field("before", f"{before} is not a Unix time in seconds")
+        before_s, before_id = _read_cursor(before) if before else (None, "")
 
         def ask() -> list[Task]:
             account = self._service.authenticate(api_key(request))
-            return self._service.owned(account, before_s=before, limit=limit)
+            return self._service.owned(account, before_s=before_s, before_id=before_id, limit=limit)
 
         found = await self._face.call(ask)
         answers = self._face.answers(request)
         data = {
             "tasks": [answers.listed(task) for task in found],
-            "next_before": found[-1].created_at_s if len(found) == limit else None,
+            "next_before": _cursor(found[-1]) if len(found) == limit else None,
         }
         return answer(200, "ok", data, _NO_STORE)
 
@@ -219,6 +219,19 @@ def _read_upload(
         if data.get(field):
             raise bad_field(field, "given both as a URL and as an upload; leave one out")
     return data, by_field
+
+
+def _cursor(task: Task) -> str:
+    """What a page of the list that ends with this task goes on from."""
+    return f"{task.created_at_s:.3f}~{task.id}"
+
+
+def _read_cursor(text: str) -> tuple[float, str]:
+    """A time in s, and the id of a task of that time; a time alone is what clients may send as well."""
+    seconds, mark, task_id = text.partition("~")
+    if not (_SECONDS.fullmatch(seconds) and (not mark or TASK_ID.fullmatch(task_id))):
+        raise bad_field("before", f"{shown(text)} is neither a `next_before` nor a Unix time in seconds")
+    return float(seconds), task_id
 
 
 def _event(name: str, data: object) -> bytes:

@@ -126,9 +126,11 @@ class GatewayService:
         return cancelled
 
     @service_errors()
-    def owned(self, account: Account, *, before_s: float | None = None, limit: int = 50) -> list[Task]:
-        """The caller's tasks, newest first."""
-        return self.queue.owned(account.user_id, before_s=before_s, limit=limit)
+    def owned(
+        self, account: Account, *, before_s: float | None = None, before_id: str = "", limit: int = 50
+    ) -> list[Task]:
+        """The caller's tasks, newest first, after the one of that time and id if these are given."""
+        return self.queue.owned(account.user_id, before_s=before_s, before_id=before_id, limit=limit)
 
     @service_errors()
     def picture_key(self, account: Account, task_id: str, kind: Kind, number: int = 1) -> str:

@@ -76,16 +76,21 @@ class Submitting:
         """The batch of this id; None if it is unknown or forgotten."""
         return read_batch(self._link, batch_id)
 
-    def owned(self, owner: str, *, before_s: float | None = None, limit: int = 50) -> list[Task]:
-        """An owner's tasks, newest first; those created before `before_s` (Unix time) if it is given."""
-        newest = "+inf" if before_s is None else f"({round(before_s * 1000)}"
+    def owned(self, owner: str, *, before_s: float | None = None, before_id: str = "", limit: int = 50) -> list[Task]:
+        """An owner's tasks, newest first; those created before `before_s` (Unix time) if it is given.
+
+        Tasks of one millisecond, as those of a batch, come by their ids; with `before_id`, those of `before_s` that
+        come after this one are among them.
+        """
+        before_ms = None if before_s is None else round(before_s * 1000)
         found: list[Task] = []
         place = 0
         while len(found) < limit:
-            ids = self._owned_ids(owner, newest, place, limit)
+            entries = self._owned_entries(owner, before_ms, place, limit)
+            ids = [id for id, created_ms in entries if created_ms != before_ms or id < before_id]
             found += [task for task in self.tasks(ids) if task is not None]
             place += limit
-            if len(ids) < limit:
+            if len(entries) < limit:
                 break
         return found[:limit]
 
@@ -106,11 +111,15 @@ class Submitting:
         kept_s = max(1, min(ttl_s, self._link.settings.url_ttl_s))
         self._link.call(lambda client: client.set(f"{self._link.prefix}url:{key}", url, ex=kept_s))
 
-    def _owned_ids(self, owner: str, newest: str, place: int, count: int) -> list[str]:
+    def _owned_entries(self, owner: str, newest_ms: int | None, place: int, count: int) -> list[tuple[str, int]]:
+        """Ids, and when they were created in ms; within a millisecond the greatest id, by its bytes, comes first."""
         name = f"{self._link.prefix}owned:{owner}"
-        return self._link.call(
-            lambda client: [str(id) for id in client.zrevrangebyscore(name, newest, "-inf", start=place, num=count)]
-        )
+        newest = "+inf" if newest_ms is None else newest_ms
+
+        def ask(client: Any) -> Any:
+            return client.zrevrangebyscore(name, newest, "-inf", start=place, num=count, withscores=True)
+
+        return [(str(id), int(created_ms)) for id, created_ms in self._link.call(ask)]
 
     def _accept(
         self,

@@ -269,9 +269,30 @@ def test_the_list_shows_ones_own_tasks_newest_first_page_by_page(client, painter
     assert rest["next_before"] is None
 
 
+def test_pages_that_end_inside_a_batch_leave_no_task_out(client) -> None:
+    batch = client.post("/api/v1/image/batch-generate", json={"texts": [f"mug {n}" for n in range(20)]}).json()["data"]
+    found, page = [], {"next_before": ""}
+    while page["next_before"] is not None:
+        page = client.get("/api/v1/image/tasks", params={"limit": 7, "before": page["next_before"]}).json()["data"]
+        found += [task["task_id"] for task in page["tasks"]]
+    assert len(found) == 20
+    assert set(found) == set(batch["task_ids"])
+
+
+def test_a_time_alone_may_begin_a_page(client) -> None:
+    task_id = submit(client)
+    task = client.get("/api/v1/image/tasks").json()["data"]["tasks"][0]
+    for before, ids in [(task["created_at"], []), (task["created_at"] + 0.001, [task_id]), (99999999999, [task_id])]:
+        page = client.get("/api/v1/image/tasks", params={"before": before}).json()["data"]
+        assert [listed["task_id"] for listed in page["tasks"]] == ids
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("limit", 0), ("limit", 101), ("limit", "many"), ("before", "nan"), ("before", "inf"), ("before", -1)],
+    [
+        *(("limit", 0), ("limit", 101), ("limit", "many"), ("before", "nan"), ("before", "inf"), ("before", -1)),
+        *(("before", "1700000000~"), ("before", "1700000000~a b"), ("before", "~img_x"), ("before", "1e400")),
+    ],
 )
 def test_a_bad_page_of_the_list_is_refused(client, name, value) -> None:
     answer = client.get("/api/v1/image/tasks", params={name: value})

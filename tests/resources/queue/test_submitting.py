@@ -190,6 +190,21 @@ def test_an_owners_tasks_come_newest_first_and_page_by_page(queue):
     assert queue.owned("cid") == []
 
 
+def test_pages_that_end_inside_a_batch_leave_no_task_out(queue):
+    sent = [
+        id
+        for _ in range(3)
+        for id in queue.submit_batch([new_task() for _ in range(20)], owner="ann", callback_url=None).task_ids
+    ]
+    found, page = [], queue.owned("ann", limit=7)
+    while page:
+        found += page
+        page = queue.owned("ann", before_s=page[-1].created_at_s, before_id=page[-1].id, limit=7)
+
+    assert sorted(task.id for task in found) == sorted(sent)
+    assert [task.created_at_s for task in found] == sorted((task.created_at_s for task in found), reverse=True)
+
+
 def test_urls_are_kept_until_they_expire(queue):
     queue.cache_url("20261123/a.webp", "https://store/a?signature", 60)
 
