@@ -70,6 +70,36 @@ def build_random_sdxl(folder: Path, *, seed: int = 4) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
 
 
+def build_random_flux(folder: Path, *, seed: int = 6) -> None:
+    """Write a random Flux pipeline to `folder`: flow matching, sides in steps of 16 px, two text encoders."""
+    quiet_libraries()
+    import torch
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from transformers import T5Config, T5EncoderModel
+
+    torch.manual_seed(seed)
+    t5 = T5Config(vocab_size=len(_vocabulary()), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
+    pipeline: Any = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        vae=AutoencoderKL.from_config(_vae().config, scaling_factor=0.36, shift_factor=0.1),
+        text_encoder=_text_encoder(),
+        tokenizer=_tokenizer(folder / "tokenizer"),
+        text_encoder_2=T5EncoderModel(t5),
+        tokenizer_2=_tokenizer(folder / "tokenizer_2"),
+        transformer=FluxTransformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=32,
+            axes_dims_rope=(4, 4, 8),
+        ),
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+
+
 def build_random_controlnet(folder: Path, sd_folder: Path, *, seed: int = 1) -> None:
     """Write a random ControlNet that fits the model in `sd_folder`, with outputs that are not zero."""
     quiet_libraries()

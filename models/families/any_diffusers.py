@@ -11,17 +11,28 @@ from diffusers import DiffusionPipeline
 
 from models.batching.decoding import to_pixels
 from models.batching.memory import return_memory
+from models.errors import ModelError
 from models.families.base import BatchItem, BatchResult, LoraUse, ModelFamily, OnBatchStep
 from models.families.samplers import make_scheduler
 from models.families.weights import weights_bytes
 from models.hub import fetch_missing
+from models.recipe import Recipe
+from models.request import Sampler
+
+_OWN_SAMPLERS = {
+    "FlowMatchEulerDiscreteScheduler": Sampler.EULER,
+    "FlowMatchHeunDiscreteScheduler": Sampler.HEUN,
+    "FlowMatchLCMScheduler": Sampler.LCM,
+    "DPMSolverMultistepScheduler": Sampler.DPMPP_2M,
+    "UniPCMultistepScheduler": Sampler.UNIPC,
+}
 
 
 class AnyDiffusers(ModelFamily):
     """A checkpoint run by the pipeline its own files name.
 
-    Samplers work where the checkpoint has a noise schedule of betas; flow-matching checkpoints keep their own
-    solver, so their cards should name only the sampler Euler.
+    Any sampler works where the checkpoint has a noise schedule of betas. A flow-matching checkpoint keeps its own
+    solver, and a request for another one is refused; see `own_sampler`.
     """
 
     pipelines: ClassVar[Any] = DiffusionPipeline
@@ -38,6 +49,7 @@ class AnyDiffusers(ModelFamily):
         ).to(self.placement.device)
         self._pipeline.set_progress_bar_config(disable=True)
         self._schedule = dict(self._pipeline.scheduler.config)
+        self._own_sampler = own_sampler(self._pipeline.scheduler)
 
     @property
     def size_bytes(self) -> int:
@@ -45,11 +57,10 @@ class AnyDiffusers(ModelFamily):
         return weights_bytes(self._pipeline.components.values())
 
     def infer(self, items: Sequence[BatchItem], lora: LoraUse | None, on_step: OnBatchStep) -> BatchResult:
-        """One run of the checkpoint's pipeline for the one item."""
+        """One run of the checkpoint's pipeline for the one item; ModelError if it has not its sampler or its size."""
         (item,) = items
         recipe = item.recipe
-        if "beta_start" in self._schedule:
-            self._pipeline.scheduler = make_scheduler(recipe.sampler, self._schedule, recipe.steps)
+        self._use_sampler(recipe)
         started = time.perf_counter()
         pictures = self._pipeline(
             prompt=recipe.text,
@@ -62,15 +73,42 @@ class AnyDiffusers(ModelFamily):
             callback_on_step_end=_step_callback(on_step),
             output_type="np",
         ).images
+        height, width = pictures[0].shape[:2]
+        if (width, height) != (recipe.width_px, recipe.height_px):
+            raise ModelError(
+                f"model '{recipe.model}' made {width}×{height} where {recipe.size} was asked for: its sides go in "
+                f"larger steps than 8 px. Ask for {width}×{height}."
+            )
         return BatchResult(
             np.stack([to_pixels(picture) for picture in pictures]), {"denoise": time.perf_counter() - started}
         )
+
+    def _use_sampler(self, recipe: Recipe) -> None:
+        if self._own_sampler is None:
+            self._pipeline.scheduler = make_scheduler(recipe.sampler, self._schedule, recipe.steps)
+        elif recipe.sampler != self._own_sampler:
+            raise ModelError(
+                f"model '{recipe.model}' is run by its own solver, {self._own_sampler}, and not by {recipe.sampler}. "
+                f"Ask for sampler {self._own_sampler}; its card should say so under samplers and defaults."
+            )
 
     def release(self) -> None:
         """Drop the pipeline and return the device's memory."""
         self._pipeline = None
         gc.collect()
         return_memory()
+
+
+def own_sampler(scheduler: Any) -> Sampler | None:
+    """The one sampler of a checkpoint that keeps its own solver, as flow-matching ones do; None if it takes any.
+
+    A solver that no sampler stands for goes by Euler.
+    """
+    config = scheduler.config
+    is_flow = config.get("prediction_type") == "flow_prediction" or config.get("use_flow_sigmas", False)
+    if "beta_start" in config and not is_flow:
+        return None
+    return _OWN_SAMPLERS.get(type(scheduler).__name__, Sampler.EULER)
 
 
 def _step_callback(on_step: OnBatchStep) -> Callable[..., dict[str, Any]]:
