@@ -15,6 +15,9 @@ class ServingSettings(ValueObject):
     handover_s: float = Field(default=30, ge=0, description="what has begun by then may finish for so long, s")
     sensor_wait_s: float = Field(default=19.5, ge=0, le=45, description="the queue sensor waits so long in one tick, s")
     lost_after_s: float = Field(default=60, ge=5, description="a serving run silent for so long is marked failed, s")
+    step_timeout_s: float = Field(
+        default=1800, ge=1, description="a serving run whose engine is at one step so long ends as failed, s"
+    )
     claim_ahead: int = Field(default=8, ge=0, le=1024, description="requests claimed beyond those in the batch")
     finishing_workers: int = Field(default=2, ge=1, le=64, description="threads that post-process and store pictures")
     outage_patience_s: float = Field(default=120, ge=0, description="a request waits so long for an absent store, s")

@@ -1,6 +1,6 @@
 """Serving: the loop that does what the request queue holds, over one warm engine. It knows nothing of Dagster."""
 
 from ops.serving.groups import ResultGroup
-from ops.serving.worker import DeviceLostError, End, ServingWorker, Workplace
+from ops.serving.worker import DeviceLostError, End, EngineStalledError, ServingWorker, Workplace
 
-__all__ = ["DeviceLostError", "End", "ResultGroup", "ServingWorker", "Workplace"]
+__all__ = ["DeviceLostError", "End", "EngineStalledError", "ResultGroup", "ServingWorker", "Workplace"]

@@ -11,6 +11,7 @@ from configs.logs import log_ids
 from models.engine import BatchingEngine
 from models.image import FailedImage, GeneratedImage
 from models.request import GenerationRequest
+from ops.serving.engine_watch import EngineWatch
 from ops.serving.finishing import FinishedPicture, Finisher
 from ops.serving.groups import ResultGroups
 from ops.serving.meters import Meters
@@ -50,6 +51,7 @@ class Processing:
         on_device_lost: Callable[[str], None],
     ) -> None:
         self.groups = ResultGroups()
+        self.engine_watch = EngineWatch()
         self._engine: BatchingEngine = place.engine
         self._queue: RequestQueue = place.queue
         self._store: ObjectStore = place.store
@@ -136,6 +138,7 @@ class Processing:
 
     def _submit(self, task: OpenTask, picture: PlannedPicture) -> None:
         ticket = self._engine.submit(picture.job, _Listener(self, task, picture), task.request.priority)
+        self.engine_watch.submitted()
         if ticket:
             task.tickets.append(ticket)
             if task.is_closed:
@@ -147,11 +150,13 @@ class Processing:
 
     def stepped(self, task: OpenTask, n: int, done: int, total: int) -> None:
         """The engine has done a step of picture `n`; called from its thread."""
+        self.engine_watch.stepped()
         task.stepped(n, done, total)
         self._on_step()
 
     def generated(self, task: OpenTask, picture: PlannedPicture, result: GeneratedImage | FailedImage) -> None:
         """The engine has done with a picture; called from its thread."""
+        self.engine_watch.ended()
         if task.is_closed:
             return
         if isinstance(result, FailedImage) and _DEVICE_LOST in result.error:

@@ -17,6 +17,7 @@ from models.registry import ModelRegistry
 from ops.serving.groups import ResultGroup
 from ops.serving.heartbeat import Heartbeat
 from ops.serving.meters import Meters
+from ops.serving.open_task import OpenTask
 from ops.serving.open_tasks import OpenTasks
 from ops.serving.patience import Patience
 from ops.serving.processing import Processing
@@ -38,6 +39,10 @@ class End(StrEnum):
     IDLE = "idle"
     LIFETIME = "lifetime"
     STOPPED = "stopped"
+
+
+class EngineStalledError(ImageGenXError):
+    """The engine hangs; its process must end, and its tasks are taken over by the next one."""
 
 
 class DeviceLostError(ImageGenXError):
@@ -146,6 +151,7 @@ class ServingWorker:
         began_s = idle_since_s = time.monotonic()
         while not self._stopping.is_set():
             now_s = time.monotonic()
+            self._check_engine()
             if len(self._tasks):
                 idle_since_s = now_s
             elif now_s - idle_since_s >= self._serving.idle_exit_s:
@@ -154,6 +160,14 @@ class ServingWorker:
                 return End.LIFETIME
             self._processing.begin(self._claims())
         return End.STOPPED
+
+    def _check_engine(self) -> None:
+        limit_s = self._serving.step_timeout_s
+        if self._processing.engine_watch.silent_s() > limit_s:
+            raise EngineStalledError(
+                f"the engine has been at one step for more than serving.step_timeout_s = {limit_s:g} s. Its tasks are"
+                " tried again one by one; where loading or building a model takes longer, raise the setting."
+            )
 
     def _claims(self) -> list[Claim]:
         """New claims as soon as there are some and room for them; none if that takes too long."""
@@ -183,9 +197,9 @@ class ServingWorker:
     def _hand_over(self) -> None:
         """Give back what has not begun, wait a while for what has, and give back the rest.
 
-        After a failure, what has begun is left to be taken over, which counts as a delivery: it may be the cause.
+        After a failure, what the engine has is left to be taken over, which counts as a delivery: it may be the cause.
         """
-        self._processing.give_back([task for task in self._tasks.all() if not task.has_begun])
+        self._processing.give_back([task for task in self._tasks.all() if not self._stays(task)])
         if not self._failure:
             self._tasks.wait_until(lambda: not len(self._tasks), self._finish_s)
             self._processing.give_back(self._tasks.all())
@@ -195,3 +209,6 @@ class ServingWorker:
             self._queue.worker_ended(self.id)
         except QueueUnavailableError as exc:
             logger.warning("the queue learns of this worker's end when its lease ends: %s", exc)
+
+    def _stays(self, task: OpenTask) -> bool:
+        return task.has_begun or bool(self._failure and task.tickets)

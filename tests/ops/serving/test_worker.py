@@ -14,7 +14,7 @@ from configs.logs import set_up_logs
 from models.encoding import read_recipe
 from models.recipe import Recipe
 from models.request import Priority
-from ops.serving import End
+from ops.serving import End, EngineStalledError
 from resources.object_store import StoreUnavailableError
 from resources.queue import TaskStatus, original_key, thumb_key
 from tests.ops.serving.conftest import DEADLINE_S
@@ -181,6 +181,39 @@ def test_a_heartbeat_that_breaks_ends_the_worker_with_the_reason_and_its_tasks_g
     task_id = shop.submit(resolution="64x64")
     shop.worker()
     assert shop.ended(task_id)[0].status is TaskStatus.SUCCESS
+
+
+class HungEngine:
+    """An engine that takes a picture and is not heard of again."""
+
+    def __init__(self, engine):
+        self._engine = engine
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def submit(self, job, listener, priority):
+        return threading.Event()
+
+    def cancel(self, ticket):
+        """Nobody hears."""
+
+
+def test_an_engine_that_hangs_ends_its_worker_and_its_request_counts_as_delivered(shop):
+    task_id = shop.submit(resolution="64x64")
+    worker = shop.worker(engine=HungEngine(shop.engine), step_timeout_s=0.2)
+
+    with pytest.raises(EngineStalledError) as caught:
+        worker.end()
+
+    assert str(caught.value) == (
+        "the engine has been at one step for more than serving.step_timeout_s = 0.2 s. Its tasks are tried again one by"
+        " one; where loading or building a model takes longer, raise the setting."
+    )
+    assert shop.queue.depth().abandoned == 1
+    shop.worker()
+    (task,) = shop.ended(task_id)
+    assert (task.status, task.deliveries) == (TaskStatus.SUCCESS, 2)
 
 
 def test_an_idle_worker_ends_and_says_goodbye(shop):
