@@ -51,6 +51,7 @@ class GatewayMetrics:
         self._failures = Counter("imagegenx_task_failures", "Tasks failed", ("cause",), registry=self._registry)
         self._registry.register(_QueueCollector(queue))
         self._registry.register(DELIVERIES)
+        self._lock = threading.Lock()
         self._changed: set[str] = set()
         self._counted: OrderedDict[str, None] = OrderedDict()
         self._stop = threading.Event()
@@ -62,7 +63,8 @@ class GatewayMetrics:
 
     def heard(self, task_id: str) -> None:
         """Note that a task has changed."""
-        self._changed.add(task_id)
+        with self._lock:
+            self._changed.add(task_id)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""
@@ -79,19 +81,33 @@ class GatewayMetrics:
 
     def _count(self) -> None:
         while not self._stop.wait(COUNT_EVERY_S):
+            self._count_changed()
+
+    def _count_changed(self) -> None:
+        with self._lock:
             changed, self._changed = self._changed, set()
-            new = [task_id for task_id in changed if task_id not in self._counted]
-            if not new:
-                continue
-            try:
-                tasks = self._queue.tasks(new)
-            except QueueError as exc:
+        try:
+            tasks = self._read([task_id for task_id in changed if task_id not in self._counted])
+        except QueueError as exc:
+            with self._lock:
                 self._changed |= changed
-                logger.warning("tasks not counted yet: %s", exc)
-                continue
-            for task in tasks:
-                if task and task.status.ended:
-                    self._count_ended(task)
+            logger.warning("tasks not counted yet: %s", exc)
+            return
+        for task in tasks:
+            if task and task.status.ended:
+                self._count_ended(task)
+
+    def _read(self, task_ids: list[str]) -> list[Task | None]:
+        """The tasks, without those whose records cannot be read: one of them must not end the counting of all."""
+        try:
+            return self._queue.tasks(task_ids)
+        except QueueError:
+            raise
+        except Exception as exc:
+            if len(task_ids) > 1:
+                return [task for task_id in task_ids for task in self._read([task_id])]
+            logger.error("task %s is not counted, its record cannot be read: %s", task_ids[0], exc)
+            return []
 
     def _count_ended(self, task: Task) -> None:
         self._counted[task.id] = None

@@ -6,9 +6,13 @@ import pytest
 from configs.settings import Settings
 from gateway.http_page import is_loopback
 from gateway.main import open_service
+from gateway.metrics import GatewayMetrics
+from models.request import GenerationRequest
+from resources.queue import NewTask, new_task_id
 from tests.gateway.running import running_gateway, wait_until
 
 GENERATE = "/api/v1/image/generate"
+REQUEST = GenerationRequest(text="a mug", model_type="tiny")
 MUG = {"text": "a red mug", "params": {"resolution": "128×96"}}
 
 
@@ -70,6 +74,22 @@ def test_metrics_tell_depth_stages_batches_loads_and_failures(client, gateway, p
     assert 'imagegenx_gpu_utilization_percent{device="0",worker="painter"} 42.0' in found
     assert 'imagegenx_worker_events_total{event="pictures",worker="painter"} 3.0' in found
     assert f'imagegenx_http_seconds_count{{method="POST",route="{GENERATE}",status="200"}} 2.0' in found
+
+
+def test_a_record_that_cannot_be_read_is_told_and_the_others_are_counted(service, caplog) -> None:
+    good, bad = (service.queue.submit(NewTask(id=new_task_id(), request=REQUEST), owner="eve") for _ in range(2))
+    link = service.queue._link
+    link.call(lambda redis: redis.hset(f"{link.prefix}task:{bad.id}", "created", "yesterday"))
+    service.queue.cancel(good.id)
+    metrics = GatewayMetrics(service.queue)
+    for task in (good, bad):
+        metrics.heard(task.id)
+    metrics.start()
+    wait_until(lambda: 'imagegenx_tasks_total{status="cancelled"} 1.0' in metrics.exposition().decode())
+    metrics.stop()
+    assert f"task {bad.id} is not counted, its record cannot be read: " in caplog.text
+    link.call(lambda redis: redis.hset(f"{link.prefix}task:{bad.id}", "created", "0"))
+    service.queue.cancel(bad.id)
 
 
 def test_the_documentation_needs_nothing_from_elsewhere(gateway) -> None:
