@@ -12,7 +12,8 @@ from models.errors import ModelError
 MAX_CHUNKS = 8
 """A prompt fills at most this many windows of the text encoder: 600 tokens for CLIP."""
 
-_REMEMBERED = 256
+REMEMBERED_TOKENS = 256 * 77
+"""Of all embeddings that are kept: in half precision 30 MB for Stable Diffusion 1.5 and 80 MB for XL."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,7 @@ class PromptEncoder:
         self._pipeline = pipeline
         self._second = getattr(pipeline, "text_encoder_2", None)
         self._known: OrderedDict[tuple[object, ...], TextEmbedding] = OrderedDict()
+        self._tokens = 0
 
     def encode_pair(self, text: str, negative: str, weights: object) -> tuple[TextEmbedding, TextEmbedding]:
         """The embeddings of a prompt and its negative prompt, of equal length.
@@ -60,8 +62,10 @@ class PromptEncoder:
         key = (text, weights, chunks)
         if key not in self._known:
             self._known[key] = self._encoded(text, chunks)
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+            self._tokens += self._known[key].states.shape[1]
+            while self._tokens > REMEMBERED_TOKENS:
+                _, forgotten = self._known.popitem(last=False)
+                self._tokens -= forgotten.states.shape[1]
         self._known.move_to_end(key)
         return self._known[key]
 
