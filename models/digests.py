@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 class DigestCache:
@@ -45,15 +48,27 @@ class DigestCache:
             return {}
         try:
             data = json.loads(self._file.read_text(encoding="utf-8"))
-        except ValueError:  # a damaged cache costs time, nothing else
+        except (ValueError, OSError):  # a damaged cache costs time, nothing else
             return {}
         return data if isinstance(data, dict) else {}
 
     def _write(self, known: dict[str, str]) -> None:
         if self._file is None:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._file.parent, prefix=self._file.name, suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            json.dump({**self._read(), **known}, opened)
-        Path(name).replace(self._file)
+        try:
+            self._replace(self._file, {**self._read(), **known})
+        except OSError as exc:
+            # They are known in this process; the next one computes them again.
+            logger.warning("digests of files cannot be kept in %s: %s", self._file, exc)
+
+    @staticmethod
+    def _replace(file: Path, digests: dict[str, str]) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
+        unfinished = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as opened:
+                json.dump(digests, opened)
+            unfinished.replace(file)
+        finally:
+            unfinished.unlink(missing_ok=True)

@@ -31,6 +31,9 @@ def read_gpu_loads() -> tuple[GPULoad, ...]:
         return ()
     try:
         return tuple(load for index in range(nvml.nvmlDeviceGetCount()) if (load := _load(nvml, index)))
+    except nvml.NVMLError as exc:
+        logger.debug("no GPU loads: %s", exc)
+        return ()
     finally:
         nvml.nvmlShutdown()
 

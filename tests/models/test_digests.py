@@ -2,6 +2,8 @@ import hashlib
 import json
 import os
 
+import pytest
+
 from models.digests import DigestCache
 
 
@@ -48,3 +50,18 @@ def test_a_damaged_cache_file_is_made_anew(tmp_path):
 
         assert DigestCache(cache).of([tmp_path / "a"])[tmp_path / "a"] == hashlib.sha256(b"a").hexdigest()
         assert len(json.loads(cache.read_text())) == 1
+
+
+@pytest.mark.parametrize("obstacle", ["a file for its folder", "a folder in its place"])
+def test_digests_that_cannot_be_kept_are_told_all_the_same(tmp_path, caplog, obstacle):
+    (tmp_path / "a").write_bytes(b"a")
+    cache = tmp_path / "kept/digests.json"
+    if obstacle == "a file for its folder":
+        cache.parent.write_bytes(b"")
+    else:
+        cache.mkdir(parents=True)
+
+    assert DigestCache(cache).of([tmp_path / "a"])[tmp_path / "a"] == hashlib.sha256(b"a").hexdigest()
+
+    assert caplog.messages[0].startswith(f"digests of files cannot be kept in {cache}: ")
+    assert not list(tmp_path.rglob("*.part"))

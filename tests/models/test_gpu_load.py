@@ -24,6 +24,8 @@ class Library(SimpleNamespace):
         self.closed += 1
 
     def nvmlDeviceGetCount(self):
+        if self.gpus == "lost":
+            raise NoDriverError("GPU is lost")
         return len(self.gpus)
 
     def nvmlDeviceGetHandleByIndex(self, index):
@@ -54,7 +56,7 @@ def test_a_gpu_that_tells_no_load_is_left_out(monkeypatch):
     assert library.closed == 1
 
 
-@pytest.mark.parametrize("library", [None, Library(gpus=[])])
+@pytest.mark.parametrize("library", [None, Library(gpus=[]), Library(gpus="lost")])
 def test_without_a_gpu_there_is_no_load(monkeypatch, library):
     monkeypatch.setitem(sys.modules, "pynvml", library)
 
