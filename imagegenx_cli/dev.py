@@ -19,7 +19,7 @@ import yaml
 from configs.errors import ImageGenXError
 from configs.settings import Settings, load_settings
 from imagegenx_cli.catalogs import SHIPPED_CATALOGS, add_partition, register_shipped
-from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs
+from imagegenx_cli.embedded_dagster import code_server_folder, dagster_instance, end_dead_runs
 from imagegenx_cli.processes import ProcessStack
 from models.registry import ModelRegistry, open_registry
 from ops.catalog import CatalogError, catalog_name
@@ -59,7 +59,7 @@ def run_dev(ports: Ports) -> int:
     for option, port in (("--http-port", ports.http), ("--grpc-port", ports.grpc), ("--ui-port", ports.ui)):
         _check_free(option, port)
     try:
-        with _only_one(settings.home), tempfile.TemporaryDirectory(prefix="imagegenx-") as folder:
+        with _only_one(settings.home), tempfile.TemporaryDirectory(prefix=code_server_folder()) as folder:
             typer.echo("Starting …")
             _prepare(settings)
             queue = open_queue(settings)

@@ -1,5 +1,6 @@
 """The Dagster instance of this machine: SQLite files below the home folder, unless DAGSTER_HOME names another."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 PROCESS_TAG = "imagegenx/process"
 _CLOCK_DRIFT_S = 60
+_FOLDERS = "imagegenx-"
 INSTANCE_TEMPLATE = PACKAGE_ROOT / "configs" / "dagster.yaml"
 
 
@@ -45,11 +47,19 @@ def dagster_home(home: Path) -> Path:
 
 def this_process() -> dict[str, str]:
     """The tag of runs that live in this process and cannot outlive it."""
-    return {PROCESS_TAG: f"{os.getpid()}:{_began_at_s(os.getpid()):.0f}"}
+    return {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}:{_began_at_s(os.getpid()):.0f}"}
+
+
+def code_server_folder() -> str:
+    """How the names of folders begin that hold the socket of this machine's code server."""
+    return f"{_FOLDERS}{hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]}-"
 
 
 def end_dead_runs(instance: "DagsterInstance") -> None:
-    """Mark the runs as failed whose process was killed: nothing else would ever end them."""
+    """Mark the runs as failed whose process on this machine was killed: nothing else would ever end them.
+
+    Runs of other machines and containers are left alone, since their processes and sockets cannot be seen from here.
+    """
     from dagster import DagsterRunStatus, RunsFilter
 
     open_runs = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
@@ -59,8 +69,11 @@ def end_dead_runs(instance: "DagsterInstance") -> None:
 
 
 def _process_is_dead(run: "DagsterRun") -> bool:
-    pid, _, began_at_s = run.tags.get(PROCESS_TAG, "").partition(":")
-    return bool(pid) and abs(_began_at_s(int(pid)) - int(began_at_s)) > _CLOCK_DRIFT_S
+    host, _, process = run.tags.get(PROCESS_TAG, "").partition(":")
+    pid, _, began_at_s = process.partition(":")
+    if host != socket.gethostname() or not began_at_s:
+        return False
+    return abs(_began_at_s(int(pid)) - int(began_at_s)) > _CLOCK_DRIFT_S
 
 
 def _code_server_is_dead(run: "DagsterRun") -> bool:
@@ -68,10 +81,15 @@ def _code_server_is_dead(run: "DagsterRun") -> bool:
     from dagster._core.storage.tags import GRPC_INFO_TAG
 
     path = json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket")
-    if not path:
+    if not path or _is_elsewhere(Path(path).parent.name):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         return client.connect_ex(path) != 0
+
+
+def _is_elsewhere(folder: str) -> bool:
+    """Whether a code server's folder is one of `imagegenx dev` on another machine."""
+    return folder.startswith(_FOLDERS) and not folder.startswith(code_server_folder())
 
 
 def _began_at_s(pid: int) -> float:

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -45,15 +46,14 @@ def collect(*, dry_run: bool, as_json: bool) -> None:
     with dagster_instance(settings.home) as instance:
         end_dead_runs(instance)
         active_since_s, runs = active_runs(instance)
-        registered = registered_catalogs(instance, settings)
-    done = collect_garbage(
-        store,
-        Retention.now(settings.retention, active_since_s),
-        registered=registered,
-        tasks=live_tasks(settings),
-        catalog_folder=settings.catalog_folder,
-        dry_run=dry_run,
-    )
+        done = collect_garbage(
+            store,
+            Retention.now(settings.retention, active_since_s),
+            registered=partial(registered_catalogs, instance, settings),
+            tasks=live_tasks(settings),
+            catalog_folder=settings.catalog_folder,
+            dry_run=dry_run,
+        )
     if as_json:
         typer.echo(json.dumps(_as_data(done, runs, dry_run=dry_run), indent=2))
     else:

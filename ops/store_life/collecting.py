@@ -5,11 +5,12 @@ runs and removal out of each other's way are in `io_managers.reuse`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from io_managers.image_set import PICTURES, SUPERSEDED
 from io_managers.reuse import ANNOUNCEMENTS, announced
@@ -17,9 +18,10 @@ from ops.editions import FOLDER as EDITIONS
 from ops.editions import edition_folder, forget_editions, surplus_editions
 from ops.map_ahead import map_ahead
 from ops.moderation import QUARANTINE
-from ops.store_life.catalogs import RETIRED, catalog_objects, catalog_of, retired_catalogs
+from ops.store_life.catalogs import RETIRED, catalog_objects, catalog_of
 from ops.store_life.references import References, keys_in_catalogs
 from ops.store_life.retention import Retention
+from ops.store_life.retired import RetiredCatalogs
 from ops.store_life.tasks import TaskReferences
 from resources.object_store import ObjectStore, StoredObject
 
@@ -64,7 +66,7 @@ def collect_garbage(
     store: ObjectStore,
     retention: Retention,
     *,
-    registered: Set[str],
+    registered: Callable[[], Set[str]],
     tasks: TaskReferences,
     catalog_folder: Path | None = None,
     dry_run: bool = False,
@@ -72,7 +74,8 @@ def collect_garbage(
     """Remove what nothing refers to any more, and what has been kept for as long as retention says.
 
     Args:
-        registered: the catalogs there are; others in the store are retired.
+        registered: tells the catalogs there are now; others in the store are retired. It is asked again before
+            anything of theirs goes, since a catalog may come back meanwhile.
         tasks: what the request queue refers to.
         catalog_folder: the files of registered catalogs, which may name stored pictures as input.
         dry_run: remove nothing, write nothing, report what would go.
@@ -81,22 +84,33 @@ def collect_garbage(
         StoreError: if the store fails.
     """
     run = _Run(store, retention, Collection(), tasks, dry_run)
-    retired = retired_catalogs(store, registered, retention, dry_run=dry_run)
-    run.remove("retired catalogs", _owned_by(store, retired))
+    retired = RetiredCatalogs.find(store, registered, retention, dry_run=dry_run)
+    run.remove("retired catalogs", _owned_by(store, retired.catalogs), retired)
     if not dry_run:
-        for catalog in retired:
+        for catalog in retired.catalogs:
             store.delete(f"{RETIRED}{catalog}.json")
     _remove_editions(run)
     run.remove("superseded manifests", _older(store, SUPERSEDED, retention.superseded_before_s))
     run.remove("quarantine", _older(store, QUARANTINE, retention.quarantined_before_s))
     run.remove("void announcements", _older(store, ANNOUNCEMENTS, retention.now_s - 24 * 3600))
     inputs = keys_in_catalogs(catalog_folder) if catalog_folder else set()
-    references = References(store, partial(_counts, retired, retention), inputs | tasks.keys)
+    references = References(store, partial(_counts, retired.catalogs, retention), inputs | tasks.keys, retired.revive)
     references.refresh()
     run.remove("pictures", _older(store, PICTURES, retention.orphans_before_s), references)
     run.remove("uploads", _older(store, UPLOADS, retention.uploads_before_s), references)
     run.remove("on-demand pictures", _old_on_demand(store, retention.on_demand_before, tasks), references)
     return run.collection
+
+
+class Kept(Protocol):
+    """Keys that must stay, looked up once more before each batch goes."""
+
+    @property
+    def keys(self) -> Set[str]:
+        """The keys, as far as the last look found them."""
+
+    def refresh(self) -> None:
+        """Look again."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +123,13 @@ class _Run:
     tasks: TaskReferences
     dry_run: bool
 
-    def remove(self, reason: str, found: Iterable[StoredObject], references: References | None = None) -> None:
+    def remove(self, reason: str, found: Iterable[StoredObject], references: "Kept | None" = None) -> None:
         """Remove objects, except those that `references` names, in announced batches."""
         unused = (one for one in found if references is None or one.key not in references.keys)
         while batch := list(islice(unused, BATCH)):
             self._remove_batch(reason, batch, references)
 
-    def _remove_batch(self, reason: str, batch: list[StoredObject], references: References | None) -> None:
+    def _remove_batch(self, reason: str, batch: list[StoredObject], references: "Kept | None") -> None:
         gone = self.collection.removed.setdefault(reason, Removed())
         if self.dry_run:
             for one in batch:

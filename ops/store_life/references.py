@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 
 from io_managers.image_set import MANIFESTS, SUPERSEDED
@@ -27,12 +27,20 @@ class References:
 
     Args:
         counts: whether a manifest or table still protects what it names.
+        more: tells further keys, before manifests are looked at.
     """
 
-    def __init__(self, store: ObjectStore, counts: Callable[[StoredObject], bool], others: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        counts: Callable[[StoredObject], bool],
+        others: Iterable[str] = (),
+        more: Callable[[], Set[str]] = frozenset,
+    ) -> None:
         self.keys = set(others)
         self._store = store
         self._counts = counts
+        self._more = more
         self._read: dict[str, str] = {}
 
     def refresh(self) -> None:
@@ -41,20 +49,23 @@ class References:
         Raises:
             UnreadableManifestError: if one cannot be read; then nothing may be removed.
         """
+        self.keys |= self._more()
         for prefix in _SOURCES:
             changed = (found for found in self._store.list(prefix) if self._is_news(found))
-            for found, keys in map_ahead(self._keys_of, changed):
+            for found, keys in map_ahead(lambda one: keys_of(self._store, one.key), changed):
                 self.keys |= keys
                 self._read[found.key] = found.etag
 
     def _is_news(self, found: StoredObject) -> bool:
         return found.key.endswith(".parquet") and self._read.get(found.key) != found.etag and self._counts(found)
 
-    def _keys_of(self, found: StoredObject) -> set[str]:
-        try:
-            return set(named_keys(found.key, self._store.get(found.key)))
-        except ObjectNotFoundError:  # replaced or removed since it was listed
-            return set()
+
+def keys_of(store: ObjectStore, place: str) -> set[str]:
+    """The keys in a stored manifest or table. Raises UnreadableManifestError if it is damaged."""
+    try:
+        return set(named_keys(place, store.get(place)))
+    except ObjectNotFoundError:  # replaced or removed since it was listed
+        return set()
 
 
 def named_keys(place: str, data: bytes) -> Iterator[str]:

@@ -39,12 +39,15 @@ class Row:
 class Damage:
     """An object that is not what a manifest says, and the rows to make again for it.
 
-    `rows` is empty where only kept editions and superseded manifests name the picture: no run makes it again.
+    Attributes:
+        rows: empty where only kept editions and superseded manifests name the picture: no run makes it again.
+        etag: of the object that is wrong; "" if it is missing.
     """
 
     key: str
     what: What
     rows: tuple[Row, ...]
+    etag: str = ""
 
 
 @dataclass
@@ -78,15 +81,15 @@ def verify_store(store: ObjectStore, catalogs: Set[str] = frozenset()) -> Verifi
     whole = []
     for manifest, images in _opened(store, manifests):
         if images is None:
-            found.damages.append(_unreadable(manifest.key))
+            found.damages.append(_unreadable(manifest))
         else:
             whole.append(manifest)
     found.manifests = len(manifests)
     seen: set[str] = set()
-    wrong: dict[str, What] = {}
+    wrong: set[str] = set()
     for (key, _), what in map_ahead(lambda one: _examine(store, *one), _new_pictures(store, whole, seen)):
         if what:
-            wrong[key] = what
+            wrong.add(key)
     found.pictures = len(seen)
     found.damages += _with_rows(store, whole, wrong)
     found.damages += _unreadable_tables(store, catalogs)
@@ -96,23 +99,31 @@ def verify_store(store: ObjectStore, catalogs: Set[str] = frozenset()) -> Verifi
 def heal(store: ObjectStore, damages: Iterable[Damage]) -> int:
     """Move changed and unreadable objects to `quarantine/damaged/`, so that the next run makes them again.
 
-    Missing ones need nothing: the next run finds out that they are.
+    Missing ones need nothing: the next run finds out that they are. Nor do those that a run has made anew since they
+    were found wrong.
 
     Returns:
         the number of objects moved.
     """
     moved = 0
     for damage in damages:
-        if damage.what is What.MISSING:
+        if damage.what is What.MISSING or not _is_unchanged(store, damage):
             continue
         try:
             data = store.get(damage.key)
         except ObjectNotFoundError:
             continue
         store.put(DAMAGED + damage.key, data, content_type="application/octet-stream")
-        store.delete(damage.key)
-        moved += 1
+        if _is_unchanged(store, damage):
+            store.delete(damage.key)
+            moved += 1
     return moved
+
+
+def _is_unchanged(store: ObjectStore, damage: Damage) -> bool:
+    """Whether the object is the one that was found wrong."""
+    now = store.stat(damage.key)
+    return now is not None and now.etag == damage.etag
 
 
 def _manifests(store: ObjectStore) -> Iterator[StoredObject]:
@@ -152,7 +163,7 @@ def _examine(store: ObjectStore, key: str, digests: frozenset[str]) -> What | No
     return None if hashlib.sha256(data).hexdigest() in digests else What.CHANGED
 
 
-def _with_rows(store: ObjectStore, manifests: Iterable[StoredObject], wrong: dict[str, What]) -> Iterator[Damage]:
+def _with_rows(store: ObjectStore, manifests: Iterable[StoredObject], wrong: Set[str]) -> Iterator[Damage]:
     """The damages with every row that names them; a picture that some manifest knows as it is, is whole."""
     rows, digests = defaultdict(list), defaultdict(set)
     for manifest, images in _opened(store, manifests) if wrong else ():
@@ -161,14 +172,16 @@ def _with_rows(store: ObjectStore, manifests: Iterable[StoredObject], wrong: dic
                 digests[row.key].add(row.digest)
                 if manifest.key.startswith(MANIFESTS):
                     rows[row.key].append(Row(catalog_of(manifest.key), _asset_of(manifest.key), row.row_id))
-    for key, what in wrong.items():
-        if _examine(store, key, frozenset(digests[key])):
-            yield Damage(key, what, tuple(sorted(rows[key])))
+    for key in sorted(wrong):
+        stored = store.stat(key)  # before it is read: whatever is stored after this is not what was found wrong
+        if what := _examine(store, key, frozenset(digests[key])):
+            yield Damage(key, what, tuple(sorted(rows[key])), stored.etag if stored else "")
 
 
-def _unreadable(key: str) -> Damage:
+def _unreadable(found: StoredObject) -> Damage:
+    key = found.key
     rows = (Row(catalog_of(key), _asset_of(key), "*"),) if key.startswith((MANIFESTS, TABLES)) else ()
-    return Damage(key, What.UNREADABLE, rows)
+    return Damage(key, What.UNREADABLE, rows, found.etag)
 
 
 def _unreadable_tables(store: ObjectStore, catalogs: Set[str]) -> Iterator[Damage]:
@@ -179,7 +192,7 @@ def _unreadable_tables(store: ObjectStore, catalogs: Set[str]) -> Iterator[Damag
             for _ in named_keys(found.key, store.get(found.key)):
                 pass
         except UnreadableManifestError:
-            yield _unreadable(found.key)
+            yield _unreadable(found)
         except ObjectNotFoundError:
             continue
 

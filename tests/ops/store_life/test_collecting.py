@@ -1,3 +1,4 @@
+import io
 import threading
 import time
 
@@ -20,7 +21,8 @@ def collect(store, *, in_s=0.0, active_since_s=None, registered=("shop",), tasks
     """Collect garbage as if it were `in_s` from now."""
     settings = RetentionSettings.model_validate(options.pop("settings", {}))
     retention = Retention(settings, time.time() + in_s, active_since_s)
-    return collect_garbage(store, retention, registered=set(registered), tasks=tasks or TaskReferences(), **options)
+    catalogs = registered if callable(registered) else lambda: set(registered)
+    return collect_garbage(store, retention, registered=catalogs, tasks=tasks or TaskReferences(), **options)
 
 
 def objects(done):
@@ -133,6 +135,77 @@ def test_a_catalog_that_is_registered_again_is_no_longer_retired(local_store):
 
     collect(local_store, in_s=40 * DAY_S)
     assert collect(local_store, in_s=60 * DAY_S).objects == 0
+
+
+class ComesBack(LocalObjectStore):
+    """A store of which a retired catalog is registered again at the first write or removal of a kind of object."""
+
+    def __init__(self, root, prefix, then=lambda store: None):
+        super().__init__(root)
+        self.registered, self.prefix, self.then = {"shop"}, prefix, then
+
+    def put(self, key, data, *, content_type):
+        written = super().put(key, data, content_type=content_type)
+        self._look(key)
+        return written
+
+    def delete(self, key):
+        super().delete(key)
+        self._look(key)
+
+    def _look(self, key):
+        if key.startswith(self.prefix) and "old" not in self.registered:
+            self.registered.add("old")
+            self.then(self)
+
+
+@pytest.fixture
+def about_to_go(local_store):
+    """The keys of a catalog that has been retired for long enough, and of its pictures."""
+    store_catalog(local_store, "shop", range(2))
+    kept = keys_of(local_store)
+    store_catalog(local_store, "old", range(10, 12))
+    theirs = keys_of(local_store) - kept
+    collect(local_store, in_s=DAY_S)
+    return theirs
+
+
+def test_a_catalog_that_is_registered_again_before_anything_of_it_goes_stays_whole(local_store, about_to_go):
+    store = ComesBack(local_store.root, ANNOUNCEMENTS)
+
+    done = collect(store, in_s=33 * DAY_S, registered=lambda: set(store.registered))
+
+    assert objects(done) == {"retired catalogs": 0}
+    assert about_to_go <= keys_of(local_store)
+
+
+def test_a_catalog_that_is_registered_again_while_it_goes_keeps_the_pictures_that_its_next_run_names(
+    local_store, about_to_go
+):
+    """The run has read the old manifest, so it reuses those pictures as they are; or its new manifest names others."""
+    (orphan,) = store_orphans(local_store, 1)
+    make_old(local_store, [orphan])
+
+    def write_manifest(store):
+        table = pd.DataFrame({"id": ["a"], "key": [orphan]})
+        data = io.BytesIO()
+        table.to_parquet(data)
+        store.put("manifests/thumbnails/old.parquet", data.getvalue(), content_type="x/parquet")
+
+    store = ComesBack(local_store.root, "manifests/generated_images/old", write_manifest)
+
+    done = collect(store, in_s=33 * DAY_S, registered=lambda: set(store.registered))
+
+    assert objects(done)["retired catalogs"] == 1
+    assert {key for key in about_to_go if key.startswith("pictures/")} | {orphan} <= keys_of(local_store)
+
+
+def test_a_damaged_manifest_of_a_retired_catalog_goes_with_it(local_store, about_to_go):
+    local_store.put("manifests/thumbnails/old.parquet", b"scribble", content_type="x/parquet")
+
+    done = collect(local_store, in_s=33 * DAY_S)
+
+    assert objects(done) == {"retired catalogs": 2, "pictures": 2}
 
 
 def test_a_catalog_that_somebody_still_makes_is_not_retired_whatever_this_instance_knows(local_store):

@@ -2,6 +2,7 @@ import pytest
 
 from ops.editions import edition_folder
 from ops.store_life import What, heal, verify_store
+from resources.local_store import LocalObjectStore
 from tests.stored_catalogs import keys_of, store_catalog
 
 
@@ -40,6 +41,38 @@ def test_healing_moves_changed_pictures_aside_and_nothing_else(local_store):
     assert keys_of(local_store) == before - {rows[1].key} | {f"quarantine/damaged/{rows[1].key}"}
     assert local_store.get(f"quarantine/damaged/{rows[1].key}") == b"scribble"
     assert [damage.what for damage in verify_store(local_store).damages] == [What.MISSING, What.MISSING]
+
+
+def test_healing_leaves_what_a_run_has_made_anew_since(local_store):
+    (row,) = store_catalog(local_store, "shop", [1])
+    whole, manifest = local_store.get(row.key), "manifests/generated_images/shop.parquet"
+    table = local_store.get(manifest)
+    local_store.put(row.key, b"scribble", content_type="image/webp")
+    pictures = verify_store(local_store).damages
+    local_store.put(manifest, b"scribble", content_type="x/parquet")
+    manifests = verify_store(local_store).damages
+
+    local_store.put(row.key, whole, content_type="image/webp")
+    local_store.put(manifest, table, content_type="x/parquet")
+
+    assert heal(local_store, [*pictures, *manifests]) == 0
+    assert verify_store(local_store).damages == []
+    assert keys_of(local_store, "quarantine/") == set()
+
+
+def test_healing_leaves_what_a_run_makes_anew_while_it_copies(local_store):
+    (row,) = store_catalog(local_store, "shop", [1])
+    whole = local_store.get(row.key)
+    local_store.put(row.key, b"scribble", content_type="image/webp")
+
+    class MadeAnew(LocalObjectStore):
+        def put(self, key, data, *, content_type):
+            if key.startswith("quarantine/"):
+                local_store.put(row.key, whole, content_type="image/webp")
+            return super().put(key, data, content_type=content_type)
+
+    assert heal(MadeAnew(local_store.root), verify_store(local_store).damages) == 0
+    assert verify_store(local_store).damages == []
 
 
 def test_a_picture_cut_short_is_changed(local_store):
