@@ -17,6 +17,7 @@ A stage reads what earlier ones stored, so any selection of assets can be made b
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from dagster import (
     AssetCheckEvaluation,
@@ -32,6 +33,7 @@ from imagegenx_assets.catalog_run import RunScope, run_catalogs
 from imagegenx_assets.catalog_work import CatalogWork, Metadata, stage
 from imagegenx_assets.checks import STAGE_CHECKS
 from imagegenx_assets.partitions import CATALOGS
+from imagegenx_assets.verdicts import standing_refusal
 from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.table_io_manager import TableIOManager
 from ops.catalog import catalog_file, read_catalog
@@ -134,7 +136,8 @@ def catalog_stages(
 ) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
     """Every selected stage and check of every catalog of the run."""
     current = with_own_gpu(settings.current)
-    scope = RunScope(STAGES, STAGE_CHECKS, context.selected_asset_keys, context.selected_asset_check_keys)
+    refusal = partial(standing_refusal, context.instance)
+    scope = RunScope(STAGES, STAGE_CHECKS, context.selected_asset_keys, context.selected_asset_check_keys, refusal)
 
     def works() -> Iterator[CatalogWork]:
         for catalog in context.partition_keys:

@@ -1,6 +1,6 @@
 """The run of one or many catalogs: each through all its stages, reported as it goes, none held up by another."""
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from logging import Logger
 
@@ -32,17 +32,27 @@ class CheckFailedError(ImageGenXError):
 
 @dataclass(frozen=True)
 class RunScope:
-    """The stages and checks of which a run takes those that are selected."""
+    """The stages and checks of which a run takes those that are selected.
+
+    Attributes:
+        refusal: why a catalog may not go on, by what these checks said in earlier runs; "" if it may.
+    """
 
     stages: Sequence[Stage]
     checks: Sequence[StageCheck]
     asset_keys: Set[AssetKey]
     check_keys: Set[AssetCheckKey]
+    refusal: Callable[[str, Sequence[AssetCheckKey]], str] = lambda catalog, checks: ""
 
     def checks_of(self, stage: Stage) -> Iterator[StageCheck]:
         """The selected checks of a stage's asset."""
         selected = (check for check in self.checks if check.spec.key in self.check_keys)
         return (check for check in selected if check.spec.asset_key == stage.spec.key)
+
+    def earlier_checks(self, stage: Stage) -> list[AssetCheckKey]:
+        """The blocking checks of what a stage reads and this run does not make."""
+        before = {dep.asset_key for dep in stage.spec.deps} - self.asset_keys
+        return [check.spec.key for check in self.checks if check.spec.blocking and check.spec.asset_key in before]
 
 
 def run_catalogs(works: Iterable[CatalogWork], scope: RunScope, log: Logger) -> Iterator[Event]:
@@ -70,6 +80,8 @@ def run_catalogs(works: Iterable[CatalogWork], scope: RunScope, log: Logger) -> 
 def _run_catalog(work: CatalogWork, scope: RunScope) -> Iterator[Event]:
     for stage in scope.stages:
         if stage.spec.key in scope.asset_keys:
+            if (earlier := scope.earlier_checks(stage)) and (refusal := scope.refusal(work.catalog, earlier)):
+                raise CheckFailedError(refusal)
             yield AssetMaterialization(stage.spec.key, partition=work.catalog, metadata=stage.make(work))
         for check in scope.checks_of(stage):
             yield from _evaluated(check, work)

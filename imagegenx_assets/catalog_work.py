@@ -110,5 +110,6 @@ FOLLOWS = AutomationCondition.eager().replace("newly_missing", AutomationConditi
 """An asset follows the ones it is made from when one of them is made in a run that leaves it out.
 
 Runs of the whole job make all of a catalog's assets together, and set off nothing. Nor does such a run that was
-cancelled or failed half-way: what it left out is missing, but nobody asks for it again unasked.
+cancelled or failed half-way: what it left out is missing, but nobody asks for it again unasked. What a blocking check
+has refused is followed by a run that fails at once with what the check said; see `imagegenx_assets.verdicts`.
 """

@@ -114,6 +114,43 @@ def test_a_run_that_begins_later_checks_what_earlier_ones_stored(shop):
     assert shop.store.stat("galleries/shop/index.html") == published
 
 
+def followers(shop, cursor=None):
+    """The assets that automation asks for now, and its cursor."""
+    from imagegenx_assets.definitions import defs
+
+    everything = dg.AssetSelection.groups("catalogs")
+    result = dg.evaluate_automation_conditions(defs, shop.instance, everything, cursor=cursor)
+    return {node.key for node in result.results if result.get_requested_partitions(node.key)}, result.cursor
+
+
+def test_a_blocked_result_is_not_followed_by_automation_or_by_hand_until_it_is_made_again(shop):
+    shop.run(selection=dg.AssetSelection.assets("prompt_catalog"))
+    _, cursor = followers(shop)
+    only = dg.AssetSelection.assets("generated_images")
+    with pytest.raises(CheckFailedError, match="check 'pictures_differ' of generated_images: 3 of 3"):
+        shop.run(BlankGPUEngine(), selection=only)
+
+    asked, _ = followers(shop, cursor)
+    assert {key.to_user_string() for key in asked} == {"upscaled_images", "watermarked_images", "thumbnails", "gallery"}
+    with pytest.raises(CheckFailedError) as caught:
+        shop.run(selection=dg.AssetSelection.assets(*asked))
+
+    assert str(caught.value).startswith("check 'pictures_differ' of generated_images, in an earlier run: 3 of 3")
+    assert str(caught.value).endswith("Materialize generated_images again, with its checks.")
+    assert not shop.materialized("upscaled_images")
+    (shop.home / "catalogs/shop.csv").write_text(CSV.replace("a ", "one "), encoding="utf-8")
+    assert shop.run(selection=dg.AssetSelection.assets("prompt_catalog") | only).success
+    assert shop.run(selection=dg.AssetSelection.assets(*asked)).success
+
+
+def test_a_warning_of_an_earlier_run_holds_nothing_back(shop):
+    (shop.home / "catalogs/shop.csv").write_text(CSV.replace("春日小店", "\U0010fffd"), encoding="utf-8")
+    shop.run()
+    assert not shop.result("watermarked_images", "rows_as_asked").passed
+
+    assert shop.run(selection=dg.AssetSelection.assets("thumbnails")).success
+
+
 def test_a_failed_row_warns_and_its_neighbours_go_on(shop):
     (shop.home / "catalogs/shop.csv").write_text(CSV.replace("春日小店", "\U0010fffd"), encoding="utf-8")
 
