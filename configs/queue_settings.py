@@ -21,7 +21,11 @@ class QueueSettings(ValueObject):
     )
     namespace: str = Field(default="imagegenx", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="before every Redis key")
     connect_timeout_s: float = Field(default=2, gt=0, le=60, description="a Redis silent longer is down, s")
-    max_waiting: int = Field(default=10_000, ge=1, description="requests waiting; more are refused until some are done")
+    max_waiting: int = Field(
+        default=10_000,
+        ge=1,
+        description="requests waiting; more are refused; the last 1 % is for users with less than an even share",
+    )
     lease_s: float = Field(default=30, ge=1, le=3600, description="a claim not renewed so long is taken over, s")
     max_deliveries: int = Field(default=3, ge=2, le=100, description="a request that ended so many workers is given up")
     bulk_every: int = Field(

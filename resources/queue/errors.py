@@ -8,11 +8,13 @@ class QueueError(ImageGenXError):
 
 
 class QueueFullError(QueueError):
-    """As many requests wait as may; try again after `retry_after_s`."""
+    """As many requests wait as may, or nearly and many of them are the caller's; try again after `retry_after_s`."""
 
-    def __init__(self, max_waiting: int, retry_after_s: int) -> None:
+    def __init__(self, max_waiting: int, retry_after_s: int, *, crowded: bool = False) -> None:
         self.retry_after_s = retry_after_s
-        super().__init__(f"{max_waiting:,} requests wait already, no more fit. Try again in {retry_after_s} s.")
+        full = f"{max_waiting:,} requests wait already, no more fit."
+        crowd = f"Nearly {max_waiting:,} requests wait already; the places left are for users who have fewer of them."
+        super().__init__(f"{crowd if crowded else full} Try again in {retry_after_s} s.")
 
 
 class ConflictError(QueueError):

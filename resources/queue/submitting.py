@@ -28,7 +28,8 @@ class Submitting:
 
         Raises:
             ConflictError: the key or id was used for another request, or the id by another owner.
-            QueueFullError: as many tasks wait as may.
+            QueueFullError: as many tasks wait as may; of the last hundredth of them, as may of an owner who has more
+                than an even share.
             QueueUnavailableError: Redis cannot be used now. Whether the task was accepted is unknown; submitting it
                 again with the same id or key is safe.
         """
@@ -146,8 +147,9 @@ class Submitting:
             },
         )
         verdict, what, *more = answer
-        if verdict == "full":
-            raise QueueFullError(settings.max_waiting, _wait_s(int(what), float(more[0]), settings.max_waiting))
+        if verdict in ("full", "crowded"):
+            wait_s = _wait_s(int(what), float(more[0]), settings.max_waiting)
+            raise QueueFullError(settings.max_waiting, wait_s, crowded=verdict == "crowded")
         if verdict == "conflict":
             raise ConflictError(_conflict(what))
         return verdict, what, more[0] if more else "0"

@@ -1,5 +1,7 @@
--- Accepts tasks, all or none. Returns {'new', id, created}, {'known', id}, {'full', tasks ended lately, in how many s}
--- or {'conflict', 'key' | task id}.
+-- Accepts tasks, all or none. Returns {'new', id, created}, {'known', id}, {'conflict', 'key' | task id}, or
+-- {'full' | 'crowded', tasks ended lately, in how many s}: crowded is who has to leave the places left to others.
+
+local RESERVED = 100  -- one place of so many is kept for owners with less than an even share of all
 
 -- The id that an idempotency key or a task id was used for, if its content is the same; false if it is not.
 local function used_before()
@@ -22,6 +24,22 @@ local function ended_lately()
   return (redis.call('GET', P .. 'ended:' .. minute) or 0) + (redis.call('GET', P .. 'ended:' .. (minute - 1)) or 0)
 end
 
+-- An even share of the queue among the owners who wait, and one more, who may come.
+local function beyond_share()
+  local own, owners = #A.tasks, 1
+  for _, lane in ipairs(LANES) do
+    own = own + (redis.call('HGET', P .. 'owners:' .. lane, A.owner) or 0)
+    owners = owners + redis.call('HLEN', P .. 'owners:' .. lane)
+  end
+  return own > A.max_waiting / owners
+end
+
+local function refusal()
+  local total = waiting() + #A.tasks
+  if total > A.max_waiting then return 'full' end
+  if total > A.max_waiting - math.floor(A.max_waiting / RESERVED) and beyond_share() then return 'crowded' end
+end
+
 -- Forgets the oldest entries of an owner's list whose tasks are gone: more than are added, so that it stays bounded.
 local function prune_owned(owned)
   local old = redis.call('ZRANGEBYSCORE', owned, '-inf', text(NOW - A.task_ttl_s * 1000), 'LIMIT', 0, 2 + #A.tasks)
@@ -42,7 +60,8 @@ end
 
 local known = used_before()
 if known then return known end
-if waiting() + #A.tasks > A.max_waiting then return {'full', ended_lately(), text(60 + NOW / 1000 % 60)} end
+local refused = refusal()
+if refused then return {refused, ended_lately(), text(60 + NOW / 1000 % 60)} end
 local ids = {}
 for place, new in ipairs(A.tasks) do
   accept(new)

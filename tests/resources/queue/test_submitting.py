@@ -130,6 +130,42 @@ def test_a_full_queue_refuses_and_takes_more_once_there_is_room(open_queue):
     queue.submit(new_task(), owner="cid")
 
 
+def test_one_owner_fills_no_more_than_ninety_nine_of_a_hundred_places(open_queue):
+    queue = open_queue(max_waiting=1000)
+
+    def send(owner, count, **fields):
+        queue.submit_batch([new_task(**fields) for _ in range(count)], owner=owner, callback_url=None)
+
+    send("ann", 500)
+    send("ann", 490, priority="bulk")
+
+    with pytest.raises(QueueFullError) as crowded:
+        send("ann", 1)
+    send("bob", 9)
+    with pytest.raises(QueueFullError):
+        send("ann", 1)
+    send("cid", 1)
+    with pytest.raises(QueueFullError) as full:
+        send("bob", 1)
+
+    assert str(crowded.value) == (
+        "Nearly 1,000 requests wait already; the places left are for users who have fewer of them. Try again in 30 s."
+    )
+    assert str(full.value) == "1,000 requests wait already, no more fit. Try again in 30 s."
+
+
+def test_places_that_get_free_in_a_full_queue_go_to_those_with_less_than_an_even_share(open_queue):
+    queue = open_queue(max_waiting=200)
+    mine = [queue.submit(new_task(), owner="ann") for _ in range(198)]
+    for _ in range(2):
+        queue.submit(new_task(), owner="bob")
+    queue.cancel(mine[0].id)
+
+    with pytest.raises(QueueFullError):
+        queue.submit(new_task(), owner="ann")
+    assert queue.submit(new_task(), owner="bob")
+
+
 def test_a_full_queue_still_knows_the_tasks_it_accepted(open_queue):
     queue = open_queue(max_waiting=1)
     first = queue.submit(new_task(), owner="ann", idempotency_key="order 1")
