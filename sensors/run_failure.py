@@ -1,4 +1,4 @@
-"""The alert of failed runs: each is told to the webhook that the settings name, until it has been delivered."""
+"""The alert of failed runs: each is told to the webhook that the settings name, until it is delivered or given up."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,13 +24,19 @@ from dagster._core.storage.tags import (
 
 from configs.logs import without_secrets
 from configs.settings import Settings
-from resources.outbound import OutboundError, open_outbound
+from resources.outbound import DeliveryRefusedError, OutboundError, open_outbound
 from resources.settings_resource import SettingsResource
 from sensors.owned import owned_sensor
 
 EVENT = "run.failed"
 MOST_PER_TICK = 5
 """Each takes callbacks.timeout_s (10 s) at worst, and a tick one minute."""
+REFUSED_TRIES = 20
+"""An alert that the receiver refuses (4xx) is given up after so many tries, about five minutes."""
+MOST_TRIES = 5760
+"""One that cannot be delivered, after so many: about a day."""
+_PASSING = (408, 425, 429)
+"""Refusals that ask to try again."""
 _MOST_STEPS = 3
 _LONGEST_ERROR = 4000
 
@@ -41,7 +47,8 @@ _LONGEST_ERROR = 4000
     default_status=DefaultSensorStatus.RUNNING,
     description=(
         "Tells every failed run to the webhook of `alerts.webhook_url`, signed by the Standard Webhooks scheme; the"
-        " event has the run's id. What cannot be delivered is told again with the next tick. Off without a URL."
+        " event has the run's id. What cannot be delivered is told again with the next tick, for about a day; what the"
+        " receiver refuses (4xx), for five minutes. What is given up is in the tick's log. Off without a URL."
     ),
 )
 def run_failure_alert(context: SensorEvaluationContext, settings: SettingsResource) -> SensorResult:
@@ -53,16 +60,37 @@ def run_failure_alert(context: SensorEvaluationContext, settings: SettingsResour
     if not context.cursor:
         newest = _failures(context.instance, limit=1, ascending=False)
         return SensorResult(skip_reason=SkipReason("Watching from now on."), cursor=str(_last_id(newest)))
-    told, problem = int(context.cursor), ""
+    told, tries = _read(context.cursor)
+    problems: list[str] = []
     for record in _failures(context.instance, limit=MOST_PER_TICK, ascending=True, after=told):
         try:
             _tell(context.instance, record, now)
         except OutboundError as exc:
-            problem = f"{exc} It will be tried again."
-            context.log.error(problem)
-            break
-        told = record.storage_id
-    return SensorResult(skip_reason=SkipReason(problem or _all_told(int(context.cursor), told)), cursor=str(told))
+            tries += 1
+            given_up = tries >= _most_tries(exc)
+            end = f"It is given up after {tries} tries." if given_up else "It will be tried again."
+            problems.append(f"Alert of run {record.run_id}: {exc} {end}")
+            context.log.error(problems[-1])
+            if not given_up:
+                break
+        told, tries = record.storage_id, 0
+    reason = " ".join(problems) or _all_told(_read(context.cursor)[0], told)
+    return SensorResult(skip_reason=SkipReason(reason), cursor=f"{told} {tries}" if tries else str(told))
+
+
+def _read(cursor: str) -> tuple[int, int]:
+    """The last alert that was told or given up, and how often the next one has been tried."""
+    told, _, tries = cursor.partition(" ")
+    return int(told), int(tries or 0)
+
+
+def _most_tries(error: OutboundError) -> int:
+    """How often one alert is tried, before those after it have their turn.
+
+    A receiver that answers 4xx is there and does not want this one; whatever else goes wrong may pass.
+    """
+    status = error.status if isinstance(error, DeliveryRefusedError) else 0
+    return REFUSED_TRIES if 400 <= status < 500 and status not in _PASSING else MOST_TRIES
 
 
 def alert(instance: DagsterInstance, run: DagsterRun, failed_at_s: float, ui_url: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 from configs.errors import ImageGenXError
 from resources.outbound.webhooks import new_secret
 from resources.settings_resource import SettingsResource
-from sensors.run_failure import MOST_PER_TICK, run_failure_alert
+from sensors.run_failure import MOST_PER_TICK, MOST_TRIES, REFUSED_TRIES, run_failure_alert
 
 SECRET = new_secret()
 
@@ -35,6 +35,7 @@ class Receiver:
 
     def __init__(self):
         self.status = 204
+        self.refuse = lambda body: self.status
         self.received = []
         receiver = self
 
@@ -42,7 +43,7 @@ class Receiver:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.received.append((dict(self.headers), body))
-                self.send_response(receiver.status)
+                self.send_response(receiver.refuse(body))
                 self.end_headers()
 
             def log_message(self, *_):
@@ -86,6 +87,11 @@ def fail(instance):
     return fragile.execute_in_process(instance=instance, partition_key="spring", raise_on_error=False).run_id
 
 
+def told_runs(receiver):
+    """The runs whose alerts came, in order, taken or not."""
+    return [json.loads(body)["data"]["run_id"] for _, body in receiver.received]
+
+
 def tick(instance, cursor):
     """One evaluation by the daemon: the cursor it leaves, and what it says."""
     context = build_sensor_context(instance=instance, cursor=cursor)
@@ -124,13 +130,50 @@ def test_what_a_receiver_refuses_is_told_again_with_the_same_id(instance, receiv
     run_id = fail(instance)
     receiver.status = 503
     refused, said = tick(instance, cursor)
-    assert "503" in said
-    assert refused == cursor
+    assert said.startswith(f"Alert of run {run_id}: ")
+    assert "answered HTTP 503; " in said
+    assert said.endswith(" It will be tried again.")
+    assert refused == f"{cursor} 1"
 
     receiver.status = 200
     accepted, _ = tick(instance, refused)
-    assert int(accepted) > int(refused)
+    assert int(accepted) > int(cursor)
     assert [headers["webhook-id"] for headers, _ in receiver.received] == [f"alert_{run_id}"] * 2
+
+
+def refuse(receiver, run_id, status):
+    """Let the receiver answer so to the alert of one run."""
+    receiver.refuse = lambda body: status if json.loads(body)["data"]["run_id"] == run_id else 204
+
+
+def test_an_alert_that_is_refused_for_good_is_given_up_and_those_after_it_are_told(instance, receiver, alerts_on):
+    refused, later = fail(instance), fail(instance)
+    refuse(receiver, refused, 422)
+    cursor = "0"
+    for _ in range(REFUSED_TRIES - 1):
+        cursor, said = tick(instance, cursor)
+        assert said.endswith(" It will be tried again.")
+    assert told_runs(receiver) == [refused] * (REFUSED_TRIES - 1)
+
+    cursor, said = tick(instance, cursor)
+
+    assert said.startswith(f"Alert of run {refused}: ")
+    assert said.endswith(f" It is given up after {REFUSED_TRIES} tries.")
+    assert told_runs(receiver)[-2:] == [refused, later]
+    assert tick(instance, cursor) == (cursor, "No run has failed.")
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_what_may_pass_is_tried_for_longer(instance, receiver, alerts_on, status):
+    run_id = fail(instance)
+    refuse(receiver, run_id, status)
+    before = int(tick(instance, None)[0]) - 1
+
+    _, said = tick(instance, f"{before} {REFUSED_TRIES}")
+    assert said.endswith(" It will be tried again.")
+
+    _, said = tick(instance, f"{before} {MOST_TRIES - 1}")
+    assert said.endswith(f" It is given up after {MOST_TRIES} tries.")
 
 
 def test_many_failures_are_told_in_order_over_several_ticks(instance, receiver, alerts_on):
