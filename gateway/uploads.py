@@ -60,8 +60,11 @@ class Uploads:
 
     def _put(self, data: bytes) -> str:
         ending = next((ending for start, ending in _SIGNATURES.items() if data.startswith(start)), "bin")
-        day = time.strftime("%Y%m%d", time.gmtime())
-        key = f"uploads/{day}/{hashlib.sha256(data).hexdigest()}.{ending}"
+        key = f"uploads/{_day()}/{hashlib.sha256(data).hexdigest()}.{ending}"
         if self._store.stat(key) is None:
             self._store.put(key, data, content_type="image/jpeg" if ending == "jpg" else f"image/{ending}")
         return UPLOAD_SCHEME + key
+
+
+def _day() -> str:
+    return time.strftime("%Y%m%d", time.gmtime())

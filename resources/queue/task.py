@@ -20,6 +20,10 @@ TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 """What task ids look like. No `~` is in it: that sets a task's further pictures apart in object keys."""
 
 
+_PICTURES = ("image_url", "mask_url", "control_image_url")
+_UPLOAD_DAY = re.compile(r"^(store:uploads/)\d{8}/")
+
+
 class TaskStatus(StrEnum):
     """Where a task is; the last three are end states, and a task reaches one of them once."""
 
@@ -91,8 +95,13 @@ class NewTask(ValueObject):
 
     @cached_property
     def digest(self) -> str:
-        """The sha256, in hex, of the request as it was given: equal digests, equal content."""
-        return hashlib.sha256(self.request.model_dump_json().encode()).hexdigest()
+        """The sha256, in hex, of the request as it was given: equal digests, equal content.
+
+        An uploaded picture counts by its content, which its key names, not by the day that it came on.
+        """
+        given = {name: getattr(self.request, name) for name in _PICTURES}
+        undated = {name: _UPLOAD_DAY.sub(r"\1", url) for name, url in given.items() if url}
+        return hashlib.sha256(self.request.model_copy(update=undated).model_dump_json().encode()).hexdigest()
 
     def seeded(self) -> GenerationRequest:
         """The request with a seed: its own, or one drawn at random."""

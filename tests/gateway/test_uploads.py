@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from gateway import http_face
+from gateway import http_face, uploads
 from gateway.form_room import FORMS_AT_ONCE
 from tests.gateway.painter import encoded
 from tests.gateway.running import wait_until
@@ -44,6 +44,18 @@ def test_an_uploaded_picture_is_stored_for_the_serving_run(client, service) -> N
     assert request["image_url"].startswith("store:uploads/")
     assert request["image_url"].endswith(".jpg")
     assert service.store.get(request["image_url"].removeprefix("store:")) == PICTURE
+
+
+def test_an_upload_sent_again_after_midnight_is_the_same_call(client, monkeypatch) -> None:
+    def send(day: str, picture: bytes = PICTURE) -> httpx.Response:
+        monkeypatch.setattr(uploads, "_day", lambda: day)
+        headers = {"Idempotency-Key": "order-24"}
+        return client.post(GENERATE, data=REQUEST, files={"image": ("a.jpg", picture)}, headers=headers)
+
+    first, again = send("20261127"), send("20261128")
+    other = send("20261128", encoded(Image.new("RGB", (64, 48), "gold"), "jpg"))
+    assert (first.status_code, again.status_code, other.status_code) == (200, 200, 409)
+    assert first.json()["data"]["task_id"] == again.json()["data"]["task_id"]
 
 
 @pytest.mark.parametrize(
