@@ -14,6 +14,7 @@ from gateway.documentation import described
 from gateway.errors import ServiceError, service_errors
 from gateway.http_face import HttpFace
 from gateway.metrics import GatewayMetrics
+from resources.accounts import ExpiredKeyError, UnknownKeyError
 from resources.queue import QueueError
 
 PAGE_FOLDER = Path(__file__).parent / "page"
@@ -84,8 +85,11 @@ class PageCalls:
 
     @service_errors()
     def _made_key(self) -> str:
-        if not self._key:
-            self._key = self._face.service.accounts.create(LOCAL_USER, role="paid", qps=1000)
+        accounts = self._face.service.accounts
+        with suppress(UnknownKeyError, ExpiredKeyError):
+            accounts.authenticate(self._key)
+            return self._key
+        self._key = accounts.create(LOCAL_USER, role="paid", qps=1000)
         return self._key
 
     def _file(self, name: str) -> Response:

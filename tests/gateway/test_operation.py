@@ -108,6 +108,16 @@ def test_the_page_of_ones_own_machine_gets_a_key(gateway) -> None:
     assert httpx.get(f"{gateway.url}/page/key").json()["data"]["key"] == key
 
 
+def test_a_key_that_was_revoked_is_not_handed_out_again(gateway, service) -> None:
+    def offered() -> str:
+        return httpx.get(f"{gateway.url}/page/key").json()["data"]["key"]
+
+    revoked = offered()
+    service.accounts.revoke(revoked)
+    assert offered() not in (revoked, "")
+    assert httpx.get(f"{gateway.url}/api/v1/models", headers={"X-API-Key": offered()}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "headers",
     [
