@@ -149,9 +149,10 @@ class GatewayService:
 
     @service_errors()
     def gpu_loads(self) -> list[GPULoad]:
-        """The GPUs that the live workers report, each once."""
-        loads = [load for worker in self.queue.workers() for load in worker.gpu_loads]
-        return sorted({load.device_id: load for load in loads}.values(), key=lambda load: load.device_id)
+        """The GPUs that the live workers report, each once, machine by machine."""
+        workers = self.queue.workers()
+        loads = {(worker.host, load.device_id): load for worker in workers for load in worker.gpu_loads}
+        return [loads[place] for place in sorted(loads)]
 
     def health(self) -> Health:
         """The state of queue, store and workers; never raises."""

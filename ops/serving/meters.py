@@ -1,5 +1,6 @@
 """What a worker tells about itself: totals since its start, and how full its batches are."""
 
+import socket
 import threading
 import time
 
@@ -50,6 +51,7 @@ class Meters:
         with self._lock:
             return WorkerState(
                 id=self._id,
+                host=socket.gethostname(),
                 run_id=self._run_id,
                 started_at_s=self._started_at_s,
                 batch_fill=self._fill / self._samples if self._samples else 0.0,

@@ -37,6 +37,7 @@ class WorkerState(ValueObject):
     """What a worker says about itself with every heartbeat."""
 
     id: str
+    host: str = Field(default="", description="the machine it is on, which its device ids are of")
     run_id: str = Field(default="", description="the Dagster run it lives in")
     started_at_s: float = Field(description="Unix time")
     batch_fill: float = Field(default=0, ge=0, le=1, description="mean share of a forward pass's places in use")

@@ -251,6 +251,20 @@ def test_the_gpus_of_live_workers_are_told_in_gigabytes(stub, service, key):
     assert list(answer.gpu_loads) == [pb2.GPULoad(device_id=1, utilization=37.5, memory_used=1.5, memory_total=80)]
 
 
+def test_gpus_of_two_machines_are_told_apart_and_those_of_one_told_once(stub, service, key):
+    def reports(worker: str, host: str, memory_bytes: int):
+        load = GPULoad(device_id=0, utilization=0, memory_used_bytes=0, memory_total_bytes=memory_bytes)
+        service.queue.renew(WorkerState(id=worker, host=host, started_at_s=1, gpu_loads=(load,)), [])
+
+    reports("w", "north", 80_000_000_000)
+    reports("x", "north", 80_000_000_000)
+    reports("y", "south", 24_000_000_000)
+
+    answer = stub.QueryGPULoad(pb2.QueryGPULoadRequest(api_key=key))
+
+    assert [(load.device_id, load.memory_total) for load in answer.gpu_loads] == [(0, 80), (0, 24)]
+
+
 def test_health_and_reflection_are_there(channel):
     health = health_pb2_grpc.HealthStub(channel)
     for name in ("", "imagegenx.SchedulerService"):
