@@ -1,8 +1,8 @@
 """What blocking checks said in earlier runs, for runs that begin after the assets that they are of.
 
-Dagster ends a run at a blocking check, and then takes what was made as made: automation would follow it, and so would
-anyone who materializes a later asset by itself. Its condition `all_deps_blocking_checks_passed` does not tell a warning,
-such as a row that failed among many, from an error, and would hold back catalogs that may go on.
+Dagster ends a run at a blocking check and then takes what was made as made: automation would follow it, and so would
+anyone who materializes a later asset by itself. Its condition `all_deps_blocking_checks_passed` does not tell a
+warning, such as a row that failed among many, from an error, and would hold back catalogs that may go on.
 """
 
 from collections.abc import Iterable

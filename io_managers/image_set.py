@@ -28,6 +28,9 @@ ROWS_PER_BATCH = 512
 MAX_STORED_PIXELS = 178_000_000
 """What Pillow decodes at most; stored pictures are our own, so the limit of input pictures is not theirs."""
 
+REJECTED = "rejected by moderator"
+"""How the error of a rejected picture begins."""
+
 
 class Status(StrEnum):
     """What a run did for one row."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from io_managers.background import BackgroundPool
 from io_managers.image_set import (
+    REJECTED,
     ImageStream,
     KeptPicture,
     ManifestRow,
@@ -27,6 +28,7 @@ from io_managers.image_set import (
 from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown
 from io_managers.settling import Settled, failed_row, settle
 from models.errors import ImageGenXError
+from models.recipe import Recipe
 from resources.object_store import ObjectStore
 from resources.progress import report_pictures
 
@@ -82,7 +84,7 @@ class ImageSetWriter:
         """Pull every picture from the stream, store it, then write the manifest.
 
         Raises:
-            NoPictureError: if all rows failed; nothing more is written.
+            NoPictureError: if all rows failed, none of them by a moderator's verdict; nothing more is written.
             StoreError: if the store fails; no manifest is written.
         """
         began = time.perf_counter()
@@ -97,7 +99,10 @@ class ImageSetWriter:
         _refuse_all_failed(asset, stream.catalog, rows)
         tiles = [run.tiles[row_id] for row_id in stream.row_ids if row_id in run.tiles]
         sheet = contact_sheet_markdown(tiles, f"{asset} of {stream.catalog}")
-        self._supersede(asset, stream.catalog, previous.keys() - {row.key for row in rows})
+        withdrawn = _withdrawn(previous, rows)
+        for rejected in withdrawn:
+            self._store.delete(rejected)
+        self._supersede(asset, stream.catalog, previous.keys() - withdrawn - {row.key for row in rows})
         self._store.put(key, encode_manifest(rows), content_type=PARQUET)
         return WriteReport(key, rows, {**run.seconds, "wall": time.perf_counter() - began}, sheet)
 
@@ -182,8 +187,21 @@ def _file_of(row: ManifestRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in _FILE_FIELDS}
 
 
+def _withdrawn(previous: Mapping[str, ManifestRow], rows: Iterable[ManifestRow]) -> set[str]:
+    """Keys of the last manifest's pictures that are, or were made of, one that a moderator rejects now."""
+    rejected = {row.recipe for row in rows if row.error.startswith(REJECTED)}
+    texts = {Recipe.from_json(recipe).text for recipe in rejected}
+    return {key for key, row in previous.items() if row.text in texts and _as_generated(row) in rejected}
+
+
+def _as_generated(row: ManifestRow) -> str:
+    """The recipe of a row's picture before any later stage, as JSON."""
+    return Recipe.from_json(row.recipe).model_copy(update={"post": ()}).to_json()
+
+
 def _refuse_all_failed(asset: str, catalog: str, rows: list[ManifestRow]) -> None:
-    if any(row.status is not Status.FAILED for row in rows):
+    """A catalog that is rejected as a whole goes on: what it published before must go."""
+    if any(row.status is not Status.FAILED or row.error.startswith(REJECTED) for row in rows):
         return
     reasons = Counter(row.error for row in rows).most_common(SHOWN_REASONS)
     lines = [f"  {error} ({count} {'row' if count == 1 else 'rows'})" for error, count in reasons]

@@ -7,7 +7,8 @@ stage sees it. A serving run does the same with one call, in front of post-proce
     if moderation:
         moderation.review(original_key, image, recipe)        # PictureRejectedError: fail the task with its text
 
-A rejected picture goes to `quarantine/` below its own key, with the verdict as JSON beside it, and nowhere else.
+A rejected picture goes to `quarantine/` below its own key, with the verdict as JSON beside it, and nowhere else. What
+later stages made of it before goes from the store with the next run, even if that leaves a catalog without pictures.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from configs.errors import FailureCause
 from configs.lifecycle_settings import CheckSettings
+from io_managers.image_set import REJECTED
 from models.encoding import CONTENT_TYPES, encode_picture, rgb_picture
 from models.errors import ImageGenXError
 from resources.object_store import ObjectNotFoundError, ObjectStore
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from models.request import ImageFormat
 
 QUARANTINE = "quarantine/"
-REJECTED = "rejected by moderator"
-"""How the error of a rejected picture begins."""
 _QUALITY = 95
 
 

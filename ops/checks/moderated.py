@@ -1,8 +1,7 @@
 """Which pictures the moderator kept back."""
 
-from io_managers.image_set import ImageSet, Status
+from io_managers.image_set import REJECTED, ImageSet, Status
 from ops.checks.outcome import Outcome, Problem
-from ops.moderation import REJECTED
 
 _REMEDY = "Look at them in quarantine. Change these prompts or the moderator, and materialize the catalog again."
 

@@ -203,3 +203,39 @@ def test_a_rejected_picture_is_not_painted_again_and_a_moderator_judges_what_is_
 
     assert first == {"a": "reused", "b": "failed", "c": "reused"}
     assert painted == []
+
+
+def test_a_catalog_whose_pictures_are_all_rejected_is_published_without_them(shop, monkeypatch):
+    (shop.home / "catalogs/shop.csv").write_text(
+        "id,text,resolution,super_resolution,watermark_text\na,a gun,64x64,2x,mine\nb,two gun racks,64x64,,\n"
+    )
+    shop.run()
+    published = shop.store.get("galleries/shop/index.html").decode()
+    assert published.count("../../pictures/") == 2
+    monkeypatch.setenv("IMAGEGENX_CHECKS__MODERATION", "blocklist")
+    monkeypatch.setenv("IMAGEGENX_CHECKS__BLOCKED_WORDS", '["gun"]')
+
+    assert shop.run().success
+
+    for asset in ("generated_images", "upscaled_images", "watermarked_images", "thumbnails"):
+        rows = list(read_image_set(shop.store, asset, "shop").rows())
+        assert [(row.status, row.key) for row in rows] == [("failed", "")] * 2
+    assert [one.key for one in shop.store.list("pictures/")] == []
+    assert len([one for one in shop.store.list("quarantine/pictures/") if not one.key.endswith(".json")]) == 2
+    page = shop.store.get("galleries/shop/index.html").decode()
+    assert "rejected by moderator" in page
+    assert "../../pictures/" not in page
+    assert shop.run().success
+
+
+def test_what_was_made_of_a_rejected_picture_goes_and_its_neighbours_stay(shop, monkeypatch):
+    (shop.home / "catalogs/shop.csv").write_text(CSV.replace("a gun,64x64,", "a gun,64x64,mine"), encoding="utf-8")
+    shop.run()
+    before = {row.row_id: row.key for row in read_image_set(shop.store, "watermarked_images", "shop").rows()}
+    monkeypatch.setenv("IMAGEGENX_CHECKS__MODERATION", "blocklist")
+    monkeypatch.setenv("IMAGEGENX_CHECKS__BLOCKED_WORDS", '["gun"]')
+
+    shop.run()
+
+    assert {row_id for row_id, key in before.items() if shop.store.stat(key) is None} == {"b"}
+    assert [one.key for one in shop.store.list("superseded/")] == []
