@@ -58,7 +58,7 @@ browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 || \
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && echo "Installing Chromium for the browser tests …" && \
 		apt-get update -qq >/dev/null && apt-get install -y -qq chromium >/dev/null; } || \
-		echo "No Chromium here: the browser tests will be skipped. Install it to run them (Debian: apt-get install chromium)."
+		echo "No Chromium here: the browser tests will be skipped, or fail where CI is set. Install it to run them (Debian: apt-get install chromium)."
 
 clean: ## Remove the virtual environment and all generated data
 	rm -rf .venv var *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

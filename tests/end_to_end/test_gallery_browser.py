@@ -4,7 +4,6 @@ import functools
 import io
 import json
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,15 +12,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from ops.gallery import GalleryPicture, write_gallery
+from tests.browser import running_browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 COLOURS = {"red": (200, 40, 40), "teal": (20, 150, 150), "yellow": (240, 200, 60)}
 UPSCALE = {"op": "upscale", "params": {"scale": 2}, "uses": ""}
 LOGO = {"op": "watermark", "params": {"image_path": "shop.png", "position": "top-left"}, "uses": ""}
@@ -30,13 +25,8 @@ SIZES = ((256, 256), (256, 384), (384, 256))
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH; `apt-get install chromium` brings one")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+    with running_browser() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture

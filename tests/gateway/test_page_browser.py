@@ -2,15 +2,14 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from configs.settings import Settings
 from gateway.main import open_service
-from tests.end_to_end.conftest import ARGUMENTS, BROWSERS
+from tests.browser import running_browser
 from tests.gateway.painter import Painter
 from tests.gateway.running import RunningGateway, running_gateway
 
@@ -21,13 +20,8 @@ EVIL = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH; `apt-get install chromium` brings one")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+    with running_browser() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture
