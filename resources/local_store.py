@@ -183,6 +183,11 @@ class LocalObjectStore:
 
     @contextmanager
     def _explained(self, key: str) -> Iterator[None]:
+        if self.root.is_symlink() and not self.root.is_dir():
+            raise StoreUnavailableError(
+                f"store folder {self.root}: it is a link to {self.root.readlink()}, which is not there. "
+                "Mount that disk, or set IMAGEGENX_STORE__PATH to another."
+            )
         try:
             yield
         except OSError as exc:

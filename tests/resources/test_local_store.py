@@ -162,6 +162,30 @@ def test_a_store_that_is_itself_a_link_works(tmp_path: Path) -> None:
     assert (tmp_path / "disk" / "pictures" / "a").read_bytes() == b"data"
 
 
+def test_a_store_whose_link_leads_nowhere_is_away_and_not_empty(tmp_path: Path) -> None:
+    disk, aside = tmp_path / "disk", tmp_path / "aside"
+    disk.mkdir()
+    (tmp_path / "store").symlink_to(disk)
+    store = LocalObjectStore(tmp_path / "store")
+    put(store, "pictures/a")
+    disk.rename(aside)
+    uses: list[Callable[[], object]] = [
+        *(store.check, lambda: put(store, "a"), lambda: store.get("pictures/a"), lambda: store.stat("pictures/a")),
+        *(lambda: store.delete("pictures/a"), lambda: list(store.list()), lambda: store.url("pictures/a")),
+    ]
+    for use in uses:
+        with pytest.raises(StoreUnavailableError) as caught:
+            use()
+        assert str(caught.value) == (
+            f"store folder {tmp_path / 'store'}: it is a link to {disk}, which is not there. "
+            "Mount that disk, or set IMAGEGENX_STORE__PATH to another."
+        )
+    assert not disk.exists()
+
+    aside.rename(disk)
+    assert store.get("pictures/a") == b"data"
+
+
 def test_an_object_cannot_share_its_name_with_a_folder(local_store: LocalObjectStore) -> None:
     put(local_store, "a/b")
     put(local_store, "file")
