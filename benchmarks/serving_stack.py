@@ -47,6 +47,7 @@ class ServingStack:
         self._stack = ProcessStack(home / "logs")
         self._folder = tempfile.TemporaryDirectory(prefix="imagegenx-")
         self._gateway: subprocess.Popen[bytes] | None = None
+        self.killed_workers: set[int] = set()
         self.key = ""
 
     def __enter__(self) -> "ServingStack":
@@ -118,11 +119,13 @@ class ServingStack:
         """`kill -9` a serving run, as soon as there is one."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            for pid in self.worker_pids():
+            # Heartbeats outlive their worker, and a killed process can be signalled until its parent has heard of it.
+            for pid in set(self.worker_pids()) - self.killed_workers:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
+                self.killed_workers.add(pid)
                 return
             time.sleep(0.05)
         raise RuntimeError(f"no serving run within {timeout_s} s")

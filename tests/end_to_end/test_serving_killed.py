@@ -6,7 +6,7 @@ from dagster import DagsterInstance, DagsterRunStatus
 from benchmarks.soak import LIMITS, endure, prepared_stack
 from tests.random_model import write_random_model
 
-REQUESTS, KILLS = 40, 3
+REQUESTS, KILLS = 40, 4  # so that each thing goes away once
 
 
 @pytest.fixture(scope="module")
