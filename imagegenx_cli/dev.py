@@ -22,7 +22,7 @@ from imagegenx_cli.catalogs import SHIPPED_CATALOGS, add_partition, register_shi
 from imagegenx_cli.embedded_dagster import code_server_folder, dagster_instance, end_dead_runs
 from imagegenx_cli.processes import ProcessStack
 from models.registry import ModelRegistry, open_registry
-from ops.catalog import CatalogError, catalog_name
+from ops.catalog import CatalogError, catalog_name, registered_files
 from resources.accounts import open_accounts
 from resources.queue import open_queue
 
@@ -140,9 +140,8 @@ def _prepare(settings: Settings) -> None:
         _register_if_it_fits(catalog_name(file), settings, registry)
     with dagster_instance(settings.home) as instance:
         end_dead_runs(instance)
-        for file in sorted(settings.catalog_folder.iterdir()):
-            if file.is_file():
-                add_partition(instance, catalog_name(file))
+        for catalog, _ in registered_files(settings.catalog_folder):
+            add_partition(instance, catalog)
 
 
 def _register_if_it_fits(catalog: str, settings: Settings, registry: ModelRegistry) -> None:

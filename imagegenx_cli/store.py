@@ -13,7 +13,7 @@ from rich.filesize import decimal
 
 from configs.settings import Settings, load_settings
 from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs
-from ops.catalog import catalog_name
+from ops.catalog import registered_files
 from ops.store_life import (
     Collection,
     Retention,
@@ -94,9 +94,8 @@ def registered_catalogs(instance: "DagsterInstance", settings: Settings) -> set[
     """The catalogs that are partitions, or whose file is registered."""
     from imagegenx_assets.partitions import CATALOGS
 
-    folder = settings.catalog_folder
-    files = [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
-    return {*instance.get_dynamic_partitions(CATALOGS.name or ""), *map(catalog_name, files)}
+    files = registered_files(settings.catalog_folder)
+    return {*instance.get_dynamic_partitions(CATALOGS.name or ""), *(catalog for catalog, _ in files)}
 
 
 def _print_collection(done: Collection, active_since_s: float | None, runs: int, *, dry_run: bool) -> None:

@@ -1,7 +1,7 @@
 """Prompt catalogs: CSV and YAML files checked at once and made into one table."""
 
 from ops.catalog.columns import COLUMNS
-from ops.catalog.folder import RETIRED, catalog_file, register_catalog, retire_catalog
+from ops.catalog.folder import RETIRED, catalog_file, register_catalog, registered_files, retire_catalog
 from ops.catalog.pictures import CatalogPicture, picture_file
 from ops.catalog.problems import CatalogError, CatalogProblem
 from ops.catalog.reading import Catalog, catalog_name, read_catalog, row_request
@@ -20,6 +20,7 @@ __all__ = [
     "picture_file",
     "read_catalog",
     "register_catalog",
+    "registered_files",
     "retire_catalog",
     "row_request",
 ]

@@ -68,14 +68,27 @@ def register_catalog(file: Path, settings: "Settings", registry: "ModelRegistry"
 
 
 def retire_catalog(name: str, settings: "Settings") -> None:
-    """Move a registered catalog, with its pictures, to `retired/` in the catalog folder; one of its name there goes."""
+    """Move a registered catalog, with its pictures, to `retired/` in the catalog folder; one of its name there goes.
+
+    What was moved before stays: a move that was cut short is finished, and retiring again changes nothing.
+    """
     folder = settings.catalog_folder
     retired = folder / RETIRED
     retired.mkdir(parents=True, exist_ok=True)
-    for part in (*(f"{name}{ending}" for ending in MAX_BYTES), f"{name}.pictures"):
-        _remove(retired / part)
-        if (folder / part).exists():
-            (folder / part).replace(retired / part)
+    files = [f"{name}{ending}" for ending in MAX_BYTES]
+    pictures = f"{name}.pictures"
+    registered = [file for file in files if (folder / file).exists()]
+    if not registered:
+        return
+    # The file goes last: as long as it is there, a move that was cut short is begun again.
+    if (folder / pictures).exists():
+        _remove(retired / pictures)
+        (folder / pictures).replace(retired / pictures)
+    for file in files:
+        if file not in registered:
+            _remove(retired / file)
+    for file in registered:
+        (folder / file).replace(retired / file)
 
 
 def _remove(path: Path) -> None:

@@ -37,6 +37,15 @@ def test_gc_as_json(imagegenx, store):
     }
 
 
+def test_what_a_killed_registration_left_in_the_catalog_folder_holds_up_no_collection(imagegenx, store):
+    folder = load_settings().catalog_folder
+    folder.mkdir(parents=True)
+    (folder / ".copying-x1y2").write_text("id,te", encoding="utf-8")
+    make_old(store, store_orphans(store, 2))
+
+    assert imagegenx("store", "gc")[:2] == (0, "  pictures: 2 objects, 12 bytes\nremoved 2 objects, 12 bytes\n")
+
+
 def test_gc_refuses_to_remove_anything_while_the_configured_redis_is_down(imagegenx, store, monkeypatch):
     make_old(store, store_orphans(store, 2))
     monkeypatch.setenv("IMAGEGENX_QUEUE__URL", "redis://127.0.0.1:1/0")

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from configs.settings import PACKAGE_ROOT, Settings
-from ops.catalog import CatalogError, catalog_file, picture_file, read_catalog, register_catalog
+from ops.catalog import (
+    CatalogError,
+    catalog_file,
+    picture_file,
+    read_catalog,
+    register_catalog,
+    registered_files,
+    retire_catalog,
+)
 from tests.ops.catalog_writer import REGISTRY, write
 
 
@@ -74,6 +82,58 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     write(tmp_path, "catalogs", "a file where the folder should be")
     with pytest.raises(CatalogError, match=r"catalog 'a': 1 problem\n  cannot be written to .*catalogs"):
         register_catalog(write(tmp_path, "a.csv", "text\na\n"), Settings(home=tmp_path), REGISTRY)
+
+
+def test_what_a_killed_copy_left_in_the_folder_is_no_catalog(tmp_path: Path, kept: Settings) -> None:
+    register_catalog(write(tmp_path, "a.csv", "text\na mug\n"), kept, REGISTRY)
+    for stray in (".copying-x1y2", "notes.txt", "no name!.csv"):
+        write(kept.catalog_folder, stray, "text\n")
+
+    assert list(registered_files(kept.catalog_folder)) == [("a", kept.catalog_folder / "a.csv")]
+    assert list(registered_files(tmp_path / "nowhere")) == []
+
+
+def a_catalog_with_a_picture(folder: Path, kept: Settings) -> None:
+    write(folder, "shoe.png", b"one")
+    register_catalog(write(folder, "a.csv", "text,image\na mug,shoe.png\n"), kept, REGISTRY)
+
+
+def test_a_catalog_that_is_retired_twice_stays_in_the_folder_of_retired_ones(tmp_path: Path, kept: Settings) -> None:
+    a_catalog_with_a_picture(tmp_path, kept)
+    for _ in range(2):
+        retire_catalog("a", kept)
+        assert names(kept.catalog_folder) == ["retired/a.csv", "retired/a.pictures/shoe.png"]
+
+
+def test_a_retirement_that_was_cut_short_is_finished(tmp_path: Path, kept: Settings, monkeypatch) -> None:
+    a_catalog_with_a_picture(tmp_path, kept)
+    moved = Path.replace
+
+    def once_only(path: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", killed)
+        return moved(path, target)
+
+    def killed(path: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", once_only)
+    with pytest.raises(KeyboardInterrupt):
+        retire_catalog("a", kept)
+    monkeypatch.undo()
+    retire_catalog("a", kept)
+
+    assert names(kept.catalog_folder) == ["retired/a.csv", "retired/a.pictures/shoe.png"]
+
+
+def test_a_retired_catalog_replaces_an_earlier_one_of_its_name_whatever_its_ending(
+    tmp_path: Path, kept: Settings
+) -> None:
+    a_catalog_with_a_picture(tmp_path, kept)
+    retire_catalog("a", kept)
+    register_catalog(write(tmp_path, "a.yaml", "rows: [{text: a hat}]"), kept, REGISTRY)
+    retire_catalog("a", kept)
+
+    assert names(kept.catalog_folder / "retired") == ["a.pictures/shoe.png", "a.yaml"]
 
 
 SHIPPED = PACKAGE_ROOT / "configs" / "catalogs"
