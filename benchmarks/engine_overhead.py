@@ -65,7 +65,6 @@ def _computing() -> Iterator[list[float]]:
         (UNet2DConditionModel, "forward"),
         (AutoencoderKL, "decode"),
         (PromptEncoder, "encode_pair"),
-        (Sampling, "__init__"),
         (Sampling, "scaled"),
         (Sampling, "advance"),
     ]
