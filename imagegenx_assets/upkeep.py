@@ -3,24 +3,26 @@
 from dagster import DefaultScheduleStatus, OpExecutionContext, ScheduleDefinition, in_process_executor, job, op
 
 from imagegenx_assets.on_demand import on_demand_images
-from ops.upkeep import delete_old_runs
+from ops.upkeep import delete_old_check_results, delete_old_runs
 from resources.settings_resource import SettingsResource
 from sensors.owned import part_tags
 
 
 @op(tags={"dagster/kind": "dagster"})
 def remove_old_runs(context: OpExecutionContext, settings: SettingsResource) -> int:
-    """Delete runs that ended more than `serving.keep_runs_days` ago, except those that an asset still needs."""
+    """Delete runs that ended more than `serving.keep_runs_days` ago, and check results as old, that nobody needs."""
     days = settings.current.serving.keep_runs_days
     deleted = delete_old_runs(context.instance, days, disposable_asset=on_demand_images.key.to_user_string())
-    context.log.info(f"{deleted} runs deleted that ended more than {days} days ago.")
+    results = delete_old_check_results(context.instance, days)
+    context.log.info(f"{deleted} runs deleted that ended more than {days} days ago, and {results} results of checks.")
     return deleted
 
 
 @job(
     tags=part_tags("operations"),
     executor_def=in_process_executor,
-    description="Deletes the runs that ended more than `serving.keep_runs_days` ago, except those that an asset needs.",
+    description="Deletes the runs that ended more than `serving.keep_runs_days` ago, except those that an asset needs,"
+    " and results of checks as old, except the last one of each check and catalog.",
 )
 def dagster_upkeep() -> None:
     """See the job's description."""

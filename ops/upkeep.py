@@ -1,9 +1,12 @@
-"""Upkeep of the Dagster instance: ended runs that nobody needs any more are deleted."""
+"""Upkeep of the Dagster instance: ended runs and results of checks that nobody needs any more are deleted."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import sqlalchemy
 from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
 _ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 _PAGE = 100
@@ -25,6 +28,23 @@ def delete_old_runs(instance: DagsterInstance, keep_days: int, *, disposable_ass
         instance.delete_run(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
     return len(dispensable)
+
+
+def delete_old_check_results(instance: DagsterInstance, keep_days: int) -> int:
+    """Delete results of asset checks older than `keep_days`, except the last one of each check and partition.
+
+    Dagster keeps them apart from a run's events, for ever. Returns how many were deleted.
+    """
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        return 0
+    before = (datetime.now(UTC) - timedelta(days=keep_days)).replace(tzinfo=None)
+    results = AssetCheckExecutionsTable.c
+    last = sqlalchemy.select(sqlalchemy.func.max(results.id))
+    last = last.group_by(results.asset_key, results.check_name, results.partition)
+    is_old = sqlalchemy.and_(results.evaluation_event_timestamp < before, results.id.not_in(last))
+    with storage.index_connection() as connection:
+        return connection.execute(AssetCheckExecutionsTable.delete().where(is_old)).rowcount
 
 
 def _ended_runs(instance: DagsterInstance, before: datetime) -> Iterator[str]:

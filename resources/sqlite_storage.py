@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -73,6 +74,15 @@ class EventLogStorage(SqliteEventLogStorage):
         with self._partitions_lock:
             super().delete_dynamic_partition(partitions_def_name, partition_key)
             self._partitions.clear()
+
+    def delete_events(self, run_id: str) -> None:
+        """Remove the events of a run, and its file, which Dagster's own storage leaves behind empty."""
+        super().delete_events(run_id)
+        with self._db_lock:
+            if engine := self._engines.pop(run_id, None):
+                engine.dispose()
+            for ending in ("", "-wal", "-shm"):
+                Path(f"{self.path_for_shard(run_id)}{ending}").unlink(missing_ok=True)
 
     def dispose(self) -> None:
         """Close all files; the next use opens them again."""

@@ -1,6 +1,8 @@
 """Dagster's SQLite storage with connections that stay open, beside Dagster's own over the same files."""
 
-import sqlite3
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -9,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from resources.sqlite_storage import OPEN_FILES, EventLogStorage
 
+MESSAGES = 20
 OURS = """
 storage:
   custom:
@@ -73,17 +76,59 @@ def test_the_files_of_only_the_last_runs_stay_open_and_those_before_can_still_be
     assert not open_files(home), "disposing the instance closes them all"
 
 
-def test_a_commit_waits_for_no_disk_and_a_killed_process_loses_none(home):
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        run_id = made(instance)
-        with instance.event_log_storage.index_connection() as connection:
-            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
-        beside = sqlite3.connect(home / f"history/runs/{run_id}.db")
-        (seen,) = beside.execute("SELECT count(*) FROM event_logs").fetchone()
-        beside.close()
+def test_a_commit_waits_for_no_disk(home):
+    with (
+        dg.DagsterInstance.from_config(str(home)) as instance,
+        instance.event_log_storage.index_connection() as connection,
+    ):
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
 
-        assert seen == len(instance.all_logs(run_id))
+
+KILLED = f"""
+import os, signal
+import dagster as dg
+@dg.job
+def nothing():
+    pass
+with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
+    run = instance.create_run_for_job(nothing)
+    for number in range({MESSAGES}):
+        instance.report_engine_event(f"message {{number}}", run)
+    instance.report_runless_asset_event(dg.AssetMaterialization("picture"))
+    instance.add_dynamic_partitions("catalogs", ["mugs"])
+    print(run.run_id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_that_is_killed_loses_nothing_that_it_has_reported(home):
+    killed = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+    with dg.DagsterInstance.from_config(str(home)) as ours:
+        assert_has_everything(ours, killed.stdout.strip())
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    with dg.DagsterInstance.from_config(str(home)) as plain:
+        assert_has_everything(plain, killed.stdout.strip())
+
+
+def assert_has_everything(instance, run_id):
+    told = [entry.dagster_event.message for entry in instance.all_logs(run_id)]
+    assert told == [f"message {number}" for number in range(MESSAGES)]
+    assert len(instance.fetch_materializations(dg.AssetKey("picture"), limit=9).records) == 1
+    assert instance.get_dynamic_partitions("catalogs") == ["mugs"]
+
+
+def test_a_run_that_is_deleted_leaves_no_file(home):
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        first, second = made(instance), made(instance)
+
+        instance.delete_run(first)
+
+        assert list((home / "history/runs").glob(f"{first}*")) == []
+        assert events(instance, second)[-1] is dg.DagsterEventType.RUN_SUCCESS
+        assert events(instance, first) == []
 
 
 def test_what_fails_half_way_is_undone(home):
