@@ -22,10 +22,11 @@ class Claiming:
         """Up to `count` tasks to do now, after waiting up to `block_s` for the first; often fewer.
 
         Given first is what another worker gave back, then interactive before bulk tasks (every `bulk_every`-th is bulk
-        while both wait), owners in turn. What a dead worker had is given one at a time, to a worker that has nothing
-        else; until that is done, it gets no more, and while such a task waits, nobody gets fresh ones: each finishes
-        what it has. So a task that ends its workers takes others with it once only. After `max_deliveries` such
-        deliveries a task fails and is kept in the dead-letter stream.
+        while both wait), owners in turn. What a dead worker had is given to a worker that has nothing else and gets no
+        more until that is done: one task at first, then twice as many if that was quick, each task's last try alone.
+        While such tasks wait, nobody gets fresh ones, except between two such groups if those have waited for a
+        third of a lease: each finishes what it has. After `max_deliveries` deliveries that ended their workers a task
+        fails and is kept in the dead-letter stream.
 
         A claim whose answer was lost (QueueUnavailableError) is given again to the next call for the same worker.
         """

@@ -1,9 +1,14 @@
 -- Gives a worker up to A.count tasks, and says how to wait for more.
 -- Returns {claims, bell, next lease}: each claim {id, fields}; next lease in ms from now, or -1.
 --
--- A task whose worker ended may be what ended it. So a suspect is given to a worker that holds nothing else, which then
--- gets nothing more until the suspect is done; while a suspect waits, workers finish what they hold. Innocent tasks
--- thus share a worker with the one that kills it once, never again.
+-- A task whose worker ended may be what ended it. So suspects are given to a worker that holds nothing else, which then
+-- gets nothing more until they are done: one at first, then twice as many if that was quick, but each task's last try is
+-- its alone. While suspects wait, workers finish what they hold; between two such groups a worker gets fresh tasks, if
+-- those have waited long. So innocent tasks are never given up, and nobody waits for all of the suspects.
+
+local FRESH_WAIT_MS = A.lease_ms / 3 -- fresh tasks that have waited so long have a turn between suspects
+local QUICK_MS = A.lease_ms / 6
+local TRIAL = P .. 'trial:' .. A.worker -- how many suspects this worker tried last and, until another turn, since when
 
 local held = tonumber(redis.call('HGET', P .. 'held', A.worker) or 0)
 local given = {}
@@ -19,10 +24,12 @@ local function give(id, task, attempt)
   given[#given + 1] = {id, redis.call('HGETALL', key)}
 end
 
+local function attempt_of(found)
+  return found.task.returned and found.deliveries or found.deliveries + 1
+end
+
 local function take_over(found)
-  local id, task = found.id, found.task
-  local attempt = found.deliveries + 1
-  if task.returned then attempt = found.deliveries end
+  local id, task, attempt = found.id, found.task, attempt_of(found)
   redis.call('XCLAIM', task.stream, GROUP, A.worker, 0, task.entry, 'RETRYCOUNT', attempt)
   give(id, task, attempt)
 end
@@ -31,9 +38,39 @@ local function is_suspect(found)
   return not found.task.returned or found.deliveries > 1
 end
 
--- One that also ended a worker it had for itself goes after fresh tasks, for as long as a lease.
+-- One that has ended several workers goes after fresh tasks, for as long as a lease.
 local function may_wait(found)
   return found.deliveries > 1 and NOW - found.since < A.lease_ms and waiting() > 0
+end
+
+local function take_suspects(suspects, most)
+  local size = 0
+  for _, found in ipairs(suspects) do
+    local is_last_try = attempt_of(found) >= A.max_deliveries
+    if size == most or (is_last_try and size > 0) then break end
+    take_over(found)
+    size = size + 1
+    if is_last_try then break end
+  end
+  redis.call('HSET', P .. 'alone', A.worker, size)
+  redis.call('HSET', TRIAL, 'size', size, 'began', text(NOW))
+  redis.call('PEXPIRE', TRIAL, 20 * A.lease_ms)
+end
+
+-- Gives suspects, or says that it is the turn of fresh tasks.
+local function try_suspects(suspects)
+  local size, began = unpack(redis.call('HMGET', TRIAL, 'size', 'began'))
+  size = tonumber(size or 1)
+  if began then
+    size = NOW - began < QUICK_MS and 2 * size or math.max(1, math.floor(size / 2))
+    if NOW - oldest_waiting() > FRESH_WAIT_MS then
+      redis.call('HSET', TRIAL, 'size', size)
+      redis.call('HDEL', TRIAL, 'began')
+      return true
+    end
+  end
+  take_suspects(suspects, math.min(size, A.count))
+  return false
 end
 
 -- Takes over what has no worker any more. Returns whether fresh tasks may be given as well.
@@ -46,11 +83,12 @@ local function take_abandoned(abandoned)
       take_over(found)
     end
   end
-  if #suspects > 0 and held + #given == 0 and A.count > 0 then
-    take_over(suspects[1])
-    redis.call('HSET', P .. 'alone', A.worker, suspects[1].id)
+  if #suspects == 0 then
+    redis.call('DEL', TRIAL)
+    return true
   end
-  return #suspects == 0
+  if held + #given > 0 or A.count == 0 then return false end
+  return try_suspects(suspects)
 end
 
 local function next_owner(lane)

@@ -77,13 +77,11 @@ local function acknowledge(stream, entry)
 end
 
 -- A worker has one claim less (none has it, if ''). Whoever drains to make way for a suspect is woken at its last.
-local function let_go(worker, id)
+local function let_go(worker)
   if worker == '' then return end
-  if redis.call('HGET', P .. 'alone', worker) == id then
-    redis.call('HDEL', P .. 'alone', worker)
-  end
   if redis.call('HINCRBY', P .. 'held', worker, -1) <= 0 then
     redis.call('HDEL', P .. 'held', worker)
+    redis.call('HDEL', P .. 'alone', worker)
     if redis.call('ZCOUNT', P .. 'leases', '-inf', text(NOW)) > 0 then ring() end
   end
 end
@@ -124,7 +122,7 @@ local function finish(id, task, status, result, reason, cause)
     count_waiting(task.lane, task.owner, -1)
   else
     redis.call('ZREM', P .. 'leases', id)
-    let_go(task.holder, id)
+    let_go(task.holder)
   end
   acknowledge(task.stream, task.entry)
   if task.callback ~= '' then call_back('task', id, task.callback, task.owner) end
@@ -183,7 +181,7 @@ local function sweep(max_deliveries)
     elseif not task.returned and pending[4] >= max_deliveries then
       bury(id, task, pending[4])
     else
-      let_go(task.holder, id)
+      let_go(task.holder)
       redis.call('HSET', task_key(id), 'holder', '')
       left[#left + 1] = {id = id, task = task, deliveries = pending[4], since = tonumber(over[place + 1])}
     end
@@ -199,4 +197,14 @@ local function waiting()
   local total = 0
   for _, lane in ipairs(LANES) do total = total + redis.call('ZCARD', P .. 'waiting:' .. lane) end
   return total
+end
+
+-- When the task that has waited longest was accepted; now, if none waits.
+local function oldest_waiting()
+  local oldest = NOW
+  for _, lane in ipairs(LANES) do
+    local first = redis.call('ZRANGE', P .. 'waiting:' .. lane, 0, 0, 'WITHSCORES')
+    if first[2] then oldest = math.min(oldest, tonumber(first[2])) end
+  end
+  return oldest
 end

@@ -1,16 +1,11 @@
 -- What there is to do. Returns {waiting by lane…, processing, abandoned, oldest age ms, dead, bell, next lease ms}.
 
 sweep(A.max_deliveries)
-local oldest = NOW
-for _, lane in ipairs(LANES) do
-  local first = redis.call('ZRANGE', P .. 'waiting:' .. lane, 0, 0, 'WITHSCORES')
-  if first[2] then oldest = math.min(oldest, tonumber(first[2])) end
-end
 local soonest = redis.call('ZRANGEBYSCORE', P .. 'leases', '(' .. text(NOW), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 return {
   redis.call('ZCARD', P .. 'waiting:interactive'), redis.call('ZCARD', P .. 'waiting:bulk'),
   redis.call('ZCOUNT', P .. 'leases', '(' .. text(NOW), '+inf'),
   redis.call('ZCOUNT', P .. 'leases', '-inf', text(NOW)),
-  text(NOW - oldest), redis.call('XLEN', P .. 'dead'), bell(),
+  text(NOW - oldest_waiting()), redis.call('XLEN', P .. 'dead'), bell(),
   soonest[2] and text(tonumber(soonest[2]) - NOW) or '-1',
 }

@@ -1,4 +1,4 @@
-"""A worker process whose engine paints at once, and is killed by a prompt that says so. Serves until it is killed."""
+"""A worker process whose engine paints at once, takes its time or kills it, as the prompt says. Serves until killed."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from ops.serving import ServingWorker, Workplace
 from resources.object_store import open_store
 from resources.queue import open_queue
 
-PICTURE_S = 0.02
+PICTURE_S, SLOW_PICTURE_S = 0.02, 0.6
 
 
 class SubmittingEngine(StandInEngine):
@@ -36,10 +36,11 @@ class SubmittingEngine(StandInEngine):
         """Nobody waits."""
 
     def _paint(self, job, listener):
-        time.sleep(PICTURE_S)
+        taken_s = SLOW_PICTURE_S if "slow" in job.recipe.text else PICTURE_S
+        time.sleep(taken_s)
         if "poison" in job.recipe.text:
             os.kill(os.getpid(), signal.SIGKILL)
-        listener.ended(GeneratedImage(job.id, paint(job.recipe), job.recipe, {"denoise": PICTURE_S}))
+        listener.ended(GeneratedImage(job.id, paint(job.recipe), job.recipe, {"denoise": taken_s}))
 
 
 def main():

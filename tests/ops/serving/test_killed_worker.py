@@ -14,11 +14,13 @@ from models.registry import open_registry
 from models.request import parse_request
 from resources.local_store import LocalObjectStore
 from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
+from tests.ops.serving.stand_in_worker import SLOW_PICTURE_S
 
 DEADLINE_S = 60
 MAX_DELIVERIES = 3
 LEASE_S = 1
 LONG_LEASE_S = 3
+LONGER_LEASE_S = 4
 
 
 class Workers:
@@ -117,6 +119,30 @@ def test_those_with_a_request_that_kills_wait_for_one_lease_alone_though_nobody_
     assert {task.deliveries for task in workers.queue.tasks(behind)} == {1}
     assert max(waited_s[id] for id in beside) < 1.5 * LONG_LEASE_S
     assert max(waited_s[id] for id in behind) < LONG_LEASE_S / 2
+
+
+@pytest.mark.parametrize("workers", [LONGER_LEASE_S], indirect=True)
+def test_those_behind_what_a_killed_worker_had_wait_for_less_than_a_lease_though_each_of_that_is_slow(workers):
+    victim = workers.start()
+    workers.until(workers.queue.workers)
+    slow = workers.submit_together([f"slow mug {n}" for n in range(12)])
+    workers.until(lambda: workers.queue.depth().processing == len(slow))
+    (state,) = workers.queue.workers()
+    victim.kill()
+    victim.wait()
+    workers.queue.worker_ended(state.id)
+    workers.start()
+    workers.until(workers.queue.workers)
+
+    behind = []
+    while not all(task.status.ended for task in workers.queue.tasks(slow)):
+        behind.append(workers.submit(f"cup {len(behind)}"))
+        workers.until(lambda: workers.queue.task(behind[-1]).status.ended)
+
+    assert {task.status for task in workers.queue.tasks([*slow, *behind])} == {TaskStatus.SUCCESS}
+    assert {task.deliveries for task in workers.queue.tasks(behind)} == {1}
+    waited_s = [task.updated_at_s - task.created_at_s for task in workers.queue.tasks(behind)]
+    assert max(waited_s) < LONGER_LEASE_S < len(slow) * SLOW_PICTURE_S
 
 
 def test_a_worker_killed_at_random_moments_loses_and_doubles_nothing(workers):

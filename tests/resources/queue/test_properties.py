@@ -49,6 +49,7 @@ class QueueLife(RuleBasedStateMachine):
         assert len({claim.id for claim in claims}) == len(claims) <= count
         assert not {claim.id for claim in claims} & set(self.ends)
         assert all(claim.attempt <= MAX_DELIVERIES for claim in claims)
+        assert len(claims) == 1 or all(claim.attempt < MAX_DELIVERIES for claim in claims), "a last try in company"
         self.held += claims
         self.newest.update((claim.id, claim.token) for claim in claims)
 
