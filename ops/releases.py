@@ -292,10 +292,11 @@ def _has_default(recipe: Recipe, fields: Sequence[str], defaults: Mapping[str, o
 
 def _engine(recorded: str, card: ModelCard) -> str:
     """The recorded accelerator, device and number type, as far as the card names none; `auto` is known on the GPU."""
-    accelerator, device, dtype = recorded.split("/")
-    wanted = (card.accelerator, device, card.dtype)
-    pairs = zip(wanted, (accelerator, device, dtype), strict=True)
-    return "/".join(was if want == "auto" else want for want, was in pairs)
+    parts = recorded.split("/")
+    if len(parts) != 3:  # not a `Placement`'s
+        return recorded
+    wanted = (card.accelerator, "auto", card.dtype)
+    return "/".join(was if want == "auto" else want for want, was in zip(wanted, parts, strict=True))
 
 
 def _label(recipe: Recipe) -> str:

@@ -156,6 +156,7 @@ def test_an_engine_that_a_card_names_makes_stale_what_another_made(studio, said)
 
 def test_an_engine_that_a_card_leaves_open_is_that_of_the_recipe(studio):
     studio.make("plain", studio.recipe("a mug", engine="compile/cuda/float16"))
+    studio.make("soft", studio.recipe("a mug", engine="stand-in"))
 
     assert stale(studio) == {}
 
