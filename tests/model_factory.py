@@ -115,20 +115,28 @@ def build_random_controlnet(folder: Path, sd_folder: Path, *, seed: int = 1) -> 
     controlnet.save_pretrained(folder, safe_serialization=True)
 
 
-def build_random_lora(file: Path, sd_folder: Path, *, seed: int = 2) -> None:
-    """Write a random LoRA (rank 4, attention of the UNet) for the model in `sd_folder`, strong enough to see."""
+def build_random_lora(file: Path, sd_folder: Path, *, seed: int = 2, part: str = "unet") -> None:
+    """Write a random LoRA (rank 4) for the model in `sd_folder`, strong enough to see.
+
+    Args:
+        part: whose attention it changes, `unet` or `text_encoder`.
+    """
     quiet_libraries()
     import torch
     from diffusers import StableDiffusionPipeline, UNet2DConditionModel
     from peft import LoraConfig
     from peft.utils import get_peft_model_state_dict
+    from transformers import CLIPTextModel
 
     torch.manual_seed(seed)
-    unet: Any = UNet2DConditionModel.from_pretrained(sd_folder / "unet")
-    unet.add_adapter(LoraConfig(r=4, target_modules=["to_q", "to_k", "to_v", "to_out.0"], init_lora_weights=False))
-    StableDiffusionPipeline.save_lora_weights(
-        file.parent, unet_lora_layers=get_peft_model_state_dict(unet), weight_name=file.name
-    )
+    kind, targets = {
+        "unet": (UNet2DConditionModel, ["to_q", "to_k", "to_v", "to_out.0"]),
+        "text_encoder": (CLIPTextModel, ["q_proj", "k_proj", "v_proj", "out_proj"]),
+    }[part]
+    network: Any = kind.from_pretrained(sd_folder / part)
+    network.add_adapter(LoraConfig(r=4, target_modules=targets, init_lora_weights=False))
+    layers = {f"{part}_lora_layers": get_peft_model_state_dict(network)}
+    StableDiffusionPipeline.save_lora_weights(file.parent, weight_name=file.name, **layers)
 
 
 def _zero_snr_schedule() -> dict[str, object]:

@@ -17,7 +17,11 @@ controlnet: {folder}/controlnet
 modes: [text2img, img2img, inpaint, controlnet]
 max_side_px: 256
 default_resolution: 64×64
-loras: {{bold: {folder}/bold.safetensors, faint: {folder}/faint.safetensors, foreign: {folder}/foreign.safetensors}}
+loras:
+  bold: {folder}/bold.safetensors
+  faint: {folder}/faint.safetensors
+  wording: {folder}/wording.safetensors
+  foreign: {folder}/foreign.safetensors
 """,
     "v_prediction": "family: sd\nsource: {folder}/v\nmodes: [text2img, img2img]\ndefault_resolution: 64×64\n",
     "small_xl": """
@@ -48,6 +52,7 @@ def random_models(tmp_path_factory) -> RandomModels:
     build_random_controlnet(folder / "controlnet", folder / "sd")
     build_random_lora(folder / "bold.safetensors", folder / "sd")
     build_random_lora(folder / "faint.safetensors", folder / "sd", seed=5)
+    build_random_lora(folder / "wording.safetensors", folder / "sd", seed=7, part="text_encoder")
     build_random_lora(folder / "foreign.safetensors", folder / "sdxl")
     (folder / "broken").mkdir()
     (folder / "broken/model.safetensors").write_bytes(b"no weights")

@@ -1,5 +1,7 @@
 """Final latents are those of diffusers' own pipelines, alone and in any company."""
 
+from itertools import product
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from models.batching.step_model import StepModel
 from models.errors import ModelError
 from models.request import Mode, Sampler
-from tests.models.batching.workbench import PIPELINES, distance, make_item
+from tests.models.batching.workbench import FOLDERS, PIPELINES, distance, make_item
 
 CASES = list(PIPELINES)
 
@@ -24,12 +26,12 @@ def test_latents_are_those_of_diffusers(workbench, model, mode, sampler):
     assert distance(ours, workbench.reference(item)) < 1e-3
 
 
-@pytest.mark.parametrize("model", ["small", "v_prediction", "small_xl"])
-def test_latents_are_those_of_diffusers_in_a_batch_of_everything(workbench, model):
+@pytest.mark.parametrize("model", FOLDERS)
+def test_latents_are_those_of_diffusers_in_a_batch_of_every_mode_with_every_sampler(workbench, model):
     modes = [mode for name, mode in CASES if name == model]
     items = [
         make_item(
-            modes[place % len(modes)],
+            mode,
             model=model,
             sampler=sampler,
             seed=place,
@@ -37,7 +39,7 @@ def test_latents_are_those_of_diffusers_in_a_batch_of_everything(workbench, mode
             cfg_scale=(7.5, 1.0, 3.0)[place % 3],
             negative_text="blur" if place % 2 else "",
         )
-        for place, sampler in enumerate(Sampler)
+        for place, (mode, sampler) in enumerate(product(modes, Sampler))
     ]
 
     together = workbench.together(items, joins=range(len(items)))

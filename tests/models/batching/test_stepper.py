@@ -15,9 +15,10 @@ from models.batching.stepper import Pace, Stepper
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import ModelError
 from models.families import load_family
+from models.families.samplers import make_scheduler
 from models.placement import choose_placement
 from models.recipe import plan_recipe
-from models.request import Mode, Priority, parse_request
+from models.request import Mode, Priority, Sampler, parse_request
 from tests.models.batching.workbench import distance, make_item
 
 
@@ -115,7 +116,8 @@ def test_what_overshoots_is_cut_off():
 
 
 @torch.no_grad()
-def test_sdxl_with_a_controlnet_is_that_of_diffusers(workbench):
+@pytest.mark.parametrize("sampler", Sampler)
+def test_sdxl_with_a_controlnet_is_that_of_diffusers(workbench, sampler):
     pipeline = workbench.pipelines["small_xl"]
     torch.manual_seed(5)
     controlnet = ControlNetModel.from_unet(pipeline.unet).eval()
@@ -123,12 +125,16 @@ def test_sdxl_with_a_controlnet_is_that_of_diffusers(workbench):
         torch.nn.init.normal_(block.weight, std=0.2)
     torch.nn.init.normal_(controlnet.controlnet_cond_embedding.conv_out.weight, std=10.0)
     model = StepModel(pipeline, controlnet)
-    items = [make_item(mode, model="small_xl", seed=seed) for seed, mode in enumerate((Mode.CONTROLNET, Mode.TEXT2IMG))]
+    items = [
+        make_item(mode, model="small_xl", seed=seed, sampler=sampler)
+        for seed, mode in enumerate((Mode.CONTROLNET, Mode.TEXT2IMG))
+    ]
 
     ours, _ = workbench.together(items, model=model)
 
     reference = StableDiffusionXLControlNetPipeline(**pipeline.components, controlnet=controlnet, add_watermarker=False)
     reference.set_progress_bar_config(disable=True)
+    reference.scheduler = make_scheduler(sampler, model.schedule, 4)
     theirs = reference(
         "a red shoe",
         image=items[0].control,

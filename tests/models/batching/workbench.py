@@ -16,6 +16,7 @@ from diffusers import (
 )
 from PIL import Image
 
+from configs.settings import PACKAGE_ROOT
 from models.batching.passes import Denoiser
 from models.batching.rows import BatchSizes
 from models.batching.slots import Slot, start_slot
@@ -31,6 +32,8 @@ EDGES = Image.fromarray((NOISE.random((128, 128)) > 0.8).astype(np.uint8) * 255)
 MASK = Image.new("L", (128, 128))
 MASK.paste(255, (16, 16, 48, 48))
 
+BUILTIN = PACKAGE_ROOT / "models/builtin"
+
 PIPELINES = {
     ("small", Mode.TEXT2IMG): StableDiffusionPipeline,
     ("small", Mode.IMG2IMG): StableDiffusionImg2ImgPipeline,
@@ -39,11 +42,16 @@ PIPELINES = {
     ("v_prediction", Mode.TEXT2IMG): StableDiffusionPipeline,
     ("v_prediction", Mode.IMG2IMG): StableDiffusionImg2ImgPipeline,
     ("v_prediction", Mode.INPAINT): StableDiffusionInpaintPipeline,
+    # Its latents have 8 channels, which diffusers' inpainting pipeline refuses.
+    ("tiny", Mode.TEXT2IMG): StableDiffusionPipeline,
+    ("tiny", Mode.IMG2IMG): StableDiffusionImg2ImgPipeline,
+    ("tiny", Mode.CONTROLNET): StableDiffusionControlNetPipeline,
     ("small_xl", Mode.TEXT2IMG): StableDiffusionXLPipeline,
     ("small_xl", Mode.IMG2IMG): StableDiffusionXLImg2ImgPipeline,
     ("small_xl", Mode.INPAINT): StableDiffusionXLInpaintPipeline,
 }
-FOLDERS = {"small": "sd", "v_prediction": "v", "small_xl": "sdxl"}
+FOLDERS = {"small": "sd", "v_prediction": "v", "small_xl": "sdxl", "tiny": BUILTIN / "tiny"}
+CONTROLNETS = {"small": "controlnet", "tiny": BUILTIN / "controlnet_canny"}
 OPTIONS = {"safety_checker": None, "requires_safety_checker": False}
 
 
@@ -84,16 +92,19 @@ def _inputs(mode: Mode) -> dict[str, Image.Image]:
 
 
 class Workbench:
-    """The random models as the engine steps them, and as diffusers runs them."""
+    """The random models and the built-in one as the engine steps them, and as diffusers runs them."""
 
     def __init__(self, folder) -> None:
         self.folder = folder
         self.models = {name: self._step_model(name) for name in FOLDERS}
 
     def _step_model(self, name: str) -> StepModel:
-        controlnet = ControlNetModel.from_pretrained(self.folder / "controlnet") if name == "small" else None
+        controlnet = None
+        if name in CONTROLNETS:
+            controlnet = ControlNetModel.from_pretrained(self.folder / CONTROLNETS[name])
         options = {} if name == "small_xl" else OPTIONS
-        pipeline = PIPELINES[name, Mode.TEXT2IMG].from_pretrained(self.folder / FOLDERS[name], **options)
+        kind = PIPELINES[name, Mode.TEXT2IMG]
+        pipeline = kind.from_pretrained(self.folder / FOLDERS[name], dtype=torch.float32, **options)
         self.pipelines = {**getattr(self, "pipelines", {}), name: pipeline}
         return StepModel(pipeline, controlnet, upcasts_vae=name == "small_xl")
 

@@ -250,6 +250,30 @@ def test_a_lora_never_leaks_into_later_jobs(engine, job):
     np.testing.assert_array_equal(bold, bold_again)
 
 
+def test_a_lora_of_the_text_encoder_neither_leaks_nor_gets_prompts_encoded_without_it(engine, job, random_models):
+    fresh = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
+    (expected,) = pixels(fresh, job(1, lora_name="wording"))
+    (weaker_expected,) = pixels(fresh, job(1, lora_name="wording", lora_weight=0.5))
+    fresh.release()
+
+    (plain,) = pixels(engine, job(1))
+    (worded,) = pixels(engine, job(1, lora_name="wording"))
+    (weaker,) = pixels(engine, job(1, lora_name="wording", lora_weight=0.5))
+    (after,) = pixels(engine, job(1))
+    # A prompt that is first seen while the LoRA has just been in use.
+    pixels(engine, job(2, "a blue shirt", lora_name="wording"))
+    (unseen,) = pixels(engine, job(2, "a green hat"))
+    (unseen_fresh,) = pixels(fresh, job(2, "a green hat"))
+    fresh.release()
+
+    assert np.abs(worded - plain).mean() > 1
+    assert np.abs(weaker - worded).mean() > 0.5
+    np.testing.assert_array_equal(worded, expected)
+    np.testing.assert_array_equal(weaker, weaker_expected)
+    np.testing.assert_array_equal(after, plain)
+    np.testing.assert_array_equal(unseen, unseen_fresh)
+
+
 def test_a_lora_for_another_model_fails_clearly_and_leaves_nothing_behind(engine, job):
     (before,) = pixels(engine, job(1))
 
