@@ -9,7 +9,7 @@
 | `watermarks_shown` | a sample, beside the unmarked | a mark that cannot be seen | |
 | `moderated` | every manifest row | a picture the moderator has not seen | rejected pictures |
 | `published` | the gallery's files | one that is missing | |
-| `fresh` | the gallery page's age | | older than `checks.freshness_hours` |
+| `fresh` | the gallery page's age | | older than its `freshness_hours` |
 
 A row that failed never blocks: it has no picture, so nothing bad flows on, and its neighbours are whole. Samples are
 `checks.sample` of the pictures a run made and a quarter as many of those it kept; see `ops.checks.sample_rows`.
@@ -24,6 +24,7 @@ from dagster._utils.warnings import disable_dagster_warnings
 
 from imagegenx_assets.catalog_work import CatalogWork, StageCheck
 from imagegenx_assets.partitions import CATALOGS
+from ops.catalog.schedules import catalog_freshness_hours
 from ops.checks import (
     AfterStage,
     Outcome,
@@ -90,7 +91,7 @@ def _published(work: CatalogWork) -> Outcome:
 
 
 def _fresh(work: CatalogWork) -> Outcome:
-    page, hours = work.store.stat(gallery_key(work.catalog)), work.settings.checks.freshness_hours
+    page, hours = work.store.stat(gallery_key(work.catalog)), catalog_freshness_hours(work.settings, work.catalog)
     stale = page is not None and is_stale(page.written_s, hours, time.time())
     return Outcome(1, [Problem("", stale_text(hours), blocks=False)] if stale else [], "Materialize the catalog again.")
 
@@ -172,8 +173,6 @@ STAGE_CHECKS: tuple[StageCheck, ...] = (
     ),
     _declare("thumbnails", "files_whole", _FILES, _files_whole("thumbnails")),
     _declare("gallery", "published", "The page and the contact sheet are in the store.", _published, blocking=False),
-    _declare(
-        "gallery", FRESH_CHECK, "The catalog was made in the last `checks.freshness_hours`.", _fresh, blocking=False
-    ),
+    _declare("gallery", FRESH_CHECK, "The catalog was made in the last `freshness_hours`.", _fresh, blocking=False),
 )
 """Evaluated for every catalog, each right after the stage that makes its asset."""

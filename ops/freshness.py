@@ -1,6 +1,6 @@
 """Which catalogs have not been made for too long: by the age of their gallery pages, which every run writes anew."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ops.gallery_page import GALLERIES, gallery_key
 from resources.object_store import ObjectStore
@@ -9,11 +9,11 @@ FRESH_CHECK = "fresh"
 """The name of the check that says so."""
 
 
-def stale_catalogs(store: ObjectStore, hours: float, now_s: float) -> Iterator[str]:
-    """The catalogs whose last run is older than that; one listing of the galleries tells them all."""
+def stale_catalogs(store: ObjectStore, hours: Mapping[str, float], now_s: float) -> Iterator[str]:
+    """The catalogs whose last run is older than their hours; one listing of the galleries tells them all."""
     for stored in store.list(GALLERIES):
         catalog = stored.key.removeprefix(GALLERIES).partition("/")[0]
-        if stored.key == gallery_key(catalog) and is_stale(stored.written_s, hours, now_s):
+        if stored.key == gallery_key(catalog) and is_stale(stored.written_s, hours[catalog], now_s):
             yield catalog
 
 

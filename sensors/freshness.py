@@ -1,4 +1,4 @@
-"""Stale catalogs: those whose pictures are older than `checks.freshness_hours` fail their check `fresh`.
+"""Stale catalogs: those whose pictures are older than `checks.freshness_hours`, or their own, fail `fresh`.
 
 Dagster's own freshness policies look at an asset's last materialization, whichever partition that was, so that one
 fresh catalog would hide every stale one; and its freshness checks know time partitions only.
@@ -17,6 +17,7 @@ from dagster import (
     SkipReason,
 )
 
+from ops.catalog.schedules import freshness_hours
 from ops.freshness import FRESH_CHECK, stale_catalogs, stale_text
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
@@ -34,22 +35,22 @@ _GALLERY = AssetKey("gallery")
     minimum_interval_seconds=300,
     default_status=DefaultSensorStatus.RUNNING,
     description=(
-        "Fails the check `fresh` of every catalog that has not been made for `checks.freshness_hours`, once; the"
-        " catalog's next run passes it again. Off while that setting is 0."
+        "Fails the check `fresh` of every catalog that has not been made for `checks.freshness_hours`, or the"
+        " `freshness_hours` of its own file, once; the catalog's next run passes it again. 0 turns it off."
     ),
 )
 def stale_catalogs_sensor(
     context: SensorEvaluationContext, settings: SettingsResource, object_store: ObjectStoreResource
 ) -> SensorResult | SkipReason:
     """Report each catalog once when it becomes stale; the next run of the catalog passes the check again."""
-    hours = settings.current.checks.freshness_hours
-    if not hours:
-        return SkipReason("checks.freshness_hours is 0: catalogs never become stale.")
+    hours = freshness_hours(settings.current)
+    if not settings.current.checks.freshness_hours and not any(hours.values()):
+        return SkipReason("checks.freshness_hours is 0, and no catalog says otherwise: catalogs never become stale.")
     registered = set(context.instance.get_dynamic_partitions(PARTITIONS))
     stale = registered.intersection(stale_catalogs(object_store.store, hours, time.time()))
     memory = KeptMemory(settings.current.home / "sensors" / "catalog_freshness")
     reported = set(json.loads(memory.read(context.cursor or "") or "[]"))
-    found = [_evaluation(catalog, hours) for catalog in sorted(stale - reported)]
+    found = [_evaluation(catalog, hours[catalog]) for catalog in sorted(stale - reported)]
     return SensorResult(asset_events=found, cursor=memory.keep(json.dumps(sorted(stale))))
 
 

@@ -1,5 +1,6 @@
-"""YAML catalogs: defaults, watermark, schedule, and rows or a template with axes."""
+"""YAML catalogs: defaults, watermark, schedule, freshness, and rows or a template with axes."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from configs.cron import cron_rule, timezone_rule
@@ -10,7 +11,7 @@ from ops.catalog.rows import CatalogSchedule, RawCatalog, RawRow
 from ops.catalog.template import Template
 from ops.catalog.yaml_file import YamlMapping, YamlSyntaxError, YamlValue, read_yaml
 
-_KEYS = ("defaults", "watermark", "schedule", "rows", "template", "axes")
+_KEYS = ("defaults", "watermark", "schedule", "freshness_hours", "rows", "template", "axes")
 _POLICIES = ("changed", "reseed")
 _WATERMARK_COLUMNS = {
     "text": "watermark_text",
@@ -40,6 +41,7 @@ def read_document(text: str, problems: ProblemList) -> RawCatalog:
     return RawCatalog(
         defaults=layered(watermark, _defaults(document.get("defaults", ""), problems)),
         schedule=_schedule(document.get("schedule", ""), problems),
+        freshness_hours=_hours("freshness_hours", document.get("freshness_hours", ""), problems),
         rows=_all_rows(document, problems),
     )
 
@@ -131,6 +133,17 @@ def _schedule_rules(schedule: CatalogSchedule) -> Iterator[tuple[str, str]]:
         yield "timezone", rule
     if schedule.policy not in _POLICIES:
         yield "policy", one_of(schedule.policy, _POLICIES)
+
+
+def _hours(key: str, value: YamlValue, problems: ProblemList) -> float | None:
+    """The number of hours; None if there is none."""
+    if not value:
+        return None
+    text = value.strip() if isinstance(value, str) else ""
+    if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text, re.ASCII):
+        return float(text)
+    problems.add(key, "", "must be a number of hours like 24; 0 for never stale")
+    return None
 
 
 def _all_rows(document: YamlMapping, problems: ProblemList) -> Iterable[RawRow]:

@@ -37,8 +37,12 @@ class CatalogSchedule:
 
 @dataclass(frozen=True)
 class RawCatalog:
-    """What a catalog file says: `defaults` are cells for all rows; `rows` may be read once."""
+    """What a catalog file says: `defaults` are cells for all rows; `rows` may be read once.
+
+    `freshness_hours`: the catalog is stale if it has not been made for so long, h; 0 for never, None for the settings'.
+    """
 
     rows: Iterable[RawRow]
     defaults: Mapping[str, str] = field(default_factory=dict)
     schedule: CatalogSchedule | None = None
+    freshness_hours: float | None = None

@@ -1,17 +1,20 @@
-"""Which catalogs have schedules: those of the settings, and those that registered catalogs bring along."""
+"""When catalogs are made: the schedules and freshness hours of the settings, and those that catalogs bring along."""
 
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from configs.settings import Settings
 from ops.catalog.document import read_document
-from ops.catalog.folder import registered_files
-from ops.catalog.problems import ProblemList
-from ops.catalog.rows import CatalogSchedule
+from ops.catalog.folder import catalog_file, registered_files
+from ops.catalog.problems import CatalogError, ProblemList
+from ops.catalog.rows import CatalogSchedule, RawCatalog
 
 _YAML = (".yaml", ".yml")
 _REMEMBERED = 20_000
+_NOTHING = RawCatalog(rows=())
 
 
 def catalog_schedules(settings: Settings) -> Iterator[tuple[str, CatalogSchedule]]:
@@ -23,24 +26,45 @@ def catalog_schedules(settings: Settings) -> Iterator[tuple[str, CatalogSchedule
         yield one.catalog, CatalogSchedule(one.cron, one.timezone, one.policy)
     named = {one.catalog for one in settings.schedules}
     for name, file in registered_files(settings.catalog_folder):
-        if file.suffix.lower() in _YAML and name not in named and (schedule := _schedule(file)):
+        if name not in named and (schedule := _own_times(file).schedule):
             yield name, schedule
 
 
-def _schedule(file: Path) -> CatalogSchedule | None:
+def freshness_hours(settings: Settings) -> defaultdict[str, float]:
+    """After how many hours each catalog is stale, 0 for never: those of the settings unless its own file says."""
+    hours = defaultdict(lambda: settings.checks.freshness_hours)
+    for name, file in registered_files(settings.catalog_folder):
+        if (own := _own_times(file).freshness_hours) is not None:
+            hours[name] = own
+    return hours
+
+
+def catalog_freshness_hours(settings: Settings, catalog: str) -> float:
+    """As `freshness_hours`, of one catalog."""
+    try:
+        own = _own_times(catalog_file(settings.catalog_folder, catalog)).freshness_hours
+    except CatalogError:  # retired since it was made
+        own = None
+    return settings.checks.freshness_hours if own is None else own
+
+
+def _own_times(file: Path) -> RawCatalog:
+    """What a file says of when it is made; its rows are not to be read."""
+    if file.suffix.lower() not in _YAML:
+        return _NOTHING
     try:
         stat = file.stat()
-        return _own_schedule(file, stat.st_size, stat.st_mtime_ns)
+        return _read(file, stat.st_size, stat.st_mtime_ns)
     except (OSError, UnicodeDecodeError):  # replaced since the folder was read, or not registered
-        return None
+        return _NOTHING
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _own_schedule(file: Path, size_bytes: int, changed_ns: int) -> CatalogSchedule | None:
-    """The schedule of a registered catalog; read again only when the file is another one."""
+def _read(file: Path, size_bytes: int, changed_ns: int) -> RawCatalog:
+    """Read again only when the file is another one."""
     text = file.read_text(encoding="utf-8-sig")
-    if "schedule" not in text:
-        return None
+    if "schedule" not in text and "freshness_hours" not in text:
+        return _NOTHING
     problems = ProblemList()
-    schedule = read_document(text, problems).schedule
-    return None if problems.total else schedule
+    catalog = replace(read_document(text, problems), rows=(), defaults={})
+    return _NOTHING if problems.total else catalog

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from configs.lifecycle_settings import CheckSettings
+from configs.settings import Settings
 from ops.catalog import CatalogSchedule
+from ops.catalog.schedules import catalog_freshness_hours, freshness_hours
 from tests.ops.catalog_writer import problems, read
 
 WATERMARK = ["watermark_text", "watermark_image", "watermark_position"]
@@ -143,3 +146,21 @@ def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
     bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
     rule = "line 2: aliases are not used in catalogs; write shared columns under 'defaults:'"
     assert problems(tmp_path, "a.yaml", bomb) == [rule]
+
+
+@pytest.mark.parametrize("hours", ["soon", "-1", "1e3", "nan", "[24]", "'24 h'"])
+def test_freshness_hours_are_a_number(tmp_path: Path, hours: str) -> None:
+    found = problems(tmp_path, "a.yaml", f"freshness_hours: {hours}\nrows: [{{text: a mug}}]\n")
+    assert found == ["freshness_hours: must be a number of hours like 24; 0 for never stale"]
+
+
+def test_freshness_hours_of_a_registered_catalog_win_over_the_settings(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, checks=CheckSettings(freshness_hours=24))
+    (tmp_path / "catalogs").mkdir()
+    (tmp_path / "catalogs/own.yaml").write_text("freshness_hours: 0.5\nrows: [{text: a mug}]\n")
+    (tmp_path / "catalogs/plain.csv").write_text("text\nfreshness_hours: 3\n")
+
+    asked = {name: catalog_freshness_hours(settings, name) for name in ("own", "plain", "retired")}
+
+    assert asked == {"own": 0.5, "plain": 24, "retired": 24}
+    assert dict(freshness_hours(settings)) == {"own": 0.5}

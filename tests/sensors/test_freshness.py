@@ -78,3 +78,18 @@ def test_the_stale_catalog_is_shown_by_dagster(instance):
     key = dg.AssetCheckKey(dg.AssetKey("gallery"), "fresh")
     (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=5)
     assert (record.partition, record.evaluation.passed) == ("stale", False)
+
+
+def test_a_catalog_may_have_hours_of_its_own(instance, monkeypatch, tmp_path):
+    (tmp_path / "catalogs").mkdir()
+    rows = "rows: [{text: a mug}]\n"
+    for catalog, hours in (("stale", "1.5"), ("fresh", "0")):
+        (tmp_path / f"catalogs/{catalog}.yaml").write_text(f"freshness_hours: {hours}\n{rows}")
+    made("stale", days_ago=0.1)
+    made("fresh", days_ago=900)
+    for setting in ("24", "0"):
+        monkeypatch.setenv("IMAGEGENX_CHECKS__FRESHNESS_HOURS", setting)
+
+        (event,) = tick(instance).asset_events
+
+        assert (event.partition, event.description) == ("stale", "has not been made for 1.5 h")
