@@ -81,13 +81,16 @@ def queue(settings: Settings) -> Iterator[Finding]:
     requests = open_queue(settings)
     try:
         requests.check()
-        depth, workers = requests.depth(), requests.workers()
+        depth, workers, policy = requests.depth(), requests.workers(), requests.eviction_policy()
     finally:
         requests.close()
     place = "the configured Redis" if settings.queue.url.get_secret_value() else "the private Redis"
     waiting = sum(depth.waiting.values())
     found = f"{place} answers; {waiting} requests wait, {depth.processing} in work, {len(workers)} serving runs"
     yield Finding("queue", State.OK, found)
+    if policy != "noeviction":
+        remedy = "Set maxmemory-policy noeviction: a full Redis then refuses requests, with 503, and loses none."
+        yield Finding("queue", State.NOTE, f"Redis drops keys when its memory is full ({policy}).", remedy)
     if waiting and not workers and depth.oldest_waiting_s > _LONG_WAIT_S:
         remedy = "Start the daemon (`imagegenx dev`, or dagster-daemon), and look at the last runs of serving_run."
         yield Finding("queue", State.BAD, f"nobody works; the oldest waits {depth.oldest_waiting_s:.0f} s.", remedy)

@@ -27,6 +27,10 @@ class RequestQueue(Submitting, Claiming, Watching, CallbackBox):
         """Find out whether Redis can be used; starts the private one if none is configured."""
         self._link.call(lambda client: client.ping())
 
+    def eviction_policy(self) -> str:
+        """What Redis does with keys when its memory is full; under any but `noeviction` it may lose requests."""
+        return self._link.call(lambda client: str(client.info("memory").get("maxmemory_policy", "noeviction")))
+
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
         self._link.close()

@@ -14,10 +14,12 @@ import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus
+from redis import Redis
 
 from imagegenx_cli import doctor
 from imagegenx_cli.embedded_dagster import dagster_instance
 from tests.postgres_server import running_postgres
+from tests.redis_server import running_redis
 from tests.s3_server import running_s3_server
 
 ROOT = Path(__file__).parent.parent.parent
@@ -109,6 +111,19 @@ def test_a_redis_and_a_store_that_are_down_are_told_and_nothing_else_suffers(fin
     assert [check for check in found if "bad" in states(found, check)] == ["store", "queue"]
     assert f"127.0.0.1:{port}" in found["queue"][0]["found"]
     assert "5ec2e7" not in json.dumps(found)
+
+
+def test_a_redis_that_drops_keys_when_it_is_full_is_told(findings, monkeypatch, tmp_path):
+    with running_redis(tmp_path) as redis, Redis.from_url(redis.url, protocol=2) as client:
+        monkeypatch.setenv("IMAGEGENX_QUEUE__URL", redis.url)
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        _, found = findings()
+        client.config_set("maxmemory-policy", "noeviction")
+        _, corrected = findings()
+
+    assert (states(found, "queue"), states(corrected, "queue")) == (["ok", "note"], ["ok"])
+    assert found["queue"][1]["found"] == "Redis drops keys when its memory is full (allkeys-lru)."
+    assert found["queue"][1]["remedy"].startswith("Set maxmemory-policy noeviction: ")
 
 
 def test_servers_that_never_answer_do_not_hold_it_up(home, monkeypatch):

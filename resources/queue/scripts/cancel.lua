@@ -6,6 +6,6 @@ if task.status == 'waiting' then
   finish(A.id, task, 'cancelled', '', '')
 elseif task.status == 'processing' then
   redis.call('HSET', task_key(A.id), 'cancel', '1')
-  if task.holder == '' or tonumber(redis.call('ZSCORE', P .. 'leases', A.id)) <= NOW then finish(A.id, task, 'cancelled', '', '') end
+  if task.holder == '' or tonumber(redis.call('ZSCORE', P .. 'leases', A.id) or 0) <= NOW then finish(A.id, task, 'cancelled', '', '') end
 end
 return 1

@@ -98,16 +98,22 @@ local function next_owner(lane)
   return owner
 end
 
+-- Gives the next fresh task of a lane. Returns false if it has none; what an evicting Redis lost is passed over.
 local function take_fresh(lane)
   local owner = next_owner(lane)
   if not owner then return false end
   local stream = stream_key(lane, owner)
-  local read = redis.call('XREADGROUP', 'GROUP', GROUP, A.worker, 'COUNT', 1, 'STREAMS', stream, '>')
+  local read = redis.pcall('XREADGROUP', 'GROUP', GROUP, A.worker, 'COUNT', 1, 'STREAMS', stream, '>')
+  if not read or read.err then
+    fail_lost(lane, owner)
+    return true
+  end
   local entry = read[1][2][1]
   local id = entry[2][2]
+  local task = fields(task_key(id))
   count_waiting(lane, owner, -1)
   redis.call('ZREM', P .. 'waiting:' .. lane, id)
-  give(id, fields(task_key(id)), 1)
+  if task.status then give(id, task, 1) else acknowledge(stream, entry[1]) end
   return true
 end
 

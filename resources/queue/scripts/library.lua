@@ -126,7 +126,8 @@ local function finish(id, task, status, result, reason, cause)
   end
   acknowledge(task.stream, task.entry)
   if task.callback ~= '' then call_back('task', id, task.callback, task.owner) end
-  if task.batch ~= '' then end_in_batch(task.batch) else expire_task(id, task) end
+  local has_batch = task.batch ~= '' and redis.call('EXISTS', batch_key(task.batch)) == 1
+  if has_batch then end_in_batch(task.batch) else expire_task(id, task) end
   redis.call('ZADD', P .. 'owned:' .. task.owner, task.created, id)
   redis.call('EXPIRE', P .. 'owned:' .. task.owner, A.task_ttl_s)
   local minute = P .. 'ended:' .. math.floor(NOW / 60000)
@@ -135,8 +136,30 @@ local function finish(id, task, status, result, reason, cause)
   changed(id)
 end
 
+-- Ends a task whose entry is lost. A Redis that is configured to evict keys loses them when it is full.
+local function fail_evicted(id, task)
+  finish(id, task, 'failed', '', 'Redis has lost the place of this request in the queue. Submit it again; whoever runs'
+    .. ' this Redis: set maxmemory-policy noeviction.', 'other')
+end
+
+-- Ends an owner's waiting tasks whose stream is lost.
+local function fail_lost(lane, owner)
+  for _, id in ipairs(redis.call('ZRANGE', P .. 'waiting:' .. lane, 0, -1)) do
+    local task = fields(task_key(id))
+    if not task.status then
+      redis.call('ZREM', P .. 'waiting:' .. lane, id)
+    elseif task.owner == owner and task.status == 'waiting' then
+      fail_evicted(id, task)
+    end
+  end
+  redis.call('HDEL', P .. 'owners:' .. lane, owner)
+  redis.call('LREM', P .. 'ring:' .. lane, 0, owner)
+end
+
+-- The pending entry of a task; nil if there is none, or its stream is lost.
 local function entry_of(task)
-  return redis.call('XPENDING', task.stream, GROUP, task.entry, task.entry, 1)[1]
+  local found = redis.pcall('XPENDING', task.stream, GROUP, task.entry, task.entry, 1)
+  return found[1]
 end
 
 -- Sorts tasks as they came: streams number their entries by time, then within a millisecond.
@@ -159,7 +182,10 @@ local function forget(worker)
   redis.call('ZREM', P .. 'workers', worker)
   redis.call('HDEL', P .. 'worker_states', worker)
   for _, stream in ipairs(redis.call('SMEMBERS', P .. 'streams')) do
-    if #redis.call('XPENDING', stream, GROUP, '-', '+', 1, worker) == 0 then
+    local pending = redis.pcall('XPENDING', stream, GROUP, '-', '+', 1, worker)
+    if pending.err then
+      redis.call('SREM', P .. 'streams', stream)
+    elseif #pending == 0 then
       redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, worker)
     end
   end
@@ -174,7 +200,9 @@ local function sweep(max_deliveries)
     local id = over[place]
     local task = fields(task_key(id))
     local pending = task.entry and entry_of(task)
-    if not pending then
+    if not pending and task.status == 'processing' then
+      fail_evicted(id, task)
+    elseif not pending then
       redis.call('ZREM', P .. 'leases', id)
     elseif task.cancel then
       finish(id, task, 'cancelled', '', '')
