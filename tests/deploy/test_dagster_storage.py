@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster_aws.s3 import S3ComputeLogManager
 from dagster_postgres import PostgresRunStorage
 
@@ -26,7 +26,7 @@ from tests.s3_server import running_s3_server
 
 DAGSTER_YAML = Path(__file__).parent.parent.parent / "deploy" / "dagster.yaml"
 CODE_LOCATION = Path(__file__).parent / "code_location.py"
-DAEMON_TIMEOUT_S = 150
+DAEMON_TIMEOUT_S = 300
 CSV = "id,text,resolution\na,a red mug,64x64\nb,蓝色的杯子,64x64\n"
 
 
@@ -102,9 +102,9 @@ def test_the_pictures_lie_below_their_prefix_and_what_runs_print_beside_them(dep
 
 
 @contextmanager
-def daemon(log):
-    """Dagster's daemon over a small code location, as the deployment starts it."""
-    command = [sys.executable, "-m", "dagster._daemon", "run", "-f", str(CODE_LOCATION), "--log-format", "json"]
+def daemon(log, *location):
+    """Dagster's daemon over a code location, as the deployment starts it."""
+    command = [sys.executable, "-m", "dagster._daemon", "run", *location, "--log-format", "json"]
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
             yield process
@@ -113,15 +113,20 @@ def daemon(log):
             process.wait(60)
 
 
+def wait_until(happened, process, log):
+    """Wait for something to come about while the daemon runs."""
+    deadline = time.monotonic() + DAEMON_TIMEOUT_S
+    while not happened():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+
+
 def test_a_daemons_ticks_cursors_schedules_and_runs_are_in_postgresql(deployment, run_id, tmp_path):
     log = tmp_path / "daemon.log"
     done = "SELECT 1 FROM runs WHERE pipeline_name = 'greeting' AND status = 'SUCCESS'"
-    deadline = time.monotonic() + DAEMON_TIMEOUT_S
-    with daemon(log) as process:
-        while not rows(deployment, done):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
+    with daemon(log, "-f", str(CODE_LOCATION)) as process:
+        wait_until(lambda: rows(deployment, done), process, log)
 
     (greeting,) = rows(deployment, "SELECT run_id FROM runs WHERE pipeline_name = 'greeting'")
     assert ("SUCCESS",) in rows(deployment, "SELECT status FROM job_ticks")
@@ -132,3 +137,30 @@ def test_a_daemons_ticks_cursors_schedules_and_runs_are_in_postgresql(deployment
     outputs = open_store(load_settings().store.model_copy(update={"prefix": "compute-logs"}))
     printed = [outputs.get(found.key) for found in outputs.list(f"storage/{greeting[0]}/") if found.key.endswith("out")]
     assert [text for text in printed if b"hello from the run" in text]
+
+
+DROPPED = "id,text,model_type,resolution,steps,cfg_scale\na,a red mug,tiny,96x96,1,1\nb,a teal hat,tiny,96x96,1,1\n"
+
+
+@pytest.mark.timeout(900)
+def test_a_dropped_catalog_becomes_pictures_by_our_own_sensors_and_assets(deployment, run_id, tmp_path, monkeypatch):
+    at_once = {"CATALOG_SOURCE__INTERVAL_S": "1", "RELEASES__INTERVAL_S": "1", "SERVING__SENSOR_WAIT_S": "1"}
+    for name, value in at_once.items():
+        monkeypatch.setenv(f"IMAGEGENX_{name}", value)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    inbox = load_settings().catalog_source.folder
+    inbox.mkdir()
+    (inbox / "summer.csv").write_text(DROPPED, encoding="utf-8")
+    log = tmp_path / "daemon.log"
+    observed = "SELECT 1 FROM event_logs WHERE dagster_event_type = 'ASSET_OBSERVATION' AND asset_key LIKE '%releases%'"
+    made = "SELECT status FROM runs JOIN run_tags USING (run_id) WHERE key = 'dagster/partition' AND value = 'summer'"
+
+    with daemon(log, "-m", "imagegenx_assets.definitions") as process:
+        wait_until(lambda: rows(deployment, made) == [("SUCCESS",)], process, log)
+        wait_until(lambda: rows(deployment, observed), process, log)
+
+    pictures = read_image_set(open_store(load_settings().store), "watermarked_images", "summer").rows()
+    assert [(row.row_id, row.model, row.error) for row in pictures] == [("a", "tiny", ""), ("b", "tiny", "")]
+    with opened() as instance:
+        assert "summer" in instance.get_materialized_partitions(AssetKey("gallery"))
+        assert {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}["gpu"] == 1
