@@ -32,7 +32,7 @@ class QueueSettings(ValueObject):
         default=5, ge=1, le=1000, description="while both lanes wait, every so many-th request is a bulk one"
     )
     task_ttl_s: int = Field(default=24 * 3600, ge=60, description="life of a task's status after its last change, s")
-    url_ttl_s: int = Field(default=7 * 24 * 3600, ge=60, le=7 * 24 * 3600, description="life of cached picture URLs, s")
+    url_ttl_s: int = Field(default=7 * 24 * 3600, ge=60, le=7 * 24 * 3600, description="life of picture URLs, s")
     key_ttl_s: int = Field(default=30 * 24 * 3600, ge=60, description="life of an API key, s")
     default_qps: int = Field(default=30, ge=1, le=100_000, description="requests a second of a key that names no limit")
 

@@ -103,15 +103,6 @@ class Submitting:
         self._link.run("cancel", {"id": task_id, "task_ttl_s": self._link.settings.task_ttl_s})
         return self.task(task_id)
 
-    def cached_url(self, key: str) -> str | None:
-        """The URL kept for an object key, if it has not expired."""
-        return self._link.call(lambda client: _text(client.get(f"{self._link.prefix}url:{key}")))
-
-    def cache_url(self, key: str, url: str, ttl_s: int) -> None:
-        """Keep a URL for an object key, for `url_ttl_s` at most."""
-        kept_s = max(1, min(ttl_s, self._link.settings.url_ttl_s))
-        self._link.call(lambda client: client.set(f"{self._link.prefix}url:{key}", url, ex=kept_s))
-
     def _owned_entries(self, owner: str, newest_ms: int | None, place: int, count: int) -> list[tuple[str, int]]:
         """Ids, and when they were created in ms; within a millisecond the greatest id, by its bytes, comes first."""
         name = f"{self._link.prefix}owned:{owner}"
@@ -200,7 +191,3 @@ def _wait_s(ended: int, within_s: float, max_waiting: int) -> int:
     if not ended:
         return _UNKNOWN_WAIT_S
     return round(min(max(_ROOM * max_waiting * within_s / ended, _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

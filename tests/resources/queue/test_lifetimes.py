@@ -35,14 +35,6 @@ def test_the_tasks_of_a_batch_live_as_long_as_the_batch(queue, life):
     assert all(DAY_S - 60 < life(name) <= DAY_S for name in kept)
 
 
-def test_urls_live_no_longer_than_configured(open_queue, life):
-    queue = open_queue(url_ttl_s=100)
-
-    queue.cache_url("a.webp", "https://store/a", 10**6)
-
-    assert 0 < life("url:a.webp") <= 100
-
-
 def test_everything_that_grows_with_traffic_has_an_end(queue, names, life):
     """Tasks of many owners, ended in every way: only what has a time to live remains, or is one of a few."""
     for n in range(200):

@@ -241,13 +241,6 @@ def test_pages_that_end_inside_a_batch_leave_no_task_out(queue):
     assert [task.created_at_s for task in found] == sorted((task.created_at_s for task in found), reverse=True)
 
 
-def test_urls_are_kept_until_they_expire(queue):
-    queue.cache_url("20261123/a.webp", "https://store/a?signature", 60)
-
-    assert queue.cached_url("20261123/a.webp") == "https://store/a?signature"
-    assert queue.cached_url("20261123/b.webp") is None
-
-
 def test_new_ids_cannot_be_guessed():
     made = {new_task_id() for _ in range(1000)}
 
