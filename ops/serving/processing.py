@@ -182,9 +182,13 @@ class Processing:
             self._stored(task, picture, finished)
 
     def _stored(self, task: OpenTask, picture: PlannedPicture, finished: FinishedPicture) -> None:
+        is_last = task.finished(picture.n, finished.picture, finished.seconds)
+        if task.is_closed:
+            self._forget(task)
+            return
         self._meters.count("pictures")
         self.groups.add_picture(task.task, finished.picture, finished.tile)
-        if task.finished(picture.n, finished.picture, finished.seconds):
+        if is_last:
             self._end(task, TaskStatus.SUCCESS)
 
     def _end(

@@ -129,11 +129,12 @@ def test_a_cancelled_request_stops_in_the_engine_and_leaves_nothing(shop):
 
 
 class StuckStore:
-    """A store that hangs at the second picture of a task, and when it is to delete one, until it is opened."""
+    """A store that hangs at the second picture of a task, and may hang when it is to delete one, until it is opened."""
 
-    def __init__(self, store):
-        self._store = store
+    def __init__(self, store, *, at_deletes):
+        self._store, self._at_deletes = store, at_deletes
         self.at_second, self.at_delete, self.opened = threading.Event(), threading.Event(), threading.Event()
+        self.late = []
 
     def __getattr__(self, name):
         return getattr(self._store, name)
@@ -142,16 +143,19 @@ class StuckStore:
         if "~2" in key:
             self.at_second.set()
             assert self.opened.wait(DEADLINE_S)
-        return self._store.put(key, data, content_type=content_type)
+        stored = self._store.put(key, data, content_type=content_type)
+        if "~2" in key:
+            self.late.append(key)
+        return stored
 
     def delete(self, key):
         self.at_delete.set()
-        assert self.opened.wait(DEADLINE_S)
+        assert not self._at_deletes or self.opened.wait(DEADLINE_S)
         return self._store.delete(key)
 
 
 def test_a_store_that_hangs_at_a_cancelled_request_holds_up_no_heartbeat(shop):
-    store = StuckStore(shop.store)
+    store = StuckStore(shop.store, at_deletes=True)
     worker = shop.worker(store=store, finishing_workers=3)
     several = shop.submit(resolution="64x64", num_images=2)
     assert store.at_second.wait(DEADLINE_S)
@@ -165,6 +169,22 @@ def test_a_store_that_hangs_at_a_cancelled_request_holds_up_no_heartbeat(shop):
 
     assert shop.ended(another)[0].status is TaskStatus.CANCELLED
     store.opened.set()
+
+
+def test_a_picture_that_is_stored_after_its_request_was_cancelled_goes_too(shop):
+    store = StuckStore(shop.store, at_deletes=False)
+    worker = shop.worker(store=store)
+    task_id = shop.submit(resolution="64x64", num_images=2)
+    assert store.at_second.wait(DEADLINE_S)
+    shop.until(lambda: worker._tasks.get(task_id).stored_keys(), 2)
+    shop.queue.cancel(task_id)
+    shop.ended(task_id)
+    shop.until(lambda: [1] * (shop.keys() == []))
+
+    store.opened.set()
+    shop.until(lambda: store.late, 2)
+
+    shop.until(lambda: [1] * (shop.keys() == []))
 
 
 def test_a_heartbeat_that_breaks_ends_the_worker_with_the_reason_and_its_tasks_go_to_the_next(shop, monkeypatch):
