@@ -1,5 +1,6 @@
 """`imagegenx dev`: the whole stack of one machine, started and ended."""
 
+import io
 import json
 import os
 import re
@@ -11,10 +12,16 @@ import time
 import urllib.request
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
+from openai import OpenAI
+from PIL import Image, ImageChops
+from playwright.sync_api import expect
 
-from tests.random_model import write_random_model
+from gateway.stubs import imagegenx_pb2 as pb2
+from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
+from tests.random_model import CARD, write_random_model
 
 TOOL = Path(sys.executable).with_name("imagegenx")
 DEADLINE_S = 180
@@ -33,6 +40,7 @@ class Dev:
         self.home = folder / "home"
         self.ports = {name: free_port() for name in ("http", "grpc", "ui")}
         self.environment = os.environ | write_random_model(folder) | {"IMAGEGENX_HOME": str(self.home)}
+        (folder / "large.yaml").write_text(CARD.replace("max_side_px: 256", "max_side_px: 512"), encoding="utf-8")
         self.output = folder / "output.txt"
 
     def start(self):
@@ -54,12 +62,27 @@ class Dev:
             assert time.monotonic() < deadline, self.text()
             time.sleep(0.05)
 
-    def call(self, path, key, body=None):
-        url = f"http://127.0.0.1:{self.ports['http']}{path}"
-        headers = {"X-API-Key": key, "Content-Type": "application/json"}
-        request = urllib.request.Request(url, json.dumps(body).encode() if body else None, headers)
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.ports['http']}"
+
+    @property
+    def key(self):
+        return re.search(r"API key of user local, shown this once: (\S+)", self.text())[1]
+
+    def call(self, path, body=None):
+        headers = {"X-API-Key": self.key, "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body else None, headers)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)["data"]
+
+    def made(self, **request):
+        """The picture that a request ends in."""
+        task = self.call("/api/v1/image/generate", request)
+        self.wait(lambda: self.call(task["query_url"])["status"] in ("success", "failed"))
+        ended = self.call(task["query_url"])
+        assert ended["status"] == "success", ended
+        return downloaded(ended["result"]["original_url"])
 
     def leftovers(self):
         """Processes that this stack started, or that work on its home folder."""
@@ -80,25 +103,103 @@ class Dev:
         return next(child for child in self.children if word in " ".join(child.cmdline()))
 
 
+def downloaded(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return Image.open(io.BytesIO(answer.read()))
+
+
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory):
     dev = Dev(tmp_path_factory.mktemp("dev"))
+    dev.start()
     yield dev
     if dev.process.poll() is None:
         dev.process.kill()
 
 
 @pytest.mark.timeout(600)
-def test_one_command_serves_a_picture_and_ctrl_c_leaves_no_process(dev):
-    dev.start()
-    key = re.search(r"API key of user local, shown this once: (\S+)", dev.text())[1]
+def test_one_command_serves_a_picture(dev):
     for name in ("http", "ui"):
         assert f"http://127.0.0.1:{dev.ports[name]}" in dev.text()
 
-    task_id = dev.call("/api/v1/image/generate", key, {"text": "a red mug"})["task_id"]
-    dev.wait(lambda: dev.call(f"/api/v1/image/task/{task_id}", key)["status"] in ("success", "failed"))
+    assert dev.made(text="a red mug").size == (64, 64)
 
-    assert dev.call(f"/api/v1/image/task/{task_id}", key)["status"] == "success"
+
+@pytest.mark.timeout(600)
+def test_the_official_openai_client_makes_a_picture(dev):
+    with OpenAI(base_url=f"{dev.url}/v1", api_key=dev.key, timeout=DEADLINE_S) as official:
+        answer = official.images.generate(prompt="a red mug", model="tiny", size="128x128", extra_body={"steps": 4})
+
+    picture = downloaded(answer.data[0].url)
+    assert picture.size == (128, 128)
+    assert len(picture.convert("RGB").getcolors(128 * 128)) > 100
+
+
+@pytest.mark.timeout(600)
+def test_grpc_submits_and_asks_until_the_picture_and_its_thumbnail_download(dev):
+    with grpc.insecure_channel(f"127.0.0.1:{dev.ports['grpc']}") as channel:
+        stub = SchedulerServiceStub(channel)
+        params = pb2.TaskParams(resolution="128×64", steps=2)
+        request = pb2.SubmitTaskRequest(task_id="order-17", api_key=dev.key, text="a teal mug", params=params)
+        assert stub.SubmitTask(request).code == 200
+
+        def status():
+            return stub.QueryTask(pb2.QueryTaskRequest(task_id="order-17", api_key=dev.key)).status
+
+        dev.wait(lambda: status().status in ("success", "failed"))
+        task = status()
+
+    assert (task.status, task.progress) == ("success", 100)
+    assert [downloaded(url).size for url in (task.original_url, task.thumb_url)] == [(128, 64)] * 2
+
+
+@pytest.mark.timeout(600)
+def test_a_batch_of_twenty_ends_in_twenty_pictures(dev):
+    texts = [f"mug {number}" for number in range(20)]
+    batch = dev.call("/api/v1/image/batch-generate", {"texts": texts, "params": {"steps": 2}})
+    dev.wait(lambda: dev.call(batch["query_url"])["progress"] == 100)
+
+    ended = dev.call(batch["query_url"])
+    assert (ended["success_count"], ended["failed_count"]) == (20, 0)
+    assert {downloaded(task["result"]["original_url"]).size for task in ended["tasks"]} == {(64, 64)}
+
+
+@pytest.mark.timeout(600)
+def test_a_doubled_picture_of_512_px_has_1024_and_shows_the_mark(dev):
+    mark = {"enable": True, "text": "春 mug", "color": "#ffffff", "position": "bottom-right", "transparency": 1.0}
+    params = {"resolution": "512×512", "steps": 1, "seed": 7}
+    finish = {"super_resolution": "2x", "format": "png"}
+
+    def made(**more):
+        return dev.made(text="a mug", model_type="large", params={**params, "post_process": {**finish, **more}})
+
+    plain, marked = made(), made(watermark=mark)
+
+    assert plain.size == marked.size == (1024, 1024)
+    changed = ImageChops.difference(plain.convert("RGB"), marked.convert("RGB")).convert("L")
+    shown = changed.point(lambda level: 255 * (level > 32))
+    left, top, *_ = shown.getbbox()
+    assert left > 512
+    assert top > 768
+    assert shown.histogram()[255] > 500
+
+
+@pytest.mark.timeout(600)
+def test_a_person_makes_a_picture_on_the_page(dev, page):
+    page.goto(dev.url)
+    page.wait_for_selector("html[data-ready]")
+    page.locator("#model").select_option("tiny")
+    page.locator("#steps").fill("4")
+    page.locator("#text").fill("a yellow mug")
+    page.locator("#make").click()
+
+    picture = page.locator(".card").filter(has_text="a yellow mug").locator("img")
+    expect(picture).to_be_visible(timeout=60_000)
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 128
+
+
+@pytest.mark.timeout(600)
+def test_ctrl_c_leaves_no_process(dev):
     dev.children = psutil.Process(dev.process.pid).children(recursive=True)
     assert dev.end(signal.SIGINT) == 0
     assert dev.text().endswith("Ended.\n")
