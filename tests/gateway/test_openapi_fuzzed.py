@@ -8,7 +8,7 @@ from schemathesis.checks import CHECKS
 
 from tests.gateway.running import RunningGateway
 
-EXAMPLES = 12
+EXAMPLES = 40
 RULES = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
 CALLS = (
     ("POST", "/api/v1/image/generate"),
