@@ -5,7 +5,7 @@ from dagster import AssetSpec, DynamicPartitionsDefinition
 from imagegenx_assets.catalog_work import OWNERS
 from imagegenx_assets.partitions import CATALOGS
 from sensors.catalog_source import CATALOG_FILES
-from sensors.model_release import MODEL_RELEASES
+from sensors.model_release import MODEL_PARTITIONS, MODEL_RELEASES
 
 GROUP = "sources"
 
@@ -24,7 +24,7 @@ model_releases = AssetSpec(
     group_name=GROUP,
     owners=OWNERS,
     kinds={"pytorch", "safetensors"},
-    partitions_def=DynamicPartitionsDefinition(name="models"),
+    partitions_def=DynamicPartitionsDefinition(name=MODEL_PARTITIONS),
     description="The release of every model with its LoRAs, of the upscaling network (`upscaler`), and of fonts and"
     " logos (`marks`): a digest of the files, by which recipes name them. Observed by the sensor model_release.",
 )

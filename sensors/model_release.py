@@ -36,6 +36,8 @@ from sensors.owned import owned_sensor
 from sensors.paced_cursor import PacedCursor
 
 MODEL_RELEASES = AssetKey("model_releases")
+MODEL_PARTITIONS = "models"
+"""The name of its partitions definition."""
 RELEASE_TAG = "imagegenx/release"
 """The tag of backfills, and of their runs: the digest of all releases that they bring catalogs up to."""
 RESCAN_S = 900
@@ -71,6 +73,8 @@ def model_release(
     if digests not in (before.digests, before.seen):
         seen = PacedCursor.next(json.dumps(asdict(replace(before, seen=digests))))
         return SensorResult(skip_reason=SkipReason(_UNSETTLED), cursor=seen)
+    # Without its key among the partitions, the page of `model_releases` shows no observation of a model.
+    context.instance.add_dynamic_partitions(MODEL_PARTITIONS, sorted(digests.keys() - before.digests.keys()))
     memory = before.at(digests, current.releases)
     if memory.clean_at_s + RESCAN_S > time.time():
         reason = "No release has changed."

@@ -33,6 +33,7 @@ def test_the_first_looks_observe_every_model_and_backfills_nothing(ticker, studi
     observed = {event.partition: event.tags["dagster/data_version"] for event in result.asset_events}
     assert observed["own"]
     assert {"tiny", "upscaler"} <= set(observed)
+    assert set(ticker.instance.get_dynamic_partitions("models")) == set(observed), "else its page shows none"
     assert ticker.backfills() == []
 
 
