@@ -24,29 +24,25 @@ local function give(id, task, attempt)
   given[#given + 1] = {id, redis.call('HGETALL', key)}
 end
 
-local function attempt_of(found)
-  return found.task.returned and found.deliveries or found.deliveries + 1
-end
-
 local function take_over(found)
-  local id, task, attempt = found.id, found.task, attempt_of(found)
+  local id, task, attempt = found.id, found.task, found.attempt
   redis.call('XCLAIM', task.stream, GROUP, A.worker, 0, task.entry, 'RETRYCOUNT', attempt)
   give(id, task, attempt)
 end
 
 local function is_suspect(found)
-  return not found.task.returned or found.deliveries > 1
+  return found.attempt > 1
 end
 
 -- One that has ended several workers goes after fresh tasks, for as long as a lease.
 local function may_wait(found)
-  return found.deliveries > 1 and NOW - found.since < A.lease_ms and waiting() > 0
+  return found.attempt > 2 and NOW - found.since < A.lease_ms and waiting() > 0
 end
 
 local function take_suspects(suspects, most)
   local size = 0
   for _, found in ipairs(suspects) do
-    local is_last_try = attempt_of(found) >= A.max_deliveries
+    local is_last_try = found.attempt >= A.max_deliveries
     if size == most or (is_last_try and size > 0) then break end
     take_over(found)
     size = size + 1

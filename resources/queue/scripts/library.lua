@@ -211,11 +211,12 @@ local function sweep(max_deliveries)
     else
       let_go(task.holder)
       redis.call('HSET', task_key(id), 'holder', '')
-      left[#left + 1] = {id = id, task = task, deliveries = pending[4], since = tonumber(over[place + 1])}
+      local attempt = task.returned and pending[4] or pending[4] + 1
+      left[#left + 1] = {id = id, task = task, attempt = attempt, since = tonumber(over[place + 1])}
     end
   end
   table.sort(left, function(a, b)
-    if a.deliveries ~= b.deliveries then return a.deliveries < b.deliveries end
+    if a.attempt ~= b.attempt then return a.attempt < b.attempt end
     return age(a.task) < age(b.task)
   end)
   return left
