@@ -17,8 +17,9 @@ from tests.random_model import write_random_model
 
 DEADLINE_S = 240.0
 MAX_DELIVERIES = 3
-LEASE_S = 60.0
-"""So long that nobody could be served in time who had to wait for a lease to end."""
+LEASE_S = 150.0
+"""Longer than two serving runs take to start on a busy machine, shorter than `DEADLINE_S`: who had to wait for a lease
+would be seen to be late."""
 
 
 @pytest.fixture(scope="module")
