@@ -4,7 +4,9 @@ import hashlib
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 SHORT = 500
 """A memory of at most so many letters is the cursor itself."""
@@ -50,13 +52,14 @@ class KeptMemory:
         self._file(digest).touch()
         unnamed_since_s = time.time() - UNNAMED_S
         for file in self._folder.iterdir():
-            if file.stat().st_mtime < unnamed_since_s:
-                file.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another tick removes it too
+                if file.stat().st_mtime < unnamed_since_s:
+                    file.unlink()
         return f"kept:{digest}"
 
     def _write(self, digest: str, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        partial = self._folder / f"{digest}.partial"
+        partial = self._folder / f"{digest}-{uuid4().hex}.partial"
         with partial.open("wb") as file:
             file.write(content)
             file.flush()
