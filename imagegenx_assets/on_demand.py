@@ -1,5 +1,7 @@
 """On-demand pictures: the serving run that makes them, and the asset that its results are reported as."""
 
+import os
+import threading
 from collections.abc import Sequence
 
 from dagster import (
@@ -20,7 +22,7 @@ from configs.logs import set_up_logs
 from configs.settings import EngineSettings
 from models.engine import BatchingEngine
 from models.gpu_load import read_gpu_loads
-from ops.serving import ResultGroup, ServingWorker, Workplace
+from ops.serving import EngineStalledError, ResultGroup, ServingWorker, Workplace
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
 from resources.own_gpu import ANY_GPU
@@ -32,6 +34,9 @@ from sensors.serving_runs import POOL, SERVING_JOB, SLOT_TAG
 
 INTERRUPTED_FINISH_S = 3.0
 """A serving run that is told to end lets pictures that have begun finish for so long."""
+
+STALLED_EXIT_S = 60.0
+"""A process whose engine hangs has so long to record its failed run."""
 
 DAYS = DailyPartitionsDefinition(start_date="2026-01-01", end_offset=1)
 """One partition per day (UTC) on which requests were accepted; today's is one of them."""
@@ -70,6 +75,9 @@ def serve_requests(
         _report_end(context, worker)
         if _is_being_cancelled(context):
             raise
+    except EngineStalledError:
+        end_process_within(STALLED_EXIT_S)
+        raise
     finally:
         # A worker that served on in a run that has failed would soon share its device with the next run's.
         worker.stop(INTERRUPTED_FINISH_S)
@@ -123,6 +131,13 @@ def materialization(group: ResultGroup) -> AssetMaterialization:
             "contact_sheet": MetadataValue.md(contact_sheet_markdown(group.tiles, f"on_demand_images of {group.day}")),
         },
     )
+
+
+def end_process_within(seconds: float) -> None:
+    """See to it that this process is gone by then, and its device free: a thread that hangs would keep it for ever."""
+    timer = threading.Timer(seconds, os._exit, [1])
+    timer.daemon = True
+    timer.start()
 
 
 def _report_until_the_end(context: OpExecutionContext, worker: ServingWorker, every_s: float) -> None:

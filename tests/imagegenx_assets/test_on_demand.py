@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -9,6 +11,7 @@ import pytest
 
 from configs.settings import EngineSettings, load_settings
 from imagegenx_assets.on_demand import DAYS, materialization, on_slot
+from models.engine import BatchingEngine
 from models.registry import open_registry
 from models.request import parse_request
 from ops.serving import ResultGroup
@@ -155,6 +158,34 @@ def test_a_run_that_dagster_takes_for_dead_serves_no_more(long_serving, monkeypa
     assert failure.step_failure_data.user_failure_data.description == (
         "Dagster has this run as failure while it serves: it stops, others are started in its place."
     )
+    assert serving_threads() == []
+
+
+@pytest.mark.timeout(60)
+def test_a_process_that_a_hung_thread_would_keep_for_ever_is_ended():
+    code = (
+        "import threading; from imagegenx_assets.on_demand import end_process_within\n"
+        "threading.Thread(target=threading.Event().wait).start(); end_process_within(0.1)\n"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 1
+
+
+def test_a_run_whose_engine_hangs_fails_with_the_reason_and_its_process_is_ended(long_serving, monkeypatch):
+    patience_s = []
+    monkeypatch.setattr("imagegenx_assets.on_demand.end_process_within", patience_s.append)
+    monkeypatch.setattr(BatchingEngine, "submit", lambda *given: threading.Event())
+    monkeypatch.setattr(BatchingEngine, "cancel", lambda *given: None)
+    monkeypatch.setenv("IMAGEGENX_SERVING__STEP_TIMEOUT_S", "1")
+    long_serving.submit()
+
+    result = long_serving.run()
+
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "the engine has been at one step for more than serving.step_timeout_s = 1 s" in str(
+        failure.step_failure_data
+    )
+    assert patience_s == [60.0]
     assert serving_threads() == []
 
 
