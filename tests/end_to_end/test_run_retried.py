@@ -1,0 +1,74 @@
+"""A run of a catalog whose process is killed: Dagster starts it again by itself, and it goes on where it was."""
+
+import os
+import re
+import signal
+
+import pytest
+import yaml
+from dagster import DagsterEventType, DagsterRunStatus
+
+from benchmarks.main_job import run_main_job
+from configs.settings import PACKAGE_ROOT
+from resources.gpu_engine import GPUEngine
+from tests.dagster_daemon import DaemonHome
+from tests.random_model import write_random_model
+
+ROWS = 12
+CATALOG = "id,text,steps\n" + "".join(f"r{row},a mug {row},40\n" for row in range(ROWS))
+
+
+def retry_as_deployed(home):
+    """Add what deploy/dagster.yaml says of processes that died to an embedded instance."""
+    file = home / "dagster/dagster.yaml"
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    deployed = yaml.safe_load((PACKAGE_ROOT / "deploy/dagster.yaml").read_text(encoding="utf-8"))
+    document |= {name: deployed[name] for name in ("run_monitoring", "run_retries")}
+    document["run_monitoring"]["poll_interval_seconds"] = 1
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+
+
+@pytest.fixture
+def shop(tmp_path):
+    settings = {"IMAGEGENX_SERVING__SENSOR_WAIT_S": "1"}
+    shop = DaemonHome(tmp_path, settings | write_random_model(tmp_path / "model"))
+    retry_as_deployed(shop.home)
+    yield shop
+    shop.instance.dispose()
+
+
+def process_of(shop, run):
+    """The id of a run's process, as Dagster tells it."""
+    told = shop.instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
+    found = [re.search(r"Started process for run \(pid: (\d+)\)", entry.dagster_event.message) for entry in told]
+    return next((int(match[1]) for match in found if match), 0)
+
+
+def contents(store):
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.glob("pictures/*/*")}
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_catalog_run_is_started_again_and_ends_with_the_bytes_of_one_that_was_not(shop, tmp_path, monkeypatch):
+    shop.write("shop.csv", CATALOG)
+    with shop.daemon():
+        (killed,) = shop.until(shop.runs, "the run of the catalog")
+        process = shop.until(lambda: process_of(shop, killed), "the start of its process")
+        shop.until(shop.pictures, "its first picture")
+        os.kill(process, signal.SIGKILL)
+        left = shop.pictures()
+        first, again = shop.until_runs_end(2)
+
+    assert [first.status, again.status] == [DagsterRunStatus.FAILURE, DagsterRunStatus.SUCCESS]
+    assert (again.parent_run_id, again.tags["dagster/retry_number"]) == (first.run_id, "1")
+    assert 0 < len(left) < 2 * ROWS
+    after = shop.pictures()
+    assert {path: after[path] for path in left} == left
+    for name, value in shop.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path / "whole"))
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    (tmp_path / "whole/catalogs").mkdir(parents=True)
+    (tmp_path / "whole/catalogs/shop.csv").write_text(CATALOG, encoding="utf-8")
+    run_main_job("shop", GPUEngine())
+    assert contents(shop.home / "store") == contents(tmp_path / "whole/store")
