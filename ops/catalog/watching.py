@@ -89,7 +89,7 @@ def look(
         raise SourceGoneError(str(source), catalogs)
     result = Look(SourceState(dict(before.known)))
     marks = dict(source.marks())
-    _forget_gone(set(marks), before, result, settings, may_retire)
+    _forget_gone(set(marks), before, source, result, settings, may_retire)
     began = time.monotonic()
     for file_name, mark in marks.items():
         known = result.state.known.get(file_name)
@@ -146,7 +146,12 @@ def _refuse_second_file(name: str, file_name: str, state: SourceState) -> None:
 
 
 def _forget_gone(
-    found: set[str], before: SourceState, result: Look, settings: Settings, may_retire: Callable[[str], bool]
+    found: set[str],
+    before: SourceState,
+    source: CatalogSource,
+    result: Look,
+    settings: Settings,
+    may_retire: Callable[[str], bool],
 ) -> None:
     """Retire the catalogs whose file two looks in a row did not find, unless another file goes on with them."""
     heirs = {_name_of(file_name): file_name for file_name in sorted(found)}
@@ -166,9 +171,18 @@ def _forget_gone(
         elif not may_retire(known.catalog):
             result.state.pending[file_name] = _GONE
         else:
-            del result.state.known[file_name]
-            retire_catalog(known.catalog, settings)
-            result.retired.append(known.catalog)
+            _retire(file_name, known.catalog, source, result, settings)
+
+
+def _retire(file_name: str, catalog: str, source: CatalogSource, result: Look, settings: Settings) -> None:
+    try:
+        retire_catalog(catalog, settings)
+    except OSError as exc:
+        held_up = CatalogHeldUpError(catalog, [CatalogProblem("", "", f"cannot be retired: {exc}")])
+        _refuse(file_name, _GONE, held_up, source, result)
+        return
+    del result.state.known[file_name]
+    result.retired.append(catalog)
 
 
 def _name_of(file_name: str) -> str:

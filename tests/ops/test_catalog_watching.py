@@ -324,6 +324,25 @@ def test_a_catalog_that_could_not_be_kept_is_tried_again(inbox):
     assert [file.name for file in inbox.folder.iterdir()] == ["shop.csv"]
 
 
+def test_a_catalog_that_cannot_be_retired_is_tried_again_and_holds_up_no_other(inbox):
+    inbox.write("shop.csv", GOOD)
+    inbox.changed()
+    blocker = inbox.settings.catalog_folder / RETIRED
+    blocker.write_text("a file where the folder of retired catalogs should be")
+    (inbox.folder / "shop.csv").unlink()
+    inbox.write("new.csv", GOOD)
+    inbox.look()
+
+    found = inbox.look()
+
+    assert (found.retired, [catalog.name for catalog in found.changed]) == ([], ["new"])
+    assert "catalog 'shop': 1 problem\n  cannot be retired: " in str(found.refused["shop.csv"])
+    assert inbox.look().refused == {}
+    blocker.unlink()
+    assert inbox.look().retired == ["shop"]
+    assert [file.name for file in inbox.folder.iterdir()] == ["new.csv"]
+
+
 def test_objects_below_a_prefix_are_whole_and_taken_at_once(tmp_path):
     store = LocalObjectStore(tmp_path / "store")
     inbox = Inbox(tmp_path / "home", BucketSource(store, "catalogs/"))
