@@ -1,7 +1,6 @@
 """A loaded latent diffusion model as the denoising loop sees it."""
 
 from collections.abc import Mapping
-from copy import copy
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from models.batching.prompts import PromptEncoder
+from models.batching.tiles import decode_in_tiles
 
 
 class StepModel:
@@ -67,22 +67,16 @@ class StepModel:
         """Latents (1, C, h, w) as a picture (H, W, 3).
 
         Args:
-            tile: decode in overlapping squares of so many latents along each side: a multiple of 4, so that they meet
-                at whole pixels. Less memory, nearly the same pixels.
+            tile: see `decode_in_tiles`: less memory, nearly the same pixels.
         Returns:
             range [0, 1] but for overshoots; not finite where the model's numbers were not.
         """
-        vae = self.vae if tile is None else self._tiling_vae(tile)
-        unscaled = self._unscaled(latents.to(vae.dtype))
-        picture = vae.decode(unscaled, return_dict=False)[0].float()
-        return (picture * 0.5 + 0.5)[0].permute(1, 2, 0).cpu().numpy()  # type: ignore[no-any-return]
-
-    def _tiling_vae(self, tile: int) -> Any:
-        """A second face of the same weights: the VAE itself may be encoding in another thread."""
-        vae = copy(self.vae)
-        vae.use_tiling = True
-        vae.tile_latent_min_size, vae.tile_sample_min_size = tile, tile * self.px_per_latent
-        return vae
+        unscaled = self._unscaled(latents.to(self.vae.dtype))
+        if tile is None:
+            picture = self.vae.decode(unscaled, return_dict=False)[0]
+        else:
+            picture = decode_in_tiles(self.vae, unscaled, tile, self.px_per_latent)
+        return (picture.float() * 0.5 + 0.5)[0].permute(1, 2, 0).cpu().numpy()  # type: ignore[no-any-return]
 
     def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
         latents = latents / float(self.vae.config.scaling_factor)
