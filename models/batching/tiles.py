@@ -14,7 +14,7 @@ Scales = dict[GroupNorm, tuple[torch.Tensor, torch.Tensor]]
 
 
 def decode_in_tiles(vae: Any, latents: torch.Tensor, tile: int, px_per_latent: int) -> torch.Tensor:
-    """Decode in overlapping squares, a little more than one pass over the picture in all.
+    """Decode in overlapping squares; takes up to twice the time of the picture in one piece.
 
     The decoder's normalizations look at the whole picture: each tile by itself would get its own colours. So how they
     scale is taken from the picture shrunk to one tile, as Tiled VAE does it (pkuliyi2015's extension of Stable
