@@ -95,7 +95,7 @@ def test_on_sigterm_calls_under_way_are_answered_and_streams_end(tmp_path, besid
             gateway.process.send_signal(signal.SIGTERM)
             assert [line for line in lines if line.startswith("event")] == []
         waiting.join()
-        assert (answers[0].status_code, answers[0].headers["retry-after"]) == (503, "1")
+        assert (answers[0].status_code, answers[0].headers["x-should-retry"]) == (503, "false")
         assert gateway.ended() == 0
         assert "gRPC on" in gateway.said
         assert "Traceback" not in gateway.said
