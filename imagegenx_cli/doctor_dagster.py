@@ -41,7 +41,8 @@ def dagster(settings: Settings) -> Iterator[Finding]:
 
 def _database(configured: Mapping[str, Any]) -> Iterator[Finding]:
     """Why PostgreSQL lets nobody in: Dagster itself would only try again until patience ends."""
-    given = configured.get("storage", {}).get("postgres", {}).get("postgres_url")
+    storage = configured.get("storage", {})
+    given = (storage.get("postgres") or storage.get("custom", {}).get("config", {})).get("postgres_url")
     if given is None:
         return
     import sqlalchemy

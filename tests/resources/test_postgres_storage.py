@@ -1,0 +1,90 @@
+"""Dagster's PostgreSQL storage with partitions that are known, beside Dagster's own over the same tables."""
+
+import dagster as dg
+import pytest
+import sqlalchemy
+
+from resources import postgres_storage
+from resources.postgres_storage import EventLogStorage
+from tests.postgres_server import running_postgres
+
+PLAIN = """
+telemetry: {enabled: false}
+storage: {postgres: {postgres_url: {env: DAGSTER_POSTGRES_URL}}}
+"""
+OURS = """
+telemetry: {enabled: false}
+storage:
+  custom:
+    module: resources.postgres_storage
+    class: PostgresStorage
+    config:
+      postgres_url: {env: DAGSTER_POSTGRES_URL}
+"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def instances(server, tmp_path, monkeypatch):
+    """An instance with our storage, and one with Dagster's own, over one database."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", server.new_database().replace("://", "+psycopg2://"))
+    (tmp_path / "dagster.yaml").write_text(OURS, encoding="utf-8")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as ours:
+        (tmp_path / "dagster.yaml").write_text(PLAIN, encoding="utf-8")
+        with dg.DagsterInstance.from_config(str(tmp_path)) as plain:
+            assert isinstance(ours.event_log_storage, EventLogStorage)
+            assert not isinstance(plain.event_log_storage, EventLogStorage)
+            yield ours, plain
+
+
+def test_partitions_are_known_as_soon_as_this_or_another_process_adds_them(instances):
+    ours, other = instances
+    for instance, name in [(ours, "mugs"), (other, "shoes"), (ours, "bags"), (other, "hats")]:
+        assert not ours.has_dynamic_partition("catalogs", name)
+        instance.add_dynamic_partitions("catalogs", [name])
+        assert ours.has_dynamic_partition("catalogs", name)
+    assert ours.get_dynamic_partitions("catalogs") == ["mugs", "shoes", "bags", "hats"]
+    assert not ours.has_dynamic_partition("others", "mugs")
+
+
+def test_a_partition_that_this_process_removes_is_gone_at_once_and_another_processs_when_it_is_read_again(
+    instances, monkeypatch
+):
+    ours, other = instances
+    ours.add_dynamic_partitions("catalogs", ["mugs", "hats"])
+    assert ours.has_dynamic_partition("catalogs", "mugs")
+
+    ours.delete_dynamic_partition("catalogs", "mugs")
+    assert not ours.has_dynamic_partition("catalogs", "mugs")
+
+    other.delete_dynamic_partition("catalogs", "hats")
+    monkeypatch.setattr(postgres_storage, "KNOWN_S", 0.0)
+    assert not ours.has_dynamic_partition("catalogs", "hats")
+
+
+def test_looking_many_partitions_up_is_one_query(instances, monkeypatch):
+    ours, _ = instances
+    names = [f"c{number}" for number in range(100)]
+    ours.add_dynamic_partitions("catalogs", names)
+    monkeypatch.setattr(postgres_storage, "KNOWN_S", 3600.0)
+    asked = []
+    sqlalchemy.event.listen(
+        ours.event_log_storage._engine, "before_cursor_execute", lambda *event: asked.append(event[2])
+    )
+
+    assert all(ours.has_dynamic_partition("catalogs", name) for name in names)
+
+    assert len([query for query in asked if "dynamic_partitions" in query]) == 1
+
+
+def test_dagsters_own_storage_reads_what_ours_wrote_and_the_other_way_round(instances):
+    for writer, reader in (instances, instances[::-1]):
+        writer.report_runless_asset_event(dg.AssetMaterialization("picture"))
+        latest = reader.get_latest_materialization_event(dg.AssetKey("picture"))
+        assert latest == writer.get_latest_materialization_event(dg.AssetKey("picture")) is not None
