@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from configs.value_object import ValueObject
 from models.gpu_load import GPULoad
@@ -34,7 +34,13 @@ class Renewal:
 
 
 class WorkerState(ValueObject):
-    """What a worker says about itself with every heartbeat."""
+    """What a worker says about itself with every heartbeat.
+
+    What the worker of a later version says beyond this is left out: while a deployment is upgraded, its gateway and its
+    workers are of two versions.
+    """
+
+    model_config = ConfigDict(extra="ignore")
 
     id: str
     host: str = Field(default="", description="the machine it is on, which its device ids are of")

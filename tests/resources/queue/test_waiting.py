@@ -5,7 +5,7 @@ import pytest
 
 from configs.queue_settings import QueueSettings
 from models.request import Priority
-from resources.queue import QueueDepth, RequestQueue
+from resources.queue import QueueDepth, RequestQueue, WorkerState
 from resources.queue.link import RedisLink
 from tests.redis_server import running_redis
 from tests.resources.queue.conftest import new_task, result, state
@@ -147,3 +147,12 @@ def test_a_listener_outlives_a_restart_and_is_told_to_look_again(tmp_path, in_ba
         while heard != [None, None, task.id]:
             assert time.monotonic() < until
         stop.set()
+
+
+def test_what_the_worker_of_a_later_version_says_beyond_this_one_is_left_out(queue):
+    class LaterState(WorkerState):
+        fans: int = 2
+
+    queue.renew(LaterState(id="w", started_at_s=1.0), [])
+
+    assert queue.workers() == [WorkerState(id="w", started_at_s=1.0)]
