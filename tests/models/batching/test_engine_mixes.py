@@ -24,6 +24,7 @@ from models.canny import canny_edges
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import PictureError
 from models.families.any_diffusers import AnyDiffusers
+from models.families.lora_switch import LoraSwitch
 from models.families.stable_diffusion import StableDiffusion
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
@@ -267,6 +268,17 @@ def test_memory_that_is_missing_anywhere_is_a_clear_error(engine, job, monkeypat
         "out of memory: 64×64 does not fit beside what is in use. Ask for fewer pixels, or try again later."
     )
     assert failed.cause is FailureCause.OUT_OF_MEMORY
+
+
+def test_a_lora_that_finds_no_memory_is_not_told_to_be_unfit(random_models, job, monkeypatch):
+    def without_memory(self, lora):
+        raise RuntimeError(CUBLAS)
+
+    monkeypatch.setattr(LoraSwitch, "_read", without_memory)
+    engine = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
+    (failed,) = engine.generate([job(1, lora_name="bold")])
+
+    assert failed.error.startswith("out of memory: 64×64 does not fit beside what is in use.")
 
 
 class Weights:
