@@ -9,6 +9,7 @@ import time
 
 from dagster import (
     AssetCheckEvaluation,
+    AssetCheckKey,
     AssetCheckSeverity,
     AssetKey,
     DefaultSensorStatus,
@@ -19,6 +20,7 @@ from dagster import (
 
 from ops.catalog.schedules import freshness_hours
 from ops.freshness import FRESH_CHECK, stale_catalogs, stale_text
+from ops.upkeep import forget_runless_results
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory
@@ -26,6 +28,7 @@ from sensors.launching import CATALOG_ASSETS, PARTITIONS
 from sensors.owned import owned_sensor
 
 _GALLERY = AssetKey("gallery")
+_CHECK = AssetCheckKey(_GALLERY, FRESH_CHECK)
 
 
 @owned_sensor(
@@ -51,6 +54,7 @@ def stale_catalogs_sensor(
     memory = KeptMemory(settings.current.home / "sensors" / "catalog_freshness")
     reported = set(json.loads(memory.read(context.cursor or "") or "[]"))
     found = [_evaluation(catalog, hours[catalog]) for catalog in sorted(stale - reported)]
+    forget_runless_results(context.instance, _CHECK, stale - reported)
     return SensorResult(asset_events=found, cursor=memory.keep(json.dumps(sorted(stale))))
 
 

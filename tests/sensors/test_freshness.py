@@ -60,6 +60,21 @@ def test_a_catalog_that_becomes_stale_again_is_reported_again(instance):
     assert [len(one.asset_events) for one in (first, second, third)] == [1, 0, 1]
 
 
+def test_dagster_takes_the_report_of_a_catalog_that_becomes_stale_again(instance):
+    """It takes one result outside of runs of each check and partition, and the sensor failed for ever on the second."""
+    cursor = None
+    for days_ago in (2, 0, 2):
+        made("stale", days_ago=days_ago)
+        result = tick(instance, cursor)
+        cursor = result.cursor
+        for event in result.asset_events:
+            instance.report_runless_asset_event(event)
+
+    key = dg.AssetCheckKey(dg.AssetKey("gallery"), "fresh")
+    (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=5)
+    assert (record.partition, record.evaluation.passed) == ("stale", False)
+
+
 def test_without_a_limit_no_catalog_is_stale(instance, monkeypatch):
     monkeypatch.setenv("IMAGEGENX_CHECKS__FRESHNESS_HOURS", "0")
     assert load_settings().checks.freshness_hours == 0
