@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 import sqlalchemy
 
+from ops.upkeep import delete_old_check_results
 from resources import postgres_storage
 from resources.postgres_storage import EventLogStorage
 from tests.postgres_server import running_postgres
@@ -21,6 +22,16 @@ storage:
     config:
       postgres_url: {env: DAGSTER_POSTGRES_URL}
 """
+
+
+@dg.asset
+def picture():
+    """An asset with a check."""
+
+
+@dg.asset_check(asset=picture)
+def whole():
+    return dg.AssetCheckResult(passed=True)
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +99,15 @@ def test_dagsters_own_storage_reads_what_ours_wrote_and_the_other_way_round(inst
         writer.report_runless_asset_event(dg.AssetMaterialization("picture"))
         latest = reader.get_latest_materialization_event(dg.AssetKey("picture"))
         assert latest == writer.get_latest_materialization_event(dg.AssetKey("picture")) is not None
+
+
+def test_old_check_results_go_but_the_last_one_stays(instances):
+    ours, plain = instances
+    runs = [dg.materialize([picture, whole], instance=ours).run_id for _ in range(3)]
+
+    assert delete_old_check_results(ours, 1) == 0
+    assert delete_old_check_results(ours, 0) == 2
+
+    key = dg.AssetCheckKey(dg.AssetKey("picture"), "whole")
+    (left,) = plain.event_log_storage.get_asset_check_execution_history(key, limit=9)
+    assert left.run_id == runs[-1]
