@@ -18,7 +18,7 @@ from io_managers.image_set import read_image_set
 from resources.local_store import LocalObjectStore
 from resources.object_store import ObjectNotFoundError
 
-PATIENCE_S = 150
+PATIENCE_S = 300
 _ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
 
