@@ -1,5 +1,6 @@
 """Catalogs that look after themselves: a real Dagster instance, its daemon and code location, the built-in model."""
 
+import hashlib
 import json
 import shutil
 
@@ -8,7 +9,8 @@ from dagster import DagsterRunStatus
 from dagster._core.execution.backfill import BulkActionStatus
 
 from configs.settings import PACKAGE_ROOT
-from ops.editions import edition_folder
+from io_managers.image_set import ImageSet, decode_manifest
+from ops.editions import edition_folder, edition_seed, made_edition
 from tests.dagster_daemon import DaemonHome
 
 BUILTIN = PACKAGE_ROOT / "models/builtin"
@@ -26,7 +28,8 @@ PLAIN = "id,text,model_type,resolution,steps,cfg_scale\n" + "".join(
     f"p{row},a red mug number {row},tiny,96x96,1,1\n" for row in range(ROWS)
 )
 SOFT = "id,text,lora_name\na,a blue mug,pastel\nb,a teal hat,pastel\nc,a grey lamp,\n"
-TIMED = "schedule: {cron: '* * * * *', policy: reseed}\nrows:\n- {id: a, text: a brown bag}\n"
+BAG = "rows:\n- {id: a, text: a brown bag}\n"
+TIMED = "schedule: {cron: '* * * * *', policy: reseed}\n" + BAG
 DONE = (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED)
 
 
@@ -40,7 +43,8 @@ class Shop(DaemonHome):
         (self.models / "shop.yaml").write_text(CARD, encoding="utf-8")
         self.put_lora("pastel")
         models = {"IMAGEGENX_MODEL_FOLDERS": json.dumps([str(self.models)]), "IMAGEGENX_DEFAULT_MODEL": "shop"}
-        super().__init__(folder, models)
+        # The schedule is due every minute, and the first edition is looked at only after some of them.
+        super().__init__(folder, models | {"IMAGEGENX_RETENTION__EDITIONS": "50"})
 
     def put_lora(self, name):
         """Make a shipped LoRA the content of the catalog's."""
@@ -60,6 +64,16 @@ class Shop(DaemonHome):
     def done(self, catalog):
         """What the last whole run did for each row of a catalog."""
         return {row.row_id: str(row.status) for row in self.rows(catalog)} if self.rows(catalog, "thumbnails") else {}
+
+    def first_reseeding(self):
+        """The first run that a schedule asked for, once it has ended."""
+        asked = [run for run in self.runs() if run.tags.get("imagegenx/policy") == "reseed"]
+        return [run for run in asked[:1] if run.is_finished]
+
+    def kept_rows(self, catalog, edition):
+        """The rows of the pictures that an earlier edition of a catalog keeps."""
+        manifest = self.store.get(f"{edition_folder(catalog, edition)}generated_images.parquet")
+        return list(ImageSet(catalog, decode_manifest(manifest), self.store).rows())
 
     def finished_backfills(self, count):
         """All backfills, the oldest first, once so many have ended."""
@@ -130,15 +144,21 @@ def test_new_weights_make_anew_what_their_model_made_and_going_back_makes_nothin
 def test_rolling_back_makes_nothing_and_a_schedule_makes_a_new_edition_beside_the_old(shop):
     before = shop.pictures()
     shop.put_lora("pastel")
-    shop.write("timed.yaml", TIMED)
+    shop.write("timed.yaml", BAG)
 
     shop.until(lambda: shop.finished_backfills(4), "the backfill of the release rolled back to")
     soft = shop.done("soft")
-    edition = edition_folder("timed", 0)
-    shop.until(lambda: shop.store.stat(f"{edition}index.html"), "a copy of the first edition")
-    shop.until(lambda: "timed" in shop.materialized("gallery"), "the gallery of the scheduled catalog")
+    shop.until(lambda: "timed" in shop.materialized("gallery"), "the gallery of the catalog without a schedule")
+    shop.write("timed.yaml", TIMED)
+    shop.until(lambda: made_edition(shop.store, "timed").edition >= 1, "the end of the scheduled edition")
 
     assert soft == dict.fromkeys("abc", "reused")
     assert {path: shop.pictures()[path] for path in before} == before
-    scheduled = [run for run in shop.runs() if run.tags.get("imagegenx/policy") == "reseed"]
-    assert scheduled[0].tags["imagegenx/edition"] == "1"
+    (scheduled,) = shop.until(shop.first_reseeding, "the end of the scheduled run")
+    assert scheduled.status is DagsterRunStatus.SUCCESS
+    assert scheduled.tags["imagegenx/edition"] == "1"
+    (first,) = shop.kept_rows("timed", 0)
+    (now,) = shop.rows("timed")
+    assert now.seed in {edition_seed(first.seed, edition) for edition in range(1, 20)}
+    assert hashlib.sha256(shop.store.get(first.key)).hexdigest() == first.digest
+    assert shop.store.stat(f"{edition_folder('timed', 0)}index.html")
