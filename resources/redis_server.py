@@ -70,14 +70,22 @@ class PrivateRedis:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             _make_private(self.socket.parent)
-            with _locked(self.folder / "starting"):
-                self._begin_use()
-                if not self._is_there():
-                    self._launch()
-            self._wait_until(lambda: _answers(self.socket), unless=lambda: not self._is_there())
+            while not self._starts_or_is_there():
+                pass
         except OSError as exc:
             raise QueueUnavailableError(f"The private Redis in {self.folder} cannot be started: {exc}.") from exc
         return self.url
+
+    def _starts_or_is_there(self) -> bool:
+        """Launch it if it is not there, and wait until it answers; False if it was there and has ended meanwhile."""
+        with _locked(self.folder / "starting"):
+            self._begin_use()
+            if is_new := not self._is_there():
+                self._launch()
+        is_ready = self._wait_until(lambda: _answers(self.socket), unless=lambda: not self._is_there())
+        if is_new and not is_ready:
+            raise self._not_started("")
+        return is_ready
 
     def release(self) -> None:
         """Use it no more; the last user stops it. Called by itself when the process ends."""
@@ -108,16 +116,19 @@ class PrivateRedis:
         done = subprocess.run([server, "-"], input=config, capture_output=True, text=True, cwd=self.folder)
         if done.returncode != 0:
             raise self._not_started(done.stdout + done.stderr)
-        self._wait_until(lambda: _listens(self.socket), unless=lambda: _has_died(self._pid_file))
+        if not self._wait_until(lambda: _listens(self.socket), unless=lambda: _has_died(self._pid_file)):
+            raise self._not_started("")
 
-    def _wait_until(self, condition: Callable[[], bool], *, unless: Callable[[], bool]) -> None:
+    def _wait_until(self, condition: Callable[[], bool], *, unless: Callable[[], bool]) -> bool:
+        """Whether the condition comes to hold before the other one does."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while not condition():
             if unless():
-                raise self._not_started("")
+                return False
             if time.monotonic() > deadline:
                 raise self._not_ready()
             time.sleep(0.01)
+        return True
 
     def _not_started(self, said: str) -> QueueUnavailableError:
         said = self._log.read_text(errors="replace") if self._log.exists() else said

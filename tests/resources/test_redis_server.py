@@ -19,7 +19,7 @@ from resources.redis_server import PrivateRedis, _configuration, _is_server_of, 
 from tests.resources.queue.conftest import ids, new_task
 
 DEADLINE_S = 20
-KEYS = 6_000
+KEYS = 4_000
 
 
 @pytest.fixture
@@ -172,8 +172,8 @@ def loading(server, monkeypatch):
     killed.kill()
     assert gone(killed)
     with monkeypatch.context() as patch:
-        patch.setattr(redis_server, "_configuration", lambda *given: _configuration(*given) + "key-load-delay 500\n")
-        patch.setattr(redis_server, "START_TIMEOUT_S", 0.2)
+        patch.setattr(redis_server, "_configuration", lambda *given: _configuration(*given) + "key-load-delay 1000\n")
+        patch.setattr(redis_server, "START_TIMEOUT_S", 2)
         with pytest.raises(QueueUnavailableError) as caught:
             server.start()
     return str(caught.value)
@@ -182,7 +182,7 @@ def loading(server, monkeypatch):
 def test_a_server_that_loads_its_data_is_waited_for_and_no_second_one_started(server, loading):
     pid = int((server.folder / "redis.pid").read_text())
     assert loading == (
-        f"The private Redis in {server.folder} has not answered for 0.2 s. Its process {pid} loads its data, or is held"
+        f"The private Redis in {server.folder} has not answered for 2 s. Its process {pid} loads its data, or is held"
         " up: wait until it answers, or end it if it never does."
     )
 
