@@ -11,6 +11,7 @@ from diffusers.models.attention_processor import Attention
 from torch._dynamo.exc import TorchDynamoException
 
 from models.acceleration.building import process_builds
+from models.acceleration.exact_rows import ROWS_MULTIPLE, make_rows_exact
 from models.acceleration.tensorrt import TENSORRT_SIZES, TensorRTUNet
 from models.batching.rows import BatchSizes
 from models.batching.step_model import StepModel
@@ -47,11 +48,20 @@ def tune(
         model.unet = TensorRTUNet(model.unet, engines, release, model.px_per_latent)
         return TENSORRT_SIZES
     if accelerator != "compile":
-        return BatchSizes()
+        return _exact_on_cpu(model)
     model.unet = CompiledPart(model.unet)
     if model.controlnet is not None:
         model.controlnet = CompiledPart(model.controlnet)
     return COMPILED_SIZES
+
+
+def _exact_on_cpu(model: StepModel) -> BatchSizes:
+    if model.device.type != "cpu":
+        return BatchSizes()
+    for part in (model.unet, model.controlnet):
+        if part is not None:
+            make_rows_exact(part)
+    return BatchSizes(multiple=ROWS_MULTIPLE)
 
 
 def join_projections(unet: Any) -> None:
