@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +28,22 @@ def open_instance(folder: Path) -> DagsterInstance:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(folder))
         return DagsterInstance.from_config(str(folder))
+
+
+@contextmanager
+def running_daemon(log: Path, *arguments: str, environment: Mapping[str, str] | None = None):
+    """Dagster's daemon, for as long as the block runs; what it started ends with it."""
+    command = [sys.executable, "-m", "dagster._daemon", "run", *arguments]
+    with log.open("a") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=PACKAGE_ROOT)
+        try:
+            yield process
+        finally:
+            started = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGINT)  # SIGTERM would end it without its code server
+            process.wait(60)
+            for child in psutil.wait_procs(started, 10)[1]:
+                child.kill()
 
 
 class DaemonHome:
@@ -55,18 +72,10 @@ class DaemonHome:
 
     @contextmanager
     def daemon(self):
-        """The daemon with its code location, for as long as the block runs; what they started ends with them."""
-        command = [Path(sys.executable).with_name("dagster-daemon"), "run", "-m", "imagegenx_assets.definitions"]
-        with (self.home / "daemon.log").open("a") as log:
-            process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=PACKAGE_ROOT)
-            try:
-                yield process
-            finally:
-                started = psutil.Process(process.pid).children(recursive=True)
-                process.send_signal(signal.SIGINT)  # SIGTERM would end it without its code server
-                process.wait(60)
-                for child in psutil.wait_procs(started, 60)[1]:
-                    child.kill()
+        """The daemon with its code location, for as long as the block runs."""
+        log, location = self.home / "daemon.log", ("-m", "imagegenx_assets.definitions")
+        with running_daemon(log, *location, environment=self.environment) as process:
+            yield process
 
     def write(self, name: str, text: str) -> None:
         """Put a catalog into the watched folder."""

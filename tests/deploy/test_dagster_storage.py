@@ -1,11 +1,8 @@
 """The production dagster.yaml on a real PostgreSQL and a real S3 service: what Dagster keeps, and where."""
 
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -21,6 +18,7 @@ from imagegenx_assets.jobs import CATALOG_JOB
 from imagegenx_cli.catalogs import add_partition
 from io_managers.image_set import read_image_set
 from resources.object_store import open_store
+from tests.dagster_daemon import running_daemon
 from tests.postgres_server import running_postgres
 from tests.s3_server import running_s3_server
 
@@ -101,16 +99,9 @@ def test_the_pictures_lie_below_their_prefix_and_what_runs_print_beside_them(dep
     assert all(run_id in found.key for found in everything.list("compute-logs/"))
 
 
-@contextmanager
 def daemon(log, *location):
     """Dagster's daemon over a code location, as the deployment starts it."""
-    command = [sys.executable, "-m", "dagster._daemon", "run", *location, "--log-format", "json"]
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
+    return running_daemon(log, *location, "--log-format", "json")
 
 
 def wait_until(happened, process, log):
