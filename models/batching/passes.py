@@ -1,6 +1,7 @@
 """One denoising step of several slots in one UNet pass, or in more where memory or a bad request asks for it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -74,8 +75,8 @@ class Denoiser:
     def _prediction_by_row(
         self, slot: Slot, failure: Exception, on_failure: OnFailure
     ) -> Iterator[tuple[Slot, torch.Tensor]]:
-        """A slot that has no room even alone, with its guided and unguided row in passes of their own."""
-        if is_out_of_memory(failure) and slot.conditions.rows > 1:
+        """A slot that has no room even alone, each of its rows in a pass of its own that is not filled up."""
+        if is_out_of_memory(failure) and self._sizes.padded(slot.conditions.rows) > 1:
             try:
                 passes = [self._predict([slot], row) for row in range(slot.conditions.rows)]
             except Exception as exc:
@@ -87,13 +88,15 @@ class Denoiser:
 
     def _predict(self, slots: Sequence[Slot], row: int | None = None) -> torch.Tensor:
         """The UNet's output for all rows of the slots, or for one row of the one slot."""
-        rows = gather_rows(slots, self._sizes, row)
-        inputs = rows.unet_inputs() | (self._residuals(rows) if rows.controlled else {})
+        # A single row is tried where two find no memory: a second one beside it would find none, either.
+        sizes = self._sizes if row is None else replace(self._sizes, multiple=1)
+        rows = gather_rows(slots, sizes, row)
+        inputs = rows.unet_inputs() | (self._residuals(rows, sizes) if rows.controlled else {})
         output: torch.Tensor = self._model.unet(**inputs, return_dict=False)[0]
         return output[: sum(slot.conditions.rows for slot in slots) if row is None else 1]
 
-    def _residuals(self, rows: Rows) -> dict[str, object]:
-        down, middle = self._model.controlnet(**rows.control_inputs(self._sizes), return_dict=False)
+    def _residuals(self, rows: Rows, sizes: BatchSizes) -> dict[str, object]:
+        down, middle = self._model.controlnet(**rows.control_inputs(sizes), return_dict=False)
         return {
             "down_block_additional_residuals": [rows.spread(one) for one in down],
             "mid_block_additional_residual": rows.spread(middle),
