@@ -1,5 +1,6 @@
 """A loaded model made fast on its device, without changing what it computes."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -32,10 +33,10 @@ def tune(
 
     Args:
         accelerator: `eager` (channels last in memory; attention is PyTorch's fused kernel already), or
-            `compile` (`torch.compile`, on a GPU with CUDA graphs; compiled code is cached on disk by PyTorch, in
-            TORCHINDUCTOR_CACHE_DIR). Compilation happens at the first pass of each batch size, resolution and LoRA.
+            `compile` (`torch.compile`, on a GPU with CUDA graphs; PyTorch keeps compiled code on disk, see
+            `keep_graphs`). Compilation happens at the first pass of each batch size, resolution and LoRA.
             `tensorrt` builds engines instead, see `TensorRTUNet`.
-        engines: the folder of built TensorRT engines.
+        engines: the folder of built TensorRT engines; compiled code is kept beside it.
         release: the digest of the model's files, which engines are kept by.
         has_loras: the model may get LoRAs, which need the projections of attention apart; else they are joined.
     """
@@ -49,10 +50,19 @@ def tune(
         return TENSORRT_SIZES
     if accelerator != "compile":
         return _exact_on_cpu(model)
+    keep_graphs(engines.absolute().with_name("graphs"))
     model.unet = CompiledPart(model.unet)
     if model.controlnet is not None:
         model.controlnet = CompiledPart(model.controlnet)
     return COMPILED_SIZES
+
+
+def keep_graphs(folder: Path) -> None:
+    """Have PyTorch keep compiled code here, and not where it is lost with the machine's temporary files.
+
+    TORCHINDUCTOR_CACHE_DIR, where the operator has set it, names another folder.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
 def _exact_on_cpu(model: StepModel) -> BatchSizes:

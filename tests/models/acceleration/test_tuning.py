@@ -1,15 +1,38 @@
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 import torch
 
-from models.acceleration.tuning import CompiledPart, tune
+from models.acceleration.tuning import CompiledPart, keep_graphs, tune
 from models.batching.step_model import StepModel
 from models.errors import ModelError
 from models.families.weights import weights_bytes
 from models.request import Mode, Sampler
 from tests.models.batching.workbench import Workbench, distance, make_item
+
+
+@pytest.fixture(autouse=True)
+def graphs(tmp_path, monkeypatch):
+    """The folder of compiled code, which the environment names for the whole process."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "graphs"))
+    return tmp_path / "graphs"
+
+
+# PyTorch's own, as its compiler is imported.
+@pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning")
+def test_compiled_code_is_kept_with_the_home_folder_unless_the_operator_says_where(tmp_path, monkeypatch, graphs):
+    keep_graphs(tmp_path / "home")
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(graphs)
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    keep_graphs(graphs)
+
+    compiled = torch.compile(lambda value: (value.sin() + value.cos()).sum())
+
+    assert compiled(torch.zeros(8)) == 8
+    assert any(file.is_file() for file in graphs.glob("fxgraph/**/*"))
+    torch.compiler.reset()
 
 
 def test_a_compiled_model_gives_the_latents_of_diffusers(random_models, monkeypatch):
