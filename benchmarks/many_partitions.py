@@ -257,7 +257,8 @@ def serving_pages(folder: Path) -> Iterator[tuple[str, Callable[[], float]]]:
         yield address, lambda: sum(sum(one.cpu_times()[:2]) for one in measured)
     finally:
         for process in processes:
-            process.terminate()
+            # Where interrupts are ignored, as in a shell's background, Dagster's servers ignore a polite end, too.
+            process.kill()
             process.wait()
 
 
