@@ -140,7 +140,7 @@ class Bench:
             "resolution": self.registry.card(model).default_resolution,
         }
         request = parse_request({"text": "a red mug", "model_type": model, "params": params}, self.registry)
-        kind = self._engine().kind(model)
+        kind = self._engine().kind(model, request.params.resolution)
         recipes = (plan_recipe(request, registry=self.registry, engine_kind=kind, seed=seed) for seed in range(count))
         return [GenerationJob(str(seed), recipe) for seed, recipe in enumerate(recipes)]
 

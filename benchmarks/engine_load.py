@@ -28,7 +28,7 @@ class Workplace:
         """A text-to-image job."""
         text = _TEXTS[len(name) % len(_TEXTS)]
         request = parse_request({"text": text, "model_type": self.model, "params": params}, self.registry)
-        kind = self.engine.kind(self.model)
+        kind = self.engine.kind(self.model, request.params.resolution)
         return GenerationJob(name, plan_recipe(request, registry=self.registry, engine_kind=kind, seed=len(name)))
 
 

@@ -173,9 +173,8 @@ def _job(engine: BatchingEngine, load: Load, name: str, dice: random.Random) -> 
     urls = {fields[given]: given for given in inputs}
     data = {"text": dice.choice(["a red mug", "ein blaues Hemd", "mug " * 30]), "model_type": load.model}
     request = parse_request({**data, "params": params, **urls}, load.registry)
-    recipe = plan_recipe(
-        request, registry=load.registry, engine_kind=engine.kind(load.model), seed=dice.randint(0, 9), **inputs
-    )
+    kind = engine.kind(load.model, request.params.resolution)
+    recipe = plan_recipe(request, registry=load.registry, engine_kind=kind, seed=dice.randint(0, 9), **inputs)
     return GenerationJob(name, recipe, **inputs)
 
 

@@ -32,17 +32,17 @@ def paint(commissions: Iterable[Commission]) -> Iterator[tuple[int, GeneratedIma
     settings = load_settings()
     registry = open_registry(settings)
     engine = BatchingEngine(registry, settings.engine)
-    kind = engine.kind(MODEL)
 
     def jobs() -> Iterator[GenerationJob]:
         for number, commission in enumerate(commissions):
             data: dict[str, object] = {"text": commission.text, "model_type": MODEL, "params": dict(commission.params)}
             if commission.control:
                 data["control_image_url"] = "https://benchmark.invalid/edges.png"
+            request = parse_request(data, registry)
             recipe = plan_recipe(
-                parse_request(data, registry),
+                request,
                 registry=registry,
-                engine_kind=kind,
+                engine_kind=engine.kind(MODEL, request.params.resolution),
                 seed=commission.seed,
                 control=commission.control,
             )

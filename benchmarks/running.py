@@ -13,7 +13,7 @@ from configs.problems import one_of
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "pipeline": ("catalog_memory", "catalog_overhead", "large_catalog"),
     "lifecycle": ("backfill", "many_partitions"),
-    "engine": ("engine_overhead", "engine_mixed_load", "engine_poisson"),
+    "engine": ("engine_overhead", "engine_mixed_load", "engine_poisson", "decode_tiles"),
     "gateway": ("queue_throughput", "gateway_submits"),
     "serving": ("serving", "serving_cold"),
     "soak": ("soak", "engine_soak"),

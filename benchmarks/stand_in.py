@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from models.engine import Engine, GenerationJob, OnStep
 from models.image import FailedImage, GeneratedImage
 from models.recipe import Recipe
+from models.resolution import Resolution
 from resources.gpu_engine import GPUEngine
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class StandInEngine:
     def __init__(self, picture_s: float = 0.0) -> None:
         self._picture_s = picture_s
 
-    def kind(self, model: str) -> str:
+    def kind(self, model: str, size: Resolution) -> str:
         """See `Engine.kind`."""
         return "stand-in/cpu/float32"
 

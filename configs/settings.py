@@ -80,6 +80,9 @@ class EngineSettings(ValueObject):
     max_batch_wait_ms: int = Field(default=50, ge=0, le=60_000, description="wait for announced company, at most, ms")
     max_warm_models: int = Field(default=2, ge=1, le=64, description="models kept loaded per process")
     vram_budget_bytes: int | None = Field(default=None, ge=1, description="for the weights of all loaded models, bytes")
+    decode_budget_pixels: int | None = Field(
+        default=None, ge=128 * 128, description="a picture of more pixels is decoded in tiles of at most so many"
+    )
 
 
 class PictureSettings(ValueObject):

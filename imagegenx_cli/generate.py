@@ -92,7 +92,7 @@ def paint_request(
     recipe = plan_recipe(
         request,
         registry=painter.registry,
-        engine_kind=painter.engine.kind(request.model_type),
+        engine_kind=painter.engine.kind(request.model_type, request.params.resolution),
         seed=secrets.randbelow(_MAX_SEED) if seed is None else seed,
         image=image,
         mask=mask,
@@ -126,7 +126,8 @@ def paint_recipe(output: Path, source: str, inputs: Inputs, refused: Sequence[st
 
 def _for_here(recorded: Recipe, painter: _Painter) -> Recipe:
     """The recipe as this machine would record it, with a warning for each difference that may change pixels."""
-    here = {"release": painter.registry.release(recorded.model), "engine": painter.engine.kind(recorded.model)}
+    engine_kind = painter.engine.kind(recorded.model, recorded.size)
+    here = {"release": painter.registry.release(recorded.model), "engine": engine_kind}
     if recorded.lora_name:
         here["lora_digest"] = painter.registry.lora_digest(recorded.model, recorded.lora_name)
     for field, value in here.items():

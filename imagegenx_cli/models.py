@@ -120,7 +120,7 @@ def _verified(registry: ModelRegistry, engine: Engine, name: str) -> Iterator[tu
             yield False, f"{mode}: {exc}"
             return
         spent_s = time.perf_counter() - began
-        yield True, f"{mode} {size} on {engine.kind(name)}, {_STEPS} steps in {spent_s:.1f} s"
+        yield True, f"{mode} {size} on {engine.kind(name, card.default_resolution)}, {_STEPS} steps in {spent_s:.1f} s"
 
 
 def _not_here(card: ModelCard) -> str:
@@ -140,7 +140,7 @@ def _paint(registry: ModelRegistry, engine: Engine, card: ModelCard, mode: Mode)
     params = {"steps": _STEPS, "seed": 0, "resolution": card.default_resolution}
     request = parse_request({"text": "a mug", "model_type": card.name, "params": params, **urls}, registry)
     image, mask, control = (grey if name in urls else None for name in ("image_url", "mask_url", "control_image_url"))
-    kind = engine.kind(card.name)
+    kind = engine.kind(card.name, card.default_resolution)
     recipe = plan_recipe(request, registry=registry, engine_kind=kind, seed=0, image=image, mask=mask, control=control)
     (outcome,) = engine.generate([GenerationJob(card.name, recipe, image, mask, control)])
     if isinstance(outcome, FailedImage):

@@ -22,6 +22,7 @@ from models.placement import Placement
 from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import Mode, Priority, model_problems
+from models.resolution import Resolution
 
 LOOK_AHEAD_BATCHES = 8
 """Full batches of jobs read ahead, in search of company for the oldest one."""
@@ -51,8 +52,8 @@ class GenerationJob:
 class Engine(Protocol):
     """Makes pictures from jobs; the catalog runs and the serving runs share it."""
 
-    def kind(self, model: str) -> str:
-        """How pictures of this model are computed here, for recipes: `eager/cpu/float32`."""
+    def kind(self, model: str, size: Resolution) -> str:
+        """How pictures of this model and size are computed here, for recipes: `eager/cpu/float32`."""
         ...
 
     def generate(
@@ -79,9 +80,9 @@ class BatchingEngine:
         self._runner = FamilyRunner(registry, settings, process_pool() if pool is None else pool)
         self._loop = StepLoop(self._runner, settings.max_batch_wait_ms / 1000)
 
-    def kind(self, model: str) -> str:
+    def kind(self, model: str, size: Resolution) -> str:
         """See `Engine.kind`; AcceleratorError if the model's accelerator or device is not available."""
-        return self.placement(model).kind
+        return self.placement(model).kind(size)
 
     def placement(self, model: str) -> Placement:
         """Where and how a model computes here; AcceleratorError if it cannot."""
@@ -147,7 +148,7 @@ class BatchingEngine:
                 f"the recipe is for release {recipe.release[:12]} of model '{recipe.model}', "
                 f"but the one here is {release[:12]}."
             )
-        if (kind := self.kind(recipe.model)) != recipe.engine:
+        if (kind := self.kind(recipe.model, recipe.size)) != recipe.engine:
             raise ModelError(f"the recipe is for engine {recipe.engine}, but this one is {kind}.")
         if problems := list(_beyond_model(self._registry.card(recipe.model), recipe)):
             raise InvalidRequestError(problems)

@@ -1,5 +1,6 @@
 """Where and how a model computes: accelerator, device and number type, chosen from settings and card."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,20 +11,42 @@ from models.families import FAMILIES
 
 if TYPE_CHECKING:
     from models.card import ModelCard
+    from models.resolution import Resolution
+
+_TILE_STEP_PX = 64
+"""Of a tile's sides, so that the places where tiles overlap are whole latents."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How a model runs; `device` is PyTorch's name (`cpu`, `cuda:1`), `dtype` PyTorch's name of the number type."""
+    """How a model runs.
+
+    Attributes:
+        device: PyTorch's name, `cpu` or `cuda:1`.
+        dtype: PyTorch's name of the number type.
+        decode_budget_pixels: larger pictures are decoded in tiles of at most so many; None without a bound.
+    """
 
     accelerator: str
     device: str
     dtype: str
+    decode_budget_pixels: int | None = None
 
-    @property
-    def kind(self) -> str:
-        """What recipes record: `eager/cpu/float32`. Which of several GPUs it was does not matter to a picture."""
-        return f"{self.accelerator}/{self.device.partition(':')[0]}/{self.dtype}"
+    def kind(self, size: "Resolution") -> str:
+        """What recipes record of a picture of this size: `eager/cpu/float32`, or `eager/cpu/float32/tiles-512`.
+
+        Which of several GPUs it was does not matter to a picture; tiles do, a little.
+        """
+        kind = f"{self.accelerator}/{self.device.partition(':')[0]}/{self.dtype}"
+        tile = self.tile_px(size)
+        return f"{kind}/tiles-{tile}" if tile else kind
+
+    def tile_px(self, size: "Resolution") -> int | None:
+        """The sides of the square tiles that a picture of this size is decoded in; None for one piece."""
+        budget = self.decode_budget_pixels
+        if budget is None or size.width_px * size.height_px <= budget:
+            return None
+        return math.isqrt(budget) // _TILE_STEP_PX * _TILE_STEP_PX
 
 
 def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
@@ -43,7 +66,8 @@ def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
     dtype = card.dtype
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else "float16"
-    return Placement(accelerator, device, dtype)
+    budget = settings.decode_budget_pixels if FAMILIES[card.family].by_step else None
+    return Placement(accelerator, device, dtype, budget)
 
 
 def _best(card: "ModelCard", device: str) -> str:

@@ -109,7 +109,7 @@ def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inpu
         recipe = plan_recipe(
             request,
             registry=generator.registry,
-            engine_kind=generator.engine.kind(request.model_type),
+            engine_kind=generator.engine.kind(request.model_type, request.params.resolution),
             seed=row_seed(row_id) if seed is None else seed,
             image=image,
             mask=mask,

@@ -101,7 +101,8 @@ class FamilyRunner:
         limit, budget = self._settings.max_warm_models, self._settings.vram_budget_bytes
         with self._pool.lease(key, lambda: self._load(key, recipe.model), limit, budget) as family:
             if isinstance(family, StepFamily):
-                _one_step(family, self._lora(recipe), tickets, report)
+                tile_px = self.placement(recipe.model).tile_px(recipe.size)
+                _one_step(family, self._lora(recipe), tickets, report, tile_px)
             else:
                 run_whole(family, self._lora(recipe), tickets, report)
 
@@ -122,7 +123,9 @@ class FamilyRunner:
         return LoraUse(path, f"lora_{recipe.lora_digest[:16]}", recipe.lora_weight)
 
 
-def _one_step(family: StepFamily, lora: LoraUse | None, tickets: Sequence[Ticket], report: Report) -> None:
+def _one_step(
+    family: StepFamily, lora: LoraUse | None, tickets: Sequence[Ticket], report: Report, tile_px: int | None
+) -> None:
     family.use_lora(lora)
     for ticket in tickets:
         if ticket.state is None:
@@ -138,7 +141,7 @@ def _one_step(family: StepFamily, lora: LoraUse | None, tickets: Sequence[Ticket
         if not ticket.is_ended:
             report.stepped(ticket, slot.sampling.done, slot.sampling.total)
             if slot.sampling.is_done:
-                _finish(family, slot, ticket, report)
+                _finish(family, slot, ticket, report, tile_px)
 
 
 def _start(family: StepFamily, lora: LoraUse | None, ticket: Ticket, report: Report) -> None:
@@ -148,12 +151,12 @@ def _start(family: StepFamily, lora: LoraUse | None, ticket: Ticket, report: Rep
         report.ended(ticket, failed(ticket.id, ticket.item.recipe, exc))
 
 
-def _finish(family: StepFamily, slot: "Slot", ticket: Ticket, report: Report) -> None:
+def _finish(family: StepFamily, slot: "Slot", ticket: Ticket, report: Report, tile_px: int | None) -> None:
     def decoded(outcome: "NDArray[np.uint8] | Exception") -> None:
         report.ended(ticket, _result(ticket, slot, outcome))
 
     ticket.has_left = True
-    family.stepper.decode(slot, decoded)
+    family.stepper.decode(slot, decoded, tile_px)
 
 
 def _result(ticket: Ticket, slot: "Slot", outcome: "NDArray[np.uint8] | Exception") -> GeneratedImage | FailedImage:

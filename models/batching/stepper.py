@@ -48,14 +48,14 @@ class Stepper:
         for slot in slots:
             slot.seconds["denoise"] += share
 
-    def decode(self, slot: Slot, on_decoded: OnDecoded) -> None:
+    def decode(self, slot: Slot, on_decoded: OnDecoded, tile_px: int | None = None) -> None:
         """Tell the pixels of a finished slot, at once or later; see `Decoder.decode`."""
-        self._decoder.decode(slot, on_decoded)
+        self._decoder.decode(slot, on_decoded, tile_px)
 
-    def pixels(self, slot: Slot) -> "NDArray[np.uint8]":
+    def pixels(self, slot: Slot, tile_px: int | None = None) -> "NDArray[np.uint8]":
         """The picture (H, W, 3) of a finished slot; waits for it."""
         decoded: SimpleQueue[NDArray[np.uint8] | Exception] = SimpleQueue()
-        self.decode(slot, decoded.put)
+        self.decode(slot, decoded.put, tile_px)
         outcome = decoded.get()
         if isinstance(outcome, Exception):
             raise outcome

@@ -104,7 +104,7 @@ class StepFamily(ModelFamily):
         while running := [slot for slot in slots if not slot.sampling.is_done]:
             self.stepper.step(running, _raise)
             on_step(max(slot.sampling.done for slot in running), max(slot.sampling.total for slot in slots))
-        pixels = np.stack([self.stepper.pixels(slot) for slot in slots])
+        pixels = np.stack([self.stepper.pixels(slot, self.placement.tile_px(slot.recipe.size)) for slot in slots])
         return BatchResult(pixels, {stage: sum(slot.seconds[stage] for slot in slots) for stage in slots[0].seconds})
 
 

@@ -49,7 +49,7 @@ class Planner:
             ImageGenXError: if an input picture, a font, a logo or the model is not to be had.
         """
         image, mask, control = self._inputs.of(request)
-        kind = self._engine.kind(request.model_type)
+        kind = self._engine.kind(request.model_type, request.params.resolution)
         changes = self._changes(request.params.post_process)
         planned = []
         for n in range(1, request.params.num_images + 1):

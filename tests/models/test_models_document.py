@@ -24,7 +24,9 @@ def paint(folder, model: str, **params) -> GeneratedImage:
     registry = ModelRegistry.load([folder], model)
     engine = BatchingEngine(registry, EngineSettings(device="cpu"), PipelinePool())
     data = {"text": "a mug", "params": {"resolution": "64x64", "steps": 1, **params}}
-    recipe = plan_recipe(parse_request(data, registry), registry=registry, engine_kind=engine.kind(model), seed=7)
+    request = parse_request(data, registry)
+    kind = engine.kind(model, request.params.resolution)
+    recipe = plan_recipe(request, registry=registry, engine_kind=kind, seed=7)
     (result,) = engine.generate([GenerationJob("1", recipe)])
     engine.release()
     return result

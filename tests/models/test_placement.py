@@ -6,7 +6,9 @@ from models.acceleration import availability
 from models.card import ModelCard
 from models.errors import AcceleratorError
 from models.placement import Placement, choose_placement
+from models.resolution import Resolution
 
+SIZE = Resolution(512, 512)
 GPUS = torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
@@ -21,7 +23,7 @@ def test_eager_takes_the_gpu_if_there_is_one_with_half_precision():
 
 
 def test_auto_is_eager_on_a_cpu_even_where_a_compiler_is():
-    assert choose_placement(card(), EngineSettings(device="cpu")).kind == "eager/cpu/float32"
+    assert choose_placement(card(), EngineSettings(device="cpu")).kind(SIZE) == "eager/cpu/float32"
 
 
 PACKAGES = ("triton", "torch_tensorrt")
@@ -65,15 +67,15 @@ def test_on_a_gpu_auto_takes_the_fastest_that_is_installed_and_fits_the_model(mo
     install(monkeypatch, *installed)
     model = ModelCard(**{"name": "mine", "family": "sd", "source": "weights"} | fields)
 
-    assert choose_placement(model, EngineSettings()).kind == f"{best}/cuda/float16"
+    assert choose_placement(model, EngineSettings()).kind(SIZE) == f"{best}/cuda/float16"
 
 
 def test_the_number_type_of_the_card_is_kept():
-    assert choose_placement(card(dtype="bfloat16"), EngineSettings(device="cpu")).kind == "eager/cpu/bfloat16"
+    assert choose_placement(card(dtype="bfloat16"), EngineSettings(device="cpu")).kind(SIZE) == "eager/cpu/bfloat16"
 
 
 def test_which_gpu_it_was_is_no_part_of_the_kind():
-    assert Placement("eager", "cuda:3", "float16").kind == "eager/cuda/float16"
+    assert Placement("eager", "cuda:3", "float16").kind(SIZE) == "eager/cuda/float16"
 
 
 @pytest.mark.parametrize("device", [f"cuda:{GPUS}", *([] if GPUS else ["cuda"])])
@@ -87,7 +89,9 @@ def test_a_gpu_that_is_not_here_is_a_clear_error(device):
 
 
 def test_the_kind_says_that_a_model_is_compiled():
-    assert choose_placement(card(accelerator="compile"), EngineSettings(device="cpu")).kind == "compile/cpu/float32"
+    assert (
+        choose_placement(card(accelerator="compile"), EngineSettings(device="cpu")).kind(SIZE) == "compile/cpu/float32"
+    )
 
 
 def test_tensorrt_without_a_gpu_or_its_packages_is_a_clear_error(monkeypatch):
@@ -157,3 +161,32 @@ def test_a_family_that_runs_as_a_whole_has_no_accelerators():
     assert str(caught.value) == (
         "model 'mine': models of family 'diffusers' know no accelerator 'compile'. Use auto or eager."
     )
+
+
+@pytest.mark.parametrize(
+    ("budget", "size", "tile_px"),
+    [
+        (None, (2048, 2048), None),
+        (512 * 512, (512, 512), None),
+        (512 * 512, (1024, 256), None),
+        (512 * 512, (520, 512), 512),
+        (512 * 512, (2048, 2048), 512),
+        (600 * 600, (1024, 1024), 576),
+        (128 * 128, (256, 64), None),
+        (128 * 128, (136, 128), 128),
+    ],
+)
+def test_a_picture_beyond_the_decode_budget_is_decoded_in_tiles_within_it_and_its_kind_says_so(budget, size, tile_px):
+    placement = choose_placement(card(), EngineSettings(device="cpu", decode_budget_pixels=budget))
+
+    assert placement.tile_px(Resolution(*size)) == tile_px
+    kind = "eager/cpu/float32"
+    assert placement.kind(Resolution(*size)) == (f"{kind}/tiles-{tile_px}" if tile_px else kind)
+
+
+def test_a_family_that_runs_as_a_whole_decodes_as_its_pipeline_does():
+    whole = ModelCard(name="mine", family="diffusers", source="weights")
+
+    placement = choose_placement(whole, EngineSettings(device="cpu", decode_budget_pixels=128 * 128))
+
+    assert placement.kind(Resolution(1024, 1024)) == "eager/cpu/float32"

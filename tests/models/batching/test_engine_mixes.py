@@ -205,14 +205,48 @@ def test_failures_of_any_kind_stay_with_their_jobs(engine, job, monkeypatch, cap
 
 
 def test_an_all_black_picture_is_a_failure(engine, job, monkeypatch):
-    monkeypatch.setattr(StepModel, "decode", lambda self, latents: np.zeros((64, 64, 3), np.float32))
+    monkeypatch.setattr(StepModel, "decode", lambda self, latents, tile: np.zeros((64, 64, 3), np.float32))
 
     (result,) = engine.generate([job(1)])
 
     assert result.error == "the model gave an all-black picture; try dtype float32"
 
 
-def test_a_decoder_without_memory_for_any_tile_fails_clearly(engine, job, monkeypatch):
+def test_pictures_beyond_the_decode_budget_are_decoded_in_tiles_and_others_as_ever(
+    engine, job, random_models, warm_pool, monkeypatch
+):
+    settings = EngineSettings(device="cpu", decode_budget_pixels=128 * 128)
+    tight = BatchingEngine(random_models.registry, settings, warm_pool)
+    sizes = ["128x128", "200x136"]
+    tiles, decode = [], StepModel.decode
+
+    def watched(self, latents, tile=None):
+        tiles.append((tuple(latents.shape[2:]), tile))
+        return decode(self, latents, tile)
+
+    usual = pixels(engine, *[job(id, resolution=size) for id, size in enumerate(sizes)])
+    monkeypatch.setattr(StepModel, "decode", watched)
+    small, large = [job(id, resolution=size) for id, size in enumerate(sizes)]
+    refused, *made = sorted(tight.generate([small, large, of_kind(tight, large)]), key=lambda result: str(result))
+
+    assert tiles == [((16, 16), None), ((17, 25), 16)]
+    assert refused.error == ("the recipe is for engine eager/cpu/float32, but this one is eager/cpu/float32/tiles-128.")
+    by_id = {result.id: result.pixels.astype(int) for result in made}
+    np.testing.assert_array_equal(by_id["0"], usual["0"])
+    assert 0 < np.abs(by_id["1"] - usual["1"]).mean() < 8  # random weights make noise, the hardest to join
+
+
+def of_kind(engine: BatchingEngine, job: GenerationJob) -> GenerationJob:
+    """The job with a recipe of this engine."""
+    kind = engine.kind(job.recipe.model, job.recipe.size)
+    return GenerationJob(job.id, job.recipe.model_copy(update={"engine": kind}))
+
+
+@pytest.mark.parametrize(("budget", "tried"), [(None, [None, 16, 8]), (128 * 128, [16, 8])])
+def test_a_decoder_without_memory_for_any_tile_fails_clearly(random_models, warm_pool, job, monkeypatch, budget, tried):
+    engine = BatchingEngine(
+        random_models.registry, EngineSettings(device="cpu", decode_budget_pixels=budget), warm_pool
+    )
     tiles = []
 
     def without_memory(self, latents, tile=None):
@@ -220,9 +254,9 @@ def test_a_decoder_without_memory_for_any_tile_fails_clearly(engine, job, monkey
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(StepModel, "decode", without_memory)
-    (failed,) = engine.generate([job(1, resolution="256x200")])
+    (failed,) = engine.generate([of_kind(engine, job(1, resolution="256x200"))])
 
-    assert tiles == [None, 16, 8]
+    assert tiles == tried
     assert failed.error == "out of memory: a picture of 256×200 cannot be decoded."
     assert failed.cause is FailureCause.OUT_OF_MEMORY
 

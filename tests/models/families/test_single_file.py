@@ -53,7 +53,8 @@ def paint(folder: Path, model: str) -> GeneratedImage:
         control = InputPicture("0" * 64, lambda: Image.linear_gradient("L").convert("RGB"))
         data["control_image_url"] = "control"
     request = parse_request(data, registry)
-    recipe = plan_recipe(request, registry=registry, engine_kind=engine.kind(model), seed=3, control=control)
+    kind = engine.kind(model, request.params.resolution)
+    recipe = plan_recipe(request, registry=registry, engine_kind=kind, seed=3, control=control)
     (result,) = engine.generate([GenerationJob("1", recipe, control=control)])
     return result
 
