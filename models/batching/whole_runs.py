@@ -7,29 +7,39 @@ from typing import TYPE_CHECKING
 from models.batching.failures import failed
 from models.batching.step_loop import CANCELLED, Report
 from models.batching.ticket import Ticket
-from models.errors import ModelError
 from models.families.base import BatchResult, LoraUse
-from models.image import GeneratedImage
+from models.image import FailedImage, GeneratedImage
 from models.input_pictures import keep_unmasked
 
 if TYPE_CHECKING:
-    from models.errors import ModelError
-from models.families.base import ModelFamily
+    from models.families.base import ModelFamily
 
 logger = logging.getLogger(__name__)
 
 
+class _AllCancelledError(Exception):
+    """Nobody waits for the batch any more."""
+
+
 def run_whole(family: "ModelFamily", lora: LoraUse | None, tickets: Sequence[Ticket], report: Report) -> None:
-    """Run a batch to its end; if it raises, each of its requests alone. What a single one raises passes through."""
+    """Run a batch to its end; if it raises, each of its requests alone. What a single one raises passes through.
+
+    A cancelled request ends at the next step; its place in the batch stays empty until all of the batch have ended.
+    """
 
     def tell(done: int, total: int) -> None:
-        if all(ticket.is_cancelled for ticket in tickets):
-            raise ModelError(CANCELLED)
         for ticket in tickets:
-            report.stepped(ticket, done, total)
+            if ticket.is_cancelled:
+                report.ended(ticket, FailedImage(ticket.id, ticket.item.recipe, CANCELLED))
+            else:
+                report.stepped(ticket, done, total)
+        if all(ticket.is_ended for ticket in tickets):
+            raise _AllCancelledError
 
     try:
         result = family.infer([ticket.item for ticket in tickets], lora, tell)
+    except _AllCancelledError:
+        return
     except Exception as exc:
         if len(tickets) == 1:
             raise
@@ -38,7 +48,7 @@ def run_whole(family: "ModelFamily", lora: LoraUse | None, tickets: Sequence[Tic
         _end(tickets, result, report)
         return
     # Outside of the except block, so that the failed batch's tensors are free by now.
-    for ticket in tickets:
+    for ticket in [ticket for ticket in tickets if not ticket.is_ended]:
         _run_alone(family, lora, ticket, report)
 
 

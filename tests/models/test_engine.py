@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from models.pipeline_pool import PipelinePool
 from models.recipe import plan_recipe
 from models.registry import ModelRegistry
 from models.request import Mode, Sampler, parse_request
+from models.resolution import Resolution
 from tests.models.stub_family import STUB, STUB_ALONE, StubFamily
 
 MODES = "modes: [text2img, img2img, inpaint, controlnet]\ncontrolnet: weights\n"
@@ -144,6 +146,66 @@ def test_steps_are_told_for_each_job_of_a_batch(registry, engine):
     list(engine.generate([job(registry, 1), job(registry, 2)], lambda *step: steps.append(step)))
 
     assert steps == [("job-1", 1, 2), ("job-2", 1, 2), ("job-1", 2, 2), ("job-2", 2, 2)]
+
+
+def test_a_cancelled_job_of_a_batch_ends_at_the_next_step_and_the_others_go_on(registry, engine):
+    steps, results, tickets = [], {}, {}
+    everyone, all_ended = threading.Event(), threading.Event()
+
+    class Listener:
+        def stepped(self, job_id, done, total) -> None:
+            everyone.wait(60)
+            steps.append((job_id, done))
+            engine.cancel(tickets["job-2"])
+
+        def ended(self, result) -> None:
+            results[result.id] = len(steps), result
+            if len(results) == 3:
+                all_ended.set()
+
+    engine.announce(True)
+    for seed in (1, 2, 3):
+        tickets[f"job-{seed}"] = engine.submit(job(registry, seed, steps=3), Listener())
+    engine.announce(False)
+    everyone.set()
+
+    assert all_ended.wait(60)
+    assert StubFamily.batches == [[1, 2, 3]]
+    assert [done for id, done in steps if id == "job-2"] in ([], [1])
+    assert [done for id, done in steps if id == "job-3"] == [1, 2, 3]
+    told, result = results["job-2"]
+    assert result.error == "cancelled"
+    assert told < len(steps)
+    assert all(isinstance(results[id][1], GeneratedImage) for id in ("job-1", "job-3"))
+
+
+def test_a_batch_that_nobody_waits_for_any_more_stops_at_its_next_step(registry, engine, caplog):
+    steps, results, tickets = [], [], []
+    everyone, all_ended = threading.Event(), threading.Event()
+
+    class Listener:
+        def stepped(self, job_id, done, total) -> None:
+            everyone.wait(60)
+            steps.append(done)
+            for ticket in tickets:
+                engine.cancel(ticket)
+
+        def ended(self, result) -> None:
+            results.append(result)
+            if len(results) == 2:
+                all_ended.set()
+
+    engine.announce(True)
+    tickets.extend(engine.submit(job(registry, seed, steps=150), Listener()) for seed in (1, 2))
+    engine.announce(False)
+    everyone.set()
+
+    assert all_ended.wait(60)
+    engine.release()
+    assert {result.error for result in results} == {"cancelled"}
+    assert set(steps) <= {1}
+    assert StubFamily.batches == [[1, 2]]
+    assert not caplog.records
 
 
 def test_a_job_that_raises_fails_alone(registry, engine, caplog):
@@ -298,7 +360,7 @@ def test_no_jobs_give_no_pictures(engine):
 
 
 def test_the_kind_names_accelerator_device_and_number_type(engine):
-    assert engine.kind("plain") == "eager/cpu/float32"
+    assert engine.kind("plain", Resolution(64, 64)) == "eager/cpu/float32"
 
 
 def test_every_registered_family_can_be_imported():
