@@ -1,7 +1,8 @@
-"""What a backfill of many small catalogs costs beyond generation: processes, models, manifests, galleries, events.
+"""What a backfill of many small catalogs costs beyond generation, and what one loses that is cancelled half-way.
 
-As many catalogs as a backfill puts into one run share a process of their own, as they do under Dagster's launcher. The
-processes come one after the other, as on one GPU, and their start and the loading of the model count.
+Everything is real: Dagster's daemon, code server and web server, which is asked as the page is on which a backfill is
+launched, cancelled and executed again. From the launch to the end of the last run, all that is not generation counts as
+overhead: the daemon's rounds, starting processes, loading models, encoding, manifests, galleries, events.
 """
 
 import json
@@ -9,99 +10,206 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from configs.settings import load_settings
-from imagegenx_assets.catalog_assets import CATALOGS_PER_RUN
-from imagegenx_assets.jobs import CATALOG_JOB
+from benchmarks.dagster_page import answers, ask, free_port
+from configs.settings import Settings, load_settings
+from imagegenx_cli.dev import code_server_command, daemon_command, engine_threads, web_server_command, write_workspace
 from imagegenx_cli.embedded_dagster import dagster_instance
+from imagegenx_cli.processes import ProcessStack
 from io_managers.image_set import read_image_set
-from models.pipeline_pool import PipelinePool
 from resources.object_store import open_store
 from sensors.launching import PARTITIONS
 
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
 CATALOGS, ROWS = 200, 2
-LIMITS = {"runs": 10, "model loads in a run": 1, "overhead per catalog s": 0.5}
+LIMITS = {
+    "runs": 10,
+    "model loads in a run": 1,
+    "overhead per catalog s": 0.5,
+    "cancelled and resumed: pictures made twice": 0,
+    "cancelled and resumed: catalogs without pictures": 0,
+}
+NOTES = "IMAGEGENX_BENCHMARK_NOTES"
+"""The environment variable that names the file of `counted_location`'s notes."""
+
+_PATIENCE_S = 900.0
+_LAUNCH = """
+mutation Launch($assets: [AssetKeyInput!], $catalogs: [String!]) {
+  launchPartitionBackfill(backfillParams: {assetSelection: $assets, partitionNames: $catalogs}) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+} }
+"""
+_CANCEL = """
+mutation Cancel($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }
+"""
+_EXECUTE_AGAIN = """
+mutation Again($id: String!) {
+  reexecutePartitionBackfill(reexecutionParams: {parentRunId: $id, strategy: FROM_FAILURE}) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+} }
+"""
 
 
 def run() -> dict[str, float]:
-    """Runs, the most models loaded by one of them, and seconds per catalog, of generation and of everything else."""
-    names = [f"c{number:04}" for number in range(CATALOGS)]
+    """Figures of one backfill left alone, and of a second one, of other catalogs, cancelled and executed again."""
     with tempfile.TemporaryDirectory() as folder:
-        _write_catalogs(Path(folder) / "catalogs", names)
-        began = time.perf_counter()
-        ranges = [names[first : first + CATALOGS_PER_RUN] for first in range(0, CATALOGS, CATALOGS_PER_RUN)]
-        reports = [_run_process(folder, one[0], one[-1]) for one in ranges]
-        wall_s = time.perf_counter() - began
-    generation_s = sum(report["generation_s"] for report in reports)
+        command = [sys.executable, "-m", "benchmarks.backfill"]
+        environment = os.environ | {"IMAGEGENX_HOME": folder, "DAGSTER_HOME": "", NOTES: f"{folder}/notes.txt"}
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"the measurement ended with status {result.returncode}:\n{result.stderr}")
+    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return figures
+
+
+class _Backfills:
+    """Backfills of all assets of catalogs, handled as Dagster's backfill page handles them."""
+
+    def __init__(self, instance: "DagsterInstance", stack: ProcessStack, page: str) -> None:
+        self._instance = instance
+        self._stack = stack
+        self._page = page
+
+    def launch(self, catalogs: Sequence[str]) -> str:
+        """The id of a new backfill."""
+        from imagegenx_assets.catalog_assets import STAGES
+
+        assets = [{"path": stage.spec.key.path} for stage in STAGES]
+        return self._launched(ask(self._page, _LAUNCH, assets=assets, catalogs=list(catalogs)))
+
+    def execute_again(self, backfill: str) -> str:
+        """The id of a new backfill of what another one has not made."""
+        return self._launched(ask(self._page, _EXECUTE_AGAIN, id=backfill))
+
+    def cancel(self, backfill: str) -> None:
+        """Ask for the end of a backfill."""
+        ask(self._page, _CANCEL, id=backfill)
+
+    def until(self, what: str, happened: Callable[[], bool]) -> None:
+        """Wait for something that the processes bring about."""
+        self._stack.wait_until(what, happened, _PATIENCE_S)
+
+    def until_ended(self, backfill: str, status: str) -> None:
+        """Wait until a backfill has ended with this status; RuntimeError if it ends with another."""
+        ends = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
+        self.until("the end of a backfill", lambda: self._status(backfill) in ends)
+        if (found := self._status(backfill)) != status:
+            raise RuntimeError(f"the backfill ended as {found}, not {status}")
+
+    def seconds(self, backfill: str) -> tuple[int, float]:
+        """The runs of a backfill, and seconds from its launch to the end of the last one."""
+        from dagster import RunsFilter
+
+        records = self._instance.get_run_records(RunsFilter(tags={"dagster/backfill": backfill}))
+        launched = self._instance.get_backfill(backfill)
+        assert launched
+        return len(records), max(record.end_time or 0.0 for record in records) - launched.backfill_timestamp
+
+    def made(self, catalogs: Sequence[str]) -> set[str]:
+        """Those of the catalogs whose gallery is made."""
+        from dagster import AssetKey
+
+        return self._instance.get_materialized_partitions(AssetKey("gallery")) & set(catalogs)
+
+    def _status(self, backfill: str) -> str:
+        found = self._instance.get_backfill(backfill)
+        assert found
+        return found.status.value
+
+    @staticmethod
+    def _launched(answer: dict[str, dict[str, str]]) -> str:
+        (launched,) = answer.values()
+        if "backfillId" not in launched:
+            raise RuntimeError(f"Dagster launches no backfill: {launched}")
+        return launched["backfillId"]
+
+
+@contextmanager
+def _dagster(settings: Settings) -> Iterator[tuple["DagsterInstance", _Backfills]]:
+    """Dagster's servers and daemon over the home folder, while the block runs."""
+    port = free_port()
+    page = f"http://127.0.0.1:{port}"
+    with (
+        dagster_instance(settings.home) as instance,
+        tempfile.TemporaryDirectory() as folder,
+        ProcessStack(settings.home / "logs") as stack,
+    ):
+        code_socket, workspace = write_workspace(Path(folder))
+        command = code_server_command(code_socket, "benchmarks.counted_location")
+        stack.start("code server", command, engine_threads(settings))
+        stack.wait_until("the code server", code_socket.exists, _PATIENCE_S)
+        stack.start("daemon", daemon_command(workspace))
+        stack.start("web server", web_server_command(workspace, port))
+        stack.wait_until("the web server", lambda: answers(page), _PATIENCE_S)
+        yield instance, _Backfills(instance, stack, page)
+
+
+def _catalogs(settings: Settings, instance: "DagsterInstance", letter: str) -> list[str]:
+    """Registered catalogs of a few quick pictures; their names."""
+    names = [f"{letter}{number:04}" for number in range(CATALOGS)]
+    settings.catalog_folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        rows = "".join(f"r{row},a red mug of {name},{row},4\n" for row in range(ROWS))
+        (settings.catalog_folder / f"{name}.csv").write_text(f"id,text,seed,steps\n{rows}", encoding="utf-8")
+    instance.add_dynamic_partitions(PARTITIONS, names)
+    return names
+
+
+def _generation_s(settings: Settings, names: Sequence[str]) -> float:
+    store = open_store(settings.store)
+    return sum(row.seconds for name in names for row in read_image_set(store, "generated_images", name).rows())
+
+
+def _noted(file: Path, kind: str) -> list[tuple[int, str]]:
+    """The notes of a kind, `load` or `picture`: the process, and the model's release or the recipe's digest."""
+    notes = (line.split(" ") for line in file.read_text(encoding="utf-8").splitlines())
+    return [(int(process), what) for process, found, what in notes if found == kind]
+
+
+def _left_alone(settings: Settings, backfills: _Backfills, names: Sequence[str], notes: Path) -> dict[str, float]:
+    backfill = backfills.launch(names)
+    backfills.until_ended(backfill, "COMPLETED_SUCCESS")
+    runs, wall_s = backfills.seconds(backfill)
+    generation_s = _generation_s(settings, names)
+    loads = Counter(process for process, _ in _noted(notes, "load"))
     return {
-        "runs": len(reports),
-        "model loads in a run": max(report["loads"] for report in reports),
+        "runs": runs,
+        "model loads in a run": max(loads.values()),
         "generation per catalog s": generation_s / CATALOGS,
         "overhead per catalog s": (wall_s - generation_s) / CATALOGS,
     }
 
 
-def _write_catalogs(folder: Path, names: list[str]) -> None:
-    folder.mkdir(parents=True)
-    for name in names:
-        rows = "".join(f"r{row},a red mug of {name},{row},4\n" for row in range(ROWS))
-        (folder / f"{name}.csv").write_text(f"id,text,seed,steps\n{rows}", encoding="utf-8")
+def _cancelled_and_resumed(backfills: _Backfills, names: Sequence[str], notes: Path) -> dict[str, float]:
+    backfill = backfills.launch(names)
+    backfills.until("half of a backfill", lambda: len(backfills.made(names)) >= CATALOGS // 2)
+    backfills.cancel(backfill)
+    backfills.until_ended(backfill, "CANCELED")
+    before = len(backfills.made(names))
+    backfills.until_ended(backfills.execute_again(backfill), "COMPLETED_SUCCESS")
+    pictures = [digest for _, digest in _noted(notes, "picture")]
+    return {
+        "cancelled and resumed: catalogs made before": before,
+        "cancelled and resumed: pictures made twice": len(pictures) - len(set(pictures)),
+        "cancelled and resumed: catalogs without pictures": len(set(names) - backfills.made(names)),
+    }
 
 
-def _run_process(home: str, first: str, last: str) -> dict[str, float]:
-    """One run in a process of its own; returns what it reports."""
-    command = [sys.executable, "-m", "benchmarks.backfill", first, last]
-    environment = os.environ | {"IMAGEGENX_HOME": home, "DAGSTER_HOME": ""}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"the run {first} to {last} ended with status {result.returncode}:\n{result.stderr}")
-    report: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return report
-
-
-def _main(first: str, last: str) -> None:
-    """The child process: the run of a range of catalogs, as a backfill launches it."""
-    from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
-
-    from imagegenx_assets.definitions import defs
-
-    settings = load_settings()
-    loads: list[object] = []
-    with dagster_instance(settings.home) as instance, _counted_loads(loads):
-        instance.add_dynamic_partitions(PARTITIONS, sorted(file.stem for file in settings.catalog_folder.iterdir()))
-        defs.resolve_job_def(CATALOG_JOB).execute_in_process(
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            instance=instance,
-            tags={ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last},
-        )
-    store = open_store(settings.store)
-    names = [name for file in settings.catalog_folder.iterdir() if first <= (name := file.stem) <= last]
-    seconds = [row.seconds for name in names for row in read_image_set(store, "generated_images", name).rows()]
-    sys.stdout.write(json.dumps({"loads": len(loads), "generation_s": sum(seconds)}) + "\n")
-
-
-@contextmanager
-def _counted_loads(loads: list[object]) -> Iterator[None]:
-    """Note every model that this process loads."""
-    lease = PipelinePool.lease
-
-    def counting(pool: PipelinePool, key: object, load: Callable[[], object], *rest: object) -> object:
-        def counted() -> object:
-            loads.append(key)
-            return load()
-
-        return lease(pool, key, counted, *rest)  # type: ignore[arg-type]
-
-    PipelinePool.lease = counting  # type: ignore[assignment,method-assign]
-    try:
-        yield
-    finally:
-        PipelinePool.lease = lease  # type: ignore[method-assign]
+def _main() -> None:
+    """The child process: all figures, as JSON on the last line of standard output."""
+    settings, notes = load_settings(), Path(os.environ[NOTES])
+    with _dagster(settings) as (instance, backfills):
+        figures = _left_alone(settings, backfills, _catalogs(settings, instance, "a"), notes)
+        figures |= _cancelled_and_resumed(backfills, _catalogs(settings, instance, "b"), notes)
+    sys.stdout.write(json.dumps(figures) + "\n")
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    _main()

@@ -17,10 +17,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from socket import socket
 from typing import TYPE_CHECKING, Any
-from urllib.request import Request, urlopen
 
+from benchmarks.dagster_page import answers, ask, free_port
 from configs.settings import Settings, load_settings
 from imagegenx_cli.dev import code_server_command, web_server_command, write_workspace
 from imagegenx_cli.embedded_dagster import dagster_instance
@@ -242,9 +241,7 @@ def serving_pages(folder: Path) -> Iterator[tuple[str, Callable[[], float]]]:
     """The address of a web server, and what tells the processor seconds that it and the code server have taken."""
     from psutil import Process
 
-    with socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     code_socket, workspace = write_workspace(folder)
     processes = []
     try:
@@ -252,7 +249,7 @@ def serving_pages(folder: Path) -> Iterator[tuple[str, Callable[[], float]]]:
         _wait_until(code_socket.exists)
         processes.append(subprocess.Popen(web_server_command(workspace, port)))
         address = f"http://127.0.0.1:{port}"
-        _wait_until(lambda: _answers(f"{address}/server_info"))
+        _wait_until(lambda: answers(address))
         measured = [Process(process.pid) for process in processes]
         yield address, lambda: sum(sum(one.cpu_times()[:2]) for one in measured)
     finally:
@@ -270,31 +267,15 @@ def _wait_until(happened: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def _answers(url: str) -> bool:
-    try:
-        urlopen(url, timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
 def _page_figures(folder: Path) -> dict[str, float]:
     figures = {}
     with serving_pages(folder) as (address, processor_s):
         for name, query in QUERIES.items():
-            _ask(address, query)  # it keeps what it has found out of partitions for later answers
+            ask(address, query)  # it keeps what it has found out of partitions for later answers
             before_s = processor_s()
-            _ask(address, query)
+            ask(address, query)
             figures[f"page: {name} s"] = processor_s() - before_s
     return figures
-
-
-def _ask(address: str, query: str) -> None:
-    body = json.dumps({"query": query}).encode()
-    with urlopen(Request(f"{address}/graphql", body, {"Content-Type": "application/json"}), timeout=300) as answer:
-        content = json.load(answer)
-    if "errors" in content:
-        raise RuntimeError(f"the web server answers: {content['errors']}")
 
 
 def write_catalogs(settings: Settings, names: Sequence[str]) -> None:

@@ -95,9 +95,9 @@ def write_workspace(folder: Path) -> tuple[Path, Path]:
     return code_socket, workspace
 
 
-def code_server_command(code_socket: Path) -> list[str]:
+def code_server_command(code_socket: Path, module: str = CODE) -> list[str]:
     """Dagster's code server, which also starts the runs."""
-    server = ["api", "grpc", "--module-name", CODE, "--location-name", LOCATION, "--socket", str(code_socket)]
+    server = ["api", "grpc", "--module-name", module, "--location-name", LOCATION, "--socket", str(code_socket)]
     return [sys.executable, "-m", "dagster", *server, *_QUIET]
 
 
