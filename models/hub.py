@@ -59,10 +59,23 @@ def fetch_missing(card: "ModelCard", on_bytes: OnBytes | None = None) -> None:
         ModelLoadError: if it cannot be had; the text says why and what to do.
     """
     unused = FAMILIES[card.family].unused_parts
-    if card.is_on_hub and card.path is None:
+    if _misses_source(card):
         _fetch(card.source, card.revision, card.hub_copy, unused, on_bytes)
-    if card.controlnet and card.controlnet_is_on_hub and card.controlnet_path is None:
+    if card.controlnet and _misses_controlnet(card):
         _fetch(card.controlnet, card.controlnet_revision, card.controlnet_hub_copy, unused, on_bytes)
+
+
+def is_missing(card: "ModelCard") -> bool:
+    """Whether something that the card names by hub id is not here yet."""
+    return _misses_source(card) or _misses_controlnet(card)
+
+
+def _misses_source(card: "ModelCard") -> bool:
+    return card.is_on_hub and card.path is None
+
+
+def _misses_controlnet(card: "ModelCard") -> bool:
+    return card.controlnet_is_on_hub and card.controlnet_path is None
 
 
 def _fetch(source: str, revision: str, folder: Path, unused: Iterable[str], on_bytes: OnBytes | None) -> None:

@@ -1,4 +1,4 @@
-"""What is built before a model can go on, an engine or a compiled graph, told while it takes its minutes."""
+"""What a model must wait for, a fetch, an engine or a compiled graph, told while it takes its minutes."""
 
 import logging
 import threading
@@ -28,7 +28,7 @@ class Build:
 
 
 class Builds:
-    """Everything that one process is building. Safe for threads."""
+    """Everything that models of one process wait for. Safe for threads."""
 
     def __init__(self, told_every_s: float = TOLD_EVERY_S) -> None:
         self._told_every_s = told_every_s

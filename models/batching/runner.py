@@ -1,19 +1,23 @@
 """Turns computed by model families: one step of many requests, or the whole run of a batch."""
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from configs.settings import EngineSettings
+from models.acceleration.building import process_builds
 from models.batching.failures import failed
 from models.batching.step_loop import Report
 from models.batching.step_queue import Turn
 from models.batching.ticket import Group, Ticket
 from models.batching.whole_runs import run_whole
-from models.errors import ModelError, ModelLoadError, OutOfMemoryError
-from models.families import FAMILIES, load_family
+from models.card import ModelCard
+from models.errors import ModelLoadError, OutOfMemoryError
+from models.families import FAMILIES, load_failure, load_family
 from models.families.base import LoraUse, StepFamily
+from models.hub import fetch_missing, is_missing
 from models.image import FailedImage, GeneratedImage
 from models.input_pictures import keep_unmasked
 from models.pipeline_pool import PipelinePool, PoolKey
@@ -53,6 +57,7 @@ class FamilyRunner:
         self._pool = pool
         self._used: set[PoolKey] = set()
         self._unloadable: dict[PoolKey, _Unloadable] = {}
+        self._on_their_way: set[str] = set()
 
     def group(self, recipe: Recipe) -> Group:
         """What requests like this one share: the model, its LoRA and the size; more where a family runs as a whole."""
@@ -68,14 +73,18 @@ class FamilyRunner:
         return choose_placement(self._registry.card(model), self._settings)
 
     def batch_limit(self, group: Group) -> int:
-        """See `Runner`."""
+        """See `Groups`."""
         family = FAMILIES[self._registry.card(group.model).family]
         return min(self._settings.max_batch_size, family.max_batch_size or self._settings.max_batch_size)
 
     def is_loaded(self, group: Group) -> bool:
-        """See `Runner`."""
+        """See `Groups`."""
         settings = self._settings
         return group.key in self._pool or self._pool.has_room(settings.max_warm_models, settings.vram_budget_bytes)
+
+    def is_away(self, group: Group) -> bool:
+        """See `Groups`."""
+        return group.model in self._on_their_way
 
     def advance(self, turn: Turn, report: Report) -> None:
         """See `Runner`."""
@@ -98,6 +107,9 @@ class FamilyRunner:
         failure = self._unloadable.get(key)
         if failure and time.monotonic() < failure.until_s:
             raise failure.kind(failure.reason)
+        if key not in self._pool and is_missing(self._registry.card(recipe.model)):
+            self._send_for(key, recipe.model, report)
+            return
         limit, budget = self._settings.max_warm_models, self._settings.vram_budget_bytes
         with self._pool.lease(key, lambda: self._load(key, recipe.model), limit, budget) as family:
             if isinstance(family, StepFamily):
@@ -106,15 +118,33 @@ class FamilyRunner:
             else:
                 run_whole(family, self._lora(recipe), tickets, report)
 
+    def _send_for(self, key: PoolKey, model: str, report: Report) -> None:
+        """Have the model fetched, which takes minutes, while the models at hand go on."""
+        self._on_their_way.add(model)
+        arguments = (key, self._registry.card(model), report)
+        threading.Thread(target=self._fetch, args=arguments, name="imagegenx-fetching", daemon=True).start()
+
+    def _fetch(self, key: PoolKey, card: ModelCard, report: Report) -> None:
+        try:
+            with process_builds().run(f"model '{card.name}'", "fetching"):
+                fetch_missing(card)
+        except Exception as exc:
+            self._note_unloadable(key, load_failure(card, self.placement(card.name), exc))
+        finally:
+            self._on_their_way.discard(card.name)
+            report.is_back()
+
     def _load(self, key: PoolKey, model: str) -> "ModelFamily":
         try:
             family = load_family(self._registry.card(model), self.placement(model), key.release)
-        except ModelError as exc:
-            kind = OutOfMemoryError if isinstance(exc, OutOfMemoryError) else ModelLoadError
-            self._unloadable[key] = _Unloadable(time.monotonic() + _UNLOADABLE_S, kind, str(exc))
+        except (ModelLoadError, OutOfMemoryError) as exc:
+            self._note_unloadable(key, exc)
             raise
         self._unloadable.pop(key, None)
         return family
+
+    def _note_unloadable(self, key: PoolKey, failure: ModelLoadError | OutOfMemoryError) -> None:
+        self._unloadable[key] = _Unloadable(time.monotonic() + _UNLOADABLE_S, type(failure), str(failure))
 
     def _lora(self, recipe: Recipe) -> LoraUse | None:
         if not recipe.lora_name:

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from models.batching.step_queue import StepQueue, Turn
-from models.batching.ticket import Group, Ticket
+from models.batching.step_queue import Groups, StepQueue, Turn
+from models.batching.ticket import Ticket
 from models.image import FailedImage, GeneratedImage
 
 logger = logging.getLogger(__name__)
@@ -26,20 +26,16 @@ class Report(Protocol):
 
     def ended(self, ticket: Ticket, result: GeneratedImage | FailedImage) -> None: ...
 
+    def is_back(self) -> None:
+        """A group that was away is so no more; told from any thread."""
+        ...
 
-class Runner(Protocol):
+
+class Runner(Groups, Protocol):
     """Computes turns. Every failure is reported as a result, none is raised."""
 
-    def batch_limit(self, group: Group) -> int:
-        """Tickets of the group that can share a turn."""
-        ...
-
-    def is_loaded(self, group: Group) -> bool:
-        """The group's model is loaded, or can be without another one having to go."""
-        ...
-
     def advance(self, turn: Turn, report: Report) -> None:
-        """Take the turn's tickets one step further, or to their end."""
+        """Take the turn's tickets one step further, or to their end, or send for their model."""
         ...
 
 
@@ -53,7 +49,7 @@ class StepLoop:
     def __init__(self, runner: Runner, max_wait_s: float) -> None:
         self._runner = runner
         self._max_wait_s = max_wait_s
-        self._queue = StepQueue(runner.batch_limit, runner.is_loaded)
+        self._queue = StepQueue(runner)
         self._wake = threading.Condition()
         self._arrivals: deque[Ticket] = deque()
         self._open: set[Ticket] = set()
@@ -109,6 +105,11 @@ class StepLoop:
             self._open.discard(ticket)
             self._wake.notify_all()
 
+    def is_back(self) -> None:
+        """See `Report`."""
+        with self._wake:
+            self._wake.notify_all()
+
     def _start(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="imagegenx-engine", daemon=True)
@@ -142,7 +143,7 @@ class StepLoop:
                 turn = self._queue.next(now)
                 if turn and not (patience := self._patience(turn, now)):
                     return turn
-                if not turn and (self._is_closing or now - idle_since > _IDLE_EXIT_S) and not self._arrivals:
+                if not len(self._queue) and (self._is_closing or now - idle_since > _IDLE_EXIT_S):
                     self._thread = None
                     return None
                 self._wake.wait(patience if turn else _IDLE_EXIT_S)
@@ -172,7 +173,7 @@ class StepLoop:
             self._thread = None
             tickets = list(self._open)
             self._arrivals.clear()
-            self._queue = StepQueue(self._runner.batch_limit, self._runner.is_loaded)
+            self._queue = StepQueue(self._runner)
         for ticket in tickets:
             self.ended(ticket, FailedImage(ticket.id, ticket.item.recipe, error))
 

@@ -1,8 +1,9 @@
 """Which tickets take the next step: the fairness rule between groups, priorities and models."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from models.batching.ticket import Group, Ticket
 from models.request import Priority
@@ -19,6 +20,22 @@ _NEW_SHARE = 0.2
 _KNOWN_GROUPS = 256
 
 Turn = tuple[Group, Sequence[Ticket]]
+
+
+class Groups(Protocol):
+    """What the queue must know of groups."""
+
+    def batch_limit(self, group: Group) -> int:
+        """Tickets of the group that can share a turn."""
+        ...
+
+    def is_loaded(self, group: Group) -> bool:
+        """The group's model is loaded, or can be without another one having to go."""
+        ...
+
+    def is_away(self, group: Group) -> bool:
+        """The group's model is still on its way to this machine: it can take no turns for now."""
+        ...
 
 
 @dataclass(eq=False)
@@ -43,15 +60,8 @@ class StepQueue:
     steps this takes 3 % less than going by age.
     """
 
-    def __init__(self, batch_limit: Callable[[Group], int], is_loaded: Callable[[Group], bool]) -> None:
-        """Start empty.
-
-        Args:
-            batch_limit: tickets of a group that can share a pass.
-            is_loaded: the group's model is loaded, or can be without another one having to go.
-        """
-        self._batch_limit = batch_limit
-        self._is_loaded = is_loaded
+    def __init__(self, groups: Groups) -> None:
+        self._groups = groups
         self._lanes: dict[Group, _Lane] = {}
         self._step_s: OrderedDict[Group, float] = OrderedDict()
 
@@ -77,11 +87,12 @@ class StepQueue:
 
     def next(self, now_s: float) -> Turn | None:
         """The group to serve next and its tickets, at most as many as share a pass; None without any."""
-        if not self._lanes:
+        lanes = [(group, lane) for group, lane in self._lanes.items() if not self._groups.is_away(group)]
+        if not lanes:
             return None
-        group, lane = min(self._lanes.items(), key=lambda entry: self._rank(entry[0], entry[1], now_s))
+        group, lane = min(lanes, key=lambda entry: self._rank(entry[0], entry[1], now_s))
         ranked = sorted(lane.tickets, key=lambda ticket: self._place_within(ticket, now_s))
-        return group, ranked[: self._batch_limit(group)]
+        return group, ranked[: self._groups.batch_limit(group)]
 
     def served(self, turn: Turn, now_s: float, step_s: float | None = None) -> None:
         """Remember when a turn ended, and how long it took if that says something of the next ones."""
@@ -95,7 +106,7 @@ class StepQueue:
                 self._step_s.popitem(last=False)
 
     def _rank(self, group: Group, lane: _Lane, now_s: float) -> tuple[bool, tuple[bool, float]]:
-        waits_for_model = not self._is_loaded(group) and now_s - lane.served_s < SWITCH_PATIENCE_S
+        waits_for_model = not self._groups.is_loaded(group) and now_s - lane.served_s < SWITCH_PATIENCE_S
         return waits_for_model, min(self._place(ticket, now_s) for ticket in lane.tickets)
 
     def _place(self, ticket: Ticket, now_s: float) -> tuple[bool, float]:

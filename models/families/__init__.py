@@ -11,7 +11,6 @@ from models.request import Mode
 
 if TYPE_CHECKING:
     from models.card import ModelCard
-    from models.errors import ModelError
     from models.families.base import ModelFamily
     from models.placement import Placement
 
@@ -66,7 +65,7 @@ def load_family(card: "ModelCard", placement: "Placement", release: str = "") ->
     try:
         family.load()
     except Exception as exc:  # hub, files and weights fail in many ways; all of them are this model's
-        failure = _load_failure(card, placement, exc)
+        failure = load_failure(card, placement, exc)
     else:
         return family
     # Outside of the except block, and without the cause: its frames hold what was loaded so far, gigabytes of it.
@@ -74,7 +73,8 @@ def load_family(card: "ModelCard", placement: "Placement", release: str = "") ->
     raise failure
 
 
-def _load_failure(card: "ModelCard", placement: "Placement", exc: Exception) -> "ModelError":
+def load_failure(card: "ModelCard", placement: "Placement", exc: Exception) -> "OutOfMemoryError | ModelLoadError":
+    """What a model's requests are told of an error of loading it; never the error itself, which holds what it has."""
     from models.batching.memory import is_out_of_memory
 
     if is_out_of_memory(exc):

@@ -19,6 +19,7 @@ class HubServer:
         requests: every path asked for, with its range.
         cut_after: bytes of an answer after which the line breaks, by path, once each.
         damaged: paths whose content comes with other bytes.
+        held: by path, what its answer waits for.
         token: that clients must show; "" for none.
     """
 
@@ -27,6 +28,7 @@ class HubServer:
         self.requests: list[tuple[str, str | None]] = []
         self.cut_after: dict[str, int] = {}
         self.damaged: set[str] = set()
+        self.held: dict[str, threading.Event] = {}
         self.token = ""
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -84,6 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, name: str) -> None:
         data = (self.hub.folder / name).read_bytes()
+        if name in self.hub.held:
+            self.hub.held[name].wait(60)
         if name in self.hub.damaged:
             data = bytes(len(data))
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import threading
 import weakref
 from functools import partial
 
@@ -30,6 +29,7 @@ from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
 from models.recipe import plan_recipe
 from models.request import Priority, Sampler, parse_request
+from tests.models.batching.listening import Waiting
 from tests.models.batching.workbench import EDGES, MASK, PICTURE
 
 
@@ -67,29 +67,6 @@ def pixels(engine, *jobs) -> dict[str, np.ndarray]:
     results = {result.id: result for result in engine.generate(jobs)}
     assert all(isinstance(result, GeneratedImage) for result in results.values()), results
     return {id: result.pixels.astype(int) for id, result in results.items()}
-
-
-class Waiting:
-    """A listener to wait for."""
-
-    def __init__(self) -> None:
-        self.results = {}
-        self.steps = []
-        self.changed = threading.Condition()
-
-    def stepped(self, job_id, done, total) -> None:
-        with self.changed:
-            self.steps.append((job_id, done, total))
-            self.changed.notify_all()
-
-    def ended(self, result) -> None:
-        with self.changed:
-            self.results[result.id] = result
-            self.changed.notify_all()
-
-    def wait_for(self, condition) -> None:
-        with self.changed:
-            assert self.changed.wait_for(condition, 120)
 
 
 def test_a_mixed_list_gives_each_job_its_picture_as_alone(engine, job):

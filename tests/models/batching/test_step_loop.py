@@ -29,6 +29,9 @@ class Steps:
     def is_loaded(self, group) -> bool:
         return True
 
+    def is_away(self, group) -> bool:
+        return False
+
     def advance(self, turn, report) -> None:
         assert self.gate.acquire(timeout=30)
         if self.failure:

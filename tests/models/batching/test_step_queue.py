@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +20,26 @@ def ticket(name, at=0.0, priority=BULK, model="m", id="") -> Ticket:
     return Ticket(id, None, group(name, model), None, priority, at)
 
 
-def queue(*tickets, limit=4, loaded=("m",)) -> StepQueue:
-    made = StepQueue(lambda group: limit, lambda group: group.model in loaded)
+@dataclass(frozen=True)
+class Models:
+    """Groups of models of which some are loaded and some on their way."""
+
+    limit: int
+    loaded: Sequence[str]
+    away: Sequence[str]
+
+    def batch_limit(self, group) -> int:
+        return self.limit
+
+    def is_loaded(self, group) -> bool:
+        return group.model in self.loaded
+
+    def is_away(self, group) -> bool:
+        return group.model in self.away
+
+
+def queue(*tickets, limit=4, loaded=("m",), away=()) -> StepQueue:
+    made = StepQueue(Models(limit, loaded, away))
     for one in tickets:
         made.add(one)
     return made
@@ -30,6 +51,13 @@ def ids(turn) -> list[str]:
 
 def test_without_tickets_there_is_no_turn():
     assert queue().next(0.0) is None
+
+
+def test_a_group_whose_model_is_on_its_way_is_passed_over():
+    waiting = queue(ticket("a", 0.0, INTERACTIVE, "far"), ticket("b", 9.0), away=["far"])
+
+    assert waiting.next(10.0)[0] == group("b")
+    assert queue(ticket("a", 0.0, INTERACTIVE, "far"), away=["far"]).next(10.0) is None
 
 
 def test_a_turn_is_the_oldest_tickets_of_one_group():
