@@ -96,18 +96,20 @@ class CompiledPart:
         self._run: Any = torch.compile(part, dynamic=False, mode=mode)
         self._name = type(part).__name__
         self._shapes: set[torch.Size] = set()
-        self._failure = ""
+        self._failures: dict[torch.Size, str] = {}
 
     def __call__(self, **inputs: Any) -> Any:
         """Run it, as the part it was made from; the first run of each shape compiles, and says so.
 
         Raises:
-            ModelError: if it cannot be compiled; it is not tried again, for each try takes minutes.
+            ModelError: if it cannot be compiled for this shape, or could not for another before it ever was; it is
+                not tried again, for each try takes minutes.
         """
-        if self._failure:
-            raise ModelError(self._failure)
-        if inputs["sample"].shape in self._shapes:
+        shape = inputs["sample"].shape
+        if shape in self._shapes:
             return self._called(inputs)
+        if self._failures and (shape in self._failures or not self._shapes):
+            raise ModelError(self._failures.get(shape) or next(iter(self._failures.values())))
         return self._first_call(inputs)
 
     def _first_call(self, inputs: dict[str, Any]) -> Any:
@@ -119,8 +121,8 @@ class CompiledPart:
                 output = self._called(inputs)
         except TorchDynamoException as exc:
             reason = " ".join(str(exc).partition("\n\n")[0].split())
-            self._failure = f"{self._name} cannot be compiled ({reason}). Use accelerator eager."
-            raise ModelError(self._failure) from exc
+            self._failures[shape] = f"{self._name} cannot be compiled ({reason}). Use accelerator eager."
+            raise ModelError(self._failures[shape]) from exc
         self._shapes.add(shape)
         return output
 

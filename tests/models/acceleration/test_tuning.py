@@ -138,3 +138,28 @@ def test_what_cannot_be_compiled_is_tried_once_and_says_why(monkeypatch):
 
     assert len(tries) == 1
     torch.compiler.reset()
+
+
+def test_a_shape_that_cannot_be_compiled_leaves_the_others_alone(monkeypatch):
+    tries = []
+
+    def backend(graph, inputs):
+        rows = inputs[0].shape[0]
+        tries.append(rows)
+        if rows == 2:
+            raise RuntimeError("no such instruction")
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    part = CompiledPart(Doubling())
+
+    def run(rows: int) -> int:
+        return len(part(sample=torch.ones(rows, 4, 8, 8)))
+
+    assert run(1) == 1
+    for _ in range(2):
+        with pytest.raises(ModelError, match="no such instruction"):
+            run(2)
+    assert [run(4), run(1)] == [4, 1]
+    assert tries == [1, 2, 4]
+    torch.compiler.reset()
