@@ -11,7 +11,7 @@ from configs.errors import ImageGenXError
 from configs.problems import one_of
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "pipeline": ("catalog_memory", "catalog_overhead", "large_catalog"),
+    "pipeline": ("startup", "catalog_memory", "catalog_overhead", "large_catalog"),
     "lifecycle": ("backfill", "many_partitions"),
     "engine": ("engine_overhead", "engine_mixed_load", "engine_poisson", "decode_tiles"),
     "gateway": ("queue_throughput", "gateway_submits"),

@@ -1,21 +1,9 @@
-import resource
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 TOOL = Path(sys.executable).with_name("imagegenx")
-
-
-def test_help_is_shown_within_a_second_of_work():
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    tries = 3
-    for _ in range(tries):
-        result = subprocess.run([TOOL, "--help"], capture_output=True, text=True, check=True)
-    spent_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-
-    assert "catalog" in result.stdout
-    assert spent_s / tries < 1
 
 
 def test_help_loads_no_heavy_library():
@@ -57,5 +45,5 @@ def test_an_unknown_benchmark_names_the_known_ones(imagegenx):
     status, _, error = imagegenx("bench", "catalog_memry")
 
     assert status == 1
-    assert error.startswith("error: benchmark 'catalog_memry' is not one of catalog_memory, catalog_overhead")
+    assert error.startswith("error: benchmark 'catalog_memry' is not one of startup, catalog_memory, catalog_overhead")
     assert "Nearest: catalog_memory." in error

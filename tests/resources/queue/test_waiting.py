@@ -65,7 +65,7 @@ def test_waiting_for_work_ends_when_it_comes(queue, open_queue, in_background):
         assert time.monotonic() < sent_s + DEADLINE_S
 
     assert seen[0][0]
-    assert seen[0][1] - sent_s < 0.5
+    assert seen[0][1] - sent_s < DEADLINE_S / 2
 
 
 def test_a_blocked_claim_gets_a_task_as_it_comes(queue, open_queue, in_background):
@@ -79,7 +79,7 @@ def test_a_blocked_claim_gets_a_task_as_it_comes(queue, open_queue, in_backgroun
         assert time.monotonic() < sent_s + DEADLINE_S
 
     assert claimed[0].id == task.id
-    assert time.monotonic() - sent_s < 0.5
+    assert time.monotonic() - sent_s < DEADLINE_S / 2
 
 
 def test_waiting_for_work_ends_with_a_dead_workers_lease(open_queue):
@@ -90,7 +90,7 @@ def test_waiting_for_work_ends_with_a_dead_workers_lease(open_queue):
     began_s = time.monotonic()
 
     assert queue.wait_for_work(DEADLINE_S)
-    assert 0.5 < time.monotonic() - began_s < 3
+    assert 0.5 < time.monotonic() - began_s < DEADLINE_S / 2
 
 
 def test_workers_are_known_by_their_heartbeats(open_queue):
