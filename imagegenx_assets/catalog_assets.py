@@ -31,6 +31,7 @@ from dagster import (
 from configs.logs import set_up_logs
 from imagegenx_assets.catalog_run import RunScope, run_catalogs
 from imagegenx_assets.catalog_work import CatalogWork, Metadata, stage
+from imagegenx_assets.check_targets import latest_target
 from imagegenx_assets.checks import STAGE_CHECKS
 from imagegenx_assets.partitions import CATALOGS
 from imagegenx_assets.verdicts import standing_refusal
@@ -136,8 +137,14 @@ def catalog_stages(
 ) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
     """Every selected stage and check of every catalog of the run."""
     current = with_own_gpu(settings.current)
-    refusal = partial(standing_refusal, context.instance)
-    scope = RunScope(STAGES, STAGE_CHECKS, context.selected_asset_keys, context.selected_asset_check_keys, refusal)
+    scope = RunScope(
+        STAGES,
+        STAGE_CHECKS,
+        context.selected_asset_keys,
+        context.selected_asset_check_keys,
+        refusal=partial(standing_refusal, context.instance),
+        target=partial(latest_target, context.instance),
+    )
 
     def works() -> Iterator[CatalogWork]:
         for catalog in context.partition_keys:

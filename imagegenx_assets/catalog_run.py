@@ -14,6 +14,7 @@ from dagster import (
 )
 
 from imagegenx_assets.catalog_work import CatalogWork, Stage, StageCheck
+from imagegenx_assets.check_targets import CheckTarget
 from io_managers.settling import is_outage
 from models.errors import ImageGenXError
 
@@ -36,6 +37,7 @@ class RunScope:
 
     Attributes:
         refusal: why a catalog may not go on, by what these checks said in earlier runs; "" if it may.
+        target: the materialization of a catalog's asset that checks look at; None if there is none.
     """
 
     stages: Sequence[Stage]
@@ -43,6 +45,7 @@ class RunScope:
     asset_keys: Set[AssetKey]
     check_keys: Set[AssetCheckKey]
     refusal: Callable[[str, Sequence[AssetCheckKey]], str] = lambda catalog, checks: ""
+    target: Callable[[AssetKey, str], CheckTarget | None] = lambda asset, catalog: None
 
     def checks_of(self, stage: Stage) -> Iterator[StageCheck]:
         """The selected checks of a stage's asset."""
@@ -83,11 +86,13 @@ def _run_catalog(work: CatalogWork, scope: RunScope) -> Iterator[Event]:
             if (earlier := scope.earlier_checks(stage)) and (refusal := scope.refusal(work.catalog, earlier)):
                 raise CheckFailedError(refusal)
             yield AssetMaterialization(stage.spec.key, partition=work.catalog, metadata=stage.make(work))
-        for check in scope.checks_of(stage):
-            yield from _evaluated(check, work)
+        if checks := list(scope.checks_of(stage)):
+            target = scope.target(stage.spec.key, work.catalog)
+            for check in checks:
+                yield from _evaluated(check, work, target)
 
 
-def _evaluated(check: StageCheck, work: CatalogWork) -> Iterator[AssetCheckEvaluation]:
+def _evaluated(check: StageCheck, work: CatalogWork, target: CheckTarget | None) -> Iterator[AssetCheckEvaluation]:
     """The check's result as an event; then CheckFailedError if it blocks."""
     result = check.evaluate(work)
     yield AssetCheckEvaluation(
@@ -98,6 +103,7 @@ def _evaluated(check: StageCheck, work: CatalogWork) -> Iterator[AssetCheckEvalu
         severity=result.severity,
         description=result.description,
         partition=work.catalog,
+        target_materialization_data=target,
     )
     if check.spec.blocking and _has_failed(result):
         asset = check.spec.asset_key.to_user_string()

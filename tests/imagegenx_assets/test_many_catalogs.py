@@ -13,6 +13,7 @@ from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
 from imagegenx_assets import catalog_assets
 from imagegenx_assets.catalog_run import CatalogsFailedError, CheckFailedError, RunScope, run_catalogs
 from imagegenx_assets.catalog_work import CatalogWork, StageCheck
+from imagegenx_assets.checks import STAGE_CHECKS
 from imagegenx_assets.definitions import RESOURCES
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
@@ -74,6 +75,15 @@ def test_every_stage_of_every_catalog_is_reported_once_one_catalog_after_the_oth
     assert result.success
     assert reported(result) == [(asset, name) for name in NAMES for asset in ASSETS]
     assert all(shops.made(asset) == set(NAMES) for asset in ASSETS)
+
+
+def test_every_check_counts_for_the_last_materialization_of_its_catalog(shops):
+    for _ in range(2):
+        assert shops.run().success
+
+        for check in STAGE_CHECKS:
+            infos = shops.instance.event_log_storage.get_asset_check_partition_info([check.spec.key])
+            assert [info.partition_key for info in infos if info.is_current] == NAMES
 
 
 def test_a_catalog_that_fails_holds_up_no_other_and_is_named(shops):
