@@ -11,6 +11,8 @@ from dagster import StringSource
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 
+from resources.check_states import CheckStatesBySet
+
 KNOWN_S = 1.0
 """A key that existed so lately exists; one that did not is looked up, since another process may just have added it."""
 
@@ -34,7 +36,7 @@ class PostgresStorage(DagsterPostgresStorage):
         return {"postgres_url": StringSource}
 
 
-class EventLogStorage(PostgresEventLogStorage):
+class EventLogStorage(CheckStatesBySet, PostgresEventLogStorage):
     """The events of all runs; safe to use from many threads."""
 
     def __init__(self, postgres_url: str) -> None:

@@ -23,6 +23,8 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
+from resources.check_states import CheckStatesBySet
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
@@ -43,7 +45,7 @@ class SqliteStorage(DagsterSqliteStorage):
         return cls.from_local(inst_data=inst_data, **config_value)
 
 
-class EventLogStorage(SqliteEventLogStorage):
+class EventLogStorage(CheckStatesBySet, SqliteEventLogStorage):
     """The events of all runs; safe to use from many threads, one at a time."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
