@@ -95,8 +95,8 @@ def fill(settings: Settings, instance: "DagsterInstance", names: Sequence[str]) 
     from dagster import AssetCheckEvaluation, AssetMaterialization
 
     from imagegenx_assets.catalog_assets import STAGES
-    from imagegenx_assets.check_targets import latest_target
     from imagegenx_assets.checks import STAGE_CHECKS
+    from ops.check_targets import latest_target
 
     store, summary = open_store(settings.store), _release_summary(settings, names[0])
     for name in names:

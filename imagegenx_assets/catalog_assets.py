@@ -31,13 +31,13 @@ from dagster import (
 from configs.logs import set_up_logs
 from imagegenx_assets.catalog_run import RunScope, run_catalogs
 from imagegenx_assets.catalog_work import CatalogWork, Metadata, stage
-from imagegenx_assets.check_targets import latest_target
 from imagegenx_assets.checks import STAGE_CHECKS
 from imagegenx_assets.partitions import CATALOGS
 from imagegenx_assets.verdicts import standing_refusal
 from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.table_io_manager import TableIOManager
 from ops.catalog import catalog_file, read_catalog
+from ops.check_targets import latest_target
 from ops.derivation import derive_images
 from ops.editions import begin_edition, finish_edition, reseeded
 from ops.gallery_page import publish_gallery

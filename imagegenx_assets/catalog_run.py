@@ -14,9 +14,9 @@ from dagster import (
 )
 
 from imagegenx_assets.catalog_work import CatalogWork, Stage, StageCheck
-from imagegenx_assets.check_targets import CheckTarget
 from io_managers.settling import is_outage
 from models.errors import ImageGenXError
+from ops.check_targets import CheckTarget
 
 Event = AssetMaterialization | AssetCheckEvaluation
 

@@ -133,7 +133,8 @@ def _for_here(recorded: Recipe, painter: _Painter) -> Recipe:
     for field, value in here.items():
         if (was := getattr(recorded, field)) != value:
             name = field.replace("_digest", "")
-            _warn(f"{name} of model '{recorded.model}' is {value[:20]} here, but {was[:20]} in the recipe")
+            short = (text if field == "engine" else text[:20] for text in (value, was))
+            _warn("{} of model '{}' is {} here, but {} in the recipe".format(name, recorded.model, *short))
     return recorded.model_copy(update=here)
 
 

@@ -66,8 +66,12 @@ def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
     dtype = card.dtype
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else "float16"
-    budget = settings.decode_budget_pixels if FAMILIES[card.family].by_step else None
-    return Placement(accelerator, device, dtype, budget)
+    return Placement(accelerator, device, dtype, decode_budget(card, settings))
+
+
+def decode_budget(card: "ModelCard", settings: EngineSettings) -> int | None:
+    """`Placement.decode_budget_pixels` of a model; families that run as a whole decode as their pipelines do."""
+    return settings.decode_budget_pixels if FAMILIES[card.family].by_step else None
 
 
 def _best(card: "ModelCard", device: str) -> str:

@@ -8,6 +8,7 @@ manifest.
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,10 +17,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from configs.settings import Settings
+from configs.settings import EngineSettings, Settings
 from io_managers.image_set import ImageSet, ManifestRow, Status, picture_key, read_image_set
 from models.card import ModelCard
 from models.errors import ImageGenXError, ModelError
+from models.placement import Placement, decode_budget
 from models.recipe import PostStep, Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationParams, PostProcess
@@ -83,7 +85,8 @@ class CurrentReleases:
     def digests(self) -> dict[str, str]:
         """What decides pixels, by name: every model whose files are here, with its LoRAs, and the files of later steps.
 
-        Of those, `upscaler` is the super-resolution network and `marks` are the fonts and logos.
+        Of those, `upscaler` is the super-resolution network and `marks` are the fonts and logos; `decode_budget` is the
+        setting that has large pictures decoded in tiles.
         """
         found = {name: digest for name in self._registry.names if (digest := self._model_digest(name))}
         upscaler = self._settings.upscaler
@@ -92,6 +95,8 @@ class CurrentReleases:
             found["upscaler"] = file_digest(upscaler)
         if marks:
             found["marks"] = _joined([f"{file.name}={file_digest(file)}" for file in marks])
+        if budget := self._settings.engine.decode_budget_pixels:
+            found["decode_budget"] = str(budget)
         return found
 
     def _model_digest(self, name: str) -> str:
@@ -137,11 +142,11 @@ class CurrentReleases:
             "release": release,
             "lora_digest": lora,
             "post": tuple(self._step(step) for step in recipe.post),
-            "engine": _engine(recipe.engine, card),
             "control_preprocess": card.control_preprocess if recipe.control_digest else None,
             **self._changed_defaults(recipe, defaults),
         }
-        return recipe.model_copy(update=update)
+        fresh = recipe.model_copy(update=update)
+        return fresh.model_copy(update={"engine": _engine(fresh, card, self._settings.engine)})
 
     def _changed_defaults(self, recipe: Recipe, before: Mapping[str, object]) -> dict[str, Any]:
         now, changed = self.defaults(recipe.model), {}
@@ -269,10 +274,18 @@ def _uses(recipe: Recipe, defaults: Mapping[str, object]) -> str:
     """What of a recipe new releases change, as one text."""
     steps = [[step.op, step.uses, *(step.params.get(name) for name in _FILES)] for step in recipe.post]
     files = [recipe.model, recipe.release, recipe.lora_name, recipe.lora_digest, steps]
-    said = [recipe.engine, recipe.control_preprocess, *(_has_default(recipe, names, defaults) for names in _DEFAULTED)]
+    pixels = recipe.width_px * recipe.height_px
+    said = [
+        recipe.engine,
+        pixels,
+        recipe.control_preprocess,
+        *(_has_default(recipe, names, defaults) for names in _DEFAULTED),
+    ]
     return json.dumps([files, said])
 
 
+_PLACEMENT = re.compile(r"([^/]+)/([^/]+)/([^/]+)(?:/tiles-\d+)?")
+"""What `Placement.kind` gives."""
 _FILES = ("scale", "type", "font", "image_path")
 """The params of a step that name the file it uses."""
 _DEFAULTED = (("steps",), ("cfg_scale",), ("sampler",), ("width_px", "height_px"))
@@ -290,13 +303,19 @@ def _has_default(recipe: Recipe, fields: Sequence[str], defaults: Mapping[str, o
     return all(getattr(recipe, name) == defaults.get(name) for name in fields)
 
 
-def _engine(recorded: str, card: ModelCard) -> str:
-    """The recorded accelerator, device and number type, as far as the card names none; `auto` is known on the GPU."""
-    parts = recorded.split("/")
-    if len(parts) != 3:  # not a `Placement`'s
-        return recorded
+def _engine(recipe: Recipe, card: ModelCard, settings: EngineSettings) -> str:
+    """The recorded accelerator, device and number type, as far as the card names none; `auto` is known on the GPU.
+
+    With tiles where the setting now asks for them.
+    """
+    recorded = _PLACEMENT.fullmatch(recipe.engine)
+    if recorded is None:
+        return recipe.engine
     wanted = (card.accelerator, "auto", card.dtype)
-    return "/".join(was if want == "auto" else want for want, was in zip(wanted, parts, strict=True))
+    accelerator, device, dtype = (
+        was if want == "auto" else want for want, was in zip(wanted, recorded.groups(), strict=True)
+    )
+    return Placement(accelerator, device, dtype, decode_budget(card, settings)).kind(recipe.size)
 
 
 def _label(recipe: Recipe) -> str:

@@ -50,8 +50,9 @@ class CheckStatesBySet(Storage):
             if info.latest_execution_status is _PLANNED
         }
         ended = self._ended_runs(planned)
+        known = {by: frozenset(by.get_partition_keys()) for _, by in dynamic}
         others = super().get_asset_check_state([pair for pair in keys if pair not in dynamic])
-        return {**others, **{key: _state(key, by, infos[key], ended) for key, by in dynamic}}
+        return {**others, **{key: _state(key, by, infos[key], ended, known[by]) for key, by in dynamic}}
 
     def _ended_runs(self, ids: set[str]) -> dict[str, DagsterRunStatus]:
         if not ids:
@@ -65,11 +66,11 @@ def _state(
     by: PartitionsDefinition,
     infos: Sequence[AssetCheckPartitionInfo],
     ended: Mapping[str, DagsterRunStatus],
+    known: frozenset[str],
 ) -> AssetCheckState:
     """Dagster decides about what a run has yet to do; what was evaluated needs no more than sorting."""
     planned = [info for info in infos if info.latest_execution_status is _PLANNED]
     state = AssetCheckState.empty().with_updates(key, by, planned, ended)
-    known = frozenset(by.get_partition_keys())
     subsets = dict(state.subsets)
     for status, resolved in _EVALUATED.items():
         of_status = {info.partition_key for info in infos if info.latest_execution_status is status and info.is_current}

@@ -12,6 +12,7 @@ from dagster import (
     AssetCheckKey,
     AssetCheckSeverity,
     AssetKey,
+    DagsterInstance,
     DefaultSensorStatus,
     SensorEvaluationContext,
     SensorResult,
@@ -19,6 +20,7 @@ from dagster import (
 )
 
 from ops.catalog.schedules import freshness_hours
+from ops.check_targets import latest_target
 from ops.freshness import FRESH_CHECK, stale_catalogs, stale_text
 from ops.upkeep import forget_runless_results
 from resources.object_store_resource import ObjectStoreResource
@@ -53,12 +55,13 @@ def stale_catalogs_sensor(
     stale = registered.intersection(stale_catalogs(object_store.store, hours, time.time()))
     memory = KeptMemory(settings.current.home / "sensors" / "catalog_freshness")
     reported = set(json.loads(memory.read(context.cursor or "") or "[]"))
-    found = [_evaluation(catalog, hours[catalog]) for catalog in sorted(stale - reported)]
-    forget_runless_results(context.instance, _CHECK, stale - reported)
+    instance = context.instance
+    found = [_evaluation(instance, catalog, hours[catalog]) for catalog in sorted(stale - reported)]
+    forget_runless_results(instance, _CHECK, stale - reported)
     return SensorResult(asset_events=found, cursor=memory.keep(json.dumps(sorted(stale))))
 
 
-def _evaluation(catalog: str, hours: float) -> AssetCheckEvaluation:
+def _evaluation(instance: DagsterInstance, catalog: str, hours: float) -> AssetCheckEvaluation:
     return AssetCheckEvaluation(
         asset_key=_GALLERY,
         check_name=FRESH_CHECK,
@@ -67,4 +70,5 @@ def _evaluation(catalog: str, hours: float) -> AssetCheckEvaluation:
         partition=catalog,
         description=stale_text(hours),
         metadata={"what to do": "Materialize the catalog again, or give it a schedule."},
+        target_materialization_data=latest_target(instance, _GALLERY, catalog),
     )

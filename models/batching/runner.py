@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -107,22 +107,29 @@ class FamilyRunner:
         failure = self._unloadable.get(key)
         if failure and time.monotonic() < failure.until_s:
             raise failure.kind(failure.reason)
-        if key not in self._pool and is_missing(self._registry.card(recipe.model)):
-            self._send_for(key, recipe.model, report)
+        card = self._registry.card(recipe.model)
+        if key not in self._pool and FAMILIES[card.family].from_hub and is_missing(card):
+            self._send_for(key, card, report)
             return
         limit, budget = self._settings.max_warm_models, self._settings.vram_budget_bytes
         with self._pool.lease(key, lambda: self._load(key, recipe.model), limit, budget) as family:
             if isinstance(family, StepFamily):
-                tile_px = self.placement(recipe.model).tile_px(recipe.size)
-                _one_step(family, self._lora(recipe), tickets, report, tile_px)
+                _one_step(family, self._lora(recipe), tickets, report, self._tile_px)
             else:
                 run_whole(family, self._lora(recipe), tickets, report)
 
-    def _send_for(self, key: PoolKey, model: str, report: Report) -> None:
+    def _tile_px(self, recipe: Recipe) -> int | None:
+        return self.placement(recipe.model).tile_px(recipe.size)
+
+    def _send_for(self, key: PoolKey, card: ModelCard, report: Report) -> None:
         """Have the model fetched, which takes minutes, while the models at hand go on."""
-        self._on_their_way.add(model)
-        arguments = (key, self._registry.card(model), report)
-        threading.Thread(target=self._fetch, args=arguments, name="imagegenx-fetching", daemon=True).start()
+        thread = threading.Thread(target=self._fetch, args=(key, card, report), name="imagegenx-fetching", daemon=True)
+        self._on_their_way.add(card.name)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads here: nobody would say that the model is back
+            self._on_their_way.discard(card.name)
+            raise
 
     def _fetch(self, key: PoolKey, card: ModelCard, report: Report) -> None:
         try:
@@ -154,7 +161,11 @@ class FamilyRunner:
 
 
 def _one_step(
-    family: StepFamily, lora: LoraUse | None, tickets: Sequence[Ticket], report: Report, tile_px: int | None
+    family: StepFamily,
+    lora: LoraUse | None,
+    tickets: Sequence[Ticket],
+    report: Report,
+    tile_px: Callable[[Recipe], int | None],
 ) -> None:
     family.use_lora(lora)
     for ticket in tickets:
@@ -171,7 +182,7 @@ def _one_step(
         if not ticket.is_ended:
             report.stepped(ticket, slot.sampling.done, slot.sampling.total)
             if slot.sampling.is_done:
-                _finish(family, slot, ticket, report, tile_px)
+                _finish(family, slot, ticket, report, tile_px(slot.recipe))
 
 
 def _start(family: StepFamily, lora: LoraUse | None, ticket: Ticket, report: Report) -> None:

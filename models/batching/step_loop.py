@@ -20,7 +20,7 @@ _IDLE_EXIT_S = 300.0
 
 
 class Report(Protocol):
-    """What a runner tells the loop; each ticket it was given either stepped or ended."""
+    """What a runner tells the loop; each ticket it was given steps, ends, or waits for its model."""
 
     def stepped(self, ticket: Ticket, done: int, total: int) -> None: ...
 

@@ -24,7 +24,7 @@ class _AllCancelledError(Exception):
 def run_whole(family: "ModelFamily", lora: LoraUse | None, tickets: Sequence[Ticket], report: Report) -> None:
     """Run a batch to its end; if it raises, each of its requests alone. What a single one raises passes through.
 
-    A cancelled request ends at the next step; its place in the batch stays empty until all of the batch have ended.
+    A cancelled request ends at the next step; its place in the batch is computed on, for nobody, until all have ended.
     """
 
     def tell(done: int, total: int) -> None:
@@ -55,6 +55,8 @@ def run_whole(family: "ModelFamily", lora: LoraUse | None, tickets: Sequence[Tic
 def _end(tickets: Sequence[Ticket], result: BatchResult, report: Report) -> None:
     share = {stage: seconds / len(tickets) for stage, seconds in result.seconds.items()}
     for ticket, pixels in zip(tickets, result.pixels, strict=True):
+        if ticket.is_ended:
+            continue
         item = ticket.item
         if item.image and item.mask:
             pixels = keep_unmasked(pixels, item.image, item.mask)

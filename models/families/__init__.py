@@ -20,6 +20,7 @@ class FamilyEntry:
     """A family by its `module:Class`, and what its models can at most do; `by_step` for a `StepFamily`.
 
     Attributes:
+        from_hub: what a card names by hub id is fetched before `load` is called.
         unused_parts: of a checkpoint on the hub, never fetched.
     """
 
@@ -29,6 +30,7 @@ class FamilyEntry:
     max_batch_size: int | None = None
     by_step: bool = False
     takes_single_files: bool = False
+    from_hub: bool = False
     unused_parts: frozenset[str] = frozenset()
 
 
@@ -36,6 +38,7 @@ _LATENT_DIFFUSION: Mapping[str, Any] = {
     "modes": frozenset(Mode),
     "by_step": True,
     "takes_single_files": True,
+    "from_hub": True,
     "unused_parts": frozenset({"safety_checker", "feature_extractor", "image_encoder"}),
 }
 
@@ -44,7 +47,11 @@ FAMILIES: Mapping[str, FamilyEntry] = {
     "sd": FamilyEntry("models.families.stable_diffusion:StableDiffusion", **_LATENT_DIFFUSION),
     "sdxl": FamilyEntry("models.families.sdxl:StableDiffusionXL", **_LATENT_DIFFUSION),
     "diffusers": FamilyEntry(
-        "models.families.any_diffusers:AnyDiffusers", frozenset({Mode.TEXT2IMG}), has_loras=False, max_batch_size=1
+        "models.families.any_diffusers:AnyDiffusers",
+        frozenset({Mode.TEXT2IMG}),
+        has_loras=False,
+        max_batch_size=1,
+        from_hub=True,
     ),
 }
 

@@ -164,4 +164,4 @@ def test_a_dropped_catalog_becomes_pictures_by_our_own_sensors_and_assets(deploy
                 [(check.spec.key, CATALOGS) for check in STAGE_CHECKS]
             )
     passed = [state.subsets[AssetCheckExecutionResolvedStatus.SUCCEEDED].subset_value for state in states.values()]
-    assert [sorted(subset.get_partition_keys()) for subset in passed] == [["summer"]] * len(STAGE_CHECKS)
+    assert ["summer" in subset.get_partition_keys() for subset in passed] == [True] * len(STAGE_CHECKS)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from configs.settings import EngineSettings
 from io_managers.image_set import Status, read_image_set
 from models.registry import BUILTIN_CARDS, ModelRegistry
 from ops.releases import CurrentReleases, Impact, record_releases, release_impact, stale_catalogs, used_releases
@@ -159,6 +160,26 @@ def test_an_engine_that_a_card_leaves_open_is_that_of_the_recipe(studio):
     studio.make("soft", studio.recipe("a mug", engine="stand-in"))
 
     assert stale(studio) == {}
+
+
+def test_a_decode_budget_makes_the_pictures_stale_that_it_touches_and_no_others(studio):
+    plain, tiled = "eager/cuda/float16", "eager/cuda/float16/tiles-128"
+    sizes = [(128, 128), (256, 192), (256, 256)]
+    for name, engines in {"plain": [plain] * 3, "soft": [plain, tiled, tiled]}.items():
+        recipes = zip(sizes, engines, strict=True)
+        studio.make(
+            name,
+            *(studio.recipe("a mug", width_px=w, height_px=h, engine=engine) for (w, h), engine in recipes),
+        )
+    before = studio.current.digests()
+    assert stale(studio) == {"soft": 2}
+
+    studio.settings = studio.settings.model_copy(update={"engine": EngineSettings(decode_budget_pixels=128 * 128)})
+
+    assert stale(studio) == {"plain": 2}
+    assert studio.current.digests() == before | {"decode_budget": "16384"}
+    studio.write_card(dtype="bfloat16")
+    assert stale(studio) == {"plain": 3, "soft": 3, "large": 3}
 
 
 def test_a_model_that_is_gone_keeps_no_gallery_from_its_summary(studio):

@@ -86,6 +86,8 @@ def test_without_a_limit_no_catalog_is_stale(instance, monkeypatch):
 def test_the_stale_catalog_is_shown_by_dagster(instance):
     """The event that the sensor returns is one the instance takes, for that catalog alone."""
     made("stale", days_ago=2)
+    for catalog in ("fresh", "stale"):
+        instance.report_runless_asset_event(dg.AssetMaterialization("gallery", partition=catalog))
     (event,) = tick(instance).asset_events
 
     instance.report_runless_asset_event(event)
@@ -93,6 +95,8 @@ def test_the_stale_catalog_is_shown_by_dagster(instance):
     key = dg.AssetCheckKey(dg.AssetKey("gallery"), "fresh")
     (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=5)
     assert (record.partition, record.evaluation.passed) == ("stale", False)
+    (counted,) = instance.event_log_storage.get_asset_check_partition_info([key])
+    assert (counted.partition_key, counted.is_current) == ("stale", True)
 
 
 def test_a_catalog_may_have_hours_of_its_own(instance, monkeypatch, tmp_path):
