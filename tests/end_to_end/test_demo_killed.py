@@ -157,7 +157,9 @@ def test_a_demo_killed_at_a_random_time_finishes(tmp_path):
 
     output, error = demo.start().communicate()
 
-    generated, reused, failed = map(int, re.search(r"(\d+) generated, (\d+) reused, (\d+) failed", output).groups())
+    counts = re.search(r"(\d+) generated, (\d+) reused, (\d+) failed", output)
+    assert counts, error
+    generated, reused, failed = map(int, counts.groups())
     assert (generated + reused, failed) == (ROWS, 0), error
     assert {path: demo.pictures()[path] for path in before} == before
 
