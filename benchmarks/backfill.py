@@ -7,7 +7,6 @@ overhead: the daemon's rounds, starting processes, loading models, encoding, man
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.child import child_output
 from benchmarks.dagster_page import answers, ask, free_port
 from configs.settings import Settings, load_settings
 from imagegenx_cli.dev import code_server_command, daemon_command, engine_threads, web_server_command, write_workspace
@@ -60,12 +60,8 @@ mutation Again($id: String!) {
 def run() -> dict[str, float]:
     """Figures of one backfill left alone, and of a second one, of other catalogs, cancelled and executed again."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.backfill"]
-        environment = os.environ | {"IMAGEGENX_HOME": folder, "DAGSTER_HOME": "", NOTES: f"{folder}/notes.txt"}
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"the measurement ended with status {result.returncode}:\n{result.stderr}")
-    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+        environment = {"IMAGEGENX_HOME": folder, "DAGSTER_HOME": "", NOTES: f"{folder}/notes.txt"}
+        figures: dict[str, float] = json.loads(child_output("backfill", environment=environment))
     return figures
 
 

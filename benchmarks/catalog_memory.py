@@ -4,13 +4,12 @@ Each run is the whole main job, in a process of its own, over a stand-in engine 
 come as fast as encoding and storing allow, the worst case for memory). Half of the rows get a watermark.
 """
 
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.child import child_output
 from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
 
 FEW, MANY = 50, 2_000
@@ -32,11 +31,7 @@ def _peak_mb(rows: int) -> float:
         home = Path(folder)
         settings = write_stand_in_model(home / "models") | {"IMAGEGENX_HOME": folder, "DAGSTER_HOME": ""}
         write_catalog(home / "catalogs" / "bench.csv", rows)
-        command = [sys.executable, "-m", "benchmarks.catalog_memory"]
-        result = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"the run of {rows} rows ended with status {result.returncode}:\n{result.stderr}")
-    return float(result.stdout.split()[-1])
+        return float(child_output("catalog_memory", environment=settings))
 
 
 def write_catalog(file: Path, rows: int) -> None:

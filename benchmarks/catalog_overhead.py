@@ -6,14 +6,13 @@ drift.
 """
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.child import child_output
 from benchmarks.main_job import run_main_job
 from configs.settings import Settings, load_settings
 from models.engine import GenerationJob
@@ -30,12 +29,8 @@ LIMITS = {"generated_images / engine": 1.10, "whole job / engine": 1.10}
 def run() -> dict[str, float]:
     """Seconds of the engine alone, of `generated_images` and of the whole job, and their ratios to the engine's."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.catalog_overhead"]
-        environment = os.environ | {"IMAGEGENX_HOME": folder, "DAGSTER_HOME": ""}
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"the run ended with status {result.returncode}:\n{result.stderr}")
-    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+        environment = {"IMAGEGENX_HOME": folder, "DAGSTER_HOME": ""}
+        figures: dict[str, float] = json.loads(child_output("catalog_overhead", environment=environment))
     return figures
 
 

@@ -4,12 +4,13 @@ Random weights, float32, on the CPU; each decode is in a process of its own. Lin
 memory from a moment on.
 """
 
-import subprocess
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from benchmarks.child import child_output
 
 SIDE_PX, TILES_PX = 1024, (512, 256)
 LIMITS = {"memory, tiles of 512 px": 0.5, "memory, tiles of 256 px": 0.2, "time, tiles of 512 px": 2.5}
@@ -29,11 +30,7 @@ def run() -> dict[str, float]:
 
 
 def _measured(tile_px: int | None) -> tuple[float, float]:
-    command = [sys.executable, "-m", "benchmarks.decode_tiles", str(tile_px or 0)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"decoding ended with status {result.returncode}:\n{result.stderr}")
-    peak_mb, took_s = result.stdout.split()
+    peak_mb, took_s = child_output("decode_tiles", str(tile_px or 0)).split()
     return float(peak_mb), float(took_s)
 
 

@@ -5,9 +5,7 @@ rows is written to a local store and read again, in a process of its own that ha
 """
 
 import json
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.catalog_memory import write_catalog
+from benchmarks.child import child_output
 from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
 from configs.settings import load_settings
 from io_managers.image_set import Status, encode_manifest, manifest_key, read_image_set
@@ -36,11 +35,7 @@ def run() -> dict[str, float]:
     """Seconds of each part, and by how many MB peak resident memory grows from the small catalog to the large one."""
     with tempfile.TemporaryDirectory() as folder:
         settings = write_stand_in_model(Path(folder) / "models") | {"IMAGEGENX_HOME": folder}
-        command = [sys.executable, "-m", "benchmarks.large_catalog"]
-        result = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"the run ended with status {result.returncode}:\n{result.stderr}")
-    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+        figures: dict[str, float] = json.loads(child_output("large_catalog", environment=settings))
     return figures
 
 

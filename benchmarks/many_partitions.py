@@ -7,7 +7,6 @@ are processor seconds, of the web server and its code server for pages: machines
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.child import child_output
 from benchmarks.dagster_page import answers, ask, free_port
 from configs.settings import Settings, load_settings
 from imagegenx_cli.dev import code_server_command, web_server_command, write_workspace
@@ -74,8 +74,7 @@ LIMITS = {**{f"tick of {name} s": 2.0 for name in TICKS}, **{f"page: {name} s": 
 def run() -> dict[str, float]:
     """Processor seconds of a tick of each sensor, and of what the pages ask the web server for."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.many_partitions"]
-        environment = os.environ | {
+        environment = {
             "IMAGEGENX_HOME": folder,
             "DAGSTER_HOME": "",
             "IMAGEGENX_CHECKS__FRESHNESS_HOURS": "24",
@@ -83,10 +82,7 @@ def run() -> dict[str, float]:
             "IMAGEGENX_ALERTS__SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "IMAGEGENX_SERVING__SENSOR_WAIT_S": "0",
         }
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"the measurement ended with status {result.returncode}:\n{result.stderr}")
-    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+        figures: dict[str, float] = json.loads(child_output("many_partitions", environment=environment))
     return figures
 
 

@@ -19,6 +19,7 @@ class Waiting:
 
     def ended(self, result) -> None:
         with self.changed:
+            assert result.id not in self.results
             self.results[result.id] = result
             self.changed.notify_all()
 

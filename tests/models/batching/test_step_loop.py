@@ -8,9 +8,10 @@ import pytest
 from models.batching.step_loop import StepLoop
 from models.batching.ticket import Group, Ticket
 from models.families.base import BatchItem
-from models.image import FailedImage, GeneratedImage
+from models.image import GeneratedImage
 from models.pipeline_pool import PoolKey
 from models.request import Priority
+from tests.models.batching.listening import Waiting
 
 GROUP = Group("m", PoolKey("m", "eager", "cpu", "float32"))
 
@@ -44,30 +45,6 @@ class Steps:
                 report.ended(ticket, GeneratedImage(ticket.id, None, None))
 
 
-class Heard:
-    """A listener that writes down what it hears."""
-
-    def __init__(self) -> None:
-        self.steps: list[tuple[str, int, int]] = []
-        self.results: dict[str, GeneratedImage | FailedImage] = {}
-        self.changed = threading.Condition()
-
-    def stepped(self, job_id, done, total) -> None:
-        with self.changed:
-            self.steps.append((job_id, done, total))
-            self.changed.notify_all()
-
-    def ended(self, result) -> None:
-        with self.changed:
-            assert result.id not in self.results
-            self.results[result.id] = result
-            self.changed.notify_all()
-
-    def wait_for(self, condition) -> None:
-        with self.changed:
-            assert self.changed.wait_for(condition, 30)
-
-
 @pytest.fixture
 def runner():
     return Steps()
@@ -75,7 +52,7 @@ def runner():
 
 @pytest.fixture
 def heard():
-    return Heard()
+    return Waiting()
 
 
 @pytest.fixture
@@ -182,7 +159,7 @@ def test_a_full_batch_waits_for_nothing(loop, runner, heard):
 
 
 def test_a_listener_that_raises_stops_nobody_else(loop, runner, heard, caplog):
-    class Rude(Heard):
+    class Rude(Waiting):
         def stepped(self, job_id, done, total) -> None:
             raise LookupError("rude")
 
