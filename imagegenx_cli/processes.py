@@ -151,6 +151,7 @@ def _started_by(part: Part) -> "list[psutil.Process]":
     """Everything a part has started; what outlived the part is known by its session."""
     import psutil
 
+    psutil.process_iter.cache_clear()  # ids are used again, and it would give the processes that had them before
     processes = [process for process in psutil.process_iter() if process.pid != part.process.pid]
     in_session = {process for process in processes if _session(process.pid) == part.process.pid}
     with suppress(psutil.NoSuchProcess):
