@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 STOP_S = 20.0
 """Processes that have not ended so long after SIGTERM are killed."""
+KILL_S = 5.0
+"""Killed processes are waited for so long."""
 _SHOWN_CHARS = 2_000
 _LOOK_S = 0.1
 _END_WITH_PARENT = """
@@ -135,8 +137,10 @@ class ProcessStack:
             _terminate(part.process)
         for part in self._parts:
             _end(part.process, deadline)
-        for child in _wait(descendants, deadline):
+        surviving = _wait(descendants, deadline)
+        for child in surviving:
             child.kill()
+        _wait(surviving, time.monotonic() + KILL_S)
         self._parts.clear()
 
 
