@@ -9,8 +9,9 @@ import pytest
 from benchmarks.stand_in import write_stand_in_model
 from configs.settings import load_settings
 from gateway.main import open_service
-from tests.gateway.running import running_gateway, wait_until
+from tests.gateway.running import running_gateway
 from tests.redis_server import RedisServer
+from tests.waiting import wait_until
 
 MUG = {"text": "a red mug", "params": {"resolution": "64x64"}}
 

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from fastapi import FastAPI
 
 from gateway.http_app import build_app
 from gateway.service import GatewayService
+from tests.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,3 @@ def running_gateway(service: GatewayService) -> Iterator[RunningGateway]:
             app.state.face.changes.close()
             server.should_exit = True
             thread.join()
-
-
-def wait_until(condition, timeout_s: float = 20) -> None:
-    """Poll until it holds; a failed assertion if it never does."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)

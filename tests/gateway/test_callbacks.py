@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -16,6 +15,7 @@ from gateway.callbacks import DELIVERIES, CallbackDeliverer
 from resources.outbound import DeliveryRefusedError, TransferError
 from resources.redis_server import PrivateRedis
 from tests.gateway.open_gateway import close, end_tasks, new_service
+from tests.waiting import wait_until
 from tests.web_server import reply, running_web_server
 
 WAIT_S = 30
@@ -67,13 +67,6 @@ def delivering(service):
 def submit(service, url, user="ann", **fields):
     account = service.authenticate(service.accounts.create(user))
     return service.submit(account, {"text": "a cat", "callback_url": url, **fields})
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
 
 
 def delivered(outcome):

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from gateway.service import GatewayService
-from tests.gateway.running import RunningGateway, wait_until
+from tests.gateway.running import RunningGateway
+from tests.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
 MUG = {"text": "a red mug", "params": {"resolution": "128×96", "steps": 4, "post_process": {"format": "png"}}}

@@ -17,8 +17,9 @@ from configs.settings import Settings
 from gateway.main import open_service
 from resources.object_store import StoreError
 from tests.gateway.painter import Painter, encoded
-from tests.gateway.running import RunningGateway, running_gateway, wait_until
+from tests.gateway.running import RunningGateway, running_gateway
 from tests.redis_server import running_redis
+from tests.waiting import wait_until
 
 
 @pytest.fixture

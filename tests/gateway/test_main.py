@@ -23,7 +23,7 @@ from gateway.service import GatewayService
 from gateway.stubs import imagegenx_pb2 as pb2
 from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from tests.gateway.painter import Painter
-from tests.gateway.running import wait_until
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 MUG = {"text": "a red mug", "params": {"resolution": "128×96"}}

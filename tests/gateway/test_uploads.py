@@ -14,7 +14,7 @@ from PIL import Image
 from gateway import http_face, uploads
 from gateway.form_room import FORMS_AT_ONCE
 from tests.gateway.painter import encoded
-from tests.gateway.running import wait_until
+from tests.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
 REQUEST = {"request": json.dumps({"text": "a mug", "params": {"resolution": "128×128"}})}

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from imagegenx_cli.processes import ProcessEndedError, ProcessStack
+from tests.waiting import wait_until
 
 SLEEPER = "import time; time.sleep(600)"
 PARENT = f"""
@@ -31,16 +32,9 @@ with ProcessStack(Path(sys.argv[1])) as stack:
 
 def is_alive(pid):
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
         return False
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
 
 
 def test_what_a_killed_part_has_started_ends_with_the_stack(tmp_path):

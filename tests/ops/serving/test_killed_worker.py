@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -15,8 +14,8 @@ from models.request import parse_request
 from resources.local_store import LocalObjectStore
 from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
 from tests.ops.serving.stand_in_worker import SLOW_PICTURE_S
+from tests.waiting import wait_until
 
-DEADLINE_S = 60
 MAX_DELIVERIES = 3
 LEASE_S = 1
 LONG_LEASE_S = 3
@@ -54,14 +53,7 @@ class Workers:
                 self.start()
             return condition()
 
-        self.until(served)
-
-    def until(self, condition):
-        """Look until the condition holds."""
-        deadline = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(served)
 
     def close(self):
         for process in self.processes:
@@ -103,14 +95,15 @@ def test_a_request_that_kills_every_worker_ends_in_the_dead_letters_and_takes_no
 def test_those_with_a_request_that_kills_wait_for_one_lease_alone_though_nobody_tells_of_the_deaths(workers):
     for _ in range(MAX_DELIVERIES + 1):
         workers.start()
-    workers.until(lambda: len(workers.queue.workers()) == MAX_DELIVERIES + 1)
+    wait_until(lambda: len(workers.queue.workers()) == MAX_DELIVERIES + 1)
 
     poison, *beside = workers.submit_together(["poison", *(f"mug {n}" for n in range(6))])
+    wait_until(lambda: any(process.poll() is not None for process in workers.processes))
     behind = []
     while not workers.queue.task(poison).status.ended:
         behind.append(workers.submit(f"cup {len(behind)}"))
-        workers.until(lambda: workers.queue.task(behind[-1]).status.ended)
-    workers.until(lambda: all(task.status.ended for task in workers.queue.tasks(beside)))
+        wait_until(lambda: workers.queue.task(behind[-1]).status.ended)
+    wait_until(lambda: all(task.status.ended for task in workers.queue.tasks(beside)))
 
     assert sum(process.poll() == -signal.SIGKILL for process in workers.processes) == MAX_DELIVERIES
     assert workers.queue.task(poison).status is TaskStatus.FAILED
@@ -124,20 +117,20 @@ def test_those_with_a_request_that_kills_wait_for_one_lease_alone_though_nobody_
 @pytest.mark.parametrize("workers", [LONGER_LEASE_S], indirect=True)
 def test_those_behind_what_a_killed_worker_had_wait_for_less_than_a_lease_though_each_of_that_is_slow(workers):
     victim = workers.start()
-    workers.until(workers.queue.workers)
+    wait_until(workers.queue.workers)
     slow = workers.submit_together([f"slow mug {n}" for n in range(12)])
-    workers.until(lambda: workers.queue.depth().processing == len(slow))
+    wait_until(lambda: workers.queue.depth().processing == len(slow))
     (state,) = workers.queue.workers()
     victim.kill()
     victim.wait()
     workers.queue.worker_ended(state.id)
     workers.start()
-    workers.until(workers.queue.workers)
+    wait_until(workers.queue.workers)
 
     behind = []
     while not all(task.status.ended for task in workers.queue.tasks(slow)):
         behind.append(workers.submit(f"cup {len(behind)}"))
-        workers.until(lambda: workers.queue.task(behind[-1]).status.ended)
+        wait_until(lambda: workers.queue.task(behind[-1]).status.ended)
 
     assert {task.status for task in workers.queue.tasks([*slow, *behind])} == {TaskStatus.SUCCESS}
     assert {task.deliveries for task in workers.queue.tasks(behind)} == {1}
