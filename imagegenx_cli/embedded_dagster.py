@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PROCESS_TAG = "imagegenx/process"
 _CLOCK_DRIFT_S = 60
 _FOLDERS = "imagegenx-"
+_CONFIG = "dagster.yaml"
 INSTANCE_TEMPLATE = PACKAGE_ROOT / "configs" / "dagster.yaml"
 
 
@@ -36,13 +38,31 @@ def dagster_home(home: Path) -> Path:
     """The instance's folder, made and configured if new; DAGSTER_HOME names it from now on."""
     folder = Path(os.environ.get("DAGSTER_HOME") or home / "dagster")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "dagster.yaml").exists():
-            shutil.copyfile(INSTANCE_TEMPLATE, folder / "dagster.yaml")
+        if not (folder / _CONFIG).exists():
+            _make(folder)
     except OSError as exc:
         raise FileError(f"{folder} cannot hold the Dagster instance: {exc.strerror}.") from exc
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
+
+
+def _make(folder: Path) -> None:
+    """Make an instance whole or not at all: Dagster cannot go on with databases that a kill left half made."""
+    from dagster import DagsterInstance
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+        made = Path(temporary, folder.name)
+        made.mkdir()
+        shutil.copyfile(INSTANCE_TEMPLATE, made / _CONFIG)
+        os.environ["DAGSTER_HOME"] = str(made)
+        with DagsterInstance.from_config(str(made)):
+            pass
+        try:
+            made.rename(folder)
+        except OSError:  # the folder holds something already: an instance made meanwhile, or the databases of one
+            if not (folder / _CONFIG).exists():
+                (made / _CONFIG).rename(folder / _CONFIG)
 
 
 def this_process() -> dict[str, str]:

@@ -1,6 +1,9 @@
 """Runs whose process is gone, on a real instance."""
 
 import json
+import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -9,7 +12,16 @@ import dagster as dg
 import pytest
 
 from imagegenx_cli.embedded_dagster import PROCESS_TAG, code_server_folder, end_dead_runs, this_process
+from tests.waiting import wait_until
 
+NO_HOME = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+OPEN = """
+import sys
+from pathlib import Path
+from imagegenx_cli.embedded_dagster import dagster_instance
+with dagster_instance(Path(sys.argv[1])) as instance:
+    instance.add_dynamic_partitions("catalog", ["shop"])
+"""
 TELL = "from imagegenx_cli.embedded_dagster import this_process; print(*this_process().values())"
 
 
@@ -63,3 +75,36 @@ def test_a_run_of_a_code_server_that_is_gone_has_failed_unless_it_is_another_mac
     tags = {".dagster/grpc_info": json.dumps({"host": "localhost", "socket": str(tmp_path / folder / "code.sock")})}
 
     assert status_of(instance, tags) is status
+
+
+def test_an_instance_whose_making_was_killed_is_made_again(tmp_path):
+    def reached(pattern):
+        return lambda: process.poll() is not None or any(tmp_path.rglob(pattern))
+
+    for moment in ("dagster.yaml", "runs.db", "index.db", "schedules.db"):
+        with subprocess.Popen([sys.executable, "-c", OPEN, tmp_path], env=NO_HOME) as process:
+            wait_until(reached(moment))
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        for left in tmp_path.glob(".dagster-*"):
+            shutil.rmtree(left)
+
+    subprocess.run([sys.executable, "-c", OPEN, tmp_path], env=NO_HOME, check=True)
+    subprocess.run([sys.executable, "-c", OPEN, tmp_path], env=NO_HOME, check=True)
+
+
+def test_processes_that_make_an_instance_at_once_use_the_same(tmp_path):
+    processes = [subprocess.Popen([sys.executable, "-c", OPEN, tmp_path], env=NO_HOME) for _ in range(3)]
+
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["dagster"]
+
+
+def test_databases_that_are_there_already_are_kept(tmp_path):
+    (tmp_path / "dagster").mkdir()
+    (tmp_path / "dagster/mine.db").write_bytes(b"mine")
+
+    subprocess.run([sys.executable, "-c", OPEN, tmp_path], env=NO_HOME, check=True)
+
+    assert (tmp_path / "dagster/mine.db").read_bytes() == b"mine"
+    assert (tmp_path / "dagster/dagster.yaml").exists()
