@@ -155,12 +155,14 @@ def _started_by(part: Part) -> "list[psutil.Process]":
     """Everything a part has started; what outlived the part is known by its session."""
     import psutil
 
-    psutil.process_iter.cache_clear()  # ids are used again, and it would give the processes that had them before
-    processes = [process for process in psutil.process_iter() if process.pid != part.process.pid]
-    in_session = {process for process in processes if _session(process.pid) == part.process.pid}
+    started: set[psutil.Process] = set()
+    for pid in psutil.pids():
+        with suppress(psutil.NoSuchProcess):
+            if pid != part.process.pid and _session(pid) == part.process.pid:
+                started.add(psutil.Process(pid))
     with suppress(psutil.NoSuchProcess):
-        in_session.update(psutil.Process(part.process.pid).children(recursive=True))
-    return list(in_session)
+        started.update(psutil.Process(part.process.pid).children(recursive=True))
+    return list(started)
 
 
 def _session(pid: int) -> int | None:
@@ -188,10 +190,19 @@ def _terminate(process: "psutil.Process | subprocess.Popen[bytes]") -> None:
 
 def _wait(processes: "Sequence[psutil.Process]", deadline: float) -> "list[psutil.Process]":
     """Those that still live at the deadline."""
+    while (alive := [process for process in processes if is_alive(process)]) and time.monotonic() < deadline:
+        time.sleep(_LOOK_S)
+    return alive
+
+
+def is_alive(process: "psutil.Process") -> bool:
+    """Whether a process goes on. One that has ended may stay in the list of processes: not every container reaps."""
     import psutil
 
-    _, alive = psutil.wait_procs(processes, max(0.0, deadline - time.monotonic()))
-    return alive
+    try:
+        return process.is_running() and process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _end(process: "subprocess.Popen[bytes]", deadline: float) -> None:

@@ -250,10 +250,10 @@ def _end_unreachable(socket: Path) -> None:
     """End the server that has this socket."""
     import psutil
 
-    psutil.process_iter.cache_clear()  # ids are used again, and it would give the processes that had them before
-    for process in psutil.process_iter():
-        if _is_server_of(process, socket):
-            with suppress(psutil.Error):
+    for pid in psutil.pids():
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if _is_server_of(process, socket):
                 process.terminate()
 
 

@@ -21,6 +21,7 @@ from playwright.sync_api import expect
 
 from gateway.stubs import imagegenx_pb2 as pb2
 from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
+from imagegenx_cli.processes import is_alive
 from tests.random_model import CARD, write_random_model
 
 TOOL = Path(sys.executable).with_name("imagegenx")
@@ -86,13 +87,12 @@ class Dev:
 
     def leftovers(self):
         """Processes that this stack started, or that work on its home folder."""
-        alive = [child for child in self.children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
         on_home = [
             process
             for process in psutil.process_iter(["cmdline"])
-            if str(self.home) in " ".join(process.info["cmdline"] or []) and process.status() != psutil.STATUS_ZOMBIE
+            if str(self.home) in " ".join(process.info["cmdline"] or [])
         ]
-        return [process.pid for process in {*alive, *on_home}]
+        return [process.pid for process in {*self.children, *on_home} if is_alive(process)]
 
     def end(self, number):
         self.process.send_signal(number)

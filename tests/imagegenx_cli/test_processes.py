@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from imagegenx_cli.processes import ProcessEndedError, ProcessStack
+from imagegenx_cli.processes import ProcessEndedError, ProcessStack, is_alive
 from tests.waiting import wait_until
 
 SLEEPER = "import time; time.sleep(600)"
@@ -30,22 +30,13 @@ with ProcessStack(Path(sys.argv[1])) as stack:
 """
 
 
-def is_alive(pid):
-    try:
-        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    except psutil.NoSuchProcess:
-        return False
-
-
 def test_what_a_killed_part_has_started_ends_with_the_stack(tmp_path):
     with ProcessStack(tmp_path) as stack:
         stack.start("parent", [sys.executable, "-c", PARENT])
         log = tmp_path / "parent.log"
         wait_until(lambda: log.read_text().endswith("\n"))
-        child = int(log.read_text())
-        # psutil remembers a process of long ago that had the child's id.
-        next(process for process in psutil.process_iter() if process.pid == child)._ident = (child, 0.0)
-        os.kill(psutil.Process(child).ppid(), signal.SIGKILL)
+        child = psutil.Process(int(log.read_text()))
+        os.kill(child.ppid(), signal.SIGKILL)
         with pytest.raises(ProcessEndedError, match="parent ended with signal SIGKILL"):
             stack.watch()
         assert is_alive(child)
@@ -53,13 +44,13 @@ def test_what_a_killed_part_has_started_ends_with_the_stack(tmp_path):
     took_s = time.monotonic() - began
 
     assert took_s < 10, "it was told to end, not only killed at the deadline"
-    assert not is_alive(child), psutil.Process(child).as_dict(["status", "cmdline", "ppid", "create_time"])
+    assert not is_alive(child), child.as_dict(["status", "cmdline", "ppid", "create_time"])
 
 
 def test_a_stack_whose_starter_is_killed_ends_too(tmp_path):
     command = [sys.executable, "-c", STARTER, tmp_path, SLEEPER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
-        part = int(starter.stdout.readline())
+        part = psutil.Process(int(starter.stdout.readline()))
         assert is_alive(part)
         starter.kill()
         wait_until(lambda: not is_alive(part))

@@ -4,7 +4,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -12,11 +11,13 @@ import pytest
 from redis import Redis
 
 from configs.queue_settings import QueueSettings
+from imagegenx_cli.processes import is_alive
 from resources import redis_server
 from resources.queue import QueueUnavailableError, RequestQueue
 from resources.queue.link import RedisLink
 from resources.redis_server import PrivateRedis, _configuration, _is_server_of, _locked, private_redis, redis_executable
 from tests.resources.queue.conftest import ids, new_task
+from tests.waiting import wait_until
 
 DEADLINE_S = 20
 KEYS = 4_000
@@ -41,9 +42,7 @@ def servers_of(server):
 
 
 def gone(process):
-    until = time.monotonic() + DEADLINE_S
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < until
+    wait_until(lambda: not is_alive(process), DEADLINE_S)
     return True
 
 
