@@ -24,7 +24,7 @@ from imagegenx_cli.processes import ProcessStack
 from models.registry import ModelRegistry, open_registry
 from ops.catalog import CatalogError, catalog_name, registered_files
 from resources.accounts import open_accounts
-from resources.queue import open_queue
+from resources.queue import QueueUnavailableError, RequestQueue, open_queue
 
 HOST = "127.0.0.1"
 START_S = 90.0
@@ -65,7 +65,7 @@ def run_dev(ports: Ports) -> int:
             queue = open_queue(settings)
             queue.check()  # while we use it, the private Redis stays
             try:
-                _serve(settings, ports, Path(folder))
+                _serve(settings, ports, Path(folder), queue)
             finally:
                 queue.close()
     except KeyboardInterrupt:
@@ -73,9 +73,9 @@ def run_dev(ports: Ports) -> int:
     return 0
 
 
-def _serve(settings: Settings, ports: Ports, folder: Path) -> None:
+def _serve(settings: Settings, ports: Ports, folder: Path, queue: RequestQueue) -> None:
     code_socket, workspace = write_workspace(folder)
-    with ProcessStack(settings.home / "logs") as stack, _ending_once():
+    with ProcessStack(settings.home / "logs") as stack, _ending_waits(queue), _ending_once():
         stack.start("code server", code_server_command(code_socket), engine_threads(settings))
         stack.start("gateway", [sys.executable, "-m", "gateway"], _gateway_settings(ports))
         stack.wait_until("Dagster's code server", code_socket.exists, START_S)
@@ -189,6 +189,16 @@ def _only_one(home: Path) -> Iterator[None]:
             rule = f"`imagegenx dev` runs already on the data in {home}."
             raise AlreadyRunningError(f"{rule} End it, or set IMAGEGENX_HOME to another folder.") from exc
         yield
+
+
+@contextmanager
+def _ending_waits(queue: RequestQueue) -> Iterator[None]:
+    """Once the block is left, the queue sensor waits for no request: Dagster's daemon does not end before it."""
+    try:
+        yield
+    finally:
+        with suppress(QueueUnavailableError):
+            queue.end_waits()
 
 
 @contextmanager

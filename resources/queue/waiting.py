@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 1.0
 _RECONNECT_S = 0.5
+_END = "end"
+"""What the bell is rung for when there is no work but waiting is to end; for work it is rung '1'."""
 
 
 class Watching:
@@ -33,7 +35,7 @@ class Watching:
     def wait_for_work(self, timeout_s: float) -> bool:
         """Wait until there is something that no worker has; False if there was nothing for `timeout_s`.
 
-        Claims nothing, so that any number may wait. True at once while a backlog lasts.
+        Claims nothing, so that any number may wait. True at once while a backlog lasts. `end_waits` makes it False.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -43,7 +45,12 @@ class Watching:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return False
-            wait_for_bell(self._link, bell, left_s, lease_ends_s)
+            if wait_for_bell(self._link, bell, left_s, lease_ends_s) == _END:
+                return False
+
+    def end_waits(self) -> None:
+        """End every `wait_for_work` that is going on: what it runs in is about to end."""
+        self._link.call(lambda client: client.xadd(f"{self._link.prefix}bell", {"rung": _END}, maxlen=1))
 
     def listen(self, on_change: Callable[[str | None], None], stop: Event) -> None:
         """Call `on_change` with the id of every task whose status or progress changes, until `stop` is set.
@@ -84,10 +91,11 @@ class Watching:
         return depth, bell, int(lease_ends_ms) / 1000 if int(lease_ends_ms) >= 0 else None
 
 
-def wait_for_bell(link: RedisLink, bell: str, timeout_s: float, lease_ends_s: float | None) -> None:
+def wait_for_bell(link: RedisLink, bell: str, timeout_s: float, lease_ends_s: float | None) -> str | None:
     """Wait until something is submitted or given back after `bell`, a lease ends, or about `timeout_s` are over.
 
-    May return early: one wait is far shorter than Redis may be silent, so that a dead one shows as in any call.
+    Returns what the bell was rung for, if it was. May return early: one wait is far shorter than Redis may be silent,
+    so that a dead one shows as in any call.
     """
     longest_s = min(timeout_s, _LONGEST_WAIT_S, link.settings.connect_timeout_s / 2)
     if lease_ends_s is not None:
@@ -97,4 +105,6 @@ def wait_for_bell(link: RedisLink, bell: str, timeout_s: float, lease_ends_s: fl
     def wait(client: Any) -> Any:
         return client.xread({f"{link.prefix}bell": bell}, count=1, block=block_ms)
 
-    link.call(wait)
+    for _, ringings in link.call(wait):
+        return str(ringings[-1][1]["rung"])
+    return None

@@ -9,6 +9,7 @@ from resources.queue import QueueDepth, RequestQueue, WorkerState
 from resources.queue.link import RedisLink
 from tests.redis_server import running_redis
 from tests.resources.queue.conftest import new_task, result, state
+from tests.waiting import wait_until
 
 DEADLINE_S = 20
 
@@ -66,6 +67,16 @@ def test_waiting_for_work_ends_when_it_comes(queue, open_queue, in_background):
 
     assert seen[0][0]
     assert seen[0][1] - sent_s < DEADLINE_S / 2
+
+
+def test_waiting_for_work_can_be_ended(queue, open_queue, in_background):
+    seen = []
+    in_background(lambda: seen.append(queue.wait_for_work(10 * DEADLINE_S)))
+    time.sleep(0.1)
+
+    open_queue().end_waits()
+
+    wait_until(lambda: seen == [False], DEADLINE_S)
 
 
 def test_a_blocked_claim_gets_a_task_as_it_comes(queue, open_queue, in_background):
