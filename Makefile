@@ -32,8 +32,9 @@ demo: .venv/.installed ## Paint the shipped catalog and show where its gallery i
 dev: .venv/.installed ## Run the whole stack on this machine
 	@$(BIN)/imagegenx dev
 
+# Files in their order: largest first, as xdist has it, leaves the few long tests to one worker at the end.
 test: .venv/.installed-dev lint browser ## Check style, types and imports, then run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed-dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
