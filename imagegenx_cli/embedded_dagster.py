@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.settings import PACKAGE_ROOT
-from imagegenx_cli.files import FileError
+from imagegenx_cli.files import FileError, write_file
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun
@@ -38,8 +37,10 @@ def dagster_home(home: Path) -> Path:
     """The instance's folder, made and configured if new; DAGSTER_HOME names it from now on."""
     folder = Path(os.environ.get("DAGSTER_HOME") or home / "dagster")
     try:
-        if not (folder / _CONFIG).exists():
+        if not folder.exists():
             _make(folder)
+        elif not (folder / _CONFIG).exists():
+            write_file(folder / _CONFIG, INSTANCE_TEMPLATE.read_bytes())
     except OSError as exc:
         raise FileError(f"{folder} cannot hold the Dagster instance: {exc.strerror}.") from exc
     os.environ["DAGSTER_HOME"] = str(folder)
@@ -54,15 +55,15 @@ def _make(folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         made = Path(temporary, folder.name)
         made.mkdir()
-        shutil.copyfile(INSTANCE_TEMPLATE, made / _CONFIG)
+        write_file(made / _CONFIG, INSTANCE_TEMPLATE.read_bytes())
         os.environ["DAGSTER_HOME"] = str(made)
         with DagsterInstance.from_config(str(made)):
             pass
         try:
             made.rename(folder)
-        except OSError:  # the folder holds something already: an instance made meanwhile, or the databases of one
-            if not (folder / _CONFIG).exists():
-                (made / _CONFIG).rename(folder / _CONFIG)
+        except OSError:
+            if not folder.exists():  # no other process was faster
+                raise
 
 
 def this_process() -> dict[str, str]:
