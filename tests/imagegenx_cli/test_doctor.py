@@ -1,6 +1,7 @@
 """`imagegenx doctor` where nothing runs, and where what is configured does not work."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -141,7 +142,8 @@ def test_servers_that_never_answer_do_not_hold_it_up(home, monkeypatch):
         # In a process of its own, which ends what still hangs in it.
         ended = subprocess.run([sys.executable, "-c", impatient], capture_output=True, text=True, cwd=ROOT, check=True)
     found = by_check(json.loads(ended.stdout))
-    assert states(found, "dagster") == ["bad"]
+    # The driver's word or doctor's, whichever is first on this machine.
+    assert re.search("timeout expired|no answer within 4 s", found["dagster"][0]["found"])
     assert states(found, "queue") == ["bad"]
     assert states(found, "gateway") == ["note", "bad"]
     assert "5ec2e7" not in ended.stdout + ended.stderr

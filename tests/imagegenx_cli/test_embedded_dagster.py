@@ -1,4 +1,4 @@
-"""Runs whose process is gone, on a real instance."""
+"""The making of an instance, and runs whose process is gone, on real ones."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def test_an_instance_whose_making_was_killed_is_made_again(tmp_path):
             wait_until(reached(moment))
             process.kill()
         assert process.returncode == -signal.SIGKILL
-        for left in tmp_path.glob(".dagster-*"):
+        for left in tmp_path.glob(".dagster-*"):  # else the next moment would be there already
             shutil.rmtree(left)
 
     subprocess.run([sys.executable, "-c", OPEN, tmp_path], env=NO_HOME, check=True)
