@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --constraint constraints.txt
 
-.PHONY: help demo test dev bench soak lint train stubs browser clean
+.PHONY: help demo test dev bench soak lint train stubs browser exiftool clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -33,7 +33,7 @@ dev: .venv/.installed ## Run the whole stack on this machine
 	@$(BIN)/imagegenx dev
 
 # Files in their order: largest first, as xdist has it, leaves the few long tests to one worker at the end.
-test: .venv/.installed-dev lint browser ## Check style, types and imports, then run every test
+test: .venv/.installed-dev lint browser exiftool ## Check style, types and imports, then run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed-dev ## Check style, types and the direction of imports
@@ -60,6 +60,13 @@ browser:
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && echo "Installing Chromium for the browser tests …" && \
 		apt-get update -qq >/dev/null && apt-get install -y -qq chromium >/dev/null; } || \
 		echo "No Chromium here: the browser tests will be skipped, or fail where CI is set. Install it to run them (Debian: apt-get install chromium)."
+
+# Tests read our pictures back with exiftool, as other people's tools do.
+exiftool:
+	@command -v exiftool >/dev/null 2>&1 || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && echo "Installing exiftool for the tests …" && \
+		apt-get update -qq >/dev/null && apt-get install -y -qq libimage-exiftool-perl >/dev/null; } || \
+		echo "No exiftool here: tests that need it will be skipped, or fail where CI is set. Install it to run them (Debian: apt-get install libimage-exiftool-perl)."
 
 clean: ## Remove the virtual environment and all generated data
 	rm -rf .venv var *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -31,7 +31,8 @@ _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_XMP_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _MAX_SEGMENT_BYTES = 65_533
 _EXTENSION_PART_BYTES = 65_400
-_USER_COMMENT = 0x9286
+_EXIF_POINTER, _EXIF_VERSION, _USER_COMMENT = 0x8769, 0x9000, 0x9286
+_LONG, _UNDEFINED = 4, 7
 
 
 class RecipeNotFoundError(ImageGenXError):
@@ -163,19 +164,20 @@ def _png_texts(data: bytes) -> dict[str, bytes]:
 
 
 def _exif(recipe: Recipe | None, max_bytes: int | None = None) -> bytes:
-    """Return the A1111 text as an EXIF user comment, in the UTF-16 byte order that A1111-style tools read.
+    """Return an EXIF block (EXIF 2.32) whose user comment is the A1111 text, as other tools read it.
 
-    A text that does not fit is left out, never cut: the XMP has all of it.
+    The comment has type UNDEFINED and begins with its character code; its UTF-16 has the byte order of the block, big
+    end first. Pillow would write the type BYTE, which readers refuse. A text that does not fit is left out, never cut:
+    the XMP has all of it.
     """
-    from PIL import ExifTags, Image
-
     if recipe is None:
         return b""
-    exif = Image.Exif()
-    exif.endian = ">"
     comment = b"UNICODE\0" + picture_metadata.parameters_text(recipe).encode("utf-16-be")
-    exif.get_ifd(ExifTags.IFD.Exif)[_USER_COMMENT] = comment
-    block = exif.tobytes()
+    pointer = struct.pack(">HHLL", _EXIF_POINTER, _LONG, 1, 26)
+    version = struct.pack(">HHL4s", _EXIF_VERSION, _UNDEFINED, 4, b"0232")
+    entry = struct.pack(">HHLL", _USER_COMMENT, _UNDEFINED, len(comment), 56)
+    directories = (struct.pack(">H", 1), pointer, bytes(4), struct.pack(">H", 2), version, entry, bytes(4))
+    block = b"Exif\0\0" + struct.pack(">2sHL", b"MM", 42, 8) + b"".join(directories) + comment
     return block if max_bytes is None or len(block) <= max_bytes else b""
 
 
