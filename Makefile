@@ -49,7 +49,7 @@ soak: .venv/.installed-dev ## Kill and restart everything under load, then run s
 	@$(BIN)/imagegenx bench soak
 
 train: .venv/.installed ## Train the built-in model and its companions again (hours on a CPU, minutes on a GPU)
-	$(BIN)/python -m models.training.run
+	$(BIN)/python -m training.run
 
 stubs: .venv/.installed-dev ## Make the gRPC stubs from the proto file again
 	$(BIN)/python -m gateway.stubs.generate

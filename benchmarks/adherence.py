@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.painting import Commission, paint
-from models.training.captions import Language, held_out_caption, training_caption_in
-from models.training.dataset import BACKGROUND_NAMES, COLOUR_NAMES, random_scenes
-from models.training.judge import Judge, judge_background, judge_colour, judge_picture, load_judge
-from models.training.renderer import PRODUCTS, render
-from models.training.run import BUILTIN
+from training.captions import Language, held_out_caption, training_caption_in
+from training.dataset import BACKGROUND_NAMES, COLOUR_NAMES, random_scenes
+from training.judge import Judge, judge_background, judge_colour, judge_picture, load_judge
+from training.renderer import PRODUCTS, render
+from training.run import BUILTIN
 
 FRESH_SEED = 10_001
 """Of scenes that trained neither the generator nor the judge."""

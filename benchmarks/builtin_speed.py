@@ -4,7 +4,7 @@ import time
 from statistics import median
 
 from benchmarks.engine_load import Workplace, engine_s, open_workplace
-from models.training.run import BUILTIN
+from training.run import BUILTIN
 
 LIMITS = {"pipeline loads s": 2.0, "20 guided steps s": 1.5}
 REPEATS = 5

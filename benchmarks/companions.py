@@ -13,11 +13,11 @@ from benchmarks.painting import Commission, paint
 from models.canny import canny_edges
 from models.esrgan import load_upscaler
 from models.image import InputPicture
-from models.training.captions import plain_caption
-from models.training.dataset import random_scenes
-from models.training.judge import judge_colour, judge_picture, load_judge
-from models.training.renderer import Scene, reference_colours, render
-from models.training.run import BUILTIN, STYLES
+from training.captions import plain_caption
+from training.dataset import random_scenes
+from training.judge import judge_colour, judge_picture, load_judge
+from training.renderer import Scene, reference_colours, render
+from training.run import BUILTIN, STYLES
 
 Pixels = npt.NDArray[np.uint8]
 

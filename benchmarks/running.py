@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -27,7 +28,7 @@ ON_DEMAND = ("soak",)
 
 
 class UnknownBenchmarkError(ImageGenXError):
-    """There is no benchmark of this name."""
+    """There is no benchmark of this name here."""
 
 
 def run(names: list[str], json_file: Path | None = None) -> int:
@@ -39,13 +40,26 @@ def run(names: list[str], json_file: Path | None = None) -> int:
     results: dict[str, dict[str, float]] = {}
     exceeded = 0
     for name in _chosen(names or [group for group in GROUPS if group not in ON_DEMAND]):
-        benchmark = import_module(f"benchmarks.{name}")
+        benchmark = _module(name)
         typer.echo(f"{name}:")
         results[name] = benchmark.run()
         exceeded += _show(results[name], getattr(benchmark, "LIMITS", {}))
     if json_file:
         json_file.write_text(json.dumps(results, indent=2), encoding="utf-8")
     return 1 if exceeded else 0
+
+
+def _module(name: str) -> Any:
+    """The benchmark's module. Raises UnknownBenchmarkError where it needs the training, which is not installed."""
+    try:
+        return import_module(f"benchmarks.{name}")
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").split(".")[0] != "training":
+            raise
+        raise UnknownBenchmarkError(
+            f"benchmark {name} needs the folder training/, which is not installed with the package: "
+            f"run it in a checkout"
+        ) from exc
 
 
 def _chosen(names: list[str]) -> list[str]:

@@ -9,10 +9,10 @@ from PIL import Image
 
 from benchmarks.painting import Commission, paint
 from models.esrgan import load_upscaler
-from models.training.captions import plain_caption
-from models.training.dataset import BACKGROUND_NAMES, COLOUR_NAMES
-from models.training.renderer import PRODUCTS
-from models.training.run import BUILTIN
+from training.captions import plain_caption
+from training.dataset import BACKGROUND_NAMES, COLOUR_NAMES
+from training.renderer import PRODUCTS
+from training.run import BUILTIN
 
 COLUMNS = 7
 

@@ -1,5 +1,6 @@
 import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,14 @@ def test_every_registered_benchmark_exists():
 
     assert all((folder / f"{module}.py").is_file() for module in modules)
     assert callable(importlib.import_module("benchmarks.catalog_memory").run)
+
+
+def test_a_benchmark_of_the_training_says_that_it_needs_a_checkout(monkeypatch):
+    for name in [
+        name for name in sys.modules if name.split(".")[0] == "training" or name == "benchmarks.builtin_speed"
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "training", None)
+
+    with pytest.raises(running.UnknownBenchmarkError, match="needs the folder training/, .* run it in a checkout"):
+        running.run(["builtin_speed"])

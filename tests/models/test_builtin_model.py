@@ -6,8 +6,8 @@ from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 
 from benchmarks.painting import Commission, paint
-from models.training.judge import judge_background, judge_colour, judge_picture, load_judge
-from models.training.run import BUILTIN
+from training.judge import judge_background, judge_colour, judge_picture, load_judge
+from training.run import BUILTIN
 
 TEXT = "a teal mug on a pink background"
 

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models.training.dataset import Renders
-from models.training.loop import Schedule, Trainer, Worker
-from models.training.renderer import BACKGROUNDS, COLOURS, PRODUCTS, STYLES
-from models.training.vae import to_tensor
+from training.dataset import Renders
+from training.loop import Schedule, Trainer, Worker
+from training.renderer import BACKGROUNDS, COLOURS, PRODUCTS, STYLES
+from training.vae import to_tensor
 
 SIDE_PX = 64
 """Pictures are resized and centre-padded to this square before they are judged."""

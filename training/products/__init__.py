@@ -7,13 +7,13 @@ the generator handed in; the order of DRAWINGS seeds it, so a new product goes l
 
 from collections.abc import Callable
 
-from models.training.products.accessories import draw_hat, draw_umbrella, draw_watch
-from models.training.products.bags import draw_backpack, draw_handbag
-from models.training.products.clothing import draw_dress, draw_jeans, draw_sneaker, draw_t_shirt
-from models.training.products.drawing import Drawing, Paint, Part
-from models.training.products.furniture import draw_chair, draw_lamp
-from models.training.products.geometry import Points, Rng
-from models.training.products.tableware import draw_bottle, draw_mug, draw_teapot
+from training.products.accessories import draw_hat, draw_umbrella, draw_watch
+from training.products.bags import draw_backpack, draw_handbag
+from training.products.clothing import draw_dress, draw_jeans, draw_sneaker, draw_t_shirt
+from training.products.drawing import Drawing, Paint, Part
+from training.products.furniture import draw_chair, draw_lamp
+from training.products.geometry import Points, Rng
+from training.products.tableware import draw_bottle, draw_mug, draw_teapot
 
 __all__ = ["DRAWINGS", "Drawing", "Paint", "Part", "Points", "Rng"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from models.training.products import Part, Points
+from training.products import Part, Points
 
 Array = NDArray[np.float32]
 Size = tuple[int, int]  # width, height in px

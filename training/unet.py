@@ -13,11 +13,11 @@ from diffusers.training_utils import compute_snr
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from models.training.captions import training_caption
-from models.training.dataset import Renders
-from models.training.loop import Schedule, Trainer, Worker
-from models.training.text_encoder import WIDTH, new_text_encoder, tokenize
-from models.training.vae import LATENT_CHANNELS
+from training.captions import training_caption
+from training.dataset import Renders
+from training.loop import Schedule, Trainer, Worker
+from training.text_encoder import WIDTH, new_text_encoder, tokenize
+from training.vae import LATENT_CHANNELS
 
 TEXT_DROPOUT = 0.1
 """Share of captions replaced by "" so that classifier-free guidance works (arXiv:2207.12598)."""

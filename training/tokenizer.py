@@ -10,7 +10,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from models.training.vocabulary import (
+from training.vocabulary import (
     BACKGROUND_WORDS,
     COLOUR_WORDS,
     EXTRA_WORDS,

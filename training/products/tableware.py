@@ -1,7 +1,7 @@
 """Tableware: mug, bottle, teapot."""
 
-from models.training.products.drawing import Drawing
-from models.training.products.geometry import Points, Rng, arch, block, ellipse, mirror, path, spline
+from training.products.drawing import Drawing
+from training.products.geometry import Points, Rng, arch, block, ellipse, mirror, path, spline
 
 
 def draw_mug(rng: Rng) -> Drawing:

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from models.training.dataset import Renders
-from models.training.loop import Schedule, Trainer, Worker
+from training.dataset import Renders
+from training.loop import Schedule, Trainer, Worker
 
 LATENT_CHANNELS = 8
 REFINING_CROP_PX = 96

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
-from models.training.captions import held_out_caption, plain_caption, training_caption
-from models.training.renderer import BACKGROUNDS, COLOURS, PRODUCTS
-from models.training.tokenizer import MODEL_MAX_LENGTH, write_tokenizer
+from training.captions import held_out_caption, plain_caption, training_caption
+from training.renderer import BACKGROUNDS, COLOURS, PRODUCTS
+from training.tokenizer import MODEL_MAX_LENGTH, write_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from models.training.products.geometry import Node, Points, spline
+from training.products.geometry import Node, Points, spline
 
 Paint = Literal["main", "cream", "dark", "metal", "wood", "dial"]
 

@@ -15,11 +15,11 @@ from transformers import CLIPTokenizer
 
 from models.canny import canny_edges
 from models.rrdb import RRDBNet
-from models.training.dataset import Renders
-from models.training.loop import Schedule, Trainer, Worker
-from models.training.text_encoder import tokenize
-from models.training.unet import BatchSampler, LatentSource, diffusion_loss, load_text_to_latents, new_scheduler
-from models.training.vae import LATENT_CHANNELS
+from training.dataset import Renders
+from training.loop import Schedule, Trainer, Worker
+from training.text_encoder import tokenize
+from training.unet import BatchSampler, LatentSource, diffusion_loss, load_text_to_latents, new_scheduler
+from training.vae import LATENT_CHANNELS
 
 UPSCALER_SCALE = 4
 CROP_MARGIN_PX = 16

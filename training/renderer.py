@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from models.training.painting import WHITE, Brush, Inks, paint
-from models.training.products import DRAWINGS, Drawing, Paint
-from models.training.stamps import Array, Pose, Size, clipped, stamp_part, union
+from training.painting import WHITE, Brush, Inks, paint
+from training.products import DRAWINGS, Drawing, Paint
+from training.stamps import Array, Pose, Size, clipped, stamp_part, union
 
 Rgb = tuple[int, int, int]
 

@@ -1,7 +1,7 @@
 """Bags: backpack, handbag."""
 
-from models.training.products.drawing import Drawing
-from models.training.products.geometry import Rng, arch, block, disc, ellipse, mirror, path
+from training.products.drawing import Drawing
+from training.products.geometry import Rng, arch, block, disc, ellipse, mirror, path
 
 
 def draw_backpack(rng: Rng) -> Drawing:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.training.renderer import BACKGROUNDS, COLOURS, PRODUCTS, Scene, render
+from training.renderer import BACKGROUNDS, COLOURS, PRODUCTS, Scene, render
 
 SIZES = ((128, 128), (128, 192), (192, 128), (192, 192))
 """(width, height) in px of the sizes the model is trained for; the first is the base size."""

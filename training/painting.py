@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageFilter
 
-from models.training.stamps import Array, Pose, Size, Stamp, stamp_part
+from training.stamps import Array, Pose, Size, Stamp, stamp_part
 
 WHITE = np.full(3, 255.0, np.float32)
 INK = np.array((34, 34, 40), np.float32)

@@ -4,7 +4,7 @@ import random
 import re
 from typing import Literal
 
-from models.training.vocabulary import (
+from training.vocabulary import (
     BACKGROUND_WORDS,
     COLOUR_WORDS,
     EXTRA_WORDS,

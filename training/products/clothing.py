@@ -1,7 +1,7 @@
 """Clothes and shoes: t-shirt, dress, jeans, sneaker."""
 
-from models.training.products.drawing import Drawing
-from models.training.products.geometry import Node, Points, Rng, arch, disc, ellipse, mirror, path, spline
+from training.products.drawing import Drawing
+from training.products.geometry import Node, Points, Rng, arch, disc, ellipse, mirror, path, spline
 
 Point = tuple[float, float]
 

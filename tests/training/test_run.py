@@ -11,7 +11,7 @@ from safetensors import safe_open
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything, trained for two steps a stage."""
     folder = tmp_path_factory.mktemp("training")
-    command = [sys.executable, "-m", "models.training.run", "--budget", "tiny", "--workers", "1"]
+    command = [sys.executable, "-m", "training.run", "--budget", "tiny", "--workers", "1"]
     options = ["--folder", str(folder / "work"), "--target", str(folder / "builtin")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment, timeout=240)
@@ -59,7 +59,7 @@ def test_the_files_stay_small_and_are_in_half_precision(trained: Path):
 
 
 def test_a_second_run_trains_nothing_again(trained: Path):
-    command = [sys.executable, "-m", "models.training.run", "--budget", "tiny", "--workers", "1"]
+    command = [sys.executable, "-m", "training.run", "--budget", "tiny", "--workers", "1"]
     options = ["--folder", str(trained / "work"), "--target", str(trained / "again")]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

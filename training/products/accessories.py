@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from models.training.products.drawing import Drawing
-from models.training.products.geometry import Points, Rng, arch, disc, ellipse, mirror, path, spline
+from training.products.drawing import Drawing
+from training.products.geometry import Points, Rng, arch, disc, ellipse, mirror, path, spline
 
 
 def draw_hat(rng: Rng) -> Drawing:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from models.training.dataset import SIZES, random_scenes
-from models.training.judge import judge_background, judge_colour
-from models.training.renderer import BACKGROUNDS, COLOURS, PRODUCTS, STYLES, Scene, reference_colours, render
+from training.dataset import SIZES, random_scenes
+from training.judge import judge_background, judge_colour
+from training.renderer import BACKGROUNDS, COLOURS, PRODUCTS, STYLES, Scene, reference_colours, render
 
 
 def test_the_same_scene_renders_to_the_same_pixels():

@@ -8,9 +8,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from models.training.judge import write_judge
-from models.training.unet import load_text_to_latents, new_scheduler
-from models.training.vae import load_autoencoder
+from training.judge import write_judge
+from training.unet import load_text_to_latents, new_scheduler
+from training.vae import load_autoencoder
 
 
 def export_model(folder: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Train the built-in model and its companions: ``python -m models.training.run [--budget tiny]``.
+"""Train the built-in model and its companions: ``python -m training.run [--budget tiny]``.
 
 Every stage is skipped when its result is there and resumes from its last checkpoint when it was interrupted.
 """
@@ -11,20 +11,20 @@ from pathlib import Path
 
 import torch
 
-from models.training.companions import train_controlnet, train_lora, train_upscaler
-from models.training.dataset import SIZES, Renders, load_or_render
-from models.training.export import export_companions, export_model
-from models.training.judge import train_judge
-from models.training.loop import Schedule, Worker, launch
-from models.training.text_encoder import pretrain_text_encoder
-from models.training.tokenizer import write_tokenizer
-from models.training.unet import LatentSource, train_unet
-from models.training.vae import encode_renders, load_autoencoder, refine_decoder, train_autoencoder
+from training.companions import train_controlnet, train_lora, train_upscaler
+from training.dataset import SIZES, Renders, load_or_render
+from training.export import export_companions, export_model
+from training.judge import train_judge
+from training.loop import Schedule, Worker, launch
+from training.text_encoder import pretrain_text_encoder
+from training.tokenizer import write_tokenizer
+from training.unet import LatentSource, train_unet
+from training.vae import encode_renders, load_autoencoder, refine_decoder, train_autoencoder
 
 STYLES = ("sketch", "pastel")
 SIZE_WEIGHTS = (0.76, 0.09, 0.09, 0.06)
 """How often batches of each of the dataset's sizes come up: the base size teaches what things look like."""
-BUILTIN = Path(__file__).parents[1] / "builtin"
+BUILTIN = Path(__file__).parents[1] / "models/builtin"
 JUDGE_SEED = 500
 """Renders of this seed train the judge; the generator never sees them."""
 

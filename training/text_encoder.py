@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from models.training.captions import training_caption
-from models.training.dataset import BACKGROUND_NAMES, COLOUR_NAMES
-from models.training.loop import Schedule, Trainer, Worker
-from models.training.renderer import PRODUCTS
-from models.training.tokenizer import MODEL_MAX_LENGTH
+from training.captions import training_caption
+from training.dataset import BACKGROUND_NAMES, COLOUR_NAMES
+from training.loop import Schedule, Trainer, Worker
+from training.renderer import PRODUCTS
+from training.tokenizer import MODEL_MAX_LENGTH
 
 WIDTH = 128
 
