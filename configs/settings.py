@@ -24,6 +24,7 @@ from configs.problems import Problem, validation_problems
 from configs.queue_settings import QueueSettings
 from configs.serving_settings import ServingSettings
 from configs.value_object import ValueObject
+from configs.web_server_settings import WebServerSettings
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: the checkout, or site-packages."""
@@ -131,6 +132,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     alerts: AlertSettings = AlertSettings()
     logs: LogSettings = LogSettings()
+    web_server: WebServerSettings = WebServerSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -107,9 +107,9 @@ def daemon_command(workspace: Path) -> list[str]:
 
 
 def web_server_command(workspace: Path, port: int) -> list[str]:
-    """Dagster's web server."""
+    """Dagster's web server, guarded."""
     place = ["--host", HOST, "--port", str(port), "--workspace", str(workspace)]
-    return [sys.executable, "-m", "dagster_webserver", *place, *_QUIET]
+    return [sys.executable, "-m", "imagegenx_cli.web_server", *place, *_QUIET]
 
 
 def _announce(settings: Settings, ports: Ports) -> None:

@@ -3,13 +3,12 @@
 import json
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 
 from configs.settings import PACKAGE_ROOT
+from imagegenx_cli.dev import web_server_command
 
 START_LIMIT_S = 120
 
@@ -20,8 +19,7 @@ def web_server(environment):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    tool = Path(sys.executable).with_name("dagster-webserver")
-    command = [tool, "--workspace", PACKAGE_ROOT / "workspace.yaml", "--host", "127.0.0.1", "--port", str(port)]
+    command = web_server_command(PACKAGE_ROOT / "workspace.yaml", port)
     with subprocess.Popen(
         command, env=environment, cwd=PACKAGE_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:

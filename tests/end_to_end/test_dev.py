@@ -211,7 +211,7 @@ def test_if_one_part_dies_everything_ends_with_its_name_and_there_is_one_first_k
     dev.start()
     assert "shown this once" not in dev.text()
 
-    dev.part("dagster_webserver").kill()
+    dev.part("imagegenx_cli.web_server").kill()
 
     assert dev.process.wait(DEADLINE_S) == 1
     assert "error: web server ended with signal SIGKILL, so everything ends." in dev.text()
