@@ -161,6 +161,12 @@ class HealthState(BaseModel):
     workers: dict[str, Any]
 
 
+class ProbeState(BaseModel):
+    """Whether the gateway's process lives, or takes requests."""
+
+    status: Literal["alive", "ready", "not ready"]
+
+
 class Answer(BaseModel, Generic[T]):
     """Every answer: `code` is the HTTP status."""
 
@@ -170,7 +176,8 @@ class Answer(BaseModel, Generic[T]):
 
 
 _DATA = {
-    kind.__name__: kind for kind in (Submitted, SubmittedBatch, TaskState, BatchState, TaskList, Models, HealthState)
+    kind.__name__: kind
+    for kind in (Submitted, SubmittedBatch, TaskState, BatchState, TaskList, Models, HealthState, ProbeState)
 }
 _REFUSALS: dict[int, str] = {
     400: "The body is malformed",

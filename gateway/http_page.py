@@ -1,5 +1,6 @@
 """The page at `/`, the documentation page, health and metrics: what needs no API key."""
 
+import asyncio
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -61,7 +62,7 @@ class PageCalls:
 
     async def health(self) -> Response:
         """The state of queue, store and workers; 503 while no request can be taken."""
-        health = await self._face.call_store(self._face.service.health)
+        health = await asyncio.to_thread(self._face.service.health)
         data = {
             "status": health.status,
             "service": "imagegenx",
@@ -70,6 +71,16 @@ class PageCalls:
             **{"queue": health.queue, "store": health.store, "workers": health.workers},
         }
         return answer(health.code, health.status, data, {"Cache-Control": "no-store"})
+
+    async def alive(self) -> Response:
+        """200 as long as this process answers, whatever it depends on: restarting it would not bring that back."""
+        return answer(200, "alive", {"status": "alive"}, {"Cache-Control": "no-store"})
+
+    async def ready(self) -> Response:
+        """Whether requests are to be sent here: 200, or 503 while none can be taken."""
+        code = (await asyncio.to_thread(self._face.service.health)).code
+        status = "ready" if code == 200 else "not ready"
+        return answer(code, status, {"status": status}, {"Cache-Control": "no-store"})
 
     async def metrics(self) -> Response:
         """Metrics in Prometheus' text format."""
@@ -107,7 +118,10 @@ def page_routes(calls: PageCalls) -> APIRouter:
     add("/page/key", calls.local_key, methods=["GET"], include_in_schema=False)
     add("/page/{name}", calls.part, methods=["GET"], include_in_schema=False)
     add("/health", calls.health, methods=["GET"], tags=["operation"], **described("HealthState"))
-    for path, call in (("/", calls.page), ("/docs", calls.docs), ("/health", calls.health)):
+    add("/livez", calls.alive, methods=["GET"], tags=["operation"], **described("ProbeState"))
+    add("/readyz", calls.ready, methods=["GET"], tags=["operation"], **described("ProbeState"))
+    operation = {"/health": calls.health, "/livez": calls.alive, "/readyz": calls.ready}
+    for path, call in {"/": calls.page, "/docs": calls.docs, **operation}.items():
         add(path, call, methods=["HEAD"], include_in_schema=False)
     add("/metrics", calls.metrics, methods=["GET"], tags=["operation"], **described("text/plain"))
     return router

@@ -134,8 +134,9 @@ class _QueueCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The gauges of this moment; only `imagegenx_queue_up` while Redis is away."""
-        up = GaugeMetricFamily("imagegenx_queue_up", "1 while the request queue can be reached")
+        up = GaugeMetricFamily("imagegenx_queue_up", "1 while the request queue takes requests")
         try:
+            self._queue.check()
             metrics = [*self._depth(), *self._workers()]
         except QueueError:
             up.add_metric((), 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from resources.object_store import (
+    CHECK,
     TEMP_FOLDER,
     InvalidKeyError,
     ObjectNotFoundError,
@@ -51,9 +52,7 @@ class LocalObjectStore:
         """Write the object; synced to disk when this returns."""
         path = self._path(key)
         with self._explained(key), self._temp_file() as (descriptor, temp):
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(data)
-            os.fsync(descriptor)
+            _write(descriptor, data)
             _make_folder(path.parent)
             temp.replace(path)
             _sync_folder(path.parent)
@@ -104,8 +103,8 @@ class LocalObjectStore:
     def check(self) -> None:
         """Make the folder, and write and remove a file in it."""
         self._sweep()
-        with self._explained(""), self._temp_file():
-            return
+        with self._explained(""), self._temp_file() as (descriptor, _):
+            _write(descriptor, CHECK)  # a full disk has room for a file's name
 
     def _path(self, key: str) -> Path:
         check_key(key)
@@ -205,6 +204,13 @@ class LocalObjectStore:
                 f"{where} Let this user read and write there, or set IMAGEGENX_STORE__PATH to a folder where it may."
             )
         return StoreUnavailableError(f"{where} Free or repair that disk, or set IMAGEGENX_STORE__PATH to another.")
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of it; synced to disk when this returns."""
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(data)
+    os.fsync(descriptor)
 
 
 def _sortable(entry: "os.DirEntry[str]") -> str:

@@ -16,6 +16,9 @@ MAX_URL_EXPIRES_S = 7 * 24 * 3600
 TEMP_FOLDER = ".imagegenx-tmp"
 """Where a local store writes objects before they appear; no key may begin with it, in any store."""
 
+CHECK = b"Written by ImageGenX to see that it can be.\n" * 100
+"""What `check` writes; above a disk's block, so that it needs room."""
+
 
 class StoreError(ImageGenXError):
     """Root of the object store's errors."""
@@ -107,7 +110,7 @@ class ObjectStore(Protocol):
         ...
 
     def check(self) -> None:
-        """Find out whether the store is usable, and make its bucket or folder if missing."""
+        """Find out whether the store takes what is written to it, and make its bucket or folder if missing."""
         ...
 
 

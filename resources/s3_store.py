@@ -28,6 +28,8 @@ from urllib3.util import Retry, Timeout
 
 from configs.settings import StoreSettings
 from resources.object_store import (
+    CHECK,
+    TEMP_FOLDER,
     ObjectNotFoundError,
     StoreAccessError,
     StoredObject,
@@ -138,15 +140,20 @@ class S3ObjectStore:
             return self._client.presigned_get_object(self._bucket, name, expires=timedelta(seconds=expires_s))
 
     def check(self) -> None:
-        """List something, which tells wrong credentials from a missing bucket, and make the bucket if missing."""
+        """Write a small object, always the same one, which no listing shows; make the bucket if missing."""
         with self._request("") as client:
             try:
-                next(iter(client.list_objects(self._bucket, prefix=f"{self._folder}.imagegenx-check")), None)
+                self._write_check(client)
             except S3Error as exc:
                 if exc.code != "NoSuchBucket":
                     raise
                 self._make_bucket(client)
+                self._write_check(client)
         self._bucket_seen = True
+
+    def _write_check(self, client: Minio) -> None:
+        name = f"{self._folder}{TEMP_FOLDER}/check"
+        client.put_object(self._bucket, name, io.BytesIO(CHECK), len(CHECK), content_type="text/plain")
 
     def _name(self, key: str) -> str:
         check_key(key)

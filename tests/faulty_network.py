@@ -26,8 +26,7 @@ class Relay:
         faulty_connections: int | None = None,
         stall: bool = False,
     ) -> None:
-        host, port = server.split(":")
-        self._server = (host, int(port))
+        self.lead_to(server)
         self._budgets = (upload_bytes, download_bytes)
         self._faulty_connections = faulty_connections
         self._stall = stall
@@ -41,6 +40,11 @@ class Relay:
     def endpoint(self) -> str:
         """Where clients connect."""
         return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def lead_to(self, server: str) -> None:
+        """Lead new connections to another server; those there are stay as they are, as with an address that moves."""
+        host, port = server.split(":")
+        self._server = (host, int(port))
 
     def __enter__(self) -> "Relay":
         threading.Thread(target=self._accept, daemon=True).start()

@@ -17,6 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from resources.redis_server import redis_executable
+from tests.waiting import wait_until
 
 PASSWORD = "correct-horse"
 START_TIMEOUT_S = 20
@@ -35,6 +36,23 @@ class RedisServer:
     def url(self) -> str:
         """Where it listens, with its password."""
         return f"redis://:{PASSWORD}@127.0.0.1:{self.port}"
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens, as host:port."""
+        return f"127.0.0.1:{self.port}"
+
+    def order(self, *words: object) -> None:
+        """Let it do something as its operator does, such as CONFIG SET."""
+        with Redis.from_url(self.url, protocol=2) as client:
+            client.execute_command(*words)
+
+    def follow(self, primary: "RedisServer") -> None:
+        """Make it a replica; it has its primary's data when this returns."""
+        self.order("CONFIG", "SET", "masterauth", PASSWORD)
+        self.order("REPLICAOF", "127.0.0.1", primary.port)
+        with Redis.from_url(self.url, protocol=2) as client:
+            wait_until(lambda: client.info("replication")["master_link_status"] == "up")
 
     def start(self) -> None:
         """Start it and wait until it answers."""

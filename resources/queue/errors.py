@@ -1,6 +1,7 @@
 """Errors of the request queue and of the Redis it lives in."""
 
 from configs.errors import ImageGenXError
+from resources.queue.trouble import UNREACHABLE, Trouble
 
 
 class QueueError(ImageGenXError):
@@ -22,7 +23,11 @@ class ConflictError(QueueError):
 
 
 class QueueUnavailableError(QueueError):
-    """Redis cannot be reached or cannot work now; the same call may succeed later."""
+    """Redis cannot be reached or cannot work now, `trouble` says why; the same call may succeed later."""
+
+    def __init__(self, text: str, trouble: Trouble = UNREACHABLE) -> None:
+        self.trouble = trouble
+        super().__init__(text)
 
 
 class QueueAccessError(QueueUnavailableError):

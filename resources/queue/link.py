@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from configs.queue_settings import QueueSettings
 from resources.queue.errors import QueueAccessError, QueueUnavailableError
+from resources.queue.trouble import UNREACHABLE, trouble_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -21,15 +22,20 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 _SCRIPTS = Path(__file__).with_name("scripts")
-_OUTAGES = ("LOADING", "READONLY", "MISCONF", "OOM", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN")
+_TRIES = 3
+"""Of a call that may find a Redis that works on a new connection: beside it, others put theirs back into the pool."""
 
 
 class RedisLink:
     """A Redis 6.2 or newer, or a Valkey: the configured one, or the private one of this machine.
 
-    Safe to use from many threads and after a fork. Nothing is tried twice by itself, so that a Redis that is down
-    shows within `connect_timeout_s`; the next call finds it again once it is back. The private Redis is started where
-    it does not run.
+    Safe to use from many threads and after a fork. A Redis that is down shows within `connect_timeout_s`; the next call
+    finds it again once it is back. Where its address leads to another one by now, after a failover, a call goes on
+    there by itself. The private Redis is started where it does not run.
+
+    Attributes:
+        dropped: how often the connections were dropped, since they may have led to the wrong Redis; who holds one of
+            its own then opens it anew.
     """
 
     def __init__(self, settings: QueueSettings) -> None:
@@ -39,6 +45,7 @@ class RedisLink:
         self._client: Redis | None = None
         self._scripts: dict[str, Script] = {}
         self._private: PrivateRedis | None = None
+        self.dropped = 0
 
     @property
     def client(self) -> "Redis":
@@ -49,12 +56,14 @@ class RedisLink:
             return self._client
 
     def call(self, command: Callable[["Redis"], Answer]) -> Answer:
-        """What `command` answers. A private Redis that has died is started again, and asked once more."""
-        with self.explained():
-            client = self.client
-            if self._private is None:
-                return command(client)
-            return self._call_private(command, client, self._private)
+        """What `command` answers; it is asked again where another Redis, or one that is started now, may answer it."""
+        for _ in range(_TRIES - 1):
+            try:
+                return self._called(command)
+            except QueueUnavailableError as exc:
+                if not self._may_find_another(exc):
+                    raise
+        return self._called(command)
 
     def run(self, script: str, arguments: Mapping[str, object]) -> Any:
         """The answer of a script of `scripts/`. Every script may be run again after an answer that was lost."""
@@ -81,14 +90,24 @@ class RedisLink:
                 self._private.release()
             self._private = None
 
-    def _call_private(self, command: Callable[["Redis"], Answer], client: "Redis", private: "PrivateRedis") -> Answer:
+    def _called(self, command: Callable[["Redis"], Answer]) -> Answer:
+        with self.explained():
+            return command(self.client)
+
+    def _may_find_another(self, error: QueueUnavailableError) -> bool:
+        """Drop the connections that an outage makes doubtful; whether a new one may be better, at once.
+
+        A silent Redis may be one whose machine is gone: then every connection of the pool would be found out alone.
+        """
         from redis.exceptions import ConnectionError
 
-        try:
-            return command(client)
-        except ConnectionError:
-            private.start()
-            return command(client)
+        if self._client and (error.trouble.elsewhere or error.trouble is UNREACHABLE):
+            self.dropped += 1
+            self._client.connection_pool.disconnect(inuse_connections=False)
+        if self._private and isinstance(error.__cause__, ConnectionError):
+            self._private.start()
+            return True
+        return error.trouble.elsewhere
 
     def _script(self, client: "Redis", name: str) -> "Script":
         if name not in self._scripts:
@@ -117,22 +136,10 @@ class RedisLink:
         )
 
     def _explained(self, exc: Exception) -> QueueUnavailableError:
-        from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
-
-        text = " ".join(str(exc).split()).removesuffix(".")
-        refused = isinstance(exc, AuthenticationError | NoPermissionError) or text.startswith(("NOAUTH", "WRONGPASS"))
-        if refused:
-            return QueueAccessError(
-                f"{self.place} refuses us: {text}. Set IMAGEGENX_QUEUE__URL to a user and password that may use"
-                f" keys '{self.prefix}*', scripts and publish."
-            )
-        if isinstance(exc, ResponseError) and not text.startswith(_OUTAGES):
-            return QueueAccessError(
-                f"{self.place} refuses a command: {text}. Redis 6.2 or newer, or Valkey, is needed."
-            )
-        return QueueUnavailableError(
-            f"{self.place} cannot be used now: {text or type(exc).__name__}. Start it, or correct IMAGEGENX_QUEUE__URL."
-        )
+        said = " ".join(str(exc).split()).removesuffix(".") or type(exc).__name__
+        trouble = trouble_of(exc)
+        kind = QueueAccessError if trouble.needs_operator else QueueUnavailableError
+        return kind(f"{self.place} {trouble.text}: {said}. {trouble.remedy}", trouble)
 
     @property
     def place(self) -> str:

@@ -7,6 +7,8 @@ from resources.queue.link import RedisLink
 from resources.queue.submitting import Submitting
 from resources.queue.waiting import Watching
 
+_CHECK_KEPT_S = 60
+
 
 class RequestQueue(Submitting, Claiming, Watching, CallbackBox):
     """Requests on their way to pictures, in Redis Streams: at-least-once delivery, one end for every task.
@@ -24,8 +26,11 @@ class RequestQueue(Submitting, Claiming, Watching, CallbackBox):
         self._unanswered = {}
 
     def check(self) -> None:
-        """Find out whether Redis can be used; starts the private one if none is configured."""
-        self._link.call(lambda client: client.ping())
+        """Find out whether Redis takes what is written to it; starts the private one if none is configured.
+
+        One that is full, cannot persist or is a replica answers every read.
+        """
+        self._link.call(lambda client: client.set(f"{self._link.prefix}check", "", ex=_CHECK_KEPT_S))
 
     def eviction_policy(self) -> str:
         """What Redis does with keys when its memory is full; under any but `noeviction` it may lose requests."""

@@ -72,7 +72,8 @@ class Watching:
         with self._link.explained(), open_channel(ignore_subscribe_messages=True) as channel:
             channel.subscribe(f"{self._link.prefix}changes")
             on_change(None)
-            while not stop.is_set():
+            dropped = self._link.dropped
+            while not stop.is_set() and self._link.dropped == dropped:
                 message = channel.get_message(timeout=0.2)
                 if message is not None:
                     on_change(str(message["data"]))

@@ -114,6 +114,17 @@ def test_a_redis_and_a_store_that_are_down_are_told_and_nothing_else_suffers(fin
     assert "5ec2e7" not in json.dumps(found)
 
 
+def test_a_redis_that_is_full_is_told_with_what_to_do(findings, monkeypatch, tmp_path):
+    with running_redis(tmp_path) as redis:
+        monkeypatch.setenv("IMAGEGENX_QUEUE__URL", redis.url)
+        redis.order("CONFIG", "SET", "maxmemory", 1)
+        status, found = findings()
+
+    assert (status, states(found, "queue")) == (1, ["bad"])
+    assert f"Redis at {redis.endpoint} is full: its maxmemory is used up" in found["queue"][0]["found"]
+    assert "Raise maxmemory there." in found["queue"][0]["found"]
+
+
 def test_a_redis_that_drops_keys_when_it_is_full_is_told(findings, monkeypatch, tmp_path):
     with running_redis(tmp_path) as redis, Redis.from_url(redis.url, protocol=2) as client:
         monkeypatch.setenv("IMAGEGENX_QUEUE__URL", redis.url)

@@ -1,5 +1,6 @@
 -- Cancels a task: at once if no worker has it, else its worker is told. Returns 0 if there is no such task.
 
+write_although_full()
 local task = fields(task_key(A.id))
 if not task.status then return 0 end
 if task.status == 'waiting' then

@@ -6,6 +6,8 @@
 -- its alone. While suspects wait, workers finish what they hold; between two such groups a worker gets fresh tasks, if
 -- those have waited long. So innocent tasks are never given up, and nobody waits for all of the suspects.
 
+write_although_full()
+
 local FRESH_WAIT_MS = A.lease_ms / 3 -- fresh tasks that have waited so long have a turn between suspects
 local QUICK_MS = A.lease_ms / 6
 local TRIAL = P .. 'trial:' .. A.worker -- how many suspects this worker tried last and, until another turn, since when

@@ -1,5 +1,6 @@
 -- Ends a claimed task. Returns 1 if it has ended so by this claim, now or in a call whose answer was lost.
 
+write_although_full()
 local task = fields(task_key(A.id))
 if task.status == 'processing' and task.token == A.token then
   finish(A.id, task, A.status, A.result, A.error, A.cause)

@@ -1,5 +1,6 @@
 -- What there is to do. Returns {waiting by lane…, processing, abandoned, oldest age ms, dead, bell, next lease ms}.
 
+write_although_full()
 sweep(A.max_deliveries)
 local soonest = redis.call('ZRANGEBYSCORE', P .. 'leases', '(' .. text(NOW), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 return {

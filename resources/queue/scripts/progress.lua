@@ -1,5 +1,6 @@
 -- Records how far claimed tasks are; never backwards, never of a task that is not the worker's any more.
 
+write_although_full()
 for _, step in ipairs(A.steps) do
   local key = task_key(step[1])
   local status, token, progress = unpack(redis.call('HMGET', key, 'status', 'token', 'progress'))

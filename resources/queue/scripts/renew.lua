@@ -1,5 +1,6 @@
 -- A heartbeat: keeps a worker alive and its claims its own. Returns {ids lost, ids cancelled}.
 
+write_although_full()
 local lost, cancelled = {}, {}
 for _, claim in ipairs(A.claims) do
   local id = claim[1]

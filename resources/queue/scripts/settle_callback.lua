@@ -1,5 +1,6 @@
 -- A callback was delivered or given up (A.retry_ms is ''), or is to be tried again then, unless another has it by now.
 
+write_although_full()
 local key = P .. 'callback:' .. A.id
 if A.retry_ms == '' then
   redis.call('ZREM', P .. 'callbacks', A.id)

@@ -1,6 +1,8 @@
 -- Leases callbacks that are due. Returns for each {id, kind, ref, url, owner, attempt}.
 -- Those of an owner who has A.owner_limit of them under way (A.under_way) go to the end of the line.
 
+write_although_full()
+
 local AHEAD = 500
 
 local taken, under_way = {}, A.under_way

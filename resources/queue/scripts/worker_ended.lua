@@ -1,6 +1,7 @@
 -- Ends the leases of a worker that is known to be dead, so that others need not wait for their time, and forgets it.
 -- Returns how many there were.
 
+write_although_full()
 local ended = 0
 for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
   if redis.call('HGET', task_key(id), 'holder') == A.worker then
