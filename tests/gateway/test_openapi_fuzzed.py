@@ -24,9 +24,11 @@ CALLS = (
     ("POST", "/v1/images/edits"),
     ("GET", "/v1/models"),
     ("GET", "/health"),
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
     ("GET", "/metrics"),
 )
-WITHOUT_DATA = (("GET", "/health"), ("GET", "/metrics"))
+WITHOUT_DATA = (("GET", "/health"), ("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics"))
 
 
 @pytest.fixture(scope="module")
