@@ -16,6 +16,7 @@ PUBLIC_PORTS = frozenset((80, 443, *range(8000, 9000)))
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
 _UNSAFE = re.compile(r"[\s\\\x00-\x20\x7f-\x9f]")
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _NUMERIC_END = re.compile(r"(?:\d+|0x[0-9a-f]*)")
 
 
@@ -41,8 +42,10 @@ class UrlRules:
         parsed = _parsed(url)
         if parsed.scheme not in _DEFAULT_PORTS:
             raise UrlRefusedError(f"scheme {shown(parsed.scheme)}, but a URL must be http:// or https://.")
-        if not parsed.host:
+        if not parsed.raw_host:
             raise UrlRefusedError("the URL names no host.")
+        if not _NAME.fullmatch(host_of(parsed)) and literal_address(host_of(parsed)) is None:
+            raise UrlRefusedError(f"host {shown(host_of(parsed))} is neither a name nor an address.")
         if parsed.userinfo:
             raise UrlRefusedError("the URL holds a user name or password. Leave them out.")
         if not self.allows_private(host_of(parsed), port_of(parsed)):
@@ -76,7 +79,9 @@ def _parsed(url: str) -> httpx.URL:
     if _UNSAFE.search(url):
         raise UrlRefusedError("the URL holds a space, a backslash or a control character. Write it as %XX.")
     try:
-        return httpx.URL(url)
+        parsed = httpx.URL(url)
+        _ = parsed.host  # decodes an international name, and raises for one that is none
+        return parsed
     except (httpx.InvalidURL, ValueError) as exc:
         raise UrlRefusedError(f"it is not a URL: {str(exc)[:120].rstrip('.')}.") from exc
 

@@ -32,6 +32,19 @@ def test_a_public_url_is_allowed(url):
 
 
 @pytest.mark.parametrize(
+    "host", ["xn--a", "xn--", "a" * 64, "xn--ls8h=", "a..b", "[::1%25eth0]", "[v1.a]", "[", "ß" * 70]
+)
+def test_a_host_that_is_no_name_and_no_address_is_refused(host):
+    assert url_problem(f"http://{host}/")
+
+
+@given(st.text("xn-.[]:%@/0é\u0660。１٣", max_size=30))
+def test_no_odd_host_raises_anything_else(host):
+    url_problem(f"http://{host}/")
+    url_problem(f"http://xn--{host}")
+
+
+@pytest.mark.parametrize(
     "host",
     [
         "127.0.0.1",
