@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 import time
 from typing import Literal
 
@@ -12,6 +13,8 @@ from resources.queue import Task, TaskPicture
 Kind = Literal["original", "thumb"]
 
 _MAC_BYTES = 16
+_TOKEN = re.compile(r"([0-9a-f]{1,12})\.([\w-]{1,2048})\.([\w-]{22})", re.ASCII)
+"""When it expires (Unix time, hexadecimal), the key and the MAC, both in URL-safe base64."""
 
 
 class PictureLinks:
@@ -43,9 +46,12 @@ class PictureLinks:
         Raises:
             ServiceError: 403 if this gateway did not make it, or it has expired.
         """
+        parts = _TOKEN.fullmatch(token)
+        if not parts:
+            raise _refused("This is not a token of a picture URL.")
+        expires_s, mac = int(parts[1], 16), parts[3]
         try:
-            expires, encoded, mac = token.split(".")
-            expires_s, key = int(expires, 16), _decoded(encoded).decode()
+            key = _decoded(parts[2]).decode()
         except ValueError:
             raise _refused("This is not a token of a picture URL.") from None
         if not hmac.compare_digest(mac.encode(), self._mac(task_id, kind, expires_s, key).encode()):
