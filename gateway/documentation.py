@@ -26,6 +26,17 @@ IDEMPOTENT = {
         }
     ]
 }
+LAST_EVENT = {
+    "parameters": [
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "required": False,
+            "description": "The id of the last event that the client has; after a task's last one the answer is 204.",
+            "schema": {"type": "string", "maxLength": 255, "pattern": "^[ -~]*$"},
+        }
+    ]
+}
 _SCHEMA_REF = "#/components/schemas/{model}"
 
 
@@ -206,7 +217,9 @@ def described(data: str, extra: dict[str, Any] | None = None) -> dict[str, Any]:
     kind = _DATA.get(data)
     good: dict[str, Any] = {"model": Answer[kind]} if kind else {"content": {data: {"schema": {"type": "string"}}}}  # type: ignore[valid-type]
     refusals = {code: {"model": Answer[Problems], "description": text} for code, text in _REFUSALS.items()}
-    responses = {200: {**good, "description": "Done"}, **refusals}
+    responses: dict[int, Any] = {200: {**good, "description": "Done"}, **refusals}
+    if extra is LAST_EVENT:
+        responses[204] = {"description": "The client has the task's last event"}
     return {"responses": responses, "response_model": None, "openapi_extra": extra or {}}
 
 

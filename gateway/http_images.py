@@ -5,21 +5,22 @@ import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from configs.problems import shown
 from gateway.answers import API, answer
-from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, described
+from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, LAST_EVENT, described
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.guard import about, about_path
 from gateway.http_face import HttpFace, api_key, is_multipart, json_object
 from gateway.streams import EventStream, StreamPlaces
 from models.registry import ModelCard
+from models.request import MAX_IMAGES
 from resources.accounts import Account
 from resources.queue import TASK_ID, Batch, Task
 
@@ -89,10 +90,10 @@ class ImageCalls:
         task = await self._face.call(cancel)
         return answer(200, task.status.value, self._face.answers(request).task(task), _NO_STORE)
 
-    async def tasks(self, request: Request, limit: int = 50, before: str = "") -> Response:
+    async def tasks(
+        self, request: Request, limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 50, before: str = ""
+    ) -> Response:
         """Your tasks, newest first; `before` (the `next_before` of the last answer) goes on from there."""
-        if not 1 <= limit <= MAX_LISTED:
-            raise bad_field("limit", f"{limit} is not from 1 to {MAX_LISTED}")
         before_s, before_id = _read_cursor(before) if before else (None, "")
 
         def ask() -> list[Task]:
@@ -108,13 +109,25 @@ class ImageCalls:
         return answer(200, "ok", data, _NO_STORE)
 
     async def events(self, request: Request, task_id: str) -> Response:
-        """Server-sent events named `task`: the data of a query, at once and at every change until the task ends."""
+        """Server-sent events named `task`: the data of a query, at once and at every change until the task ends.
+
+        A client that comes back names the last event it has in the header `Last-Event-ID`, and is not sent that again;
+        if it was the task's last one, the answer is 204, which tells clients to come back no more.
+        """
         account = await self._face.account(request)
-        await self._face.call(self._service.task, account, task_id)
-        return EventStream(self._changes(request, task_id), self._places, account)
+        task = await self._face.call(self._service.task, account, task_id)
+        seen = request.headers.get("last-event-id", "")
+        if task.status.ended and seen == _event_id(task):
+            return Response(status_code=204)
+        return EventStream(self._changes(request, task_id, seen), self._places, account)
 
     async def file(
-        self, request: Request, task_id: str, kind: Literal["original", "thumb"], token: str = "", number: int = 1
+        self,
+        request: Request,
+        task_id: str,
+        kind: Literal["original", "thumb"],
+        token: str = "",
+        number: Annotated[int, Query(ge=1, le=MAX_IMAGES)] = 1,
     ) -> Response:
         """A finished picture, for its owner's key or the token in a result's URL; `number` counts from 1."""
 
@@ -158,8 +171,8 @@ class ImageCalls:
             self._service.submit, account, data, idempotency_key=idempotency_key, uploads=uploads
         )
 
-    async def _changes(self, request: Request, task_id: str) -> AsyncGenerator[bytes, None]:
-        answers, last, silent = self._face.answers(request), b"", 0
+    async def _changes(self, request: Request, task_id: str, seen: str) -> AsyncGenerator[bytes, None]:
+        answers, silent = self._face.answers(request), 0
 
         def look() -> Task | None:
             """The task; None while the queue is away."""
@@ -176,10 +189,9 @@ class ImageCalls:
                     task = await self._face.call(look)
                 except ServiceError:  # the task has expired, or the key was revoked
                     return
-                news = _event("task", answers.task(task)) if task else last
-                if news != last:
-                    last, silent = news, 0
-                    yield news
+                if task and _event_id(task) != seen:
+                    seen, silent = _event_id(task), 0
+                    yield _event("task", seen, answers.task(task))
                 elif (silent := silent + 1) % KEEP_ALIVE_LOOKS == 0:
                     yield b": still here\n\n"
                 if task and task.status.ended:
@@ -197,7 +209,7 @@ def image_routes(face: HttpFace) -> APIRouter:
     add(f"{API}/batch-generate", calls.batch_generate, methods=["POST"], **batch)
     add(f"{API}/task/{{task_id}}", calls.task, methods=["GET"], **described("TaskState"))
     add(f"{API}/task/{{task_id}}", calls.cancel, methods=["DELETE"], **described("TaskState"))
-    add(f"{API}/task/{{task_id}}/events", calls.events, methods=["GET"], **described("text/event-stream"))
+    add(f"{API}/task/{{task_id}}/events", calls.events, methods=["GET"], **described("text/event-stream", LAST_EVENT))
     add(f"{API}/batch-task/{{batch_task_id}}", calls.batch, methods=["GET"], **described("BatchState"))
     add(f"{API}/tasks", calls.tasks, methods=["GET"], **described("TaskList"))
     add(f"{API}/file/{{task_id}}/{{kind}}", calls.file, methods=["GET"], **described("image/*"))
@@ -234,9 +246,14 @@ def _read_cursor(text: str) -> tuple[float, str]:
     return float(seconds), task_id
 
 
-def _event(name: str, data: object) -> bytes:
+def _event(name: str, id: str, data: object) -> bytes:
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return f"event: {name}\ndata: {text}\n\n".encode("utf-8", "replace")
+    return f"id: {id}\nevent: {name}\ndata: {text}\n\n".encode("utf-8", "replace")
+
+
+def _event_id(task: Task) -> str:
+    """What tells a state of a task from its others, in every gateway."""
+    return f"{round(task.updated_at_s * 1000)}-{task.status.value}-{task.progress}"
 
 
 def _local_file(path: str, key: str) -> Response:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MAX_SEED = 2**53 - 1
 """Seeds survive JSON and spreadsheets: no larger than an exact double."""
 
+MAX_IMAGES = 16
+"""Pictures of one request."""
 DEFAULT_RESOLUTION = Resolution(512, 512)
 WEBP_MAX_SIDE_PX = 16_383
 """What the format's headers can say (RFC 9649)."""
@@ -167,7 +169,7 @@ class GenerationParams(ValueObject):
     negative_text: AnyText = ""
     seed: Seed | None = Field(default=None, description="drawn at random and recorded if not given")
     strength: Strength = Field(default=0.75, description="how far img2img and inpaint leave the input picture")
-    num_images: Annotated[StrictInt, Field(ge=1, le=16)] = 1
+    num_images: Annotated[StrictInt, Field(ge=1, le=MAX_IMAGES)] = 1
 
     @field_validator("post_process")
     @classmethod

@@ -49,6 +49,10 @@ def tried(client, path):
         return stream
 
 
+def updated_ms(service, task_id):
+    return round(1000 * service.queue.task(task_id).updated_at_s)
+
+
 def opens(client, path):
     return tried(client, path).status_code == 200
 
@@ -102,7 +106,12 @@ def test_a_revoked_key_hears_no_more(service, gateway, user):
         task_id = submitted(client)
         with client.stream("GET", f"/api/v1/image/task/{task_id}/events") as stream:
             lines = stream.iter_lines()
-            assert (next(lines), next(lines)[:6], next(lines)) == ("event: task", "data: ", "")
+            assert [next(lines)[:6] for _ in range(4)] == [
+                f"id: {updated_ms(service, task_id)}"[:6],
+                "event:",
+                "data: ",
+                "",
+            ]
             service.accounts.revoke(key)
             assert list(lines) == []
     assert service.queue.task(task_id).status == "waiting"
@@ -121,3 +130,26 @@ def test_streams_of_two_keys_of_one_user_are_counted_apart(service, gateway):
         for client in both:
             open_streams(clients, client, path)
             assert not opens(client, path)
+
+
+def events_of(client, path, seen=""):
+    """The status of the answer, and the (id, data) of each event."""
+    answer = client.get(path, headers={"Last-Event-ID": seen} if seen else {})
+    events = [event.split("\n") for event in answer.text.split("\n\n") if event.startswith("id: ")]
+    return answer.status_code, [(id[4:], json.loads(data[6:])) for id, _, data in events]
+
+
+def test_a_client_that_comes_back_for_an_ended_task_is_told_to_come_back_no_more(client, service, events):
+    service.queue.cancel(events.split("/")[-2])
+    code, told = events_of(client, events)
+    assert (code, [data["status"] for _, data in told]) == (200, ["cancelled"])
+    assert events_of(client, events, seen=told[0][0]) == (204, [])
+    assert events_of(client, events, seen="of another gateway") == (200, told)
+
+
+def test_a_client_that_comes_back_is_not_sent_again_what_it_has(client, service, events):
+    with client.stream("GET", events) as stream:
+        seen = next(stream.iter_lines()).removeprefix("id: ")
+    service.queue.cancel(events.split("/")[-2])
+    code, told = events_of(client, events, seen=seen)
+    assert (code, [data["status"] for _, data in told]) == (200, ["cancelled"])
