@@ -10,7 +10,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
 from configs.errors import ImageGenXError
 from configs.problems import Problem
@@ -28,6 +30,9 @@ from gateway.service import GatewayService
 from models.errors import InvalidRequestError
 
 logger = logging.getLogger(__name__)
+
+CLIENT_GONE = 499
+"""The status of calls whose client hung up, in the log and in the metrics."""
 
 _WORDS = {
     404: "There is nothing at this path. /docs lists every call.",
@@ -52,9 +57,10 @@ def build_app(service: GatewayService) -> FastAPI:
         lifespan=_lifespan(changes, metrics, page),
         exception_handlers=_HANDLERS,
     )
-    app.state.face = face
+    app.state.face, app.state.routes = face, []
     for router in (image_routes(face), openai_routes(face), page_routes(page)):
         app.include_router(router)
+        app.state.routes += router.routes
     app.add_middleware(
         Guard, settings=service.settings.gateway, form_paths=(GENERATE, EDITS), observe=metrics.observe_call
     )
@@ -94,7 +100,20 @@ async def _http_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     response = _refuse(request, ServiceError(exc.status_code, _WORDS.get(exc.status_code, str(exc.detail))))
     response.headers.update(exc.headers or {})
+    if exc.status_code == 405:
+        response.headers["Allow"] = ", ".join(sorted(_methods(request)))
     return response
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method that the path takes; the router itself knows only those of the first route that fits it."""
+    fitting = (route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in fitting for method in route.methods}
+
+
+async def _hung_up(request: Request, exc: Exception) -> Response:
+    """The client was gone before its request was whole: nobody reads the answer, and nothing has failed."""
+    return Response(status_code=CLIENT_GONE)
 
 
 async def _bad_parameter(request: Request, exc: Exception) -> Response:
@@ -112,6 +131,7 @@ async def _unforeseen(request: Request, exc: Exception) -> Response:
 _HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
     ImageGenXError: _known_error,
     HTTPException: _http_error,
+    ClientDisconnect: _hung_up,
     RequestValidationError: _bad_parameter,
     Exception: _unforeseen,
 }

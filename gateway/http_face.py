@@ -29,6 +29,7 @@ SMALL_BODY_BYTES = 16_384
 FORM_TIMEOUT_S = 120
 """A form that takes longer to arrive gives its room to others, s."""
 
+_SIZE = re.compile(r"\d{1,15}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}", re.ASCII)
 
 
@@ -119,7 +120,7 @@ def json_object(body: bytes | str, field: str = "") -> Mapping[str, object]:
 def declared_bytes(request: Request) -> int | None:
     """The size of the body, where it is told beforehand: the server reads no more than that."""
     told = request.headers.get("content-length", "")
-    return int(told) if told.isdecimal() else None
+    return int(told) if _SIZE.fullmatch(told) else None
 
 
 async def _read_form(request: Request, files: int, max_text_bytes: int) -> tuple[dict[str, str], dict[str, bytes]]:

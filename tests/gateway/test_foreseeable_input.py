@@ -1,0 +1,115 @@
+"""Input that can be foreseen: each is answered with its own code, and no call fails inside the gateway."""
+
+import logging
+import socket
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+
+from tests.waiting import wait_until
+
+GENERATE = "/api/v1/image/generate"
+MUG = {"text": "a red mug", "params": {"resolution": "128×96"}}
+LONG = "f" * 5_000
+ODD = (
+    "9" * 5_000,
+    "-" + "9" * 400,
+    "1e999",
+    "nan",
+    "\u0661\u0662",
+    "\u00b2",
+    "1_0",
+    "0x10",
+    "\0",
+    "",
+    " ",
+    LONG,
+    "\ud800",
+    "%",
+    "[",
+)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/image/tasks?limit={}",
+        "/api/v1/image/tasks?before={}",
+        "/api/v1/image/file/img_a/original?number={}",
+        "/api/v1/image/file/img_a/original?token={}",
+        "/api/v1/image/file/img_a/original?token={}.YQ.AAAAAAAAAAAAAAAAAAAAAA",
+        "/api/v1/image/file/img_a/original?token=f.{}.AAAAAAAAAAAAAAAAAAAAAA",
+        "/api/v1/image/file/img_a/{}",
+        "/api/v1/image/file/{}/thumb",
+        "/api/v1/image/task/{}",
+        "/api/v1/image/task/{}/events",
+        "/api/v1/image/batch-task/{}",
+        "/page/{}",
+    ],
+)
+def test_odd_values_in_paths_and_queries_are_answered(client, path, odd) -> None:
+    url = path.format(quote(odd, safe="", errors="surrogatepass"))
+    for headers in ({}, {"X-API-Key": ""}):
+        answer = client.get(url, headers=headers)
+        assert answer.status_code in (200, 400, 401, 403, 404, 422), answer.text
+        assert answer.json()["code"] == answer.status_code
+
+
+def test_a_link_token_of_thousands_of_digits_is_no_token(gateway) -> None:
+    for digits in (3_571, 3_572, 5_000):
+        token = f"{LONG[:digits]}.YQ.AAAAAAAAAAAAAAAAAAAAAA"
+        answer = httpx.get(f"{gateway.url}/api/v1/image/file/img_a/original", params={"token": token})
+        assert (answer.status_code, answer.json()["code"]) == (403, 403)
+        assert answer.json()["message"].startswith("This is not a token of a picture URL. Ask for the task again")
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "Content-Type", "Idempotency-Key", "Authorization", "X-API-Key", "Last-Event-ID"]
+)
+@pytest.mark.parametrize(
+    "odd", ["[", "a:b:c", "\u00b2".encode("latin-1"), b"\xff\xfe", LONG, "multipart/form-data", "bearer"]
+)
+def test_odd_headers_are_answered(client, name, odd) -> None:
+    answer = client.post(GENERATE, json=MUG, headers={name: odd})
+    assert answer.status_code in (200, 400, 401, 403, 422), answer.text
+
+
+@pytest.mark.parametrize("field", ["image_url", "mask_url", "control_image_url", "callback_url"])
+@pytest.mark.parametrize(
+    "url", ["http://xn--a/", "http://xn--/", "http://[/", "http://[::1%25a]/", "http://a:99999/", "http://\u2488/"]
+)
+def test_a_url_that_is_none_is_refused_with_its_field(client, field, url) -> None:
+    answer = client.post(GENERATE, json={**MUG, field: url})
+    assert answer.status_code == 422, answer.text
+    assert field in {problem["field"] for problem in answer.json()["data"]["problems"]}
+
+
+def test_a_client_that_hangs_up_mid_body_is_no_failure(gateway, key, client, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    where = urlsplit(gateway.url)
+    json, form = "application/json", "multipart/form-data; boundary=b"
+    paths = {GENERATE: (json, form), "/api/v1/image/batch-generate": (json, form), "/v1/images/edits": (form,)}
+    for path, kinds in paths.items():
+        for kind in kinds:
+            with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+                head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nContent-Type: {kind}\r\n"
+                connection.sendall(f"{head}Content-Length: 9999\r\n\r\n--b\r\n".encode())
+    wait_until(lambda: caplog.text.count(" 499 ") == 5)
+    assert [record for record in caplog.records if record.exc_info or record.levelno > logging.INFO] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/api/v1/image/task/img_a", "DELETE, GET"),
+        ("PUT", "/api/v1/image/file/img_a/thumb", "GET, HEAD"),
+        ("DELETE", "/health", "GET, HEAD"),
+        ("GET", GENERATE, "POST"),
+    ],
+)
+def test_a_method_that_is_not_taken_is_told_all_that_are(gateway, method, path, allowed) -> None:
+    answer = httpx.request(method, gateway.url + path)
+    assert answer.status_code == answer.json()["code"] == 405
+    assert answer.headers["allow"] == allowed
