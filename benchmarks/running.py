@@ -17,13 +17,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "engine": ("engine_overhead", "engine_mixed_load", "engine_poisson", "decode_tiles"),
     "gateway": ("queue_throughput", "gateway_submits"),
     "serving": ("serving", "serving_cold"),
+    "attacks": ("attacks",),
     "soak": ("soak", "engine_soak"),
     "quality": ("builtin_speed", "adherence", "companions"),
 }
 """The benchmarks; each can be asked for by its own name, or with its group."""
 
 
-ON_DEMAND = ("soak",)
+ON_DEMAND = ("soak", "attacks")
 """Groups that run only when they are asked for, because they take very long."""
 
 

@@ -1,0 +1,187 @@
+"""What one attacker costs a quiet neighbour: the neighbour's p95 under each attack, as a multiple of its quiet p95.
+
+A gateway and a serving worker with the built-in model are processes of their own, as in a deployment; the attacks of
+`benchmarks.attack_kinds` run one after another, each in a process that gives way to the others, because a real attacker
+spends processor time of another machine. The neighbour opens a connection, asks for a small picture and waits for it.
+Each attack is compared with the quiet minute before it, because a machine's speed drifts.
+"""
+
+import dataclasses
+import http.client
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from benchmarks.attack_kinds import ATTACKS, HOST, Target
+from benchmarks.dagster_page import free_port
+from benchmarks.serving_stack import wait_for
+from configs.gateway_settings import GatewaySettings
+from configs.queue_settings import QueueSettings
+from configs.settings import PACKAGE_ROOT, Settings
+from resources.accounts import open_accounts
+from resources.queue import open_queue
+
+PROBES, MOST_S = 40, 30.0
+"""Pictures that the neighbour asks for in each part; a part ends after so many seconds even with fewer."""
+LOST_S = 10.0
+"""What a picture counts that was refused or did not come, s."""
+DESCRIPTORS = 256
+START_S = 180.0
+LIMITS = {f"{name}: picture p95, × quiet": 2.0 for name in ATTACKS}
+_BODY = json.dumps({"text": "a red mug", "params": {"resolution": "96×96", "steps": 2}})
+
+
+def run(names: Sequence[str] = tuple(ATTACKS), probes: int = PROBES) -> dict[str, float]:
+    """For each attack: p95 of a picture and of a submit, in ms and as a multiple of the quiet ones."""
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as home, _product(Path(home)) as target:
+        for name in names:
+            quiet = _neighbour(target, probes)
+            if quiet.lost:
+                raise RuntimeError(f"{quiet.lost} pictures were lost before the attack {name}")
+            with _under_attack(name, target):
+                attacked = _neighbour(target, probes)
+            figures[f"{name}: picture p95, × quiet"] = attacked.picture_s / quiet.picture_s
+            figures[f"{name}: submit p95, × quiet"] = attacked.submit_s / quiet.submit_s
+            figures[f"{name}: picture p95 ms, quiet"] = 1000 * quiet.picture_s
+            figures[f"{name}: picture p95 ms"] = 1000 * attacked.picture_s
+            figures[f"{name}: pictures lost"] = attacked.lost
+    return figures
+
+
+@dataclasses.dataclass(frozen=True)
+class _P95:
+    """The neighbour's waits, s; a lost picture counts as `LOST_S`."""
+
+    submit_s: float
+    picture_s: float
+    lost: int
+
+
+def _neighbour(target: Target, probes: int) -> _P95:
+    waits: list[tuple[float, float]] = []
+    lost, ends_s = 0, time.monotonic() + MOST_S
+    while len(waits) < probes and time.monotonic() < ends_s:
+        try:
+            waits.append(_picture(target))
+        except (OSError, http.client.HTTPException, RuntimeError):
+            waits.append((LOST_S, LOST_S))
+            lost += 1
+    return _P95(_p95([submit_s for submit_s, _ in waits]), _p95([picture_s for _, picture_s in waits]), lost)
+
+
+def _p95(waits_s: Sequence[float]) -> float:
+    return sorted(waits_s)[int(0.95 * (len(waits_s) - 1))]
+
+
+def _picture(target: Target) -> tuple[float, float]:
+    """Seconds until the submission was answered, and until the picture was there."""
+    began_s = time.perf_counter()
+    connection = http.client.HTTPConnection(HOST, target.http_port, timeout=LOST_S)
+    try:
+        headers = {"X-API-Key": target.neighbour_key, "Content-Type": "application/json"}
+        task = _answer(connection, "POST", "/api/v1/image/generate", headers, _BODY.encode())
+        submit_s = time.perf_counter() - began_s
+        while (wait_s := time.perf_counter() - began_s) < LOST_S:
+            state = _answer(connection, "GET", task["query_url"], headers)
+            if state["status"] == "success":
+                return submit_s, wait_s
+            time.sleep(0.01)
+    finally:
+        connection.close()
+    raise RuntimeError("the picture did not come")
+
+
+def _answer(
+    connection: http.client.HTTPConnection, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+) -> dict[str, str]:
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"{method} {path}: {answer.status}")
+    data: dict[str, str] = json.loads(text)["data"]
+    return data
+
+
+@contextmanager
+def _under_attack(name: str, target: Target) -> Iterator[None]:
+    """The attack goes on inside the block; it begins once it has as much as it wants, or after a few seconds."""
+    command = [sys.executable, "-m", "benchmarks.attack_kinds", name, json.dumps(dataclasses.asdict(target))]
+    with subprocess.Popen(command, cwd=PACKAGE_ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            if process.stdout.readline().strip() != "begun":
+                raise RuntimeError(f"attack {name} ended with status {process.wait()}")
+            yield
+            if process.poll() is not None:
+                raise RuntimeError(f"attack {name} ended with status {process.returncode} before it was told to")
+        finally:
+            process.kill()
+
+
+@contextmanager
+def _product(home: Path) -> Iterator[Target]:
+    """A gateway that may have `DESCRIPTORS` open, and a worker."""
+    settings = Settings(home=home, queue=QueueSettings())
+    accounts, queue = open_accounts(settings), open_queue(settings)
+    queue.check()
+    neighbour, attacker = (accounts.create(user, qps=10_000) for user in ("neighbour", "attacker"))
+    target = Target(free_port(), free_port(), free_port(), neighbour, attacker)
+    variables = {
+        f"IMAGEGENX_GATEWAY__{name.upper()}": str(getattr(target, name))
+        for name in ("http_port", "grpc_port", "metrics_port")
+        if name in GatewaySettings.model_fields
+    }
+    environment = os.environ | variables | {"IMAGEGENX_HOME": str(home), "IMAGEGENX_ENGINE__THREADS": "1"}
+    commands = {"gateway": ["gateway"], "worker": ["benchmarks.serving_process", "1", "2"]}
+    processes = []
+    try:
+        for name, command in commands.items():
+            with (home / f"{name}.log").open("wb") as log:
+                processes.append(_started(command, environment, log.fileno(), limited=name == "gateway"))
+        wait_for("gateway and worker", lambda: _is_serving(target), START_S)
+        yield target
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+        accounts.close()
+        queue.close()
+
+
+def _started(command: list[str], environment: dict[str, str], log: int, *, limited: bool) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=PACKAGE_ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        preexec_fn=_limit_descriptors if limited else None,
+    )
+
+
+def _limit_descriptors() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+
+
+def _is_serving(target: Target) -> bool:
+    try:
+        health = httpx.get(f"http://{HOST}:{target.http_port}/health", timeout=5).json()
+    except (httpx.HTTPError, ValueError):
+        return False
+    return bool((health["data"] or {}).get("workers", {}).get("live"))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(run(sys.argv[1:] or tuple(ATTACKS)), indent=2) + "\n")
