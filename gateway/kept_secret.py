@@ -5,6 +5,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from configs.private_folder import make_private
+
 SECRET_BYTES = 32
 
 
@@ -13,7 +15,7 @@ def kept_secret(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_private(file.parent)
         _make(file)
         return file.read_bytes()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from configs.private_folder import make_private
 from configs.settings import PACKAGE_ROOT, Settings, load_settings
 from imagegenx_cli.embedded_dagster import dagster_instance
 from models.registry import ModelRegistry, open_registry
@@ -58,12 +59,12 @@ def register_shipped(name: str, settings: Settings, registry: ModelRegistry) -> 
     if registered and (_digest(registered) != copied.get(name) or copied[name] == digest):
         return
     register_catalog(shipped, settings, registry)
-    record.parent.mkdir(parents=True, exist_ok=True)
+    make_private(record.parent)
     record.write_text(json.dumps({**copied, name: digest}), encoding="utf-8")
 
 
 def _copy_logos(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     for logo in _files(SHIPPED_LOGOS):
         if not (folder / logo.name).exists():
             shutil.copyfile(logo, folder / logo.name)

@@ -8,6 +8,7 @@ from urllib.request import url2pathname
 import typer
 
 from configs.errors import ImageGenXError
+from configs.private_folder import make_private
 from configs.settings import Settings, load_settings
 from imagegenx_cli.catalogs import add_partition, register_shipped
 from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs, this_process
@@ -86,6 +87,6 @@ def gallery_file(catalog: str, settings: Settings, store: ObjectStore) -> Path:
     if url.scheme == "file":
         return Path(url2pathname(url.path))
     copy = settings.home / key
-    copy.parent.mkdir(parents=True, exist_ok=True)
+    make_private(copy.parent)
     copy.write_bytes(store.get(key))
     return copy

@@ -17,6 +17,7 @@ import typer
 import yaml
 
 from configs.errors import ImageGenXError
+from configs.private_folder import make_private
 from configs.settings import Settings, load_settings
 from imagegenx_cli.catalogs import SHIPPED_CATALOGS, add_partition, register_shipped
 from imagegenx_cli.embedded_dagster import code_server_folder, dagster_instance, end_dead_runs
@@ -181,7 +182,7 @@ def _check_free(option: str, port: int) -> None:
 
 @contextmanager
 def _only_one(home: Path) -> Iterator[None]:
-    home.mkdir(parents=True, exist_ok=True)
+    make_private(home)
     with (home / "dev.lock").open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

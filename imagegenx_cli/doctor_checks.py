@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs.private_folder import make_private
 from configs.settings import Settings
 from imagegenx_cli.doctor_dagster import dagster
 from imagegenx_cli.doctor_finding import Finding, State
@@ -23,7 +24,7 @@ def home(settings: Settings) -> Iterator[Finding]:
     """The home folder can be written to and has room."""
     folder = settings.home
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         probe = folder / f".doctor-{secrets.token_hex(4)}"
         probe.write_bytes(b"doctor")
         probe.unlink()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs.private_folder import make_private
 from configs.settings import PACKAGE_ROOT
 from imagegenx_cli.files import FileError, write_file
 
@@ -51,7 +52,7 @@ def _make(folder: Path) -> None:
     """Make an instance whole or not at all: Dagster cannot go on with databases that a kill left half made."""
     from dagster import DagsterInstance
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_private(folder.parent)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         made = Path(temporary, folder.name)
         made.mkdir()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import ImageGenXError
+from configs.private_folder import make_private
 
 if TYPE_CHECKING:
     import psutil
@@ -68,7 +69,7 @@ class ProcessStack:
         self._parts: list[Part] = []
 
     def __enter__(self) -> "ProcessStack":
-        self._logs.mkdir(parents=True, exist_ok=True)
+        make_private(self._logs)
         return self
 
     def __exit__(self, *_: object) -> None:

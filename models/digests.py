@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from configs.private_folder import make_private
+
 logger = logging.getLogger(__name__)
 
 
@@ -63,7 +65,7 @@ class DigestCache:
 
     @staticmethod
     def _replace(file: Path, digests: dict[str, str]) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_private(file.parent)
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
         unfinished = Path(name)
         try:

@@ -238,13 +238,13 @@ def _remove_if_abandoned(path: Path) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the folder and those above it, each lasting through a power cut."""
+    """Make the folder and those above it, for this user alone, each lasting through a power cut."""
     if folder.is_dir():
         return
     if folder != folder.parent:
         _make_folder(folder.parent)
     try:
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
     except FileExistsError:
         if not folder.is_dir():
             raise

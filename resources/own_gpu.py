@@ -5,6 +5,7 @@ import socket
 from io import BufferedWriter
 from pathlib import Path
 
+from configs.private_folder import make_private
 from configs.settings import Settings
 from models.gpu_load import GPULoad, read_gpu_loads
 
@@ -35,7 +36,7 @@ def with_own_gpu(settings: Settings) -> Settings:
 
 
 def _take(gpus: tuple[GPULoad, ...], folder: Path) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     emptiest_first = sorted(gpus, key=lambda gpu: gpu.memory_used_bytes - gpu.memory_total_bytes)
     for gpu in emptiest_first:
         # The home folder may be shared by machines, whose GPUs have the same numbers.

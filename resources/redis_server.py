@@ -18,6 +18,7 @@ from socket import AF_UNIX, SOCK_STREAM
 from socket import socket as unix_socket
 from typing import IO, TYPE_CHECKING, Any
 
+from configs.private_folder import make_private
 from configs.queue_settings import QueueSettings
 from resources.queue.errors import QueueUnavailableError
 
@@ -68,7 +69,7 @@ class PrivateRedis:
             QueueUnavailableError: if it cannot be started, with what the server said, or does not answer in time.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self.folder)
             _make_private(self.socket.parent)
             while not self._starts_or_is_there():
                 pass

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+from configs.private_folder import make_private
+
 SHORT = 500
 """A memory of at most so many letters is the cursor itself."""
 UNNAMED_S = 3600
@@ -58,7 +60,7 @@ class KeptMemory:
         return f"kept:{digest}"
 
     def _write(self, digest: str, content: bytes) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private(self._folder)
         partial = self._folder / f"{digest}-{uuid4().hex}.partial"
         with partial.open("wb") as file:
             file.write(content)

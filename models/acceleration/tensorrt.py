@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from configs.private_folder import make_private
 from models.acceleration.building import process_builds
 from models.acceleration.export import FEWEST_ROWS, export_unet, row_shapes, unet_inputs
 from models.batching.rows import BatchSizes
@@ -127,7 +128,7 @@ class TensorRTUNet:
         return engine
 
     def _keep(self, engine: Any, inputs: tuple[torch.Tensor, ...], file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_private(file.parent)
         unfinished = file.with_suffix(f".{os.getpid()}.ep")
         try:
             self._trt.save(
