@@ -8,6 +8,8 @@ from ops.catalog.columns import COLUMNS, unknown_column
 from ops.catalog.problems import ProblemList
 from ops.catalog.rows import RawCatalog, RawRow
 
+MAX_COLUMNS = 1_000
+
 
 def read_csv(text: str, problems: ProblemList) -> RawCatalog:
     """The rows of a CSV file with a header; rows are named by the line they start on.
@@ -41,26 +43,30 @@ def _header_can_be_read(columns: list[str], problems: ProblemList) -> bool:
     if len(columns) == 1 and any(mark in columns[0] for mark in ";\t|"):
         problems.add("line 1", "", f"the header {columns[0][:80]!r} has no comma: separate the columns by commas")
         return False
-    for place, name in enumerate(columns, start=1):
-        if not name:
-            continue  # spreadsheets write columns that hold nothing
-        if name not in COLUMNS:
+    if len(columns) > MAX_COLUMNS:
+        problems.add("line 1", "", f"{len(columns):,} columns are above the maximum of {MAX_COLUMNS:,}")
+        return False
+    seen: set[str] = set()
+    for name in filter(None, columns):  # spreadsheets write columns that hold nothing
+        if name in seen:
+            problems.add("line 1", name[:80], "this column is named twice")
+        elif name not in COLUMNS:
             problems.add("line 1", name[:80], unknown_column(name))
-        elif name in columns[: place - 1]:
-            problems.add("line 1", name, "this column is named twice")
+        seen.add(name)
     if "text" not in columns:
         problems.add("line 1", "text", "required, but there is no such column")
     return "text" in columns
 
 
 def _rows(columns: list[str], lines: Iterator[tuple[int, list[str]]], problems: ProblemList) -> Iterator[RawRow]:
+    unnamed = [place for place, name in enumerate(columns) if not name]
+    ours = [(place, name) for place, name in enumerate(columns) if name in COLUMNS]
     for line, cells in lines:
         if len(cells) != len(columns):
             rule = f"{len(cells)} cells, but the header names {len(columns)} columns."
             problems.add(f"line {line}", "", f"{rule} Put cells with commas in quotation marks.")
             continue
-        for place, (name, cell) in enumerate(zip(columns, cells, strict=True), start=1):
-            if not name and cell.strip():
-                problems.add_unknown(f"line {line}", f"column {place}", "has a cell, but no name in the first line")
-        given = zip(columns, cells, strict=True)
-        yield RawRow(f"line {line}", {name: cell for name, cell in given if name in COLUMNS and cell.strip()})
+        for place in unnamed:
+            if cells[place].strip():
+                problems.add_unknown(f"line {line}", f"column {place + 1}", "has a cell, but no name in the first line")
+        yield RawRow(f"line {line}", {name: cells[place] for place, name in ours if cells[place].strip()})

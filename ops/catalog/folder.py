@@ -6,8 +6,10 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+from configs.private_folder import make_private
+from ops.catalog.inside import LeadsOutError
 from ops.catalog.pictures import CatalogPicture
 from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem
 from ops.catalog.reading import MAX_BYTES, Catalog, catalog_name, is_name, read_catalog
@@ -42,28 +44,35 @@ def registered_files(folder: Path) -> Iterator[tuple[str, Path]]:
             yield name, file
 
 
-def register_catalog(file: Path, settings: "Settings", registry: "ModelRegistry") -> Catalog:
+def register_catalog(
+    file: Path, settings: "Settings", registry: "ModelRegistry", pictures_from: Path | None = None
+) -> Catalog:
     """Check a catalog and put it, with the pictures it names, into the catalog folder under its own name.
 
     A catalog of that name is replaced, whatever its ending. A reader sees the old file or the new one, never half.
 
+    Args:
+        pictures_from: the folder of the pictures; the file's own by default.
     Raises:
         CatalogError: if anything is wrong with it; then nothing is changed.
         CatalogHeldUpError: if the folder cannot be written to.
     """
-    catalog = read_catalog(file, registry)
+    catalog = read_catalog(file, registry, pictures_from)
     folder, name = settings.catalog_folder, catalog_name(file)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         target = folder / f"{name}{file.suffix.lower()}"
         if not (target.exists() and target.samefile(file)):
             _copy_pictures(catalog.pictures, folder / f"{name}.pictures")
-            _copy(file, target)
+            with file.open("rb") as content:
+                _copy(content, target)
         for ending in MAX_BYTES:
             if ending != target.suffix:
                 (folder / f"{name}{ending}").unlink(missing_ok=True)
     except OSError as exc:
         raise CatalogHeldUpError(name, [CatalogProblem("", "", f"cannot be written to {folder}: {exc}")]) from exc
+    except LeadsOutError as exc:
+        raise CatalogError(name, [CatalogProblem("", "", str(exc))]) from exc
     return catalog
 
 
@@ -100,20 +109,21 @@ def _remove(path: Path) -> None:
 
 def _copy_pictures(pictures: tuple[CatalogPicture, ...], folder: Path) -> None:
     """Copy what is named now, then remove what no row names any more."""
-    wanted = {folder / picture.reference: picture.file for picture in pictures}
-    for target, source in wanted.items():
+    wanted = {folder / picture.reference: picture for picture in pictures}
+    for target, picture in wanted.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not (target.exists() and target.samefile(source)):
-            _copy(source, target)
+        if not (target.exists() and target.samefile(picture.file)):
+            with picture.open() as content:
+                _copy(content, target)
     for file in [file for file in folder.rglob("*") if file.is_file() and file not in wanted]:
         file.unlink()
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(content: BinaryIO, target: Path) -> None:
     """Copy so that `target` is never seen half-written."""
     handle, partial = tempfile.mkstemp(dir=target.parent, prefix=".copying-")
     try:
-        with os.fdopen(handle, "wb") as output, source.open("rb") as content:
+        with os.fdopen(handle, "wb") as output:
             shutil.copyfileobj(content, output)
             os.fchmod(output.fileno(), 0o644)
         Path(partial).replace(target)

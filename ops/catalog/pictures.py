@@ -3,18 +3,34 @@
 import hashlib
 import unicodedata
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
+
+from ops.catalog.inside import LeadsOutError, open_inside
 
 MAX_KEY_BYTES = 900
 
 
 @dataclass(frozen=True)
 class CatalogPicture:
-    """A picture file a catalog names: the reference as written, the file, and the sha256 of its content."""
+    """A picture file a catalog names: the reference as written, where it is, and the sha256 of its content.
+
+    `place` is the file's path below `folder`, the catalog's.
+    """
 
     reference: str
-    file: Path
+    folder: Path
+    place: str
     digest: str
+
+    @property
+    def file(self) -> Path:
+        """The file's path."""
+        return self.folder / self.place
+
+    def open(self) -> BufferedReader:
+        """Open the file. Raises OSError, or LeadsOutError if a link has taken its place."""
+        return open_inside(self.folder, self.place)
 
 
 def picture_file(folder: Path, catalog: str, reference: str) -> Path | None:
@@ -28,11 +44,11 @@ def picture_file(folder: Path, catalog: str, reference: str) -> Path | None:
     rule = _reference_rule(reference)
     if rule:
         raise ValueError(rule)
-    for base in (folder / f"{catalog}.pictures", folder):
-        file = base / reference
+    for place in (f"{catalog}.pictures/{reference}", reference):
+        file = folder / place
         if file.is_file():
-            if not file.resolve().is_relative_to(base.resolve()):
-                raise ValueError(f"{reference[:80]!r} is a link that leads out of the catalog's folder")
+            if not file.resolve().is_relative_to(folder.resolve()):
+                raise LeadsOutError(f"{reference[:80]!r} is a link that leads out of the catalog's folder")
             return file
     return None
 
@@ -44,8 +60,9 @@ def read_picture(folder: Path, catalog: str, reference: str) -> CatalogPicture |
         file = picture_file(folder, catalog, reference)
         if file is None:
             return None
-        with file.open("rb") as content:
-            return CatalogPicture(reference, file, hashlib.file_digest(content, "sha256").hexdigest())
+        place = file.relative_to(folder).as_posix()
+        with open_inside(folder, place) as content:
+            return CatalogPicture(reference, folder, place, hashlib.file_digest(content, "sha256").hexdigest())
     except OSError as exc:
         raise ValueError(f"{reference[:80]!r} cannot be read: {exc.strerror}") from exc
 

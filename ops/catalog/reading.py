@@ -70,9 +70,11 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None and ".." not in text
 
 
-def read_catalog(path: Path, registry: "ModelRegistry") -> Catalog:
+def read_catalog(path: Path, registry: "ModelRegistry", pictures_from: Path | None = None) -> Catalog:
     """Read and check a `.csv`, `.yaml` or `.yml` catalog.
 
+    Args:
+        pictures_from: the folder in which the pictures are looked for that rows name; the file's own by default.
     Raises:
         CatalogError: listing every problem with row and column. Nothing else is raised, whatever the file holds.
     """
@@ -82,7 +84,7 @@ def read_catalog(path: Path, registry: "ModelRegistry") -> Catalog:
     text = _decoded(content, problems)
     problems.raise_any(name)
     raw = read_csv(text, problems) if path.suffix.lower() == ".csv" else read_document(text, problems)
-    checker = _RowChecker(name, path.parent, registry, problems)
+    checker = _RowChecker(name, pictures_from or path.parent, registry, problems)
     records = checker.records(raw)
     problems.raise_any(name)
     pictures = tuple(picture for picture in checker.pictures.values() if picture)

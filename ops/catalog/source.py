@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ops.catalog.inside import LeadsOutError, open_inside
 from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem
 from ops.catalog.reading import MAX_BYTES, SPREADSHEETS, catalog_name, size_rule
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore, StoreAccessError
@@ -40,8 +43,8 @@ class CatalogSource(Protocol):
         """(file name, mark) of each catalog; the mark changes when the content, or a picture it names, does."""
         ...
 
-    def fetch(self, file_name: str, folder: Path) -> Path:
-        """The file, with the pictures it names beside it; `folder` is there for copies.
+    def fetch(self, file_name: str, folder: Path) -> tuple[Path, Path]:
+        """A copy of the file in `folder`, and the folder in which the pictures are looked for that it names.
 
         Raises:
             CatalogError: if this file cannot be had; the others may be.
@@ -89,24 +92,45 @@ class FolderSource:
                 yield name, self._mark(file)
             except FileNotFoundError:
                 continue  # gone since the folder was read
+            except LeadsOutError:
+                yield name, "link"
             except OSError as exc:
                 yield name, f"unreadable: {exc.strerror}"
 
-    def fetch(self, file_name: str, folder: Path) -> Path:
-        """See `CatalogSource.fetch`."""
-        return self.folder / file_name
+    def fetch(self, file_name: str, folder: Path) -> tuple[Path, Path]:
+        """See `CatalogSource.fetch`; what is no catalog by its ending or its size is not copied."""
+        file = folder / file_name
+        try:
+            if _is_catalog(file_name):
+                with open_inside(self.folder, file_name) as content, file.open("wb") as copy:
+                    if rule := size_rule(file, os.fstat(content.fileno()).st_size):
+                        raise CatalogError(catalog_name(file), [CatalogProblem("", "", rule)])
+                    shutil.copyfileobj(content, copy)
+        except LeadsOutError as exc:
+            rule = f"{exc}; put the file itself there"
+            raise CatalogError(catalog_name(file), [CatalogProblem("", "", rule)]) from exc
+        except OSError as exc:
+            rule = f"the file cannot be read: {exc}"
+            raise CatalogError(catalog_name(file), [CatalogProblem("", "", rule)]) from exc
+        return file, self.folder
 
     def tell(self, file_name: str, problems: str) -> None:
-        """See `CatalogSource.tell`; nothing is said in a folder that may only be read."""
+        """See `CatalogSource.tell`; nothing is said in a folder that may only be read.
+
+        The note takes the place of what has its name; a link there is not followed.
+        """
         note = self.folder / f"{file_name}{PROBLEMS}"
         with suppress(OSError):
             if problems:
-                note.write_text(f"{problems}\n", encoding="utf-8")
+                _put(note, f"{problems}\n")
             else:
                 note.unlink(missing_ok=True)
 
     def _mark(self, file: Path) -> str:
-        with file.open("rb") as content:
+        with open_inside(self.folder, file.name) as content:
+            stat = os.fstat(content.fileno())
+            if size_rule(file, stat.st_size):
+                return f"too large: {stat.st_size} {stat.st_mtime_ns}"
             digest = hashlib.file_digest(content, "sha256")
         pictures = self.registered / f"{file.stem}.pictures"
         for picture in sorted(pictures.rglob("*")) if pictures.is_dir() else []:
@@ -136,7 +160,7 @@ class BucketSource:
             if "/" not in name and _is_catalog(name):
                 yield name, f"etag:{found.etag}"
 
-    def fetch(self, file_name: str, folder: Path) -> Path:
+    def fetch(self, file_name: str, folder: Path) -> tuple[Path, Path]:
         """See `CatalogSource.fetch`; what is too large for a catalog is not fetched."""
         file, key = folder / file_name, f"{self.prefix}{file_name}"
         try:
@@ -146,7 +170,7 @@ class BucketSource:
             file.write_bytes(self.store.get(key))
         except (*_OF_ONE_OBJECT, OSError) as exc:
             raise CatalogHeldUpError(catalog_name(file), [CatalogProblem("", "", f"cannot be fetched: {exc}")]) from exc
-        return file
+        return file, folder
 
     def tell(self, file_name: str, problems: str) -> None:
         """See `CatalogSource.tell`; nothing is said below a prefix that may only be read."""
@@ -156,6 +180,19 @@ class BucketSource:
                 self.store.put(key, f"{problems}\n".encode(), content_type="text/plain; charset=utf-8")
             else:
                 self.store.delete(key)
+
+
+def _put(file: Path, text: str) -> None:
+    """Write beside the file's place, and move it there."""
+    handle, partial = tempfile.mkstemp(dir=file.parent, prefix=".problems-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as opened:
+            opened.write(text)
+            os.fchmod(handle, 0o644)
+        Path(partial).replace(file)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
 
 
 def _catalog_files(folder: Path) -> Iterator[Path]:

@@ -113,7 +113,8 @@ def _take(
         name = catalog_name(Path(file_name))
         _refuse_second_file(name, file_name, result.state)
         with tempfile.TemporaryDirectory() as folder:
-            catalog = register_catalog(source.fetch(file_name, Path(folder)), settings, registry)
+            file, pictures_from = source.fetch(file_name, Path(folder))
+            catalog = register_catalog(file, settings, registry, pictures_from)
     except CatalogError as exc:
         _refuse(file_name, mark, exc, source, result)
         return

@@ -59,6 +59,7 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
         ("text,size", "line 1, size: unknown column. Nearest: resolution."),
         ("text,", "line 2, column 2: has a cell, but no name in the first line"),
         ("text,text", "line 1, text: this column is named twice"),
+        ("text" + ",text" * 200_000, "line 1: 200,001 columns are above the maximum of 1,000"),
     ],
 )
 def test_a_wrong_column_is_named_with_the_nearest_known(tmp_path: Path, header: str, problem: str) -> None:

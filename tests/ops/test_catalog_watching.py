@@ -3,7 +3,6 @@
 import errno
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -301,14 +300,14 @@ def test_a_file_that_cannot_be_read_is_refused_until_it_can_be_and_holds_up_no_o
 
 def forbid(monkeypatch, file):
     """Let a file not be opened, also by the superuser, whom file modes do not stop."""
-    opened = Path.open
+    opened = os.open
 
     def refusing(path, *args, **options):
-        if path == file:
+        if path == file.name:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return opened(path, *args, **options)
 
-    monkeypatch.setattr(Path, "open", refusing)
+    monkeypatch.setattr(os, "open", refusing)
 
 
 def test_a_catalog_that_could_not_be_kept_is_tried_again(inbox):

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -168,3 +169,73 @@ def test_a_source_that_is_away_holds_up_no_other_and_fails_the_ticks_that_find_n
     assert [request.partition_key for request in taken.run_requests] == ["shop"]
     with pytest.raises(StoreUnavailableError, match="the store is away"):
         ticker.tick(catalog_source)
+
+
+SECRET = "id,text\na,the safe opens with 4711\n"
+
+
+def test_a_link_out_of_the_inbox_is_refused_and_nothing_of_its_file_is_told(ticker, inbox, tmp_path):
+    (tmp_path / "secret").write_text(SECRET)
+    (inbox / "shop.csv").symlink_to(tmp_path / "secret")
+    (inbox / "notes.yaml").symlink_to(tmp_path / "secret")
+
+    result = look_twice(ticker)
+
+    rule = "is a link that leads out of the catalog's folder; put the file itself there"
+    assert sorted(event.metadata["file"].value for event in result.asset_events) == ["notes.yaml", "shop.csv"]
+    assert (inbox / "shop.csv.problems.txt").read_text() == f"catalog 'shop': 1 problem\n  'shop.csv' {rule}\n"
+    told = [file.read_text() for file in inbox.iterdir() if not file.is_symlink()]
+    assert "4711" not in "".join(told) + str(result.asset_events) + str(result.skip_reason)
+    assert partitions(ticker) == []
+
+
+def test_a_link_in_the_place_of_the_note_of_problems_is_not_written_through(ticker, inbox, tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    (inbox / "shop.csv.problems.txt").symlink_to(tmp_path / "precious")
+    (inbox / "shop.csv").write_text("id\n1\n")
+
+    look_twice(ticker)
+
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert "required, but there is no such column" in (inbox / "shop.csv.problems.txt").read_text()
+    (inbox / "shop.csv").write_text(GOOD)
+    look_twice(ticker)
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize("link", ["shop.pictures", "shoe.png", "shop.pictures/shoe.png"])
+def test_a_linked_picture_is_never_copied_from_outside(ticker, inbox, tmp_path, link):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/shoe.png").write_bytes(b"secret")
+    (inbox / link).parent.mkdir(exist_ok=True)
+    (inbox / link).symlink_to(tmp_path / ("outside/shoe.png" if link.endswith("png") else "outside"))
+    (inbox / "shop.csv").write_text("id,text,model_type,image\na,a mug,own,shoe.png\n")
+
+    look_twice(ticker)
+
+    assert (
+        "'shoe.png' is a link that leads out of the catalog's folder" in (inbox / "shop.csv.problems.txt").read_text()
+    )
+    assert partitions(ticker) == []
+    assert not list((inbox.parent / "catalogs").rglob("*"))
+
+
+def test_links_within_the_inbox_are_followed(ticker, inbox):
+    (inbox / ".versions").mkdir()
+    (inbox / ".versions/today.csv").write_text(GOOD)
+    (inbox / "shop.csv").symlink_to(".versions/today.csv")
+
+    look_twice(ticker)
+
+    assert partitions(ticker) == ["shop"]
+
+
+def test_a_pipe_in_the_inbox_holds_nobody_up(ticker, inbox):
+    os.mkfifo(inbox / "shop.csv")
+    os.mkfifo(inbox / "shoe.png")
+    (inbox / "good.csv").write_text("id,text,model_type,image\na,a mug,own,shoe.png\n")
+    (inbox / "fine.csv").write_text(GOOD)
+
+    look_twice(ticker)
+
+    assert "fine" in partitions(ticker)
