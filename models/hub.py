@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from configs.private_folder import make_private
 from models.errors import ModelLoadError
 from models.families import FAMILIES
 
@@ -82,7 +83,7 @@ def _fetch(source: str, revision: str, folder: Path, unused: Iterable[str], on_b
     import httpx
 
     unfinished = folder.with_suffix(".part")
-    unfinished.mkdir(parents=True, exist_ok=True)
+    make_private(unfinished)
     with _locked(folder.with_suffix(".lock")):
         if folder.is_dir():
             return
@@ -197,16 +198,22 @@ def _parts(index: Mapping[str, Any], unused: Iterable[str]) -> dict[str, str]:
     return {
         name: str(value[1])
         for name, value in index.items()
-        if isinstance(value, list) and len(value) == 2 and value[1] and name not in unused and "/" not in name
+        if isinstance(value, list) and len(value) == 2 and value[1] and name not in unused and name.isidentifier()
     }
 
 
 def _hub_file(entry: Mapping[str, Any]) -> HubFile | None:
-    if entry.get("type") != "file":
+    if entry.get("type") != "file" or not _stays_inside(str(entry["path"])):
         return None
     large = entry.get("lfs")
     digest = large["oid"] if large else entry["oid"]
     return HubFile(entry["path"], int(large["size"] if large else entry["size"]), digest, large is not None)
+
+
+def _stays_inside(path: str) -> bool:
+    """Whether a path that a hub tells leads to a place below the folder it is put into."""
+    parts = path.split("/")
+    return "\\" not in path and "\0" not in path and not any(part in ("", ".", "..") for part in parts)
 
 
 def _check(file: HubFile, part: Path, source: str) -> None:

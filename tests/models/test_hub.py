@@ -185,6 +185,21 @@ def test_the_token_is_shown_to_the_hub(hub, card, monkeypatch):
     assert card.path
 
 
+def test_a_repository_cannot_write_outside_of_its_folder(hub, card, tmp_path):
+    outside = ("../../../../stolen.json", "/stolen.json", "unet/../../stolen.json", "unet\\..\\stolen.json", "./a.json")
+    index = {**INDEX, "..": ["diffusers", "UNet2DConditionModel"], "../up": ["transformers", "CLIPTokenizer"]}
+    (hub.folder / "model_index.json").write_text(json.dumps(index))
+    entries = hub.entries()
+    hub.entries = lambda: [*entries, *({"type": "file", "path": path, "oid": "0", "size": 3} for path in outside)]
+    before = files_of(tmp_path)
+
+    fetch_missing(card)
+
+    assert files_of(card.path) == NEEDED
+    assert [file for file in files_of(tmp_path) if file not in before and not file.startswith("models/")] == []
+    assert {path for path, _ in hub.downloads()} == set(NEEDED)
+
+
 def test_a_controlnet_is_one_network_in_its_repository():
     files = ["README.md", "config.json", "diffusion_pytorch_model.bin", "diffusion_pytorch_model.safetensors"]
 
