@@ -13,6 +13,7 @@ from models.batching.decoding import to_pixels
 from models.batching.memory import return_memory
 from models.errors import ModelError
 from models.families.base import BatchItem, BatchResult, LoraUse, ModelFamily, OnBatchStep
+from models.families.encoders import load_encoders
 from models.families.samplers import make_scheduler
 from models.families.weights import weights_bytes
 from models.hub import fetch_missing
@@ -41,9 +42,12 @@ class AnyDiffusers(ModelFamily):
         """Load the pipeline that the checkpoint names, from safetensors files only; it is fetched first if need be."""
         card = self.card
         fetch_missing(card)
+        assert card.path
+        dtype = getattr(torch, self.placement.dtype)
         self._pipeline: Any = self.pipelines.from_pretrained(
             str(card.path),
-            dtype=getattr(torch, self.placement.dtype),
+            dtype=dtype,
+            **load_encoders(card.path, dtype),
             use_safetensors=True,
             local_files_only=True,
         ).to(self.placement.device)

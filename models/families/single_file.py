@@ -12,6 +12,7 @@ import torch
 from diffusers import ControlNetModel
 from safetensors import safe_open
 
+from configs.problems import shown
 from models.architectures import read_architecture, write_configuration
 from models.errors import ModelLoadError
 
@@ -42,6 +43,7 @@ def single_file_configuration(card: "ModelCard") -> Iterator[Path]:
         ModelLoadError: if the file is no such checkpoint, or not one of the card's family.
     """
     if card.config_path:
+        _refuse_attention(card.config_path)
         yield card.config_path
         return
     assert card.path
@@ -50,6 +52,18 @@ def single_file_configuration(card: "ModelCard") -> Iterator[Path]:
     with TemporaryDirectory(prefix="imagegenx-") as folder:
         write_configuration(_architecture(card.family, names, channels), Path(folder))
         yield Path(folder)
+
+
+def _refuse_attention(configuration: Path) -> None:
+    """The loader of single files takes an encoder's attention from its configuration, and with it code of a hub."""
+    for file in sorted(configuration.glob("*/config.json")):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        for key in ("attn_implementation", "_attn_implementation"):
+            if config.get(key) not in (None, "eager", "sdpa"):
+                raise ModelLoadError(
+                    f"{file.parent.name}/{file.name} asks for the attention {shown(config[key])}: it is chosen here. "
+                    f"Remove {key} from the file."
+                )
 
 
 def _read_header(file: Path) -> tuple[frozenset[str], int]:

@@ -11,6 +11,7 @@ from models.batching.memory import return_memory
 from models.batching.step_model import StepModel
 from models.batching.stepper import Stepper
 from models.families.base import LoraUse, StepFamily
+from models.families.encoders import load_encoders
 from models.families.lora_switch import LoraSwitch
 from models.families.single_file import load_controlnet_file, single_file_configuration
 from models.families.weights import weights_bytes
@@ -81,6 +82,8 @@ class StableDiffusion(StepFamily):
         fetch_missing(card)
         options = {"dtype": dtype, "local_files_only": True, **self.pipeline_options}
         if not card.is_single_file:
+            assert card.path
+            options |= load_encoders(card.path, dtype, without=self.pipeline_options)
             return self.pipelines.from_pretrained(str(card.path), use_safetensors=True, **options)
         with single_file_configuration(card) as folder:
             return self.pipelines.from_single_file(str(card.path), config=str(folder), **options)

@@ -1,0 +1,48 @@
+"""The networks of a checkpoint that are transformers' own: text and image encoders."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from models.errors import ModelLoadError
+
+
+def load_encoders(checkpoint: Path, dtype: torch.dtype, without: Collection[str] = ()) -> dict[str, Any]:
+    """The encoders that a folder in the diffusers layout names, by part, with the attention that PyTorch brings.
+
+    transformers takes the implementation of attention that a checkpoint's configuration names, other people's code of
+    a hub among them; given in the call, it is ours.
+
+    Args:
+        without: parts to leave out.
+    Raises:
+        ModelLoadError: if a part's name could lead out of the folder.
+    """
+    index = json.loads((checkpoint / "model_index.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = {}
+    for part, value in index.items():
+        kind = _encoder_class(value)
+        if kind is None or part in without:
+            continue
+        if not part.isidentifier():
+            raise ModelLoadError(f"{checkpoint.name}: the part {part[:80]!r} of its model_index.json is no name")
+        found[part] = kind.from_pretrained(
+            str(checkpoint / part),
+            dtype=dtype,
+            attn_implementation="sdpa" if kind._supports_sdpa else "eager",
+            use_safetensors=True,
+            local_files_only=True,
+        )
+    return found
+
+
+def _encoder_class(value: object) -> Any:
+    """The class that an entry of the index names, if it is a network of transformers."""
+    if not (isinstance(value, list) and len(value) == 2 and value[0] == "transformers" and isinstance(value[1], str)):
+        return None
+    kind = getattr(transformers, value[1], None)
+    return kind if isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel) else None
