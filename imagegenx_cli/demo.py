@@ -7,12 +7,11 @@ from urllib.request import url2pathname
 
 import typer
 
-from configs.errors import ImageGenXError
 from configs.private_folder import make_private
 from configs.settings import Settings, load_settings
 from imagegenx_cli.catalogs import add_partition, register_shipped
 from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs, this_process
-from imagegenx_cli.terminal import progress_bars
+from imagegenx_cli.terminal import InterruptedByPersonError, progress_bars
 from io_managers.image_set import ImageSet, Status, read_image_set
 from models.registry import open_registry
 from ops.catalog import catalog_file
@@ -44,10 +43,6 @@ def run_demo(catalog: str) -> int:
     return _report(catalog, settings, open_store(settings.store))
 
 
-class InterruptedRunError(ImageGenXError):
-    """The person at the terminal ended the run."""
-
-
 def run_catalog(instance: "DagsterInstance", catalog: str) -> None:
     """Run the main job for one catalog, here and now; what an asset raises is raised."""
     from dagster import DagsterExecutionInterruptedError
@@ -61,7 +56,7 @@ def run_catalog(instance: "DagsterInstance", catalog: str) -> None:
     try:
         job.execute_in_process(run_config=quiet, instance=instance, partition_key=catalog, tags=this_process())
     except DagsterExecutionInterruptedError as exc:
-        raise InterruptedRunError("interrupted. Start it again: it goes on where it stopped.") from exc
+        raise InterruptedByPersonError("interrupted. Start it again: it goes on where it stopped.") from exc
 
 
 def _report(catalog: str, settings: Settings, store: ObjectStore) -> int:

@@ -18,7 +18,7 @@ import yaml
 
 from configs.errors import ImageGenXError
 from configs.private_folder import make_private
-from configs.settings import Settings, load_settings
+from configs.settings import PACKAGE_ROOT, Settings, load_settings
 from imagegenx_cli.catalogs import SHIPPED_CATALOGS, add_partition, register_shipped
 from imagegenx_cli.embedded_dagster import code_server_folder, dagster_instance, end_dead_runs
 from imagegenx_cli.processes import ProcessStack
@@ -32,6 +32,7 @@ START_S = 90.0
 LOCAL_USER = "local"
 CODE, LOCATION = "imagegenx_assets.definitions", "imagegenx"
 _QUIET = ("--log-level", "warning")
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class AlreadyRunningError(ImageGenXError):
@@ -48,14 +49,15 @@ class Ports:
 
 
 def run_dev(ports: Ports) -> int:
-    """Serve until Ctrl-C or SIGTERM; returns the exit status.
+    """Serve until Ctrl-C, SIGTERM, or SIGHUP unless `nohup` has it ignored; returns the exit status.
 
     Raises:
         AlreadyRunningError: if a port is in use, or the stack runs already on this data.
         ProcessEndedError: if one of the processes ends by itself; the others are ended then.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    for number in _ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     settings = load_settings()
     for option, port in (("--http-port", ports.http), ("--grpc-port", ports.grpc), ("--ui-port", ports.ui)):
         _check_free(option, port)
@@ -78,7 +80,7 @@ def _serve(settings: Settings, ports: Ports, folder: Path, queue: RequestQueue) 
     code_socket, workspace = write_workspace(folder)
     with ProcessStack(settings.home / "logs") as stack, _ending_waits(queue), _ending_once():
         stack.start("code server", code_server_command(code_socket), engine_threads(settings))
-        stack.start("gateway", [sys.executable, "-m", "gateway"], _gateway_settings(ports))
+        stack.start("gateway", [sys.executable, "-P", "-m", "gateway"], _gateway_settings(ports))
         stack.wait_until("Dagster's code server", code_socket.exists, START_S)
         stack.start("daemon", daemon_command(workspace))
         stack.start("web server", web_server_command(workspace, ports.ui))
@@ -99,18 +101,19 @@ def write_workspace(folder: Path) -> tuple[Path, Path]:
 def code_server_command(code_socket: Path, module: str = CODE) -> list[str]:
     """Dagster's code server, which also starts the runs."""
     server = ["api", "grpc", "--module-name", module, "--location-name", LOCATION, "--socket", str(code_socket)]
-    return [sys.executable, "-m", "dagster", *server, *_QUIET]
+    # Else Dagster takes modules from the folder that it happens to be started in.
+    return [sys.executable, "-P", "-m", "dagster", *server, "--working-directory", str(PACKAGE_ROOT), *_QUIET]
 
 
 def daemon_command(workspace: Path) -> list[str]:
     """Dagster's daemon: sensors, schedules, the run queue."""
-    return [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(workspace), *_QUIET]
+    return [sys.executable, "-P", "-m", "dagster._daemon", "run", "--workspace", str(workspace), *_QUIET]
 
 
 def web_server_command(workspace: Path, port: int) -> list[str]:
     """Dagster's web server, guarded."""
     place = ["--host", HOST, "--port", str(port), "--workspace", str(workspace)]
-    return [sys.executable, "-m", "imagegenx_cli.web_server", *place, *_QUIET]
+    return [sys.executable, "-P", "-m", "imagegenx_cli.web_server", *place, *_QUIET]
 
 
 def _announce(settings: Settings, ports: Ports) -> None:
@@ -208,8 +211,8 @@ def _ending_once() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

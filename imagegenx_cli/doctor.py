@@ -1,6 +1,5 @@
 """`imagegenx doctor`: whether every configured component works here, and what to do where one does not."""
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,6 +10,7 @@ from configs.logs import without_secrets
 from configs.settings import Settings, load_settings
 from imagegenx_cli.doctor_checks import CHECKS
 from imagegenx_cli.doctor_finding import Finding, State
+from imagegenx_cli.terminal import print_json
 
 PATIENCE_S = 15.0
 """A check that has not ended by then has failed: whatever it asks hangs."""
@@ -31,7 +31,7 @@ def examine(*, as_json: bool) -> int:
             _print(finding)
     bad = sum(finding.state is State.BAD for finding in findings)
     if as_json:
-        typer.echo(json.dumps([finding.as_data() for finding in findings], indent=2, ensure_ascii=False))
+        print_json([finding.as_data() for finding in findings])
     else:
         typer.echo(f"{bad} of {len(findings)} findings need you." if bad else "Everything that is configured works.")
     return 1 if bad else 0

@@ -13,7 +13,7 @@ import typer
 
 from configs.problems import Problem
 from configs.settings import Settings, load_settings
-from imagegenx_cli.files import read_file, write_file
+from imagegenx_cli.files import check_writable, read_file, write_file
 from imagegenx_cli.terminal import progress_bars
 from models.encoding import encode_picture, rgb_picture
 from models.engine import BatchingEngine, Engine, GenerationJob
@@ -161,10 +161,12 @@ def _write(
 
 
 def _format_of(output: Path) -> ImageFormat:
+    """The format that a file's ending asks for. Raises FileError, before the work, if it cannot be written."""
     file_format = FORMATS.get(output.suffix.lower())
     if file_format is None:
         rule = f"'{output.suffix}' is not the ending of a picture; use {', '.join(FORMATS)}"
         raise InvalidRequestError([Problem("output", rule)])
+    check_writable(output)
     return file_format
 
 

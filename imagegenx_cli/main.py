@@ -1,10 +1,21 @@
 """The `imagegenx` command: what it offers. Each command's code is imported when it runs, so that `--help` is quick."""
 
+import atexit
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
+OUTPUT_CLOSED = 141
+"""Exit status when nobody reads the output any more: 128 and the number of SIGPIPE."""
+
+try:
+    import typer
+except KeyboardInterrupt:  # it takes a moment, in which somebody may have changed their mind
+    sys.stderr.write("interrupted.\n")
+    sys.exit(INTERRUPTED)
 
 app = typer.Typer(
     name="imagegenx",
@@ -25,13 +36,56 @@ app.add_typer(keys_app, name="keys")
 
 
 def main() -> None:
-    """Run the command line; an error we foresaw is one clear paragraph and exit status 1, never a traceback."""
+    """The `imagegenx` program: runs the command line of this process, and ends the process."""
+    from configs.process_start import start_process
+
+    start_process()
+    status = run()
+    if status == INTERRUPTED:
+        _end_at_once()
+    sys.exit(status)
+
+
+def run() -> int:
+    """Run the command line and return the exit status; an error we foresaw is one clear paragraph and no traceback."""
     from configs.errors import ImageGenXError
+    from configs.process_start import OutputClosedError
+    from imagegenx_cli.terminal import InterruptedByPersonError
 
     try:
-        app()
+        status = _run_app()
+        sys.stdout.flush()
+    except OutputClosedError:
+        return OUTPUT_CLOSED
+    except InterruptedByPersonError as exc:
+        status, said = INTERRUPTED, str(exc)
     except ImageGenXError as exc:
-        sys.exit(f"error: {exc}")
+        status, said = 1, f"error: {exc}"
+    else:
+        said = "interrupted." if status == INTERRUPTED else ""
+    if said:
+        typer.echo(said, err=True)
+    return status
+
+
+def _run_app() -> int:
+    """The exit status that typer ends with: 130 after Ctrl-C."""
+    try:
+        app()
+    except SystemExit as exc:
+        return int(exc.code or 0)
+    return 0
+
+
+def _end_at_once() -> None:
+    """End with what is registered for the end, but without taking the interpreter down.
+
+    A thread that still computes a step would be unwound then, through frames of C++ that allow no such thing: the
+    process would abort.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(INTERRUPTED)
 
 
 def _set_up_logs() -> None:

@@ -1,12 +1,12 @@
 """`imagegenx models impact`: what a new release of a model would set off."""
 
-import json
 from dataclasses import asdict
 
 import typer
 
 from configs.settings import load_settings
 from imagegenx_cli.embedded_dagster import dagster_instance
+from imagegenx_cli.terminal import print_json
 from models.registry import open_registry
 from ops.releases import CurrentReleases, Impact, release_impact
 from resources.object_store import open_store
@@ -29,7 +29,7 @@ def show_impact(name: str, *, as_json: bool) -> None:
     store = open_store(settings.store)
     impacts = list(release_impact(store, catalogs, CurrentReleases(settings, registry), name))
     if as_json:
-        typer.echo(json.dumps([asdict(impact) for impact in impacts], indent=2, ensure_ascii=False))
+        print_json([asdict(impact) for impact in impacts])
         return
     for line in _lines(name, release, len(catalogs), impacts):
         typer.echo(line)

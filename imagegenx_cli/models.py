@@ -1,6 +1,5 @@
 """`imagegenx models`."""
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -8,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 import typer
 
 from configs.settings import load_settings
-from imagegenx_cli.terminal import byte_bars
+from imagegenx_cli.terminal import byte_bars, print_json
 from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import ImageGenXError, ModelError, ModelLoadError
 from models.hub import fetch_missing
@@ -48,7 +47,7 @@ def list_models(*, as_json: bool) -> None:
     registry = open_registry(load_settings())
     models = [_listed(registry, name) for name in registry.names]
     if as_json:
-        typer.echo(json.dumps([asdict(model) for model in models], indent=2, ensure_ascii=False))
+        print_json([asdict(model) for model in models])
         return
     rows = [[column.name for column in fields(ListedModel)], *(model.cells() for model in models)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

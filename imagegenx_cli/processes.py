@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from configs.errors import ImageGenXError
 from configs.private_folder import make_private
+from configs.process_start import started_clean
 
 if TYPE_CHECKING:
     import psutil
@@ -23,14 +23,6 @@ KILL_S = 5.0
 """Killed processes are waited for so long."""
 _SHOWN_CHARS = 2_000
 _LOOK_S = 0.1
-_END_WITH_PARENT = """
-import ctypes, os, signal, sys
-PR_SET_PDEATHSIG = 1
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the parent has ended")
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
 
 
 class ProcessEndedError(ImageGenXError):
@@ -76,12 +68,15 @@ class ProcessStack:
         self.stop()
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start a process, in a session of its own: Ctrl-C in the terminal is for us alone."""
+        """Start a process, in a session of its own: Ctrl-C in the terminal is for us alone.
+
+        It and all that it starts take no module from the working folder, and no signal is ignored or blocked.
+        """
         log = self._logs / f"{name.replace(' ', '_')}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                _ending_with_us(command),
-                env={**os.environ, **(environment or {})},
+                started_clean(command, ends_with_us=True),
+                env={**os.environ, "PYTHONSAFEPATH": "1", **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -143,13 +138,6 @@ class ProcessStack:
             child.kill()
         _wait(surviving, time.monotonic() + KILL_S)
         self._parts.clear()
-
-
-def _ending_with_us(command: Sequence[str]) -> Sequence[str]:
-    """On Linux, what becomes this command after it has asked the kernel for SIGTERM at our end (prctl(2))."""
-    if sys.platform != "linux":
-        return command
-    return [sys.executable, "-S", "-c", _END_WITH_PARENT, str(os.getpid()), *command]
 
 
 def _started_by(part: Part) -> "list[psutil.Process]":

@@ -1,6 +1,5 @@
 """`imagegenx store`: what of the store may go, and whether what must stay is whole."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from rich.filesize import decimal
 
 from configs.settings import Settings, load_settings
 from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs
+from imagegenx_cli.terminal import print_json
 from ops.catalog import registered_files
 from ops.store_life import (
     Collection,
@@ -55,7 +55,7 @@ def collect(*, dry_run: bool, as_json: bool) -> None:
             dry_run=dry_run,
         )
     if as_json:
-        typer.echo(json.dumps(_as_data(done, runs, dry_run=dry_run), indent=2))
+        print_json(_as_data(done, runs, dry_run=dry_run))
     else:
         _print_collection(done, active_since_s, runs, dry_run=dry_run)
 
@@ -74,7 +74,7 @@ def verify(catalogs: Sequence[str], *, healing: bool, as_json: bool) -> int:
     found = verify_store(store, frozenset(catalogs))
     moved = heal(store, found.damages) if healing else 0
     if as_json:
-        typer.echo(json.dumps(_as_report(found, moved), indent=2, ensure_ascii=False))
+        print_json(_as_report(found, moved))
     else:
         _print_verification(found, moved, healing=healing)
     return 1 if found.damages else 0

@@ -1,15 +1,29 @@
-"""Progress on the terminal."""
+"""What commands say on the terminal: results as JSON, and progress."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
+import typer
+
+from configs.errors import ImageGenXError
+from configs.process_start import lossy_text
 from resources.progress import watching
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+
+class InterruptedByPersonError(ImageGenXError):
+    """The person at the terminal ended the command."""
+
+
+def print_json(data: object) -> None:
+    """Print JSON in UTF-8, whatever the terminal's encoding is: programs read it, this one too."""
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
 
 class ProgressBars:
@@ -50,11 +64,22 @@ def progress_bars() -> Iterator[None]:
     columns = (TextColumn("{task.description:<24.24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     # Dagster redirects standard error while a run works, to keep what it prints; the bars must still be seen.
     with (
-        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace") as terminal,
+        _own_standard_error() as terminal,
         Progress(*columns, console=Console(file=terminal), refresh_per_second=8) as bars,
         watching(ProgressBars(bars)),
     ):
         yield
+
+
+@contextmanager
+def _own_standard_error() -> Iterator[TextIO]:
+    """Where standard error goes now, wherever it is redirected to later."""
+    descriptor = os.dup(sys.stderr.fileno())
+    try:
+        with lossy_text(descriptor, sys.stderr) as terminal:
+            yield terminal
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

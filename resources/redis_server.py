@@ -19,6 +19,7 @@ from socket import socket as unix_socket
 from typing import IO, TYPE_CHECKING, Any
 
 from configs.private_folder import make_private
+from configs.process_start import started_clean
 from configs.queue_settings import QueueSettings
 from resources.queue.errors import QueueUnavailableError
 
@@ -114,7 +115,8 @@ class PrivateRedis:
             file.unlink(missing_ok=True)
         server = redis_executable()
         config = _configuration(self, self._log)
-        done = subprocess.run([server, "-"], input=config, capture_output=True, text=True, cwd=self.folder)
+        command = started_clean([server, "-"])
+        done = subprocess.run(command, input=config, capture_output=True, text=True, cwd=self.folder)
         if done.returncode != 0:
             raise self._not_started(done.stdout + done.stderr)
         if not self._wait_until(lambda: _listens(self.socket), unless=lambda: _has_died(self._pid_file)):

@@ -6,6 +6,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from configs.process_start import accept_signals
+
+# What tests start inherits the signals of this process, which a background shell or `nohup` has ignored.
+accept_signals()
+
 # Examples are the same in every run, and a busy machine fails none: speed is for the benchmarks.
 settings.register_profile("imagegenx", deadline=None, derandomize=True)
 settings.load_profile("imagegenx")

@@ -174,7 +174,7 @@ def test_an_interrupted_demo_says_that_it_can_go_on(tmp_path):
 
     output, error = process.communicate()
 
-    assert (process.returncode, output) == (1, "")
-    assert error.splitlines()[-1] == "error: interrupted. Start it again: it goes on where it stopped."
+    assert (process.returncode, output) == (130, "")
+    assert error.splitlines()[-1] == "interrupted. Start it again: it goes on where it stopped."
     assert "Traceback" not in error
     assert not demo.has("manifests/generated_images/shop.parquet")

@@ -34,8 +34,18 @@ def free_port():
         return listener.getsockname()[1]
 
 
+STRAY = ("resources", "models", "gql", "logging", "gateway")
+"""Modules that somebody may have in the folder in which the stack is started."""
+
+
+def ignore_ctrl_c():
+    """As background shells and `nohup` do to what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
 class Dev:
-    """`imagegenx dev` on a home folder of its own."""
+    """`imagegenx dev` on a home folder of its own, started as badly as can be."""
 
     def __init__(self, folder):
         self.home = folder / "home"
@@ -43,13 +53,25 @@ class Dev:
         self.environment = os.environ | write_random_model(folder) | {"IMAGEGENX_HOME": str(self.home)}
         (folder / "large.yaml").write_text(CARD.replace("max_side_px: 256", "max_side_px: 512"), encoding="utf-8")
         self.output = folder / "output.txt"
+        self.working_folder = folder / "elsewhere"
+        self.working_folder.mkdir()
+        for name in STRAY:
+            (self.working_folder / f"{name}.py").write_text("raise SystemExit('a stray module was taken')")
 
-    def start(self):
+    def begin(self):
         options = [text for name, port in self.ports.items() for text in (f"--{name}-port", str(port))]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [TOOL, "dev", *options], env=self.environment, stdout=output, stderr=subprocess.STDOUT
+                [TOOL, "dev", *options],
+                env=self.environment,
+                cwd=self.working_folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=ignore_ctrl_c,
             )
+
+    def start(self):
+        self.begin()
         self.wait(lambda: "Ctrl-C" in self.text())
         self.children = psutil.Process(self.process.pid).children(recursive=True)
 
@@ -243,3 +265,13 @@ def test_sigterm_ends_everything_and_a_second_stack_on_the_same_data_is_refused(
     assert second.stderr.startswith(f"error: `imagegenx dev` runs already on the data in {dev.home}.")
     assert occupied.returncode == 1
     assert occupied.stderr.startswith(f"error: --http-port {dev.ports['http']}: 127.0.0.1:")
+
+
+@pytest.mark.timeout(600)
+def test_a_terminal_that_is_closed_ends_everything_that_has_started(dev):
+    dev.begin()
+    dev.wait(lambda: len(psutil.Process(dev.process.pid).children()) > 1)
+    dev.children = psutil.Process(dev.process.pid).children(recursive=True)
+
+    assert dev.end(signal.SIGHUP) == 0
+    assert dev.leftovers() == []

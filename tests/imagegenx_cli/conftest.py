@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from imagegenx_cli.main import main
+from imagegenx_cli.main import run as run_command
 from tests.random_model import write_random_model
 
 
@@ -30,11 +30,6 @@ def imagegenx(home, monkeypatch, capfd):
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["imagegenx", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        if isinstance(ended.value.code, str):
-            print(ended.value.code, file=sys.stderr)
-            return 1, *capfd.readouterr()
-        return ended.value.code or 0, *capfd.readouterr()
+        return run_command(), *capfd.readouterr()
 
     return run

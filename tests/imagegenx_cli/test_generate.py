@@ -209,4 +209,6 @@ def test_a_folder_that_does_not_exist_is_a_clear_error(imagegenx, tmp_path):
     status, _, error = imagegenx("generate", "a mug", "-o", tmp_path / "nowhere/mug.png")
 
     assert status == 1
-    assert error.endswith(f"error: {tmp_path}/nowhere/mug.png cannot be written: No such file or directory.\n")
+    assert error == (
+        f"error: {tmp_path}/nowhere/mug.png cannot be written: there is no folder {tmp_path}/nowhere. Make it first.\n"
+    )
