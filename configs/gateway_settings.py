@@ -38,6 +38,17 @@ class GatewaySettings(ValueObject):
     )
     fetch_timeout_s: float = Field(default=20, gt=0, le=300, description="for fetching one input picture, s")
 
+    @property
+    def http_url(self) -> str:
+        """Where HTTP listens."""
+        return _http_url(self.host.strip("[]"), self.http_port)
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine reaches HTTP."""
+        host = self.host.strip("[]")
+        return _http_url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), self.http_port)
+
     @field_validator("allow_private_hosts")
     @classmethod
     def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -45,6 +56,10 @@ class GatewaySettings(ValueObject):
             if not _HOST.fullmatch(host):
                 raise ValueError(f"{shown(host)} is neither a host nor host:port, like pictures.intern or [::1]:9000")
         return value
+
+
+def _http_url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class CallbackSettings(ValueObject):

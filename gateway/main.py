@@ -49,7 +49,7 @@ def run_gateway(settings: Settings) -> None:
         service = open_service(_on_port(settings, port))
         server = _Server(build_app(service))
         with _beside(service):
-            logger.info("HTTP on http://%s:%d", gateway.host, port)
+            logger.info("HTTP on %s", service.settings.gateway.http_url)
             for ending in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(ending, lambda *_: None)  # uvicorn raises it again once it has shut down
             server.run([listener])

@@ -173,9 +173,7 @@ class GatewayService:
 
 def public_url(settings: Settings) -> str:
     """How clients reach the gateway, as far as the settings say."""
-    gateway = settings.gateway
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(gateway.host, gateway.host)
-    return gateway.public_url or f"http://{host}:{gateway.http_port}"
+    return settings.gateway.public_url or settings.gateway.local_url
 
 
 def picture_result(picture: TaskPicture, original_url: str, thumb_url: str) -> dict[str, object]:

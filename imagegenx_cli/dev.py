@@ -26,6 +26,7 @@ from models.registry import ModelRegistry, open_registry
 from ops.catalog import CatalogError, catalog_name, registered_files
 from resources.accounts import open_accounts
 from resources.queue import QueueUnavailableError, RequestQueue, open_queue
+from resources.redis_server import socket_parent
 
 HOST = "127.0.0.1"
 START_S = 90.0
@@ -62,7 +63,7 @@ def run_dev(ports: Ports) -> int:
     for option, port in (("--http-port", ports.http), ("--grpc-port", ports.grpc), ("--ui-port", ports.ui)):
         _check_free(option, port)
     try:
-        with _only_one(settings.home), tempfile.TemporaryDirectory(prefix=code_server_folder()) as folder:
+        with _only_one(settings.home), _code_folder() as folder:
             typer.echo("Starting …")
             _prepare(settings)
             queue = open_queue(settings)
@@ -74,6 +75,10 @@ def run_dev(ports: Ports) -> int:
     except KeyboardInterrupt:
         typer.echo("Ended.")
     return 0
+
+
+def _code_folder() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix=code_server_folder(), dir=socket_parent())
 
 
 def _serve(settings: Settings, ports: Ports, folder: Path, queue: RequestQueue) -> None:

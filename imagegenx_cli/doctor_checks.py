@@ -226,8 +226,7 @@ def moderation(settings: Settings) -> Iterator[Finding]:
 def gateway(settings: Settings) -> Iterator[Finding]:
     """The gateway answers where it should listen, and where clients reach it."""
     place = settings.gateway
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(place.host, place.host)
-    local = f"http://{host}:{place.http_port}"
+    local = place.local_url
     yield _health(local) or Finding("gateway", State.NOTE, f"nothing listens on {local}; `imagegenx dev` starts it.")
     if place.public_url and place.public_url.rstrip("/") != local:
         remedy = "Check the proxy in front of the gateway, or correct IMAGEGENX_GATEWAY__PUBLIC_URL."

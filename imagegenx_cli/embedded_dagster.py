@@ -35,8 +35,14 @@ def dagster_instance(home: Path) -> Iterator["DagsterInstance"]:
 
 
 def dagster_home(home: Path) -> Path:
-    """The instance's folder, made and configured if new; DAGSTER_HOME names it from now on."""
+    """The instance's folder, made and configured if new; DAGSTER_HOME names it from now on.
+
+    Raises:
+        FileError: if it cannot be made, or Dagster would take its path for a pattern and find no dagster.yaml.
+    """
     folder = Path(os.environ.get("DAGSTER_HOME") or home / "dagster")
+    if "[" in str(folder):
+        raise FileError(f"{folder} cannot hold the Dagster instance: Dagster reads '[' as a pattern. Move it.")
     try:
         if not folder.exists():
             _make(folder)

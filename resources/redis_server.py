@@ -17,6 +17,7 @@ from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM
 from socket import socket as unix_socket
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from configs.private_folder import make_private
 from configs.process_start import started_clean
@@ -32,6 +33,8 @@ STOP_TIMEOUT_S = 10
 PING_TIMEOUT_S = 2
 _OLDEST = (6, 2)
 _LONGEST_SOCKET_PATH = 100
+_LONGEST_SOCKET_NAME = 60
+"""Of a folder of ours in the one for temporary files, and the socket in it."""
 _SERVERS = ("redis-server", "valkey-server")
 
 
@@ -58,7 +61,7 @@ class PrivateRedis:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"unix://{self.socket}"
+        return f"unix://{quote(str(self.socket))}"
 
     def start(self) -> str:
         """Make sure that it runs and answers, and return its URL.
@@ -202,7 +205,14 @@ def _socket_path(folder: Path) -> Path:
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"imagegenx-{os.getuid()}-{digest}" / "redis.sock"
+    return socket_parent() / f"imagegenx-{os.getuid()}-{digest}" / "redis.sock"
+
+
+def socket_parent() -> Path:
+    """The folder for temporary files, or /tmp if its path is too long for sockets below it, or would be decoded."""
+    folder = Path(tempfile.gettempdir())
+    fits = len(os.fsencode(folder)) <= _LONGEST_SOCKET_PATH - _LONGEST_SOCKET_NAME and "%" not in str(folder)
+    return folder if fits else Path("/tmp")
 
 
 class _locked:

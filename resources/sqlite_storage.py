@@ -8,6 +8,7 @@ A commit here waits for no disk: nothing is lost when a process is killed, but t
 loses power. The files stay whole then, and a catalog without its events is run again and finds its pictures stored.
 """
 
+import os
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -18,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
+from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
@@ -27,6 +31,16 @@ from resources.check_states import CheckStatesBySet
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
+
+
+def url_of_file(base_dir: str, db_name: str) -> str:
+    """SQLAlchemy's URL of a database file; Dagster's own leaves `%` and `?` as they are, which mean more."""
+    file = os.path.abspath(os.path.join(base_dir, f"{db_name}.db"))  # noqa: PTH100, PTH118 as Dagster does
+    return sqlalchemy.URL.create("sqlite", database=file).render_as_string()
+
+
+for _module in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
+    _module.create_db_conn_string = url_of_file  # type: ignore[attr-defined]
 
 OPEN_FILES = 8
 """Files that stay open: the index of all runs and those of the runs that were used last, one file each."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,7 +12,14 @@ import sys
 import dagster as dg
 import pytest
 
-from imagegenx_cli.embedded_dagster import PROCESS_TAG, code_server_folder, end_dead_runs, this_process
+from imagegenx_cli.embedded_dagster import (
+    PROCESS_TAG,
+    code_server_folder,
+    dagster_home,
+    end_dead_runs,
+    this_process,
+)
+from imagegenx_cli.files import FileError
 from tests.waiting import wait_until
 
 NO_HOME = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
@@ -98,6 +106,15 @@ def test_processes_that_make_an_instance_at_once_use_the_same(tmp_path):
 
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["dagster"]
+
+
+def test_a_home_that_dagster_takes_for_a_pattern_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", "")
+
+    with pytest.raises(FileError, match=re.escape(f"{tmp_path}/[new]/dagster cannot hold the Dagster instance: ")):
+        dagster_home(tmp_path / "[new]")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_databases_that_are_there_already_are_kept(tmp_path):

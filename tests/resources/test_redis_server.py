@@ -54,6 +54,34 @@ def test_it_listens_on_a_socket_of_this_user_alone(server):
     assert not [c for c in process_of(server).net_connections("inet") if c.status == psutil.CONN_LISTEN]
 
 
+@pytest.mark.parametrize("name", ["feature%2Fx", "50% off", "why?db=1#2", 'a "quoted" \\ name', "Mu\u0308ller 仓"])
+def test_its_folder_may_have_any_name(tmp_path, name):
+    server = PrivateRedis(tmp_path / name, "everysec")
+    server.start()
+
+    assert process_of(server).is_running()
+    assert server.socket.parent == tmp_path / name
+    server.release()
+
+
+def test_what_starts_it_may_have_signals_ignored_and_blocked(server, monkeypatch):
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        server.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+    process = process_of(server)
+    process.terminate()
+
+    assert gone(process)
+
+
+def test_sockets_go_where_their_path_is_short_enough(monkeypatch):
+    for folder, parent in (("/tmp/short", "/tmp/short"), ("/tmp/" + "long" * 20, "/tmp"), ("/tmp/50%", "/tmp")):
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        assert str(redis_server.socket_parent()) == parent
+
+
 def test_starting_it_twice_is_one_server(server, tmp_path):
     server.start()
     other = PrivateRedis(tmp_path / "redis")

@@ -47,6 +47,24 @@ def events(instance, run_id):
     return [entry.dagster_event_type for entry in instance.all_logs(run_id)]
 
 
+@pytest.mark.parametrize("name", ["feature%2Fx", "50% %20off", "why?mode=ro#1", "Mu\u0308ller", "仓库&;'x"])
+def test_a_folder_may_have_any_name(tmp_path, monkeypatch, name):
+    home = tmp_path / "homes" / name
+    home.mkdir(parents=True)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    (home / "dagster.yaml").write_text(f"telemetry: {{enabled: false}}\n{OURS}", encoding="utf-8")
+
+    with dg.DagsterInstance.from_config(str(home)) as ours:
+        run = made(ours)
+        assert ours.get_run_by_id(run).is_success
+        assert "ASSET_MATERIALIZATION" in [kind.value for kind in events(ours, run) if kind]
+
+    assert [path.name for path in (tmp_path / "homes").iterdir()] == [name]
+    assert {"history", "schedules"} <= {path.name for path in home.iterdir()}
+    assert (home / "history/runs.db").is_file()
+    assert (home / "schedules/schedules.db").is_file()
+
+
 def test_dagsters_own_storage_reads_what_ours_wrote_while_ours_is_open_and_the_other_way_round(home):
     with dg.DagsterInstance.from_config(str(home)) as ours:
         first = made(ours)
