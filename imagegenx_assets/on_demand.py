@@ -1,5 +1,6 @@
 """On-demand pictures: the serving run that makes them, and the asset that its results are reported as."""
 
+import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -17,12 +18,14 @@ from dagster import (
     job,
     op,
 )
+from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from configs.logs import set_up_logs
 from configs.settings import EngineSettings
 from models.engine import BatchingEngine
 from models.gpu_load import read_gpu_loads
 from ops.serving import EngineStalledError, ResultGroup, ServingWorker, Workplace
+from resources.dagster_outages import is_outage
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
 from resources.own_gpu import ANY_GPU
@@ -31,6 +34,8 @@ from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
 from sensors.owned import OWNERS, part_tags
 from sensors.serving_runs import POOL, SERVING_JOB, SLOT_TAG
+
+logger = logging.getLogger(__name__)
 
 INTERRUPTED_FINISH_S = 3.0
 """A serving run that is told to end lets pictures that have begun finish for so long."""
@@ -67,12 +72,13 @@ def serve_requests(
     queue, store = request_queue.queue, object_store.store
     placed = current.model_copy(update={"engine": engine_settings})  # upscaling reads it, too
     worker = ServingWorker(Workplace(placed, gpu_engine.registry, engine, store, queue, context.run_id))
+    reports = Reports(context, worker)
     worker.start()
     try:
-        _report_until_the_end(context, worker, current.serving.report_every_s)
+        reports.send_until_the_end(current.serving.report_every_s)
     except DagsterExecutionInterruptedError:
         worker.stop(INTERRUPTED_FINISH_S)
-        _report_end(context, worker)
+        reports.send_end()
         if _is_being_cancelled(context):
             raise
     except EngineStalledError:
@@ -86,7 +92,8 @@ def serve_requests(
 
 @job(
     name=SERVING_JOB,
-    tags=part_tags("serving"),
+    # The sensor replaces a run that died if there is work; Dagster's own retry would take the same slot beside it.
+    tags=part_tags("serving") | {MAX_RETRIES_TAG: "0"},
     # Warm models belong to a process.
     executor_def=in_process_executor,
     description="One warm engine that does what the request queue holds; the queue sensor starts as many as needed.",
@@ -140,31 +147,52 @@ def end_process_within(seconds: float) -> None:
     timer.start()
 
 
-def _report_until_the_end(context: OpExecutionContext, worker: ServingWorker, every_s: float) -> None:
-    """Report results every `every_s`.
+class Reports:
+    """Tells Dagster what a worker has done; what cannot be told while its storage is away is told later."""
 
-    Raises:
-        Failure: if Dagster takes the run for ended: it starts others in its place.
-    """
-    while not worker.wait(every_s):
-        report(context, worker.take_results())
-        run = context.instance.get_run_by_id(context.run_id)
-        if run is None or run.is_finished:
-            state = run.status.value.lower() if run else "deleted"
-            raise Failure(
-                f"Dagster has this run as {state} while it serves: it stops, others are started in its place."
-            )
-    _report_end(context, worker)
+    def __init__(self, context: OpExecutionContext, worker: ServingWorker) -> None:
+        self._context, self._worker = context, worker
+        self._unsent: list[ResultGroup] = []
+
+    def send(self) -> None:
+        """Report what there is, each group once."""
+        self._unsent += self._worker.take_results()
+        while self._unsent:
+            report(self._context, self._unsent[:1])
+            del self._unsent[0]
+
+    def send_until_the_end(self, every_s: float) -> None:
+        """Report every `every_s`, until the worker has ended.
+
+        Raises:
+            Failure: if Dagster takes the run for ended: it starts others in its place.
+        """
+        while not self._worker.wait(every_s):
+            try:
+                _check_open(self._context)
+                self.send()
+            except Exception as exc:
+                if not is_outage(exc):
+                    raise
+                logger.warning("serving goes on, and is reported later: Dagster's storage is away: %s", exc)
+        self.send_end()
+
+    def send_end(self) -> None:
+        """Wait for the worker's end, and report why it was and what is left."""
+        try:
+            self._context.log.info(f"Serving ended: {self._worker.end()}.")
+        finally:
+            self.send()
+
+
+def _check_open(context: OpExecutionContext) -> None:
+    run = context.instance.get_run_by_id(context.run_id)
+    if run is None or run.is_finished:
+        state = run.status.value.lower() if run else "deleted"
+        raise Failure(f"Dagster has this run as {state} while it serves: it stops, others are started in its place.")
 
 
 def _is_being_cancelled(context: OpExecutionContext) -> bool:
     """Whether a person ends the run; a machine that ends its processes makes a serving run hand over, and succeed."""
     run = context.instance.get_run_by_id(context.run_id)
     return run is not None and run.status is DagsterRunStatus.CANCELING
-
-
-def _report_end(context: OpExecutionContext, worker: ServingWorker) -> None:
-    try:
-        context.log.info(f"Serving ended: {worker.end()}.")
-    finally:
-        report(context, worker.take_results())

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,11 +29,12 @@ class ProcessEndedError(ImageGenXError):
     """A process of the stack has ended that should run."""
 
     def __init__(self, part: "Part", status: int) -> None:
-        said = part.log.read_text(encoding="utf-8", errors="replace")[-_SHOWN_CHARS:].strip()
         reason = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-        super().__init__(
-            f"{part.name} ended with {reason}, so everything ends. {part.log} says:\n{said or '(nothing)'}"
-        )
+        said = ""
+        if part.log:
+            printed = part.log.read_text(encoding="utf-8", errors="replace")[-_SHOWN_CHARS:].strip()
+            said = f" {part.log} says:\n{printed or '(nothing)'}"
+        super().__init__(f"{part.name} ended with {reason}, so everything ends.{said}")
 
 
 class NotReadyError(ImageGenXError):
@@ -42,11 +43,11 @@ class NotReadyError(ImageGenXError):
 
 @dataclass(frozen=True)
 class Part:
-    """A running process; what it prints goes to `log`."""
+    """A running process; what it prints goes to `log`, or where ours goes."""
 
     name: str
     process: "subprocess.Popen[bytes]"
-    log: Path
+    log: Path | None
 
 
 class ProcessStack:
@@ -56,12 +57,13 @@ class ProcessStack:
     `kill -9` of its process.
     """
 
-    def __init__(self, log_folder: Path) -> None:
+    def __init__(self, log_folder: Path | None = None) -> None:
         self._logs = log_folder
         self._parts: list[Part] = []
 
     def __enter__(self) -> "ProcessStack":
-        make_private(self._logs)
+        if self._logs:
+            make_private(self._logs)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,8 +74,8 @@ class ProcessStack:
 
         It and all that it starts take no module from the working folder, and no signal is ignored or blocked.
         """
-        log = self._logs / f"{name.replace(' ', '_')}.log"
-        with log.open("wb") as output:
+        log = self._logs / f"{name.replace(' ', '_')}.log" if self._logs else None
+        with log.open("wb") if log else nullcontext() as output:
             process = subprocess.Popen(
                 started_clean(command, ends_with_us=True),
                 env={**os.environ, "PYTHONSAFEPATH": "1", **(environment or {})},

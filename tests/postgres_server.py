@@ -33,13 +33,15 @@ class PostgresServerError(Exception):
     """The server did not start; the text holds its log."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class PostgresServer:
-    """A running server with a database for each test that asks for one."""
+    """A server with a database for each test that asks for one; its data survive `stop` and `start`."""
 
     port: int
     password: str
     log: Path
+    programs: Path
+    _process: "subprocess.Popen[bytes] | None" = None
 
     def url(self, database: str = "postgres") -> str:
         """The URL that SQLAlchemy and psycopg2 take; it holds the password."""
@@ -54,6 +56,40 @@ class PostgresServer:
                 cursor.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def start(self) -> None:
+        """Start it, in a session of its own, so that Ctrl-C reaches only us; it ends when we do, however we end.
+
+        Raises:
+            PostgresServerError: if it does not answer, with its log.
+        """
+        folder = self.log.parent
+        options = (f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", *_FAST)
+        words = [word for option in options for word in ("-c", option)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self.programs / "postgres", "-D", folder / "data", *words],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+                **_identity(),
+            )
+        _wait_until_ready(self._process, self)
+
+    def stop(self) -> None:
+        """End it: every open connection is cut off, and new ones are refused."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
 
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
@@ -67,10 +103,12 @@ def running_postgres() -> Iterator[PostgresServer]:
     try:
         programs = _programs(folder)
         _initialize(programs, folder, log, password)
-        server = PostgresServer(_free_port(), password, log)
-        with _process(programs, folder, server) as process:
-            _wait_until_ready(process, server)
+        server = PostgresServer(_free_port(), password, log, programs)
+        try:
+            server.start()
             yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -128,34 +166,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-@contextmanager
-def _process(programs: Path, folder: Path, server: PostgresServer) -> Iterator["subprocess.Popen[bytes]"]:
-    """PostgreSQL in a session of its own, so that Ctrl-C reaches only us; it ends when we do, however we end."""
-    options = (f"port={server.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", *_FAST)
-    command = [programs / "postgres", "-D", folder / "data", *(word for option in options for word in ("-c", option))]
-    with (
-        server.log.open("ab") as log,
-        subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=_end_with_parent,
-            **_identity(),
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)  # "fast": open connections are ended
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
 
 
 def _end_with_parent() -> None:

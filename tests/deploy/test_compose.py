@@ -52,6 +52,7 @@ def commands() -> dict[str, click.Command]:
     return {
         "dagster": import_module("dagster._cli").create_dagster_cli(),
         "dagster-daemon": import_module("dagster._daemon.cli").create_dagster_daemon_cli(),
+        "imagegenx_cli.code_server": import_module("dagster._cli.api").grpc_command,
         "imagegenx_cli.web_server": import_module("dagster_webserver.cli").dagster_webserver,
     }
 
@@ -220,4 +221,4 @@ def test_the_code_location_is_the_one_of_the_project():
     dg = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["dg"]["project"]
     assert str(server["port"]) == command[command.index("-p") + 1]
     assert server["location_name"] == dg["code_location_name"]
-    assert command[command.index("-m") + 1] == dg["code_location_target_module"]
+    assert command[command.index("--module-name") + 1] == dg["code_location_target_module"]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+import sqlalchemy
 
 from configs.settings import EngineSettings, load_settings
 from imagegenx_assets.on_demand import DAYS, materialization, on_slot
@@ -17,6 +18,7 @@ from models.request import parse_request
 from ops.serving import ResultGroup
 from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
 from tests.random_model import write_random_model
+from tests.waiting import wait_until
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -130,7 +132,7 @@ def serving_threads():
 def test_a_run_whose_results_cannot_be_reported_serves_no_more(long_serving, monkeypatch):
     def refuse(event, **_):
         if event.dagster_event and event.dagster_event.event_type_value == "ASSET_MATERIALIZATION":
-            raise OSError("database is locked")
+            raise RuntimeError("no such event")
         handle(event)
 
     handle = long_serving.instance.handle_new_event
@@ -142,6 +144,38 @@ def test_a_run_whose_results_cannot_be_reported_serves_no_more(long_serving, mon
     assert not result.success
     assert serving_threads() == []
     assert long_serving.queue.workers() == []
+
+
+def test_an_outage_of_dagsters_storage_ends_nothing_and_loses_no_report(long_serving, monkeypatch):
+    """Neither the look at the run's status nor the report finds the database, several times over."""
+    away, failed = threading.Event(), []
+
+    def unless_away(call):
+        def answer(*given, **named):
+            if away.is_set():
+                failed.append(call)
+                raise sqlalchemy.exc.OperationalError("SELECT", {}, OSError("the database system is shutting down"))
+            return call(*given, **named)
+
+        return answer
+
+    def serve_through_an_outage():
+        long_serving.ended(long_serving.submit())
+        away.set()
+        wait_until(lambda: len(failed) > 3)
+        long_serving.ended(long_serving.submit())
+        away.clear()
+        wait_until(lambda: sum(metadata["pictures"] for _, metadata in long_serving.materializations()) == 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    instance, former = long_serving.instance, signal.getsignal(signal.SIGTERM)
+    for name in ("get_run_by_id", "handle_new_event"):
+        monkeypatch.setattr(instance, name, unless_away(getattr(instance, name)))
+    threading.Thread(target=serve_through_an_outage).start()
+    result = long_serving.run()
+    signal.signal(signal.SIGTERM, former)
+
+    assert result.success
 
 
 def test_a_run_that_dagster_takes_for_dead_serves_no_more(long_serving, monkeypatch):
