@@ -1,7 +1,8 @@
 """Dagster's code server, which ends with its runs: `python -m imagegenx_cli.code_server`.
 
-It takes the options of `dagster api grpc`. Dagster's own waits for its runs when it is told to end, and tells them nothing: a serving run would keep its requests
-until the lease ends. It also never ends once an outage of its database has ended the thread that watches the runs.
+It takes the options of `dagster api grpc`. Dagster's own waits for its runs when it is told to end, and tells them
+nothing: a serving run would keep its requests until the lease ends. It also never ends once an outage of its database
+has ended the thread that watches the runs.
 """
 
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
+from configs.process_start import start_process
 from imagegenx_cli.processes import ProcessEndedError, ProcessStack
 
 NAME = "code server"
@@ -41,4 +43,5 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
+    start_process()
     sys.exit(run_code_server(sys.argv[1:]))
