@@ -1,11 +1,12 @@
 """The columns of a catalog, and how their cells become the fields of a request."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from configs.problems import nearest
+from configs.problems import nearest, shown
+from models.request import ImageFormat, Position, Sampler, Scale
 
 PICTURE_COLUMNS = ("image", "mask", "control_image")
 
@@ -15,20 +16,33 @@ class Column:
     """One column: the dotted request field it sets, and how its cells are read.
 
     `prose` is kept to the letter, `word` is stripped; a cell that is no number stays text for the request to refuse.
+    One of `choices` may be written in any case, and with spaces for its hyphens.
     """
 
     name: str
     field: str
     kind: Literal["prose", "word", "integer", "number"] = "word"
+    choices: tuple[str, ...] = ()
 
     def value(self, cell: str) -> str | int | float:
         """The cell as the request wants it."""
         word = cell.strip()
-        if self.kind in ("integer", "number") and re.fullmatch(r"[+-]?\d{1,20}", word, re.ASCII):
-            return int(word)
+        if self.choices:
+            return next((choice for choice in self.choices if _folded(choice) == _folded(word)), word)
+        if self.kind in ("integer", "number") and re.fullmatch(r"[+-]?\d{1,20}(\.0{1,20})?", word, re.ASCII):
+            return int(word.partition(".")[0])
         if self.kind in ("integer", "number") and re.fullmatch(_NUMBER, word, re.ASCII):
             return float(word)
         return cell if self.kind == "prose" else word
+
+    def with_point(self, cell: str) -> str:
+        """A number with a decimal comma, with a point."""
+        is_number = self.kind in ("integer", "number") and re.fullmatch(r"[+-]?\d{1,20},\d{1,20}", cell.strip())
+        return cell.replace(",", ".") if is_number else cell
+
+
+def _folded(word: str) -> str:
+    return re.sub(r"[\s_-]+", "", word.casefold())
 
 
 _NUMBER = r"[+-]?(\d{1,20}\.?\d{0,20}|\.\d{1,20})([eE][+-]?\d{1,2})?"
@@ -45,7 +59,7 @@ COLUMNS: Mapping[str, Column] = {
         Column("resolution", "params.resolution"),
         Column("steps", "params.steps", "integer"),
         Column("cfg_scale", "params.cfg_scale", "number"),
-        Column("sampler", "params.sampler"),
+        Column("sampler", "params.sampler", choices=tuple(Sampler)),
         Column("seed", "params.seed", "integer"),
         Column("strength", "params.strength", "number"),
         Column("lora_name", "params.lora_name"),
@@ -53,9 +67,9 @@ COLUMNS: Mapping[str, Column] = {
         Column("image", "image_url"),
         Column("mask", "mask_url"),
         Column("control_image", "control_image_url"),
-        Column("super_resolution", f"{_POST}.super_resolution"),
+        Column("super_resolution", f"{_POST}.super_resolution", choices=get_args(Scale)),
         Column("watermark_text", f"{_MARK}.text", "prose"),
-        Column("watermark_position", f"{_MARK}.position"),
+        Column("watermark_position", f"{_MARK}.position", choices=get_args(Position)),
         Column("watermark_color", f"{_MARK}.color"),
         Column("watermark_transparency", f"{_MARK}.transparency", "number"),
         Column("watermark_image", f"{_MARK}.image_path"),
@@ -63,7 +77,7 @@ COLUMNS: Mapping[str, Column] = {
         Column("watermark_font_size", f"{_MARK}.font_size", "integer"),
         Column("watermark_margin", f"{_MARK}.margin", "integer"),
         Column("watermark_scale", f"{_MARK}.scale", "number"),
-        Column("format", f"{_POST}.format"),
+        Column("format", f"{_POST}.format", choices=(*get_args(ImageFormat), "jpeg")),
     )
 }
 """INTERFACES.md §10, and the rest of a watermark's fields."""
@@ -88,11 +102,49 @@ _OTHER_WORDS = {
 }
 
 
+_NOT_CELLS = ("#ref!", "#n/a", "#value!", "#div/0!", "#name?", "#num!", "#null!", "#spill!", "#calc!", "n/a", "nan")
+_LISTED_COLUMNS = 5
+
+
+def column_named(name: str) -> str | None:
+    """The column that a header's cell names, in any case and with spaces for its underscores; None if there is none."""
+    word = re.sub(r"[\s-]+", "_", name.strip().casefold())
+    return word if word in COLUMNS else None
+
+
+def cell_rule(cell: str) -> str:
+    """The rule that a cell of any column breaks, or "": what spreadsheets write where they have no value is none."""
+    word = cell.strip()
+    if word.casefold() in _NOT_CELLS:
+        return f"{shown(word)} is a spreadsheet's word for no value; write the value, or leave the cell empty"
+    if word.startswith("=") and len(word) > 1:
+        return f"{shown(word)} is a formula; save the sheet with its values"
+    return ""
+
+
 def unknown_column(name: str) -> str:
     """The rule text for a column that is none of ours."""
+    return f"unknown column.{_hint(name) or ' Known: ' + ', '.join(COLUMNS) + '.'}"
+
+
+def unknown_columns(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(column, rule text) for columns that are none of ours; many that resemble none are told as one."""
+    strange = [name for name in names if not _hint(name)]
+    listed = strange if len(strange) <= 1 else []
+    for name in names:
+        if name not in strange or name in listed:
+            yield name[:80], unknown_column(name)
+    if not listed and strange:
+        first = ", ".join(shown(name) for name in strange[:_LISTED_COLUMNS])
+        more = f" and {len(strange) - _LISTED_COLUMNS} more" if len(strange) > _LISTED_COLUMNS else ""
+        advice = "Remove them, or leave the table as it is and name it in a YAML catalog's rows_from."
+        yield "", f"unknown columns: {first}{more}. Known: {', '.join(COLUMNS)}. {advice}"
+
+
+def _hint(name: str) -> str:
+    """What may be meant by an unknown column, as a sentence with its leading space; "" if nothing is like it."""
     meant = _OTHER_WORDS.get(name.strip().casefold())
-    hint = f" Nearest: {meant}." if meant else nearest(name, COLUMNS)
-    return f"unknown column.{hint or ' Known: ' + ', '.join(COLUMNS) + '.'}"
+    return f" Nearest: {meant}." if meant else nearest(name, COLUMNS)
 
 
 def column_of(field: str) -> str:

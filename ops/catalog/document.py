@@ -2,16 +2,32 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from configs.cron import cron_rule, timezone_rule
 from configs.problems import nearest, one_of
 from ops.catalog.columns import COLUMNS, layered, unknown_column
+from ops.catalog.pictures import CatalogPicture
 from ops.catalog.problems import ProblemList
 from ops.catalog.rows import CatalogSchedule, RawCatalog, RawRow
-from ops.catalog.template import Template
+from ops.catalog.rows_from import RowsFrom, open_table
+from ops.catalog.template import Template, check_braces
 from ops.catalog.yaml_file import YamlMapping, YamlSyntaxError, YamlValue, read_yaml
 
-_KEYS = ("defaults", "watermark", "schedule", "freshness_hours", "rows", "template", "axes")
+_KEYS = (
+    "defaults",
+    "watermark",
+    "schedule",
+    "freshness_hours",
+    "rows",
+    "template",
+    "axes",
+    "rows_from",
+    "columns",
+    "where",
+    "join",
+)
+_OF_TABLES = ("columns", "where", "join")
 _POLICIES = ("changed", "reseed")
 _WATERMARK_COLUMNS = {
     "text": "watermark_text",
@@ -26,8 +42,13 @@ _WATERMARK_COLUMNS = {
 }
 
 
-def read_document(text: str, problems: ProblemList) -> RawCatalog:
-    """The catalog in YAML `text`; rows are named by their number, from 1, and their line."""
+def read_document(text: str, folder: Path, catalog: str, problems: ProblemList) -> RawCatalog:
+    """The catalog in YAML `text`; rows are named by their number, from 1, and their line.
+
+    Args:
+        folder: where the table is looked for that its rows may come from.
+        catalog: its name.
+    """
     try:
         document = read_yaml(text)
     except YamlSyntaxError as exc:
@@ -37,12 +58,26 @@ def read_document(text: str, problems: ProblemList) -> RawCatalog:
         problems.add("", "", "the file must hold keys, 'rows:' or 'template:' and 'axes:' among them")
         return RawCatalog(rows=[])
     _unknown_keys("", document, _KEYS, problems)
+    rows, files = _all_rows(document, folder, catalog, problems)
     watermark = _watermark(document.get("watermark", ""), problems)
     return RawCatalog(
         defaults=layered(watermark, _defaults(document.get("defaults", ""), problems)),
         schedule=_schedule(document.get("schedule", ""), problems),
         freshness_hours=_hours("freshness_hours", document.get("freshness_hours", ""), problems),
-        rows=_all_rows(document, problems),
+        rows=rows,
+        files=files,
+    )
+
+
+def read_times(text: str, problems: ProblemList) -> RawCatalog:
+    """What the YAML `text` says of when the catalog is made; its rows are not looked at."""
+    document = read_yaml(text)
+    if not isinstance(document, YamlMapping):
+        return RawCatalog(rows=())
+    return RawCatalog(
+        rows=(),
+        schedule=_schedule(document.get("schedule", ""), problems),
+        freshness_hours=_hours("freshness_hours", document.get("freshness_hours", ""), problems),
     )
 
 
@@ -146,17 +181,61 @@ def _hours(key: str, value: YamlValue, problems: ProblemList) -> float | None:
     return None
 
 
-def _all_rows(document: YamlMapping, problems: ProblemList) -> Iterable[RawRow]:
+def _all_rows(
+    document: YamlMapping, folder: Path, catalog: str, problems: ProblemList
+) -> tuple[Iterable[RawRow], tuple[CatalogPicture, ...]]:
+    """The rows, and the files that they come from."""
     ways = [key for key in ("rows", "template") if key in document]
+    if "rows_from" in document:
+        return _rows_from_table(document, folder, catalog, problems)
+    for key in _OF_TABLES:
+        if key in document:
+            problems.add(key, "", "belongs to 'rows_from:'")
     if len(ways) != 1:
-        problems.add("", "", "exactly one of 'rows:' and 'template:' (with 'axes:') must be given")
-        return []
+        problems.add("", "", "exactly one of 'rows:', 'rows_from:' and 'template:' (with 'axes:') must be given")
+        return [], ()
     if ways == ["rows"]:
-        return _rows(document, problems)
+        return _rows(document, problems), ()
     before = problems.total
     template = _template(document, problems)
     template.check(problems)
-    return template.rows() if problems.total == before else []
+    return template.rows() if problems.total == before else [], ()
+
+
+def _rows_from_table(
+    document: YamlMapping, folder: Path, catalog: str, problems: ProblemList
+) -> tuple[Iterable[RawRow], tuple[CatalogPicture, ...]]:
+    for key in ("rows", "axes"):
+        if key in document:
+            problems.add(key, "", "cannot be given beside 'rows_from:'")
+    made = _rows_made(document, problems)
+    reference = document["rows_from"]
+    if not isinstance(reference, str) or not reference.strip():
+        problems.add("rows_from", "", "must be the name of a table beside the catalog, such as products.csv")
+        return [], ()
+    opened = open_table(folder, catalog, reference.strip(), problems)
+    if opened is None:
+        return [], ()
+    sheet, file = opened
+    return made.rows(sheet, problems), (file,)
+
+
+def _rows_made(document: YamlMapping, problems: ProblemList) -> RowsFrom:
+    """What is to be made of each row of a table."""
+    patterns = _patterns(document.get("template", ""), problems)
+    columns = _cells("columns", _mapping("columns", document.get("columns", ""), problems), problems)
+    for name in patterns.keys() & columns.keys():
+        problems.add("columns", name, "the template sets this column too; keep one of them")
+    if "text" not in patterns and "text" not in columns:
+        problems.add("template", "", "needed beside 'rows_from:', such as '{Title} on white', or 'text' in 'columns:'")
+    for name, pattern in patterns.items():
+        check_braces(name, pattern, problems)
+    join = document.get("join", "")
+    if not isinstance(join, str):
+        problems.add("join", "", "must be one column of the table")
+        join = ""
+    where = dict(_lists("where", _mapping("where", document.get("where", ""), problems), problems))
+    return RowsFrom(patterns, columns, where, join.strip())
 
 
 def _rows(document: YamlMapping, problems: ProblemList) -> Iterator[RawRow]:
@@ -175,22 +254,30 @@ def _rows(document: YamlMapping, problems: ProblemList) -> Iterator[RawRow]:
 
 
 def _template(document: YamlMapping, problems: ProblemList) -> Template:
-    pattern = document["template"]
-    if isinstance(pattern, str):
-        patterns = {"text": pattern}
-    else:
-        patterns = _cells("template", _mapping("template", pattern, problems), problems)
+    patterns = _patterns(document["template"], problems)
     return Template(patterns, dict(_axes(_mapping("axes", document.get("axes", ""), problems), problems)))
+
+
+def _patterns(value: YamlValue, problems: ProblemList) -> dict[str, str]:
+    """The patterns of a template by column; one alone is the text's."""
+    if isinstance(value, str):
+        return {"text": value} if value else {}
+    return _cells("template", _mapping("template", value, problems), problems)
 
 
 def _axes(given: YamlMapping, problems: ProblemList) -> Iterator[tuple[str, list[str]]]:
     if not given:
         problems.add("axes", "", "a template needs at least one axis, such as 'colour: [red, green]'")
+    if "id" in given:
+        problems.add("axes", "id", "ids are made from the other axes; write 'id' in the template to shape them")
+    return _lists("axes", given, problems)
+
+
+def _lists(key: str, given: YamlMapping, problems: ProblemList) -> Iterator[tuple[str, list[str]]]:
+    """(name, its values) of a mapping whose values are lists, or single ones."""
     for name, value in given.items():
         values = value if isinstance(value, list) else [value]
         texts = [item for item in values if isinstance(item, str)]
         if len(texts) < len(values):
-            problems.add("axes", name[:80], "must be a list of single values")
-        if name == "id":
-            problems.add("axes", name, "ids are made from the other axes; write 'id' in the template to shape them")
+            problems.add(key, name[:80], "must be a list of single values")
         yield name, texts

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from configs.private_folder import make_private
+from ops.catalog.endings import MAX_BYTES
 from ops.catalog.inside import LeadsOutError
 from ops.catalog.pictures import CatalogPicture
 from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem
-from ops.catalog.reading import MAX_BYTES, Catalog, catalog_name, is_name, read_catalog
+from ops.catalog.reading import Catalog, catalog_name, is_name, read_catalog
 
 if TYPE_CHECKING:
     from configs.settings import Settings

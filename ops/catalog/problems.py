@@ -54,10 +54,14 @@ class SourceGoneError(ImageGenXError):
 
 @dataclass
 class ProblemList:
-    """The problems found so far; equal ones count once, so that a shared default is blamed once."""
+    """The problems found so far; equal ones count once, so that a shared default is blamed once.
+
+    `waits`: a file is missing that may still come, so that the same content may be right later.
+    """
 
     kept: dict[CatalogProblem, None] = field(default_factory=dict)
     total: int = 0
+    waits: bool = False
     _unknown: set[str] = field(default_factory=set)
 
     def add_unknown(self, row: str, column: str, rule: str) -> None:
@@ -76,6 +80,6 @@ class ProblemList:
             self.kept[problem] = None
 
     def raise_any(self, name: str) -> None:
-        """Raise CatalogError if anything was noted."""
+        """Raise CatalogError if anything was noted, CatalogHeldUpError if a file is waited for."""
         if self.total:
-            raise CatalogError(name, self.kept, self.total)
+            raise (CatalogHeldUpError if self.waits else CatalogError)(name, self.kept, self.total)

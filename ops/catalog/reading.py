@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from models.errors import InvalidRequestError
 from models.recipe import row_seed
 from models.request import GenerationRequest, parse_request
-from ops.catalog.columns import COLUMNS, PICTURE_COLUMNS, column_of, layered, request_data
-from ops.catalog.csv_file import read_csv
+from ops.catalog.columns import COLUMNS, PICTURE_COLUMNS, cell_rule, column_of, layered, request_data
+from ops.catalog.decoding import decoded
 from ops.catalog.document import read_document
+from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, TABLES, size_rule
 from ops.catalog.pictures import CatalogPicture, read_picture
 from ops.catalog.problems import CatalogError, CatalogProblem, ProblemList
 from ops.catalog.rows import CatalogSchedule, RawCatalog, RawRow
+from ops.catalog.table import read_table
 from ops.catalog.template import MAX_ROWS
 
 if TYPE_CHECKING:
@@ -25,10 +27,8 @@ if TYPE_CHECKING:
 
     from models.registry import ModelRegistry
 
-MAX_BYTES = {".csv": 256 * 2**20, ".yaml": 64 * 2**20, ".yml": 64 * 2**20}
-"""The largest catalog file, in bytes, by its ending."""
-SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".tsv")
-"""What people take for catalogs: one has to be saved as CSV first."""
+MAX_ID = 200
+"""Letters of a row's id; ids are people's own, such as article numbers, and are never part of a key or a path."""
 
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 _NAME_RULE = "1 to 100 letters, digits, '_', '-' and '.', beginning with a letter, a digit or '_', without '..'"
@@ -61,12 +61,20 @@ def catalog_name(path: Path) -> str:
     """The name of the catalog in a file: the file's own without its ending; CatalogError if it breaks the rule."""
     name = unicodedata.normalize("NFC", path.stem)
     if not is_name(name):
-        raise CatalogError(name[:80], [CatalogProblem("", "", f"the file must be named by {_NAME_RULE}")])
+        hint = f". Name it '{suggested}{path.suffix}'" if (suggested := _suggested(name)) else ""
+        raise CatalogError(name[:80], [CatalogProblem("", "", f"the file must be named by {_NAME_RULE}{hint}")])
     return name
 
 
+def _suggested(name: str) -> str:
+    """A name like this one that a catalog can have: 'Spring - Sheet1' is spring's sheet, 'shop (1)' a second shop."""
+    part = re.sub(r"[^\w.-]+", "_", re.sub(r" - Sheet\d+$", "", name)).strip("_.-")
+    part = re.sub(r"\.{2,}", ".", part)[:100]
+    return part if is_name(part) else ""
+
+
 def is_name(text: str) -> bool:
-    """Whether `text` can be a catalog's name or a row's id: safe in keys, file names and partitions."""
+    """Whether `text` can be a catalog's name: safe in keys, file names and partitions."""
     return _NAME.fullmatch(text) is not None and ".." not in text
 
 
@@ -80,14 +88,13 @@ def read_catalog(path: Path, registry: "ModelRegistry", pictures_from: Path | No
     """
     name = catalog_name(path)
     problems = ProblemList()
-    content = _content(path, problems)
-    text = _decoded(content, problems)
+    content, folder = _content(path, problems), pictures_from or path.parent
     problems.raise_any(name)
-    raw = read_csv(text, problems) if path.suffix.lower() == ".csv" else read_document(text, problems)
-    checker = _RowChecker(name, pictures_from or path.parent, registry, problems)
+    raw = _raw(path.suffix.lower(), content, folder, name, problems)
+    checker = _RowChecker(name, folder, registry, problems)
     records = checker.records(raw)
     problems.raise_any(name)
-    pictures = tuple(picture for picture in checker.pictures.values() if picture)
+    pictures = (*raw.files, *(picture for picture in checker.pictures.values() if picture))
     return Catalog(name, _table(records), raw.schedule, _digest(content, pictures), pictures)
 
 
@@ -99,16 +106,17 @@ def row_request(row: Mapping[str, object]) -> GenerationRequest:
     return GenerationRequest.model_validate(request_data(cells))
 
 
-def size_rule(path: Path, size_bytes: int) -> str:
-    """The rule that a catalog file of this size breaks, or ""; one of another ending breaks another rule."""
-    limit = MAX_BYTES.get(path.suffix.lower(), size_bytes)
-    return f"{size_bytes:,} bytes are above the maximum of {limit:,} for {path.suffix}" if size_bytes > limit else ""
+def _raw(ending: str, content: bytes, folder: Path, name: str, problems: ProblemList) -> RawCatalog:
+    if ending in TABLES:
+        return read_table(ending, content, problems)
+    text = decoded(content, problems)
+    return RawCatalog(rows=[]) if problems.total else read_document(text, folder, name, problems)
 
 
 def _content(path: Path, problems: ProblemList) -> bytes:
     if path.suffix.lower() not in MAX_BYTES:
-        is_sheet = path.suffix.lower() in SPREADSHEETS
-        advice = "save the sheet as CSV, in UTF-8" if is_sheet else f"use {', '.join(MAX_BYTES)}"
+        is_sheet = path.suffix.lower() in OTHER_TABLES
+        advice = "save the table as .xlsx or .csv" if is_sheet else f"use {', '.join(MAX_BYTES)}"
         problems.add("", "", f"'{path.suffix}' is not a catalog's ending; {advice}")
         return b""
     try:
@@ -121,23 +129,6 @@ def _content(path: Path, problems: ProblemList) -> bytes:
     except (OSError, ValueError) as exc:
         problems.add("", "", f"the file cannot be read: {exc}")
     return b""
-
-
-def _decoded(content: bytes, problems: ProblemList) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        problems.add("", "", "this is UTF-16; save the file as UTF-8")
-        return ""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        line = content.count(b"\n", 0, exc.start) + 1
-        problems.add(f"line {line}", "", f"byte 0x{content[exc.start]:02x} is not UTF-8; save the file as UTF-8")
-        return ""
-    if "\0" in text:
-        for number, line_text in enumerate(text.split("\n"), start=1):
-            if "\0" in line_text:
-                problems.add(f"line {number}", "", "contains a NUL character; is this a text file?")
-    return text
 
 
 def _digest(content: bytes, pictures: Iterable[CatalogPicture]) -> str:
@@ -177,6 +168,9 @@ class _RowChecker:
         row_id = self._row_id(row)
         if cells.get("watermark_text", "").strip() and cells.get("watermark_image", "").strip():
             self.problems.add(row.where, "watermark_image", "give watermark_text or watermark_image, not both")
+        for column, cell in cells.items():
+            if cell and cell[0] in _ODD_BEGINNINGS and (rule := cell_rule(cell)):
+                self.problems.add(self._place(row, column, origins), column, rule)
         for column in PICTURE_COLUMNS:
             if reference := cells.get(column, "").strip():
                 self._check_picture(self._place(row, column, origins), column, reference)
@@ -199,8 +193,9 @@ class _RowChecker:
     def _row_id(self, row: RawRow) -> str:
         given = unicodedata.normalize("NFC", row.cells.get("id", "").strip())
         row_id = given or row.digest
-        if not is_name(row_id):
-            self.problems.add(row.where, "id", f"{row_id[:80]!r} is not an id: {_NAME_RULE}")
+        if len(row_id) > MAX_ID or not row_id.isprintable():
+            rule = f"must be at most {MAX_ID} letters, none of them a control character"
+            self.problems.add(row.where, "id", f"{row_id[:80]!r} {rule}")
         elif row_id in self.places:
             other = self.places[row_id]
             rule = f"{row_id!r} is already the id of {other}" if given else f"this row repeats {other}"
@@ -215,6 +210,8 @@ class _RowChecker:
             except ValueError as exc:
                 self.problems.add(place, column, str(exc))
 
+
+_ODD_BEGINNINGS = frozenset("#=nN ")
 
 _VALUES = [(attrgetter(column.field), column.kind) for column in COLUMNS.values() if column.field]
 

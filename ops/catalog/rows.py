@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ops.catalog.pictures import CatalogPicture
+
 _NOWHERE_ELSE: Mapping[str, str] = {}
 
 
@@ -39,6 +41,7 @@ class CatalogSchedule:
 class RawCatalog:
     """What a catalog file says: `defaults` are cells for all rows; `rows` may be read once.
 
+    `files`: what it is made from beside itself, and what goes where it goes.
     `freshness_hours`: the catalog is stale if it has not been made for so long, h; 0 for never, None for the settings'.
     """
 
@@ -46,3 +49,4 @@ class RawCatalog:
     defaults: Mapping[str, str] = field(default_factory=dict)
     schedule: CatalogSchedule | None = None
     freshness_hours: float | None = None
+    files: tuple[CatalogPicture, ...] = ()

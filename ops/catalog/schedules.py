@@ -2,15 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from configs.settings import Settings
-from ops.catalog.document import read_document
+from ops.catalog.decoding import decoded
+from ops.catalog.document import read_times
 from ops.catalog.folder import catalog_file, registered_files
 from ops.catalog.problems import CatalogError, ProblemList
 from ops.catalog.rows import CatalogSchedule, RawCatalog
+from ops.catalog.yaml_file import YamlSyntaxError
 
 _YAML = (".yaml", ".yml")
 _REMEMBERED = 20_000
@@ -55,16 +56,19 @@ def _own_times(file: Path) -> RawCatalog:
     try:
         stat = file.stat()
         return _read(file, stat.st_size, stat.st_mtime_ns)
-    except (OSError, UnicodeDecodeError):  # replaced since the folder was read, or not registered
+    except OSError:  # replaced since the folder was read, or not registered
         return _NOTHING
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def _read(file: Path, size_bytes: int, changed_ns: int) -> RawCatalog:
     """Read again only when the file is another one."""
-    text = file.read_text(encoding="utf-8-sig")
+    problems = ProblemList()
+    text = decoded(file.read_bytes(), problems)
     if "schedule" not in text and "freshness_hours" not in text:
         return _NOTHING
-    problems = ProblemList()
-    catalog = replace(read_document(text, problems), rows=(), defaults={})
-    return _NOTHING if problems.total else catalog
+    try:
+        times = read_times(text, problems)
+    except YamlSyntaxError:
+        return _NOTHING
+    return _NOTHING if problems.total else times

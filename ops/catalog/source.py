@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, TABLES, size_rule
 from ops.catalog.inside import LeadsOutError, open_inside
 from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem
-from ops.catalog.reading import MAX_BYTES, SPREADSHEETS, catalog_name, size_rule
+from ops.catalog.reading import catalog_name
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore, StoreAccessError
 
 PROBLEMS = ".problems.txt"
@@ -60,7 +61,7 @@ class CatalogSource(Protocol):
 class FolderSource:
     """The catalog files of a folder, and spreadsheets that nobody has saved as one yet.
 
-    Hidden files and other folders are not looked at.
+    Hidden files and other folders are not looked at, nor are tables that a catalog's rows come from.
 
     Args:
         registered: the folder of registered catalogs, which knows the pictures that each named when it was taken.
@@ -86,7 +87,10 @@ class FolderSource:
         """
         with suppress(OSError):
             self.folder.mkdir(exist_ok=True)
+        of_catalogs = {file.name for file in self.registered.glob("*.pictures/*") if file.suffix.lower() in TABLES}
         for file in _catalog_files(self.folder):
+            if file.name in of_catalogs:
+                continue  # another catalog's rows come from it
             name = os.fsencode(file.name).decode("utf-8", "replace")
             try:
                 yield name, self._mark(file)
@@ -201,7 +205,7 @@ def _catalog_files(folder: Path) -> Iterator[Path]:
     yield from catalogs
     saved = {file.stem for file in catalogs}
     for file in files:
-        if file.suffix.lower() in SPREADSHEETS and file.stem not in saved and not file.name.startswith((".", "~$")):
+        if file.suffix.lower() in OTHER_TABLES and file.stem not in saved and not file.name.startswith((".", "~$")):
             yield file
 
 

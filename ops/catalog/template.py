@@ -5,7 +5,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from configs.problems import nearest
@@ -37,20 +37,20 @@ class Template:
 
     def rows(self) -> Iterator[RawRow]:
         """A row for every combination, the last axis changing fastest."""
-        origins = {name: "template" for name, pattern in self.patterns.items() if not _places(pattern)}
+        origins = {name: "template" for name, pattern in self.patterns.items() if not places(pattern)}
         origins |= {name: "axes" for name in self.axes if name in COLUMNS}
         for values in itertools.product(*self.axes.values()):
             yield self._row(dict(zip(self.axes, values, strict=True)), origins)
 
     def _row(self, chosen: dict[str, str], origins: Mapping[str, str]) -> RawRow:
-        cells = {name: _filled(pattern, chosen) for name, pattern in self.patterns.items()}
+        cells = {name: filled(pattern, chosen.__getitem__) for name, pattern in self.patterns.items()}
         cells |= {name: value for name, value in chosen.items() if name in COLUMNS}
         cells.setdefault("id", "-".join(map(_id_part, chosen.values())))
         return RawRow(where=f"row {cells['id'][:80]!r}", cells=cells, origins=origins)
 
     def check(self, problems: ProblemList) -> None:
         """Note everything that keeps this template from being expanded."""
-        used = {name for pattern in self.patterns.values() for name in _places(pattern)}
+        used = {name for pattern in self.patterns.values() for name in places(pattern)}
         for column, pattern in self.patterns.items():
             self._check_pattern(column, pattern, problems)
         for name, values in self.axes.items():
@@ -58,11 +58,10 @@ class Template:
         self._check_size(problems)
 
     def _check_pattern(self, column: str, pattern: str, problems: ProblemList) -> None:
+        check_braces(column, pattern, problems)
         for token in _TOKEN.finditer(pattern):
             name = token[1]
-            if token[0] in "{}":
-                problems.add("template", column, f"a single {token[0]!r}; write {token[0] * 2!r} for a brace itself")
-            elif name is not None and name.strip() not in self.axes:
+            if name is not None and name.strip() not in self.axes:
                 rule = f"no axis fills {token[0][:60]!r}.{nearest(name, self.axes)}"
                 problems.add("template", column, f"{rule} Axes: {', '.join(self.axes) or 'none'}.")
 
@@ -84,7 +83,7 @@ class Template:
         longest = {name: max(map(len, values), default=0) for name, values in self.axes.items()}
         characters = sum(longest[name] for name in self.axes if name in COLUMNS)
         for pattern in self.patterns.values():
-            characters += len(pattern) + sum(longest.get(name, 0) for name in _places(pattern))
+            characters += len(pattern) + sum(longest.get(name, 0) for name in places(pattern))
         if self.count * characters > MAX_CHARACTERS:
             rule = f"{self.count:,} rows of up to {characters:,} characters are above the maximum"
             problems.add("template", "", f"{rule} of {MAX_CHARACTERS:,} characters in all")
@@ -95,12 +94,21 @@ def _unused(name: str) -> str:
     return f"no {{{name}}} in the template uses this axis, and it is not a column.{hint}"
 
 
-def _places(pattern: str) -> list[str]:
+def check_braces(column: str, pattern: str, problems: ProblemList) -> None:
+    """Note braces that are neither a place nor written twice."""
+    for token in _TOKEN.finditer(pattern):
+        if token[0] in "{}":
+            problems.add("template", column, f"a single {token[0]!r}; write {token[0] * 2!r} for a brace itself")
+
+
+def places(pattern: str) -> list[str]:
+    """The names of the `{place}`s to fill, in order."""
     return [token[1].strip() for token in _TOKEN.finditer(pattern) if token[1] is not None]
 
 
-def _filled(pattern: str, chosen: Mapping[str, str]) -> str:
-    return _TOKEN.sub(lambda token: token[0][0] if token[1] is None else chosen[token[1].strip()], pattern)
+def filled(pattern: str, value: Callable[[str], str]) -> str:
+    """The pattern with the value of each `{place}`."""
+    return _TOKEN.sub(lambda token: token[0][0] if token[1] is None else value(token[1].strip()), pattern)
 
 
 def _id_part(value: str) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 from configs.settings import Settings
 from models.registry import ModelRegistry
+from ops.catalog.endings import MAX_BYTES
 from ops.catalog.folder import register_catalog, retire_catalog
 from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem, SourceGoneError
-from ops.catalog.reading import MAX_BYTES, Catalog, catalog_name
+from ops.catalog.reading import Catalog, catalog_name
 from ops.catalog.source import CatalogSource
 
 LOOK_S = 20.0

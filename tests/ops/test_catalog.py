@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from models.recipe import row_seed
 from models.request import Mode, Priority
 from ops.catalog import COLUMNS, CatalogError, catalog_name, picture_file, read_catalog, row_request
-from ops.catalog.reading import MAX_BYTES
+from ops.catalog.endings import MAX_BYTES
 from tests.ops.catalog_writer import REGISTRY, problems, read, write
 
 
@@ -62,18 +62,36 @@ def test_a_catalog_is_named_like_its_file(name: str) -> None:
     assert catalog_name(Path("anywhere") / name) == name.rsplit(".", 1)[0]
 
 
-@pytest.mark.parametrize("name", ["a b.csv", "...csv", "a..b.csv", "-a.csv", ".csv", "a:b.csv", f"{'x' * 101}.csv"])
-def test_a_file_name_that_is_no_catalog_name_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [
+        ("a b.csv", "a_b.csv"),
+        ("shop (1).csv", "shop_1.csv"),
+        ("Spring shop - Sheet1.csv", "Spring_shop.csv"),
+        ("...csv", ""),
+        ("a..b.csv", "a.b.csv"),
+        ("-a.csv", "a.csv"),
+        (".csv", "csv"),
+        ("a:b.csv", "a_b.csv"),
+        (f"{'x' * 101}.csv", f"{'x' * 100}.csv"),
+    ],
+)
+def test_a_file_name_that_is_no_catalog_name_is_refused_with_one_that_is(
+    tmp_path: Path, name: str, suggested: str
+) -> None:
     (problem,) = problems(tmp_path, name, "text\na\n")
-    assert problem == (
+    rule = (
         "the file must be named by 1 to 100 letters, digits, '_', '-' and '.', beginning with a letter, a digit "
         "or '_', without '..'"
     )
+    assert problem == rule + (f". Name it '{suggested}'" if suggested else "")
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    assert problems(tmp_path, "a.json", "[]") == ["'.json' is not a catalog's ending; use .csv, .yaml, .yml"]
-    assert problems(tmp_path, "a.xlsx", "PK") == ["'.xlsx' is not a catalog's ending; save the sheet as CSV, in UTF-8"]
+    rule = "'.json' is not a catalog's ending; save the table as .xlsx or .csv"
+    assert problems(tmp_path, "a.json", "[]") == [rule]
+    rule = "'.docx' is not a catalog's ending; use .csv, .tsv, .jsonl, .xlsx, .yaml, .yml"
+    assert problems(tmp_path, "a.docx", "PK") == [rule]
     with pytest.raises(CatalogError, match=r"^catalog 'gone': 1 problem\n  no file .*gone\.csv$"):
         read_catalog(tmp_path / "gone.csv", REGISTRY)
     (tmp_path / "folder.csv").mkdir()

@@ -129,15 +129,37 @@ def test_a_refused_catalog_of_a_folder_that_may_only_be_read_is_refused_all_the_
 
 
 def test_a_spreadsheet_is_told_to_be_saved_as_csv_unless_it_has_been(inbox):
-    inbox.write("shop.xlsx", b"PK")
+    inbox.write("shop.ods", b"PK")
     inbox.look()
-    assert "'.xlsx' is not a catalog's ending; save the sheet as CSV, in UTF-8" in str(
-        inbox.look().refused["shop.xlsx"]
-    )
+    rule = "'.ods' is not a catalog's ending; save the table as .xlsx or .csv"
+    assert rule in str(inbox.look().refused["shop.ods"])
     inbox.write("shop.csv", GOOD)
 
     assert inbox.changed() == ["shop"]
-    assert sorted(file.name for file in inbox.folder.iterdir()) == ["shop.csv", "shop.xlsx"]
+    assert sorted(file.name for file in inbox.folder.iterdir()) == ["shop.csv", "shop.ods"]
+
+
+def test_a_table_that_a_catalog_is_made_from_is_no_catalog_itself_and_its_edits_count(inbox):
+    inbox.write("spring.yaml", "rows_from: products.csv\ntemplate: '{Title} on white'\ncolumns: {id: SKU}\n")
+    inbox.write("products.csv", "SKU,Title\n1,a mug\n")
+    assert inbox.changed() == ["spring"]
+    inbox.look()
+    assert sorted(file.name for file in inbox.folder.iterdir()) == ["products.csv", "spring.yaml"]
+    inbox.write("products.csv", "SKU,Title\n1,a mug\n22,a hat\n")
+
+    (changed,) = [catalog for _ in range(2) for catalog in inbox.look().changed]
+
+    assert changed.table[["id", "text"]].to_numpy().tolist() == [["1", "a mug on white"], ["22", "a hat on white"]]
+    assert (inbox.settings.catalog_folder / "spring.pictures/products.csv").exists()
+
+
+def test_a_table_that_comes_after_its_catalog_is_waited_for(inbox):
+    inbox.write("spring.yaml", "rows_from: products.csv\ntemplate: '{Title} on white'\n")
+    inbox.look()
+    assert "there is no file 'products.csv' beside the catalog" in str(inbox.look().refused["spring.yaml"])
+    inbox.write("products.csv", "SKU,Title\n1,a mug\n")
+
+    assert inbox.changed(3) == ["spring"]
 
 
 def test_a_new_home_gets_a_folder_to_drop_catalogs_into(inbox):

@@ -126,7 +126,7 @@ def test_a_wrong_schedule_lists_everything(tmp_path: Path) -> None:
         ("row: [{text: a}]", "row: unknown key. Nearest: rows."),
         ("", "the file must hold keys, 'rows:' or 'template:' and 'axes:' among them"),
         ("- text: a", "the file must hold keys, 'rows:' or 'template:' and 'axes:' among them"),
-        ("defaults: {}", "exactly one of 'rows:' and 'template:' (with 'axes:') must be given"),
+        ("defaults: {}", "exactly one of 'rows:', 'rows_from:' and 'template:' (with 'axes:') must be given"),
         ("rows: [{text: a}]\nrows: []", "line 2: the key 'rows' is named twice"),
         ("rows:\n- text: a\n  text: b", "line 3: the key 'text' is named twice"),
         ("a: &a [x]\nrows: *a", "line 2: aliases are not used in catalogs; write shared columns under 'defaults:'"),
