@@ -10,6 +10,8 @@ from pydantic_core import ErrorDetails
 
 _LONGEST_SHOWN = 80
 _MOST_PROBLEMS = 100
+_CONSEQUENCES = {"default_factory_not_called"}
+"""What only follows from another error: a default that needs the fields before it."""
 _NOT_A = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -62,7 +64,8 @@ def one_of(value: object, known: Iterable[str]) -> str:
 
 def validation_problems(exc: ValidationError, model: type[BaseModel]) -> tuple[Problem, ...]:
     """Every error of a failed validation of `model`, in our words; the first hundred, should somebody try."""
-    return tuple(_problem(error, model) for error in exc.errors(include_url=False)[:_MOST_PROBLEMS])
+    errors = [error for error in exc.errors(include_url=False) if error["type"] not in _CONSEQUENCES]
+    return tuple(_problem(error, model) for error in errors[:_MOST_PROBLEMS])
 
 
 def _problem(error: ErrorDetails, model: type[BaseModel]) -> Problem:

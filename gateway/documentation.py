@@ -238,6 +238,8 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": _SCHEMA_REF.format(model=name)}
 
 
+_BY_MODEL = ("resolution", "steps", "cfg_scale", "sampler", "schedule")
+"""The fields whose defaults a model's card says: GET /api/v1/models lists them."""
 _FILE = {"type": "string", "format": "binary"}
 _UPLOAD = form_body(
     {"request": {"type": "string", "description": "the JSON"}, "image": _FILE, "mask": _FILE, "control_image": _FILE},
@@ -264,4 +266,10 @@ def _components() -> dict[str, Any]:
         components.update(schema.pop("$defs", {}))
         components[model.__name__] = schema
     components["GenerationRequest"]["required"] = ["text"]
+    for model in (GenerationRequest, BatchRequest):
+        del components[model.__name__]["properties"]["params"]["default"]
+    for name in _BY_MODEL:
+        field = components["GenerationParams"]["properties"][name]
+        del field["default"]
+        field["description"] = f"{field.get('description', '')}; the model's default if left out".lstrip("; ")
     return components

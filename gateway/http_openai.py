@@ -27,7 +27,10 @@ EDITS = "/v1/images/edits"
 _FORMATS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _RESPONSE_FORMATS = ("url", "b64_json")
 _PARAMS = {"size": "resolution", "n": "num_images"}
-_OWN_PARAMS = ("steps", "cfg_scale", "sampler", "seed", "negative_text", "strength", "lora_name", "lora_weight")
+_OWN_PARAMS = (
+    *("steps", "cfg_scale", "sampler", "schedule", "seed", "negative_text", "strength"),
+    *("lora_name", "lora_weight"),
+)
 _WITHOUT_EFFECT = (
     *("quality", "style", "user", "background", "moderation", "input_fidelity"),
     *("output_compression", "partial_images"),

@@ -149,6 +149,9 @@ def generate(
     steps: Annotated[int | None, typer.Option(help="Denoising steps, 1 to 200.")] = None,
     cfg_scale: Annotated[float | None, typer.Option(help="Guidance, 0 to 30; 1 and below mean none.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Euler, Euler a, DPM++ 2M, DDIM, …")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="How the steps are laid out: leading, trailing, linspace or sgm_uniform.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same picture; random if not given.")] = None,
     negative: Annotated[str | None, typer.Option(help="What the picture should not show.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None,
@@ -168,6 +171,7 @@ def generate(
         "steps": steps,
         "cfg_scale": cfg_scale,
         "sampler": sampler,
+        "schedule": schedule,
         "seed": seed,
         "negative_text": negative,
         "strength": strength,

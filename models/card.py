@@ -1,7 +1,7 @@
 """A model card: one YAML file that says where a model's files are and what it can do."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from models.request import (
     CfgScale,
     Mode,
     Sampler,
+    Schedule,
     ShortText,
     Steps,
 )
@@ -30,6 +31,13 @@ SINGLE_FILE = ".safetensors"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _UNPINNED = "there is no folder {0}; if it is a hub id, name the commit to use"
 _MOVABLE = "'{0}' is not a commit (40 hex digits); branches and tags can move, and pictures must be repeatable"
+
+
+def _native_size(data: Mapping[str, Any]) -> Resolution:
+    """The size that a family's models are made for, if the card (`data`, so far) allows it."""
+    side = FAMILIES[data["family"]].native_side_px if "family" in data else DEFAULT_RESOLUTION.width_px
+    limits = SizeLimits(*(data.get(name, getattr(ANY_MODEL, name)) for name in SizeLimits.__dataclass_fields__))
+    return DEFAULT_RESOLUTION if limits.problem(side, side) else Resolution(side, side)
 
 
 class CardDefaults(ValueObject):
@@ -58,7 +66,13 @@ class ModelCard(ValueObject):
     min_side_px: int = Field(default=ANY_MODEL.min_side_px, ge=ANY_MODEL.min_side_px, multiple_of=8)
     max_side_px: int = Field(default=2048, le=ANY_MODEL.max_side_px, multiple_of=8)
     max_pixels: int = Field(default=2048 * 2048, gt=0)
-    default_resolution: Resolution = DEFAULT_RESOLUTION
+    default_resolution: Resolution = Field(
+        default_factory=_native_size,
+        description="what a request without a size gets; the family's own if not given",
+    )
+    schedule: Schedule | None = Field(
+        default=None, description="how steps lie over the noise levels; as the checkpoint says if not given"
+    )
     samplers: tuple[Sampler, ...] = tuple(Sampler)
     defaults: CardDefaults = CardDefaults()
     loras: dict[str, str] = Field(default={}, description="name → .safetensors file, absolute or relative")
@@ -187,8 +201,7 @@ class ModelCard(ValueObject):
     def request_defaults(self) -> dict[str, object]:
         """What fills the fields a request leaves out, where it differs from INTERFACES.md §1."""
         given = {name: value for name, value in self.defaults if value is not None}
-        fits = self.limits.problem(DEFAULT_RESOLUTION.width_px, DEFAULT_RESOLUTION.height_px) is None
-        return {"resolution": DEFAULT_RESOLUTION if fits else self.default_resolution} | given
+        return {"resolution": self.default_resolution, "schedule": self.schedule} | given
 
     def _local(self, given: str) -> Path | None:
         path = Path(given).expanduser()

@@ -158,7 +158,12 @@ class BatchingEngine:
 
 def _beyond_model(card: ModelCard, recipe: Recipe) -> Iterator[Problem]:
     return model_problems(
-        card, mode=recipe.mode, resolution=recipe.size, sampler=recipe.sampler, lora_name=recipe.lora_name
+        card,
+        mode=recipe.mode,
+        resolution=recipe.size,
+        sampler=recipe.sampler,
+        schedule=recipe.schedule,
+        lora_name=recipe.lora_name,
     )
 
 

@@ -34,6 +34,7 @@ def parameters_text(recipe: Recipe) -> str:
     settings: dict[str, object] = {
         "Steps": recipe.steps,
         "Sampler": recipe.sampler,
+        **({"Schedule type": recipe.schedule.replace("_", " ")} if recipe.schedule else {}),
         "CFG scale": f"{recipe.cfg_scale:g}",
         "Seed": recipe.seed,
         "Size": f"{recipe.width_px}x{recipe.height_px}",

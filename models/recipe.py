@@ -17,6 +17,7 @@ from models.request import (
     Mode,
     Prompt,
     Sampler,
+    Schedule,
     Seed,
     ShortText,
     Steps,
@@ -59,6 +60,7 @@ class Recipe(ValueObject):
     steps: Steps
     cfg_scale: CfgScale
     sampler: Sampler
+    schedule: Schedule | None = Field(default=None, description="the sampler's and the model's own if not given")
     seed: Seed
     lora_name: ShortText
     lora_weight: LoraWeight
@@ -87,9 +89,10 @@ class Recipe(ValueObject):
     def to_json(self) -> str:
         """Canonical JSON: keys sorted, no spaces, so that equal recipes are equal texts.
 
-        What only recipes with a control picture say is left out of the others, whose digests are older than it.
+        What only some recipes say is left out of the others, whose digests are older than it.
         """
-        data = self.model_dump(mode="json", exclude=None if self.control_preprocess else {"control_preprocess"})
+        unsaid = {name for name in ("control_preprocess", "schedule") if getattr(self, name) is None}
+        data = self.model_dump(mode="json", exclude=unsaid)
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
@@ -139,6 +142,7 @@ def plan_recipe(
         steps=params.steps,
         cfg_scale=params.cfg_scale,
         sampler=params.sampler,
+        schedule=params.schedule,
         seed=seed,
         lora_name=lora,
         lora_weight=params.lora_weight if lora else 1.0,

@@ -19,6 +19,9 @@ from configs.problems import Problem, one_of, shown, validation_problems
 from configs.value_object import ValueObject
 from models.errors import InvalidRequestError, ModelNotFoundError
 from models.resolution import Resolution, parse_sides
+from models.sampler import Sampler as Sampler
+from models.sampler import Schedule as Schedule
+from models.sampler import fitting, schedule_problem
 
 if TYPE_CHECKING:
     from models.registry import ModelCard, ModelRegistry
@@ -43,21 +46,6 @@ class Mode(StrEnum):
     IMG2IMG = "img2img"
     INPAINT = "inpaint"
     CONTROLNET = "controlnet"
-
-
-class Sampler(StrEnum):
-    """The solver of the denoising process, by its usual name."""
-
-    EULER = "Euler"
-    EULER_A = "Euler a"
-    DPMPP_2M = "DPM++ 2M"
-    DPMPP_2M_KARRAS = "DPM++ 2M Karras"
-    DDIM = "DDIM"
-    UNIPC = "UniPC"
-    LMS = "LMS"
-    HEUN = "Heun"
-    PNDM = "PNDM"
-    LCM = "LCM"
 
 
 class Priority(StrEnum):
@@ -163,6 +151,10 @@ class GenerationParams(ValueObject):
     steps: Steps = 50
     cfg_scale: CfgScale = Field(default=7.5, description="guidance; 1 and below mean none")
     sampler: Sampler = Sampler.EULER
+    schedule: Annotated[Schedule | None, BeforeValidator(_blank_is_none)] = Field(
+        default=None,
+        description="how the steps lie over the noise levels",
+    )
     lora_name: ShortText = ""
     lora_weight: LoraWeight = 1.0
     post_process: PostProcess = PostProcess()
@@ -277,7 +269,12 @@ def _card(name: object, registry: "ModelRegistry") -> "ModelCard | Problem":
 
 
 def _with_defaults(params: object, card: "ModelCard") -> object:
-    return {**card.request_defaults(), **params} if isinstance(params, Mapping) else params
+    if not isinstance(params, Mapping):
+        return params
+    filled = {**card.request_defaults(), **params}
+    if params.get("schedule", "") == "":
+        filled["schedule"] = fitting(card.schedule, filled.get("sampler", Sampler.EULER))
+    return filled
 
 
 def _model_problems(data: Mapping[str, object], params: object, card: "ModelCard") -> Iterator[Problem]:
@@ -285,18 +282,25 @@ def _model_problems(data: Mapping[str, object], params: object, card: "ModelCard
     if not isinstance(params, Mapping):
         yield from _mode_problems(card, _mode(data))
         return
-    sampler, lora = params.get("sampler", Sampler.EULER), params.get("lora_name")
+    sampler, schedule, lora = params.get("sampler", Sampler.EULER), params.get("schedule"), params.get("lora_name")
     yield from model_problems(
         card,
         mode=_mode(data),
         resolution=params["resolution"],
         sampler=sampler if sampler in list(Sampler) else None,
+        schedule=Schedule(schedule) if schedule in list(Schedule) else None,
         lora_name=lora if isinstance(lora, str) else "",
     )
 
 
 def model_problems(
-    card: "ModelCard", *, mode: Mode, resolution: object, sampler: Sampler | None, lora_name: str
+    card: "ModelCard",
+    *,
+    mode: Mode,
+    resolution: object,
+    sampler: Sampler | None,
+    schedule: Schedule | None,
+    lora_name: str,
 ) -> Iterator[Problem]:
     """What this model cannot do of these, by the fields of a request.
 
@@ -309,6 +313,8 @@ def model_problems(
         yield Problem("params.resolution", rule)
     if sampler and sampler not in card.samplers:
         yield Problem("params.sampler", f"model '{card.name}' does not run it: {one_of(sampler, card.samplers)}")
+    if sampler and schedule and (rule := schedule_problem(sampler, schedule)):
+        yield Problem("params.schedule", rule)
     yield from _lora_problems(card, lora_name)
 
 

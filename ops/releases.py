@@ -25,6 +25,7 @@ from models.placement import Placement, decode_budget
 from models.recipe import PostStep, Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationParams, PostProcess
+from models.sampler import fitting
 from ops.map_ahead import map_ahead
 from ops.stages import generated_format, recorded_change, upscaled_format
 from ops.watermark_files import file_digest
@@ -153,6 +154,8 @@ class CurrentReleases:
         for fields in _DEFAULTED if before else ():
             if _has_default(recipe, fields, before):
                 changed.update({name: now[name] for name in fields})
+        if "schedule" in changed:
+            changed["schedule"] = fitting(changed["schedule"], changed.get("sampler", recipe.sampler))
         return changed
 
     def _step(self, step: PostStep) -> PostStep:
@@ -288,7 +291,7 @@ _PLACEMENT = re.compile(r"([^/]+)/([^/]+)/([^/]+)(?:/tiles-\d+)?")
 """What `Placement.kind` gives."""
 _FILES = ("scale", "type", "font", "image_path")
 """The params of a step that name the file it uses."""
-_DEFAULTED = (("steps",), ("cfg_scale",), ("sampler",), ("width_px", "height_px"))
+_DEFAULTED = (("steps",), ("cfg_scale",), ("sampler",), ("schedule",), ("width_px", "height_px"))
 """The fields of a recipe for which a model card has defaults; a resolution is given as a whole."""
 _CARD_FIELDS = {"accelerator", "dtype", "control_preprocess"}
 """What of a model card alters planned recipes, beside defaults and the release."""
@@ -296,7 +299,8 @@ _CARD_FIELDS = {"accelerator", "dtype", "control_preprocess"}
 
 def _recipe_fields(params: GenerationParams) -> dict[str, Any]:
     size = {"width_px": params.resolution.width_px, "height_px": params.resolution.height_px}
-    return {"steps": params.steps, "cfg_scale": params.cfg_scale, "sampler": params.sampler} | size
+    names = ("steps", "cfg_scale", "sampler", "schedule")
+    return {name: getattr(params, name) for name in names} | size
 
 
 def _has_default(recipe: Recipe, fields: Sequence[str], defaults: Mapping[str, object]) -> bool:

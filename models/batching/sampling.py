@@ -10,7 +10,11 @@ import torch
 
 from models.families.samplers import make_scheduler
 from models.recipe import Recipe
-from models.request import Mode, Sampler
+from models.request import Mode
+from models.sampler import Sampler, Schedule
+
+_LOUD = 4096.5
+"""Above the first sigma of zero-SNR schedules: that of cosine betas is 20,000."""
 
 
 class Sampling:
@@ -20,22 +24,21 @@ class Sampling:
     `generator`, on the CPU, in the order in which diffusers' pipelines draw them.
     """
 
-    def __init__(self, recipe: Recipe, schedule: Mapping[str, Any], *, starts_at_first_index: bool) -> None:
+    def __init__(self, recipe: Recipe, config: Mapping[str, Any], schedule: Schedule | None = None) -> None:
         """Start at the first step, or where the recipe's strength says.
 
         Args:
-            schedule: the configuration of the model's own scheduler.
-            starts_at_first_index: the pipeline says so, instead of having the scheduler look its first timestep up.
+            config: of the model's own scheduler.
+            schedule: how the steps are laid out; see `make_scheduler`.
         """
-        self.scheduler: Any = _scheduler(recipe.sampler, schedule, recipe.steps)
+        self.scheduler: Any = _scheduler(recipe.sampler, config, recipe.steps, schedule)
         self.generator = torch.Generator("cpu").manual_seed(recipe.seed)
         self.strength = _strength(recipe)
         first = _skipped_steps(recipe.steps, self.strength) * self.scheduler.order
         self.timesteps: torch.Tensor = self.scheduler.timesteps[first:]
-        if recipe.mode in (Mode.IMG2IMG, Mode.INPAINT):
-            self._begin_at(first)
-        elif starts_at_first_index:
-            self._begin_at(0)
+        if hasattr(self.scheduler, "set_begin_index"):
+            # Looked up by its timestep, it would be another step where the first ones round to the same.
+            self.scheduler.set_begin_index(first)
         self._times: list[float] = self.timesteps.tolist()
         self._options = _step_options(self.scheduler, self.generator)
         self.done = 0
@@ -76,10 +79,6 @@ class Sampling:
         self.done += 1
         return after
 
-    def _begin_at(self, index: int) -> None:
-        if hasattr(self.scheduler, "set_begin_index"):
-            self.scheduler.set_begin_index(index)
-
 
 def _strength(recipe: Recipe) -> float:
     """The part of the steps to run: at least one, whatever the recipe's strength."""
@@ -98,12 +97,12 @@ def _step_options(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
     return {"generator": generator} if "generator" in parameters else {}
 
 
-def _scheduler(sampler: Sampler, schedule: Mapping[str, Any], steps: int) -> Any:
+def _scheduler(sampler: Sampler, config: Mapping[str, Any], steps: int, schedule: Schedule | None) -> Any:
     """A scheduler of its own for one run; making one anew each time would cost more than a step's arithmetic."""
-    return copy.deepcopy(_prototype(sampler, _Schedule(schedule), steps))
+    return copy.deepcopy(_prototype(sampler, _Configuration(config), steps, schedule))
 
 
-class _Schedule:
+class _Configuration:
     """A scheduler configuration that can be a cache's key."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -111,16 +110,19 @@ class _Schedule:
         self._key = repr(sorted(config.items(), key=lambda item: item[0]))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Schedule) and self._key == other._key
+        return isinstance(other, _Configuration) and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key)
 
 
 @lru_cache(maxsize=128)
-def _prototype(sampler: Sampler, schedule: _Schedule, steps: int) -> Any:
-    scheduler: Any = make_scheduler(sampler, schedule.config, steps)
+def _prototype(sampler: Sampler, configuration: _Configuration, steps: int, schedule: Schedule | None) -> Any:
+    scheduler: Any = make_scheduler(sampler, configuration.config, steps, schedule)
     scheduler.set_timesteps(steps)
+    if sampler is Sampler.EULER_A and scheduler.sigmas[0] > _LOUD:
+        # float32 rounds its square to one that leaves the next step less than no noise: NaN.
+        scheduler.sigmas = scheduler.sigmas.double()
     if hasattr(scheduler, "get_lms_coefficient"):
         # An integral, solved numerically at each step: 2.5 ms, as long as the UNet takes for a small picture's row.
         scheduler.get_lms_coefficient = cache(scheduler.get_lms_coefficient)

@@ -97,8 +97,7 @@ def start_slot(model: StepModel, item: BatchItem, weights: object) -> Slot:
     recipe = item.recipe
     if model.takes_mask and recipe.mode is not Mode.INPAINT:
         raise ModelError(f"model '{recipe.model}' is made for inpainting and cannot do {recipe.mode}.")
-    first_index = model.is_xl and recipe.mode is Mode.TEXT2IMG
-    sampling = Sampling(recipe, model.schedule, starts_at_first_index=first_index)
+    sampling = Sampling(recipe, model.schedule, model.layout(recipe))
     texts = _texts(model, recipe, weights)
     latents, kept, masked = _latents(model, item, sampling)
     return Slot(item, sampling, _conditions(model, item, texts, masked), latents, kept)

@@ -10,6 +10,12 @@ from PIL.Image import Image
 
 from models.batching.prompts import PromptEncoder
 from models.batching.tiles import decode_in_tiles
+from models.noise_schedule import NoiseSchedule
+from models.recipe import Recipe
+from models.sampler import Schedule, fitting
+
+_FEW_STEPS = 8
+"""What distilled models (Turbo, Lightning, Hyper) are made for at most; no others make a picture of so few."""
 
 
 class StepModel:
@@ -20,6 +26,8 @@ class StepModel:
         controlnet: or None.
         upcasts_vae: the VAE's configuration may ask for float32, as SDXL's does: it overflows in float16, and in
             nothing else.
+    Raises:
+        ModelLoadError: if its scheduler holds no noise schedule that the samplers can use.
     """
 
     def __init__(self, pipeline: Any, controlnet: Any = None, *, upcasts_vae: bool = False) -> None:
@@ -28,11 +36,21 @@ class StepModel:
         self.controlnet = controlnet
         self.prompts = PromptEncoder(pipeline)
         self.schedule: Mapping[str, Any] = dict(pipeline.scheduler.config)
+        self._noise = NoiseSchedule.of(self.schedule)
         self.is_xl = getattr(pipeline, "text_encoder_2", None) is not None
         self.dtype: torch.dtype = pipeline.unet.dtype
         self.device: torch.device = pipeline.unet.device
         if upcasts_vae and self.vae.config.force_upcast and self.dtype == torch.float16:
             self.vae.float()
+
+    def layout(self, recipe: Recipe) -> Schedule | None:
+        """How a request's steps are laid out, where it or the model says so.
+
+        Models of few steps that do not say what they are get steps from pure noise on: the published schedule of
+        Stable Diffusion XL, which is for long runs, would start a run of one step at the cleanest level.
+        """
+        is_short = self.is_xl and recipe.steps <= _FEW_STEPS and self._noise.spacing is Schedule.LEADING
+        return recipe.schedule or fitting(Schedule.TRAILING if is_short else None, recipe.sampler)
 
     @property
     def latent_channels(self) -> int:

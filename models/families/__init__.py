@@ -22,6 +22,7 @@ class FamilyEntry:
     Attributes:
         from_hub: what a card names by hub id is fetched before `load` is called.
         unused_parts: of a checkpoint on the hub, never fetched.
+        native_side_px: of the square that its models are made for.
     """
 
     target: str
@@ -32,6 +33,7 @@ class FamilyEntry:
     takes_single_files: bool = False
     from_hub: bool = False
     unused_parts: frozenset[str] = frozenset()
+    native_side_px: int = 512
 
 
 _LATENT_DIFFUSION: Mapping[str, Any] = {
@@ -45,7 +47,7 @@ _LATENT_DIFFUSION: Mapping[str, Any] = {
 
 FAMILIES: Mapping[str, FamilyEntry] = {
     "sd": FamilyEntry("models.families.stable_diffusion:StableDiffusion", **_LATENT_DIFFUSION),
-    "sdxl": FamilyEntry("models.families.sdxl:StableDiffusionXL", **_LATENT_DIFFUSION),
+    "sdxl": FamilyEntry("models.families.sdxl:StableDiffusionXL", native_side_px=1024, **_LATENT_DIFFUSION),
     "diffusers": FamilyEntry(
         "models.families.any_diffusers:AnyDiffusers",
         frozenset({Mode.TEXT2IMG}),

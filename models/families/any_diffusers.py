@@ -89,12 +89,14 @@ class AnyDiffusers(ModelFamily):
 
     def _use_sampler(self, recipe: Recipe) -> None:
         if self._own_sampler is None:
-            self._pipeline.scheduler = make_scheduler(recipe.sampler, self._schedule, recipe.steps)
+            self._pipeline.scheduler = make_scheduler(recipe.sampler, self._schedule, recipe.steps, recipe.schedule)
         elif recipe.sampler != self._own_sampler:
             raise ModelError(
                 f"model '{recipe.model}' is run by its own solver, {self._own_sampler}, and not by {recipe.sampler}. "
                 f"Ask for sampler {self._own_sampler}; its card should say so under samplers and defaults."
             )
+        elif recipe.schedule:
+            raise ModelError(f"model '{recipe.model}' is run by its own solver and takes no schedule. Leave it out.")
 
     def release(self) -> None:
         """Drop the pipeline and return the device's memory."""

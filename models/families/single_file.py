@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ from safetensors import safe_open
 from configs.problems import shown
 from models.architectures import read_architecture, write_configuration
 from models.errors import ModelLoadError
+from models.families.modelspec import told_schedule
 
 if TYPE_CHECKING:
     from models.card import ModelCard
@@ -47,10 +48,11 @@ def single_file_configuration(card: "ModelCard") -> Iterator[Path]:
         yield card.config_path
         return
     assert card.path
-    names, channels = _read_header(card.path)
+    names, channels, metadata = _read_header(card.path)
     _check_kind(card, names)
+    schedule = told_schedule(names, metadata)
     with TemporaryDirectory(prefix="imagegenx-") as folder:
-        write_configuration(_architecture(card.family, names, channels), Path(folder))
+        write_configuration(_architecture(card.family, channels, schedule), Path(folder))
         yield Path(folder)
 
 
@@ -66,13 +68,13 @@ def _refuse_attention(configuration: Path) -> None:
                 )
 
 
-def _read_header(file: Path) -> tuple[frozenset[str], int]:
-    """The names of a checkpoint's tensors and the channels its UNet takes."""
+def _read_header(file: Path) -> tuple[frozenset[str], int, dict[str, str]]:
+    """The names of a checkpoint's tensors, the channels its UNet takes, and the file's metadata."""
     with safe_open(str(file), framework="pt") as opened:
         names = frozenset(opened.keys())
         if _FIRST_LAYER not in names:
             raise ModelLoadError(f"{file.name} is no Stable Diffusion checkpoint in one file: it has no {_FIRST_LAYER}")
-        return names, int(opened.get_slice(_FIRST_LAYER).get_shape()[1])
+        return names, int(opened.get_slice(_FIRST_LAYER).get_shape()[1]), opened.metadata() or {}
 
 
 def _check_kind(card: "ModelCard", names: frozenset[str]) -> None:
@@ -86,16 +88,11 @@ def _check_kind(card: "ModelCard", names: frozenset[str]) -> None:
     raise ModelLoadError(f"the file holds {found}, but the card says family {card.family}. {advice}")
 
 
-def _architecture(family: str, names: frozenset[str], channels: int) -> dict[str, Any]:
-    """The family's architecture, with what the file says about itself: a UNet for inpainting, another prediction."""
+def _architecture(family: str, channels: int, schedule: Mapping[str, Any]) -> dict[str, Any]:
+    """The family's architecture, with what the file says about itself: a UNet for inpainting, another schedule."""
     architecture = copy.deepcopy(read_architecture(family))
     architecture["parts"]["unet"]["config"]["in_channels"] = channels
-    schedule = architecture["parts"]["scheduler"]["config"]
-    # Marks that trainers of SDXL leave in their files.
-    if "v_pred" in names:
-        schedule["prediction_type"] = "v_prediction"
-    if "ztsnr" in names:
-        schedule |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    architecture["parts"]["scheduler"]["config"] |= schedule
     return architecture
 
 

@@ -1,6 +1,7 @@
 """Stable Diffusion 1.x and 2.x, with ControlNet: diffusers' parts, run by our own denoising loop."""
 
 import gc
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -81,6 +82,8 @@ class StableDiffusion(StepFamily):
         card = self.card
         fetch_missing(card)
         options = {"dtype": dtype, "local_files_only": True, **self.pipeline_options}
+        # Advice about what of its solver's configuration the pipeline mends; nothing of that is used.
+        warnings.filterwarnings("ignore", r"\s*The configuration file of this scheduler", FutureWarning)
         if not card.is_single_file:
             assert card.path
             options |= load_encoders(card.path, dtype, without=self.pipeline_options)

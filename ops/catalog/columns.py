@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from configs.problems import nearest, shown
-from models.request import ImageFormat, Position, Sampler, Scale
+from models.request import ImageFormat, Position, Sampler, Scale, Schedule
 
 PICTURE_COLUMNS = ("image", "mask", "control_image")
 
@@ -60,6 +60,7 @@ COLUMNS: Mapping[str, Column] = {
         Column("steps", "params.steps", "integer"),
         Column("cfg_scale", "params.cfg_scale", "number"),
         Column("sampler", "params.sampler", choices=tuple(Sampler)),
+        Column("schedule", "params.schedule", choices=tuple(Schedule)),
         Column("seed", "params.seed", "integer"),
         Column("strength", "params.strength", "number"),
         Column("lora_name", "params.lora_name"),

@@ -96,6 +96,10 @@ def test_a_record_that_cannot_be_read_is_told_and_the_others_are_counted(service
 def test_the_documentation_needs_nothing_from_elsewhere(gateway) -> None:
     document = httpx.get(f"{gateway.url}/openapi.json").json()
     assert {GENERATE, "/v1/images/generations", "/health"} <= document["paths"].keys()
+    params = document["components"]["schemas"]["GenerationParams"]["properties"]
+    assert not [name for name in ("resolution", "steps", "cfg_scale", "sampler") if "default" in params[name]]
+    assert "default" not in document["components"]["schemas"]["GenerationRequest"]["properties"]["params"]
+    assert params["resolution"]["description"] == "the model's default if left out"
     page = httpx.get(f"{gateway.url}/docs")
     assert page.status_code == 200
     assert "http://" not in page.text.replace("http://www.w3.org/", "")

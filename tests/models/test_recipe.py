@@ -60,6 +60,7 @@ CHANGES = {
     "steps": 21,
     "cfg_scale": 7.25,
     "sampler": "Euler",
+    "schedule": "trailing",
     "seed": 43,
     "lora_name": "sketch",
     "lora_weight": 0.5,

@@ -50,6 +50,20 @@ def test_a_card_is_a_yaml_file_with_defaults(cards):
     assert card.default_resolution == Resolution(512, 512)
 
 
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ("family: sdxl", (1024, 1024)),
+        ("family: sdxl\nmax_side_px: 768", (512, 512)),
+        ("family: sd\ndefault_resolution: 768×512", (768, 512)),
+    ],
+)
+def test_a_card_without_a_default_resolution_has_its_familys_where_it_fits(cards, fields, size):
+    write_card(cards, "mine", f"{fields}\nsource: weights\n")
+
+    assert ModelRegistry.load([cards], "mine").card("mine").default_resolution == Resolution(*size)
+
+
 def test_the_cards_of_a_later_folder_replace_those_of_an_earlier_one(cards, tmp_path):
     write_card(tmp_path / "more", "mine", f"family: sd\nsource: {cards}/weights\ndescription: better\n")
     write_card(tmp_path / "more", "other", f"family: sd\nsource: {cards}/weights\n")

@@ -6,7 +6,7 @@ from configs.problems import Problem
 from configs.settings import Settings
 from models.errors import InvalidRequestError
 from models.registry import BUILTIN_CARDS, ModelRegistry, open_registry
-from models.request import GenerationRequest, Mode, Priority, Sampler, parse_request
+from models.request import GenerationRequest, Mode, Priority, Sampler, Schedule, parse_request
 from models.resolution import Resolution
 
 
@@ -17,6 +17,7 @@ def registry(tmp_path_factory) -> ModelRegistry:
     (folder / "plain.yaml").write_text(plain + "modes: [text2img, inpaint]\nsamplers: [Euler, LCM]\n", encoding="utf-8")
     vast = "family: sd\nsource: nowhere/at/all\nmax_side_px: 4096\nmax_pixels: 16777216\n"
     (folder / "vast.yaml").write_text(vast, encoding="utf-8")
+    (folder / "fast.yaml").write_text("family: sdxl\nsource: nowhere/at/all\nschedule: trailing\n", encoding="utf-8")
     return ModelRegistry.load([BUILTIN_CARDS, folder], "tiny")
 
 
@@ -55,6 +56,35 @@ def test_what_the_request_says_wins_over_the_cards_defaults(registry):
 
     assert request.params.resolution == Resolution(96, 160)
     assert (request.params.steps, request.params.cfg_scale, request.params.sampler) == (7, 1.0, Sampler.HEUN)
+
+
+@pytest.mark.parametrize(("model", "size"), [("sd1.5", "512×512"), ("sdxl", "1024×1024"), ("tiny", "128×128")])
+def test_a_request_without_a_size_gets_its_models(registry, model, size):
+    assert str(parse_request({"text": "a", "model_type": model}, registry).params.resolution) == size
+
+
+def test_a_schedule_comes_from_the_request_or_the_card_where_the_sampler_can_follow_it(registry):
+    def schedule(**params) -> object:
+        return parse_request({"text": "a", "model_type": "fast", "params": params}, registry).params.schedule
+
+    assert schedule() == schedule(sampler="DDIM") == Schedule.TRAILING
+    assert schedule(sampler="LCM") is None
+    assert schedule(sampler="DPM++ 2M Karras") is None
+    assert schedule(schedule="leading") == Schedule.LEADING
+    assert schedule(schedule="") == schedule(schedule=None) == Schedule.TRAILING
+    assert parse_request({"text": "a"}, registry).params.schedule is None
+
+
+def test_a_schedule_that_the_sampler_cannot_follow_is_refused(registry):
+    assert problems(registry, text="a", params={"sampler": "LCM", "schedule": "trailing"}) == [
+        "params.schedule: sampler LCM has steps of its own and takes no schedule. Leave it out, or use another sampler."
+    ]
+    assert problems(registry, text="a", params={"sampler": "PNDM", "schedule": "linspace"}) == [
+        "params.schedule: sampler PNDM cannot follow linspace. It can: leading, trailing."
+    ]
+    assert problems(registry, text="a", params={"schedule": "traling"}) == [
+        "params.schedule: 'traling' is not one of leading, trailing, linspace, sgm_uniform. Nearest: trailing."
+    ]
 
 
 def test_null_means_not_given(registry):
@@ -124,7 +154,8 @@ def test_an_unknown_model_names_the_nearest_one_and_hides_no_other_problem(regis
     assert problems(registry, text="", model_type="sdlx", params={"steps": 0}) == [
         "text: blank, but must say something",
         "params.steps: 0 is below the minimum of 1",
-        "model_type: no model 'sdlx'. Nearest: sdxl. Known models: controlnet_canny, plain, sd1.5, sdxl, tiny, vast.",
+        "model_type: no model 'sdlx'. Nearest: sdxl. "
+        "Known models: controlnet_canny, fast, plain, sd1.5, sdxl, tiny, vast.",
     ]
 
 

@@ -19,8 +19,8 @@ def test_the_table_has_every_column_with_every_default_filled_in(tmp_path: Path)
     row_id = row["id"]
     assert row == {
         **{"id": row_id, "text": "a red mug", "negative_text": "", "model_type": "tiny", "resolution": "128×128"},
-        **{"steps": 20, "cfg_scale": 4.0, "sampler": "DDIM", "seed": row_seed(row_id), "strength": 0.75},
-        **{"lora_name": "", "lora_weight": 1.0, "image": "", "mask": "", "control_image": ""},
+        **{"steps": 20, "cfg_scale": 4.0, "sampler": "DDIM", "schedule": "", "seed": row_seed(row_id)},
+        **{"strength": 0.75, "lora_name": "", "lora_weight": 1.0, "image": "", "mask": "", "control_image": ""},
         **{"super_resolution": "", "watermark_text": "", "watermark_position": "bottom-right"},
         **{"watermark_color": "#FFFFFF", "watermark_transparency": 0.7, "watermark_image": "", "watermark_font": ""},
         **{"watermark_font_size": 0, "watermark_margin": 20, "watermark_scale": 0.15, "format": "webp"},

@@ -3,8 +3,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
+from models.errors import ModelError
 from models.families.samplers import make_scheduler
-from models.request import Sampler
+from models.sampler import Sampler, Schedule
 
 SCHEDULES = {
     "epsilon": {"timestep_spacing": "leading", "steps_offset": 1},
@@ -92,3 +93,60 @@ def test_samplers_without_zero_snr_get_the_betas_of_those_with_it(sampler):
 
     assert torch.allclose(ours[:-1], own.alphas_cumprod[:-1], rtol=1e-4)
     assert 0 < ours[-1] < 1e-6
+
+
+STEPS = {
+    "leading": [751, 501, 251, 1],
+    "trailing": [999, 749, 499, 249],
+    "linspace": [999, 666, 333, 0],
+    "sgm_uniform": [999, 749.25, 499.5, 249.75],
+}
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "Euler a", "LMS", "Heun"])
+@pytest.mark.parametrize("schedule", STEPS)
+def test_a_schedule_lays_the_steps_out(sampler, schedule):
+    scheduler = make_scheduler(Sampler(sampler), trained("epsilon").config, 4, Schedule(schedule))
+    scheduler.set_timesteps(4)
+
+    times = scheduler.timesteps.tolist()
+    assert times[:1] + times[1 :: scheduler.order] == STEPS[schedule]
+    assert len(scheduler.sigmas) == len(times) + 1
+    assert scheduler.sigmas[-1] == 0
+
+
+@pytest.mark.parametrize("sampler", ["DPM++ 2M", "UniPC"])
+def test_sgm_uniform_of_solvers_of_whole_timesteps_is_rounded(sampler):
+    scheduler = make_scheduler(Sampler(sampler), trained("epsilon").config, 4, Schedule.SGM_UNIFORM)
+    scheduler.set_timesteps(4)
+
+    assert scheduler.timesteps.tolist() == [999, 749, 500, 250]
+
+
+@pytest.mark.parametrize("sampler", sorted(set(Sampler) - {Sampler.LCM, Sampler.DPMPP_2M_KARRAS}))
+@pytest.mark.parametrize("steps", [1, 61, 103, 121, 122])
+def test_a_trailing_run_has_the_steps_that_were_asked_for(sampler, steps):
+    scheduler = make_scheduler(sampler, trained("epsilon").config, steps, Schedule.TRAILING)
+    scheduler.set_timesteps(steps)
+
+    times = scheduler.timesteps.unique()
+    assert (len(times), times.min() >= 0, times.max()) == (steps, True, 999)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule", "text"),
+    [
+        ("DDIM", "linspace", "sampler DDIM cannot follow linspace. It can: leading, trailing."),
+        ("PNDM", "sgm_uniform", "sampler PNDM cannot follow sgm_uniform. It can: leading, trailing."),
+        (
+            "LCM",
+            "trailing",
+            "sampler LCM has steps of its own and takes no schedule. Leave it out, or use another sampler.",
+        ),
+    ],
+)
+def test_a_schedule_that_a_sampler_cannot_follow_is_refused(sampler, schedule, text):
+    with pytest.raises(ModelError) as refused:
+        make_scheduler(Sampler(sampler), trained("epsilon").config, 4, Schedule(schedule))
+
+    assert str(refused.value) == text

@@ -1,12 +1,15 @@
 """The Stable Diffusion family, driven as everyone drives it: through the engine."""
 
 import gc
+import json
 import logging
+import os
 import shutil
 import weakref
 from dataclasses import replace
 from functools import partial
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -363,3 +366,62 @@ def weights() -> list[torch.nn.Parameter]:
 
 def on(accelerator: str, one: GenerationJob) -> GenerationJob:
     return replace(one, recipe=one.recipe.model_copy(update={"engine": f"{accelerator}/cpu/float32"}))
+
+
+SAVED_WITH = {
+    "euler": diffusers.EulerDiscreteScheduler,
+    "karras": partial(diffusers.DPMSolverMultistepScheduler, use_karras_sigmas=True),
+    "beta": partial(diffusers.EulerDiscreteScheduler, use_beta_sigmas=True),
+    "clipped": partial(diffusers.DDIMScheduler, clip_sample=True, thresholding=True),
+}
+
+
+@pytest.fixture(scope="module")
+def resaved(random_models, tmp_path_factory) -> ModelRegistry:
+    """The v-prediction model saved with other solvers, as trainers and converters do."""
+    folder = tmp_path_factory.mktemp("resaved")
+    trained = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    trained |= {"prediction_type": "v_prediction", "timestep_spacing": "trailing", "rescale_betas_zero_snr": True}
+    for name, kind in SAVED_WITH.items():
+        shutil.copytree(random_models.folder / "v", folder / name, copy_function=os.symlink)
+        shutil.rmtree(folder / name / "scheduler")
+        scheduler = kind(**trained)
+        scheduler.save_pretrained(folder / name / "scheduler")
+        index = json.loads((random_models.folder / "v/model_index.json").read_text())
+        (folder / name / "model_index.json").unlink()
+        index["scheduler"] = ["diffusers", type(scheduler).__name__]
+        (folder / name / "model_index.json").write_text(json.dumps(index))
+        (folder / f"{name}.yaml").write_text(f"family: sd\nsource: {name}\nmax_side_px: 64\n")
+    return ModelRegistry.load([folder], "euler")
+
+
+@pytest.mark.filterwarnings("ignore:.*The configuration file of this scheduler:FutureWarning")
+@pytest.mark.parametrize("name", SAVED_WITH)
+@pytest.mark.parametrize("sampler", ["DDIM", "Euler", "DPM++ 2M"])
+def test_the_solver_a_checkpoint_was_saved_with_changes_no_picture(resaved, warm_pool, name, sampler):
+    engine = BatchingEngine(resaved, EngineSettings(device="cpu"), warm_pool)
+    data = {"text": "a red shoe", "model_type": name, "params": {"steps": 6, "cfg_scale": 1, "sampler": sampler}}
+    request = parse_request(data, resaved)
+    recipe = plan_recipe(request, registry=resaved, engine_kind="eager/cpu/float32", seed=3)
+    (ours,) = pixels(engine, GenerationJob("1", recipe))
+
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        resaved.card("euler").path, safety_checker=None, requires_safety_checker=False
+    )
+    kind = {"DDIM": diffusers.DDIMScheduler, "Euler": diffusers.EulerDiscreteScheduler}.get(
+        sampler, diffusers.DPMSolverMultistepScheduler
+    )
+    pipeline = StableDiffusionPipeline(
+        **{**pipeline.components, "scheduler": kind.from_config(pipeline.scheduler.config)},
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    theirs = pipeline(
+        "a red shoe",
+        width=64,
+        height=64,
+        guidance_scale=1.0,
+        num_inference_steps=6,
+        generator=torch.Generator().manual_seed(3),
+    ).images[0]
+    assert np.abs(ours - np.asarray(theirs).astype(int)).max() <= 1
