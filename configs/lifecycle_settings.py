@@ -6,14 +6,16 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from configs.cron import cron_rule, timezone_rule
-from configs.value_object import ValueObject
+from configs.value_object import NamedPath, ValueObject
 from configs.webhook_secret import checked_webhook_secret
 
 
 class CatalogSourceSettings(ValueObject):
     """A folder or bucket prefix whose catalog files become partitions."""
 
-    folder: Path | None = Field(default=Path("inbox"), description="watched folder; relative to home; null for none")
+    folder: NamedPath | None = Field(
+        default=Path("inbox"), description="watched folder; relative to home; null for none"
+    )
     prefix: str = Field(default="", description="watched key prefix in the store, like catalogs/; empty for none")
     interval_s: int = Field(default=30, ge=1, description="between two looks, s")
     retire: bool = Field(default=True, description="a catalog whose file is gone loses its partition, not its pictures")

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from configs.value_object import ValueObject
+from configs.value_object import NamedPath, ValueObject
 
 
 class QueueSettings(ValueObject):
@@ -15,7 +15,7 @@ class QueueSettings(ValueObject):
     url: SecretStr = Field(
         default=SecretStr(""), description="redis://, rediss:// or unix://; only from IMAGEGENX_QUEUE__URL"
     )
-    path: Path = Field(default=Path("redis"), description="folder of the private Redis; relative to home")
+    path: NamedPath = Field(default=Path("redis"), description="folder of the private Redis; relative to home")
     fsync: Literal["always", "everysec"] = Field(
         default="always", description="the private Redis syncs each change to disk before answering, or once a second"
     )

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel, SecretStr
@@ -91,6 +91,8 @@ def _rules(rule: object) -> list[tuple[str, str]]:
 def _type_name(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if get_origin(kind) is Annotated:
+        return _type_name(kind.__origin__)
     parts = [part for part in get_args(kind) if part not in (type(None), Ellipsis)]
     if get_origin(kind) is tuple:
         return f"list of {'objects' if _model(parts[0]) else _type_name(parts[0])}"

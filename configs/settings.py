@@ -23,7 +23,7 @@ from configs.log_settings import LogSettings
 from configs.problems import Problem, validation_problems
 from configs.queue_settings import QueueSettings
 from configs.serving_settings import ServingSettings
-from configs.value_object import ValueObject
+from configs.value_object import NamedPath, ValueObject
 from configs.web_server_settings import WebServerSettings
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +49,7 @@ class StoreSettings(ValueObject):
     """Where pictures and manifests are kept."""
 
     kind: Literal["local", "s3"] = Field(default="local", description="files on this machine, or any S3 service")
-    path: Path = Field(default=Path("store"), description="folder of a local store; relative to home")
+    path: NamedPath = Field(default=Path("store"), description="folder of a local store; relative to home")
     endpoint: str = Field(default="", description="host:port of the S3 service, without http://")
     bucket: str = Field(default="imagegenx", min_length=3, max_length=63, description="made if it does not exist")
     prefix: str = Field(default="", description="put before every key in the bucket")
@@ -109,13 +109,19 @@ class Settings(BaseSettings):
         protected_namespaces=(),
     )
 
-    home: Path = Field(default_factory=default_home, description="where data lives; by default var/ in the checkout")
+    home: NamedPath = Field(
+        default_factory=default_home, description="where data lives; by default var/ in the checkout"
+    )
     default_model: str = Field(default="tiny", description="model of requests that name none")
-    model_folders: tuple[Path, ...] = Field(default=(), description="folders with model cards of your own")
-    catalog_folder: Path = Field(default=Path("catalogs"), description="registered catalogs and their input pictures")
-    logo_folder: Path = Field(default=Path("logos"), description="image watermarks may use files in here, no others")
-    fonts_folder: Path = Field(default=Path("fonts"), description="fonts of your own for text watermarks")
-    upscaler: Path = Field(
+    model_folders: tuple[NamedPath, ...] = Field(default=(), description="folders with model cards of your own")
+    catalog_folder: NamedPath = Field(
+        default=Path("catalogs"), description="registered catalogs and their input pictures"
+    )
+    logo_folder: NamedPath = Field(
+        default=Path("logos"), description="image watermarks may use files in here, no others"
+    )
+    fonts_folder: NamedPath = Field(default=Path("fonts"), description="fonts of your own for text watermarks")
+    upscaler: NamedPath = Field(
         default=PACKAGE_ROOT / "models/builtin/upscaler.safetensors", description="the super-resolution network"
     )
     store: StoreSettings = StoreSettings()
@@ -183,7 +189,9 @@ def load_settings() -> Settings:
     Raises:
         ConfigError: listing every problem.
     """
-    file = Path(os.environ.get("IMAGEGENX_CONFIG") or PACKAGE_ROOT / "configs" / "application.yaml")
+    if (named := os.environ.get("IMAGEGENX_CONFIG")) == "":
+        raise ConfigError([Problem("IMAGEGENX_CONFIG", "empty; name a file, or unset it")])
+    file = Path(named or PACKAGE_ROOT / "configs" / "application.yaml")
     data = _read(file)
     leaked = list(_leaked_secrets(data, file))
     try:

@@ -30,6 +30,34 @@ def test_data_lives_in_the_checkout_wherever_the_command_is_run():
     assert load_settings().home == PACKAGE_ROOT / "var"
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "field"),
+    [
+        ("HOME", "", "home"),
+        ("HOME", " ", "home"),
+        ("STORE__PATH", "", "store.path"),
+        ("QUEUE__PATH", "", "queue.path"),
+        ("CATALOG_FOLDER", "", "catalog_folder"),
+        ("LOGO_FOLDER", "", "logo_folder"),
+        ("FONTS_FOLDER", "", "fonts_folder"),
+        ("UPSCALER", "", "upscaler"),
+        ("MODEL_FOLDERS", '["models", ""]', "model_folders.1"),
+        ("CATALOG_SOURCE__FOLDER", "", "catalog_source.folder"),
+    ],
+)
+def test_an_empty_path_is_refused_and_never_the_working_folder(monkeypatch, variable, value, field):
+    monkeypatch.setenv(f"IMAGEGENX_{variable}", value)
+    with pytest.raises(ConfigError) as refused:
+        load_settings()
+    assert str(refused.value) == f"{field}: an empty path; name a folder or file, or leave the setting out"
+
+
+def test_an_empty_name_of_the_settings_file_is_refused(monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_CONFIG", "")
+    with pytest.raises(ConfigError, match=r"^IMAGEGENX_CONFIG: empty; name a file, or unset it$"):
+        load_settings()
+
+
 def test_an_installed_package_keeps_data_below_the_working_directory(monkeypatch, tmp_path):
     monkeypatch.setattr("configs.settings.PACKAGE_ROOT", tmp_path / "site-packages")
     assert default_home() == tmp_path / "var"
