@@ -21,6 +21,7 @@ from configs.logs import log_ids
 from gateway.errors import ServiceError
 from gateway.grpc_health import ServiceHealth
 from gateway.grpc_scheduler import Scheduler
+from gateway.grpc_streams import LastingStreams
 from gateway.service import GatewayService
 from gateway.stubs import imagegenx_pb2 as pb2
 from resources.queue import TASK_ID
@@ -31,6 +32,9 @@ SERVICE_NAME = pb2.DESCRIPTOR.services_by_name["SchedulerService"].full_name
 
 _CALLS_PER_THREAD = 64
 """Calls beyond that are refused at once (RESOURCE_EXHAUSTED) instead of waiting for a thread."""
+
+_STREAMS_PER_THREAD, _FEWEST_STREAMS = 4, 32
+"""Calls of one connection at once; its others wait at the client."""
 
 T = TypeVar("T")
 _Handler = Callable[[Any], Message]
@@ -48,13 +52,13 @@ class GrpcServer:
     no thread: calls are the only ones that do, and `gateway.threads` of them are answered at once.
     """
 
-    def __init__(self, service: GatewayService, host: str, port: int) -> None:
+    def __init__(self, service: GatewayService, host: str, port: int, connections: int) -> None:
         self._calls = _Calls(service.settings.gateway.threads)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="grpc-loop", daemon=True)
         self._thread.start()
         try:
-            self._server, self._health, self.port = self._run(self._started(service, host, port))
+            self._server, self._health, self.port = self._run(self._started(service, host, port, connections))
         except BaseException:
             self._end()
             raise
@@ -67,10 +71,12 @@ class GrpcServer:
         self._end()
 
     async def _started(
-        self, service: GatewayService, host: str, port: int
+        self, service: GatewayService, host: str, port: int, connections: int
     ) -> tuple[grpc.aio.Server, ServiceHealth, int]:
         gateway = service.settings.gateway
-        server = grpc.aio.server(options=_options(gateway.max_body_bytes, gateway.threads * _CALLS_PER_THREAD))
+        options = _options(gateway.max_body_bytes, max(_FEWEST_STREAMS, _STREAMS_PER_THREAD * gateway.threads))
+        options.append(("grpc.max_allowed_incoming_connections", connections))
+        server = grpc.aio.server(options=options, interceptors=(LastingStreams(),))
         health = ServiceHealth(service, SERVICE_NAME)
         await health.look()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -118,13 +124,13 @@ class _Calls:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def start_grpc(service: GatewayService, host: str, port: int) -> GrpcServer:
+def start_grpc(service: GatewayService, host: str, port: int, connections: int = 200) -> GrpcServer:
     """Serve gRPC on `host` and `port` (0: a free one) until `stop`. Without TLS: a proxy in front adds that.
 
     Raises:
         GrpcError: if the address cannot be listened on.
     """
-    server = GrpcServer(service, host, port)
+    server = GrpcServer(service, host, port, connections)
     logger.info("gRPC on %s:%d", host, server.port)
     return server
 
@@ -136,7 +142,11 @@ def _options(max_message_bytes: int, max_streams: int) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", 16_384),
         ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake to be told of
         ("grpc.keepalive_time_ms", 120_000),  # finds clients that are gone without a word
-        ("grpc.max_connection_idle_ms", 600_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.server_handshake_timeout_ms", 10_000),  # for clients that connect and say nothing
+        ("grpc.max_connection_idle_ms", 300_000),
+        ("grpc.max_connection_age_ms", 3_600_000),  # clients connect again; nobody holds a place for ever
+        ("grpc.max_connection_age_grace_ms", 60_000),
     ]
 
 
