@@ -17,6 +17,24 @@ class GatewaySettings(ValueObject):
     host: str = Field(default="127.0.0.1", description="address that HTTP and gRPC listen on")
     http_port: int = Field(default=8000, ge=0, le=65535, description="HTTP port; 0 takes a free one")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC port; 0 takes a free one")
+    metrics_host: str = Field(default="127.0.0.1", description="address that the metrics listen on")
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="port of the metrics; null takes 9464, or a free one if that is in use",
+    )
+    max_connections: int = Field(
+        default=1_000,
+        ge=8,
+        description="HTTP connections open at once in one gateway; those that send nothing make way",
+    )
+    max_client_connections: int = Field(
+        default=500,
+        ge=8,
+        description="of them, those of one address; a proxy in front is one, and needs max_connections",
+    )
+    max_grpc_connections: int = Field(default=200, ge=8, description="gRPC connections open at once in one gateway")
     public_url: str = Field(default="", description="how clients reach the gateway, like https://pictures.example.com")
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="largest JSON body, bytes")
     max_upload_bytes: int = Field(default=20_000_000, ge=1_000, description="largest input picture, bytes")

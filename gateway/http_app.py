@@ -47,7 +47,7 @@ def build_app(service: GatewayService) -> FastAPI:
     metrics = GatewayMetrics(service.queue)
     changes.listeners.append(metrics.heard)
     face = HttpFace(service, changes)
-    page = PageCalls(face, metrics)
+    page = PageCalls(face)
     app = FastAPI(
         title="ImageGenX",
         version=version("imagegenx"),
@@ -57,7 +57,7 @@ def build_app(service: GatewayService) -> FastAPI:
         lifespan=_lifespan(changes, metrics, page),
         exception_handlers=_HANDLERS,
     )
-    app.state.face, app.state.routes = face, []
+    app.state.face, app.state.metrics, app.state.routes = face, metrics, []
     for router in (image_routes(face), openai_routes(face), page_routes(page)):
         app.include_router(router)
         app.state.routes += router.routes

@@ -1,4 +1,4 @@
-"""The page at `/`, the documentation page, health and metrics: what needs no API key."""
+"""The page at `/`, the documentation page and health: what needs no API key."""
 
 import asyncio
 from contextlib import suppress
@@ -14,7 +14,6 @@ from gateway.answers import answer
 from gateway.documentation import described
 from gateway.errors import ServiceError, service_errors
 from gateway.http_face import HttpFace
-from gateway.metrics import GatewayMetrics
 from resources.accounts import ExpiredKeyError, UnknownKeyError
 from resources.queue import QueueError
 
@@ -33,9 +32,8 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
 class PageCalls:
     """One method per call."""
 
-    def __init__(self, face: HttpFace, metrics: GatewayMetrics) -> None:
+    def __init__(self, face: HttpFace) -> None:
         self._face = face
-        self._metrics = metrics
         settings = face.service.settings
         self._headers = _page_headers(settings)
         self._files = {file.name: file.read_bytes() for file in PAGE_FOLDER.iterdir() if file.suffix in _KINDS}
@@ -82,11 +80,6 @@ class PageCalls:
         status = "ready" if code == 200 else "not ready"
         return answer(code, status, {"status": status}, {"Cache-Control": "no-store"})
 
-    async def metrics(self) -> Response:
-        """Metrics in Prometheus' text format."""
-        text = await self._face.call(self._metrics.exposition)
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
     def release(self) -> None:
         """Revoke the key that was handed out; if Redis is away, it expires unused."""
         if self._key:
@@ -123,7 +116,6 @@ def page_routes(calls: PageCalls) -> APIRouter:
     operation = {"/health": calls.health, "/livez": calls.alive, "/readyz": calls.ready}
     for path, call in {"/": calls.page, "/docs": calls.docs, **operation}.items():
         add(path, call, methods=["HEAD"], include_in_schema=False)
-    add("/metrics", calls.metrics, methods=["GET"], tags=["operation"], **described("text/plain"))
     return router
 
 

@@ -5,20 +5,19 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-
-import uvicorn
-from fastapi import FastAPI
+from contextlib import contextmanager, suppress
 
 from configs.errors import ImageGenXError
+from configs.gateway_settings import GatewaySettings
 from configs.logs import set_up_logs
 from configs.settings import Settings
 from gateway.callbacks import CallbackDeliverer
-from gateway.changes import TaskChanges
+from gateway.connections import room_for_clients
 from gateway.grpc_server import start_grpc
 from gateway.http_app import build_app
 from gateway.http_page import is_loopback
+from gateway.http_server import HttpLimits, HttpServer
+from gateway.metrics_server import MetricsServer
 from gateway.service import GatewayService
 from models.registry import open_registry
 from resources.accounts import open_accounts
@@ -30,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 GRACE_S = 10
 """Calls that have begun get so long to end after SIGTERM, s."""
+METRICS_PORT = 9464
+"""The usual port of metrics, if none is configured."""
 
 
 class PortInUseError(ImageGenXError):
@@ -44,11 +45,14 @@ def run_gateway(settings: Settings) -> None:
     """
     set_up_logs(settings.logs)
     gateway = settings.gateway
-    with _listener(gateway.host, gateway.http_port) as listener:
+    http, grpc = room_for_clients(gateway.max_connections, gateway.max_grpc_connections)
+    limits = HttpLimits(http, min(http, gateway.max_client_connections), GRACE_S)
+    with _listener(gateway.host, gateway.http_port) as listener, _metrics_listener(gateway) as metrics:
         port = listener.getsockname()[1]
         service = open_service(_on_port(settings, port))
-        server = _Server(build_app(service))
-        with _beside(service):
+        app = build_app(service)
+        server = HttpServer(app, limits, on_exit=app.state.face.changes.close)
+        with _beside(service, grpc, MetricsServer(app.state.metrics.exposition, metrics)):
             logger.info("HTTP on %s", service.settings.gateway.http_url)
             for ending in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(ending, lambda *_: None)  # uvicorn raises it again once it has shut down
@@ -65,17 +69,19 @@ def open_service(settings: Settings) -> GatewayService:
 
 
 @contextmanager
-def _beside(service: GatewayService) -> Iterator[None]:
-    """What runs beside HTTP in this process: gRPC, and the deliverer of callbacks."""
+def _beside(service: GatewayService, grpc_connections: int, metrics: MetricsServer) -> Iterator[None]:
+    """What runs beside HTTP in this process: gRPC, the deliverer of callbacks, and the metrics."""
     gateway = service.settings.gateway
     deliverer = CallbackDeliverer(service)
-    grpc = start_grpc(service, gateway.host, gateway.grpc_port)
+    grpc = start_grpc(service, gateway.host, gateway.grpc_port, grpc_connections)
     deliverer.start()
+    metrics.start()
     try:
         yield
     finally:
         grpc.stop(GRACE_S)
         deliverer.stop()
+        metrics.stop()
 
 
 def _on_port(settings: Settings, port: int) -> Settings:
@@ -83,35 +89,21 @@ def _on_port(settings: Settings, port: int) -> Settings:
     return settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"http_port": port})})
 
 
-def _listener(host: str, port: int) -> socket.socket:
+def _metrics_listener(gateway: GatewaySettings) -> socket.socket:
+    """Where the metrics are; if no port is configured, a free one where the usual one is in use."""
+    if gateway.metrics_port is not None:
+        return _listener(gateway.metrics_host, gateway.metrics_port, "metrics_")
+    with suppress(PortInUseError):
+        return _listener(gateway.metrics_host, METRICS_PORT, "metrics_")
+    return _listener(gateway.metrics_host, 0, "metrics_")
+
+
+def _listener(host: str, port: int, which: str = "") -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
     except OSError as exc:
         raise PortInUseError(
             f"cannot listen on {host}:{port}: {os.strerror(exc.errno or 0)}. End what listens there, or set another "
-            "gateway.host or gateway.http_port."
+            f"gateway.{which}host or gateway.{which or 'http_'}port."
         ) from exc
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, which also ends streams of events when it is told to stop."""
-
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                loop="uvloop",
-                http="httptools",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=GRACE_S,
-            )
-        )
-        self._changes: TaskChanges = app.state.face.changes
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to shut down."""
-        self._changes.close()
-        super().handle_exit(sig, frame)

@@ -132,7 +132,8 @@ def test_prometheus_and_grafana_find_what_compose_gives_them():
     prometheus = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text(encoding="utf-8"))
     ((target,),) = [job["static_configs"][0]["targets"] for job in prometheus["scrape_configs"]]
     host, port = target.split(":")
-    assert any(mapping.endswith(f":{port}") for mapping in services[host]["ports"])
+    assert services[host]["environment"]["IMAGEGENX_GATEWAY__METRICS_PORT"] == port
+    assert not any(mapping.endswith(f":{port}") for mapping in services[host]["ports"])
     mounted = [mount.split(":")[1] for mount in services["prometheus"]["volumes"]]
     assert all(f"/etc/prometheus/{name}" in mounted for name in (*prometheus["rule_files"], "prometheus.yaml"))
     assert prometheus["scrape_configs"][0]["job_name"] == "imagegenx"

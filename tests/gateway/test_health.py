@@ -59,7 +59,7 @@ def queue_up(gateway: RunningGateway) -> bool:
 
 
 def metrics(gateway: RunningGateway) -> str:
-    return httpx.get(f"{gateway.url}/metrics", timeout=30).text
+    return httpx.get(gateway.metrics_url, timeout=30).text
 
 
 def test_a_full_redis_is_not_healthy_and_says_what_to_do(redis: RedisServer, tmp_path: Path) -> None:

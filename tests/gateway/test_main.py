@@ -3,14 +3,16 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import grpc
 import httpx
@@ -32,12 +34,21 @@ MUG = {"text": "a red mug", "params": {"resolution": "128×96"}}
 class GatewayProcess:
     """The process, what it said so far, and where it listens."""
 
-    def __init__(self, home: Path, **variables: str) -> None:
+    def __init__(self, home: Path, descriptors: int = 0, **variables: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEGENX_")}
         chosen = {"HOME": home, "GATEWAY__HTTP_PORT": 0, "GATEWAY__GRPC_PORT": 0} | variables
         environment.update({f"IMAGEGENX_{name}": str(value) for name, value in chosen.items()})
         command = [sys.executable, "-m", "gateway"]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors,) * 2))
+            if descriptors
+            else None,
+        )
         self.said = ""
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -61,8 +72,8 @@ class GatewayProcess:
 
 
 @contextmanager
-def gateway_process(home: Path, **variables: str) -> Iterator[GatewayProcess]:
-    gateway = GatewayProcess(home, **variables)
+def gateway_process(home: Path, descriptors: int = 0, **variables: str) -> Iterator[GatewayProcess]:
+    gateway = GatewayProcess(home, descriptors, **variables)
     try:
         yield gateway
     finally:
@@ -91,7 +102,7 @@ def test_on_sigterm_calls_under_way_are_answered_and_streams_end(tmp_path, besid
         wait_until(lambda: beside.queue.depth().waiting["interactive"] == 2)
         with client.stream("GET", f"/api/v1/image/task/{task['task_id']}/events") as stream:
             lines = stream.iter_lines()
-            assert next(lines) == "event: task"
+            assert next(line for line in lines if line.startswith("event")) == "event: task"
             gateway.process.send_signal(signal.SIGTERM)
             assert [line for line in lines if line.startswith("event")] == []
         waiting.join()
@@ -215,3 +226,27 @@ def test_the_gateway_loads_no_models_and_no_picture_library() -> None:
     code = f"import sys, json, gateway.main; print(json.dumps([m for m in '{heavy}'.split() if m in sys.modules]))"
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(said.stdout) == []
+
+
+def test_300_idle_connections_lock_nobody_out_of_a_process_with_256_descriptors(tmp_path, beside) -> None:
+    key = {"X-API-Key": beside.accounts.create("ada")}
+    with gateway_process(tmp_path, descriptors=256) as gateway, ExitStack() as held:
+        where = urlsplit(gateway.url)
+        for _ in range(300):
+            held.enter_context(socket.create_connection((where.hostname, where.port), timeout=30))
+        for _ in range(3):
+            assert httpx.get(f"{gateway.url}/api/v1/models", headers=key, timeout=30).status_code == 200
+        found = re.search(r"metrics on (http://[0-9.:]+/metrics)", gateway.said)
+        assert found, gateway.said
+        assert "imagegenx_queue_up 1.0" in httpx.get(found[1], timeout=30).text
+        assert "256 files may be open: room for 134 HTTP and 26 gRPC connections" in gateway.said
+        assert "Too many open files" not in gateway.said
+
+
+def test_a_port_of_the_metrics_that_is_in_use_is_told(tmp_path, beside) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with gateway_process(tmp_path, GATEWAY__METRICS_PORT=port) as gateway:
+            assert gateway.ended() == 1
+    assert f"cannot listen on 127.0.0.1:{port}: " in gateway.said
+    assert "set another gateway.metrics_host or gateway.metrics_port" in gateway.said

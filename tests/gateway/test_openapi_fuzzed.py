@@ -28,7 +28,7 @@ CALLS = (
     ("GET", "/readyz"),
     ("GET", "/metrics"),
 )
-WITHOUT_DATA = (("GET", "/health"), ("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics"))
+WITHOUT_DATA = (("GET", "/health"), ("GET", "/livez"), ("GET", "/readyz"))
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def test_while_redis_is_away_calls_say_so_and_when_to_come_back(settings: Settin
         answer = httpx.post(gateway.url + GENERATE, json=MUG, headers=key)
         assert answer.status_code == answer.json()["code"] == 503
         assert int(answer.headers["retry-after"]) >= 1
-        assert "imagegenx_queue_up 0.0" in httpx.get(f"{gateway.url}/metrics").text
+        assert "imagegenx_queue_up 0.0" in httpx.get(gateway.metrics_url).text
     service.queue.close()
 
 
@@ -61,7 +61,7 @@ def test_metrics_tell_depth_stages_batches_loads_and_failures(client, gateway, p
         client.post(GENERATE, json={**MUG, "text": text})
 
     def text() -> str:
-        return httpx.get(f"{gateway.url}/metrics").text
+        return httpx.get(gateway.metrics_url).text
 
     wait_until(lambda: 'imagegenx_task_failures_total{cause="input_picture"} 1.0' in text())
     wait_until(lambda: 'imagegenx_tasks_total{status="success"} 1.0' in text())
