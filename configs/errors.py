@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar
 
+from configs.outside_text import printable
 from configs.problems import Problem
 
 
@@ -29,6 +30,10 @@ class ImageGenXError(Exception):
     """
 
     cause: ClassVar[FailureCause] = FailureCause.OTHER
+
+    def __str__(self) -> str:
+        """The text, in which nothing from outside moves a terminal."""
+        return printable(super().__str__())
 
 
 class ConfigError(ImageGenXError):

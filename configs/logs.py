@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
 from configs.log_settings import LogSettings
+from configs.outside_text import one_line, printable
 
 PACKAGES = (
     *("configs", "models", "resources", "gateway", "io_managers", "ops", "sensors"),
@@ -106,7 +107,8 @@ class _Lines(logging.Formatter):
 
     def error(self, record: logging.LogRecord) -> str:
         """The traceback, if the line has one."""
-        return self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
+        text = self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
+        return printable(text)
 
 
 class _JsonLines(_Lines):
@@ -115,11 +117,8 @@ class _JsonLines(_Lines):
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": at, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
         error = self.error(record)
-        return json.dumps(
-            {name: without_secrets(value) for name, value in (line | self.ids(record)).items()}
-            | ({"error": without_secrets(error)} if error else {}),
-            ensure_ascii=False,
-        )
+        told = line | self.ids(record) | ({"error": error} if error else {})
+        return json.dumps({name: printable(without_secrets(value)) for name, value in told.items()}, ensure_ascii=False)
 
 
 class _TextLines(_Lines):
@@ -127,8 +126,9 @@ class _TextLines(_Lines):
         """Local time, level, logger, message and ids; a traceback on the lines below."""
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         ids = "".join(f" {name}={value}" for name, value in self.ids(record).items())
-        line = f"{at} {record.levelname.lower()} {record.name}: {record.getMessage()}{ids}"
-        return without_secrets("\n".join(filter(None, [line, self.error(record)])))
+        line = one_line(f"{at} {record.levelname.lower()} {record.name}: {record.getMessage()}{ids}")
+        error = self.error(record).replace("\n", "\n    ")  # no line of it can pass for one of the log
+        return without_secrets("\n".join(filter(None, [line, error])))
 
 
 def without_secrets(text: str) -> str:

@@ -8,6 +8,8 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from configs.outside_text import one_line
+
 _LONGEST_SHOWN = 80
 _MOST_PROBLEMS = 100
 _CONSEQUENCES = {"default_factory_not_called"}
@@ -40,7 +42,7 @@ class Problem:
     rule: str
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.rule}" if self.field else self.rule
+        return one_line(f"{self.field}: {self.rule}" if self.field else self.rule)
 
 
 def shown(value: object) -> str:

@@ -19,11 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec, MetadataValue
+from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec
 from dagster._utils.warnings import disable_dagster_warnings
 
+from configs.outside_text import as_code
 from imagegenx_assets.catalog_work import CatalogWork, StageCheck
 from imagegenx_assets.partitions import CATALOGS
+from io_managers.text_table import text_table
 from ops.catalog.schedules import catalog_freshness_hours
 from ops.checks import (
     AfterStage,
@@ -111,28 +113,27 @@ def _result(outcome: Outcome) -> AssetCheckResult:
     metadata: dict[str, Any] = {"checked": outcome.checked}
     description = None
     if outcome.problems:
-        description = f"{len(outcome.problems)} of {outcome.checked}: {_line(outcome.problems[0])}"
+        description = f"{len(outcome.problems)} of {outcome.checked}: {as_code(_line(outcome.problems[0]))}"
         metadata |= {
             "problems": len(outcome.problems),
-            "rows": MetadataValue.md("\n".join(_lines(outcome.problems))),
+            "rows": text_table(("row", "problem"), _rows(outcome.problems)),
             "what to do": outcome.remedy,
         }
     severity = AssetCheckSeverity.ERROR if outcome.blocks else AssetCheckSeverity.WARN
     return AssetCheckResult(passed=outcome.passed, severity=severity, metadata=metadata, description=description)
 
 
-def _lines(problems: Sequence[Problem]) -> Iterator[str]:
+def _rows(problems: Sequence[Problem]) -> Iterator[tuple[str, str]]:
     # Those that block first: of many rows that failed, none may hide one that is wrong.
     ordered = sorted(problems, key=lambda problem: not problem.blocks)
     for problem in ordered[:SHOWN_ROWS]:
-        yield f"* {_line(problem)}"
+        yield problem.row_id, problem.what
     if len(ordered) > SHOWN_ROWS:
-        yield f"* … and {len(ordered) - SHOWN_ROWS} more"
+        yield "", f"… and {len(ordered) - SHOWN_ROWS} more"
 
 
 def _line(problem: Problem) -> str:
-    what = " ".join(problem.what.split())
-    return f"row `{problem.row_id}` {what}" if problem.row_id else what
+    return f"row {problem.row_id} {problem.what}" if problem.row_id else problem.what
 
 
 _ROWS = "Every row of the asset before is here, in its place, in the size and file format it was asked for."

@@ -22,6 +22,7 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from configs.logs import set_up_logs
 from configs.settings import EngineSettings
+from io_managers.text_table import text_table
 from models.engine import BatchingEngine
 from models.gpu_load import read_gpu_loads
 from ops.serving import EngineStalledError, ResultGroup, ServingWorker, Workplace
@@ -130,12 +131,8 @@ def materialization(group: ResultGroup) -> AssetMaterialization:
             **{f"tasks_{status}": group.count(status) for status in TaskStatus if status.ended},
             **{f"{stage}_s": round(taken_s, 3) for stage, taken_s in sorted(group.seconds.items())},
             "keys": MetadataValue.json(group.keys),
-            **(
-                {"failures": MetadataValue.md("\n".join(f"* {error}" for error in group.errors))}
-                if group.errors
-                else {}
-            ),
-            "contact_sheet": MetadataValue.md(contact_sheet_markdown(group.tiles, f"on_demand_images of {group.day}")),
+            **({"failures": text_table(("task", "error"), group.errors)} if group.errors else {}),
+            "contact_sheet": MetadataValue.md(contact_sheet_markdown(group.tiles)),
         },
     )
 

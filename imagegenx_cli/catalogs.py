@@ -6,11 +6,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from configs.private_folder import make_private
 from configs.settings import PACKAGE_ROOT, Settings, load_settings
 from imagegenx_cli.embedded_dagster import dagster_instance
+from imagegenx_cli.terminal import say
 from models.registry import ModelRegistry, open_registry
 from ops.catalog import CatalogError, catalog_file, catalog_name, read_catalog, register_catalog
 
@@ -24,7 +23,7 @@ SHIPPED_LOGOS = PACKAGE_ROOT / "configs" / "logos"
 def validate(file: Path) -> None:
     """Print the number of rows. Raises CatalogError listing every problem."""
     catalog = read_catalog(file, open_registry(load_settings()))
-    typer.echo(f"catalog '{catalog.name}': {len(catalog.table)} rows, no problems.")
+    say(f"catalog '{catalog.name}': {len(catalog.table)} rows, no problems.")
 
 
 def add(file: Path) -> None:
@@ -33,7 +32,7 @@ def add(file: Path) -> None:
     catalog = register_catalog(file, settings, open_registry(settings))
     with dagster_instance(settings.home) as instance:
         add_partition(instance, catalog.name)
-    typer.echo(f"catalog '{catalog.name}': {len(catalog.table)} rows, registered.")
+    say(f"catalog '{catalog.name}': {len(catalog.table)} rows, registered.")
 
 
 def add_partition(instance: "DagsterInstance", catalog: str) -> None:

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-import typer
-
+from configs.outside_text import one_line
 from configs.private_folder import make_private
 from configs.settings import Settings, load_settings
 from imagegenx_cli.catalogs import add_partition, register_shipped
 from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs, this_process
-from imagegenx_cli.terminal import InterruptedByPersonError, progress_bars
+from imagegenx_cli.terminal import InterruptedByPersonError, progress_bars, say
 from io_managers.image_set import ImageSet, Status, read_image_set
 from models.registry import open_registry
 from ops.catalog import catalog_file
@@ -64,10 +63,10 @@ def _report(catalog: str, settings: Settings, store: ObjectStore) -> int:
     finished = read_image_set(store, "watermarked_images", catalog)
     failed = [row for row in finished.rows() if row.status is Status.FAILED]
     for row in failed[:SHOWN_FAILURES]:
-        typer.echo(f"failed: {row.row_id}: {' '.join(row.error.split())}", err=True)
+        say(f"failed: {row.row_id}: {one_line(row.error)}", err=True)
     made, reused = (_count(generated, status) for status in (Status.MADE, Status.REUSED))
-    typer.echo(f"summary: {made} generated, {reused} reused, {len(failed)} failed")
-    typer.echo(f"gallery: {gallery_file(catalog, settings, store)}")
+    say(f"summary: {made} generated, {reused} reused, {len(failed)} failed")
+    say(f"gallery: {gallery_file(catalog, settings, store)}")
     return 1 if failed else 0
 
 

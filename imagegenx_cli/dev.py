@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-import typer
 import yaml
 
 from configs.errors import ImageGenXError
@@ -22,6 +21,7 @@ from configs.settings import PACKAGE_ROOT, Settings, load_settings
 from imagegenx_cli.catalogs import SHIPPED_CATALOGS, add_partition, register_shipped
 from imagegenx_cli.embedded_dagster import code_server_folder, dagster_instance, end_dead_runs
 from imagegenx_cli.processes import ProcessStack
+from imagegenx_cli.terminal import say
 from models.registry import ModelRegistry, open_registry
 from ops.catalog import CatalogError, catalog_name, registered_files
 from resources.accounts import open_accounts
@@ -64,7 +64,7 @@ def run_dev(ports: Ports) -> int:
         _check_free(option, port)
     try:
         with _only_one(settings.home), _code_folder() as folder:
-            typer.echo("Starting …")
+            say("Starting …")
             _prepare(settings)
             queue = open_queue(settings)
             queue.check()  # while we use it, the private Redis stays
@@ -73,7 +73,7 @@ def run_dev(ports: Ports) -> int:
             finally:
                 queue.close()
     except KeyboardInterrupt:
-        typer.echo("Ended.")
+        say("Ended.")
     return 0
 
 
@@ -122,15 +122,15 @@ def web_server_command(workspace: Path, port: int) -> list[str]:
 
 
 def _announce(settings: Settings, ports: Ports) -> None:
-    typer.echo(f"Pictures: http://{HOST}:{ports.http} (API: http://{HOST}:{ports.http}/docs)")
-    typer.echo(f"gRPC:     {HOST}:{ports.grpc}")
-    typer.echo(f"Dagster:  http://{HOST}:{ports.ui}")
-    typer.echo(f"Logs:     {settings.home / 'logs'}")
+    say(f"Pictures: http://{HOST}:{ports.http} (API: http://{HOST}:{ports.http}/docs)")
+    say(f"gRPC:     {HOST}:{ports.grpc}")
+    say(f"Dagster:  http://{HOST}:{ports.ui}")
+    say(f"Logs:     {settings.home / 'logs'}")
     if key := first_key(settings):
-        typer.echo(f"API key of user {LOCAL_USER}, shown this once: {key}")
+        say(f"API key of user {LOCAL_USER}, shown this once: {key}")
     else:
-        typer.echo("API keys: `imagegenx keys create --user NAME` makes one.")
-    typer.echo("Ctrl-C ends everything.")
+        say("API keys: `imagegenx keys create --user NAME` makes one.")
+    say("Ctrl-C ends everything.")
     sys.stdout.flush()
 
 
@@ -158,7 +158,7 @@ def _register_if_it_fits(catalog: str, settings: Settings, registry: ModelRegist
         register_shipped(catalog, settings, registry)
     except CatalogError:
         model = settings.default_model
-        typer.echo(f"The shipped catalog '{catalog}' does not fit the default model '{model}' and is left out.")
+        say(f"The shipped catalog '{catalog}' does not fit the default model '{model}' and is left out.")
 
 
 def engine_threads(settings: Settings) -> Mapping[str, str]:

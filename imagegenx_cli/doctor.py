@@ -7,10 +7,11 @@ import typer
 
 from configs.errors import ConfigError, ImageGenXError
 from configs.logs import without_secrets
+from configs.outside_text import one_line
 from configs.settings import Settings, load_settings
 from imagegenx_cli.doctor_checks import CHECKS
 from imagegenx_cli.doctor_finding import Finding, State
-from imagegenx_cli.terminal import print_json
+from imagegenx_cli.terminal import print_json, say
 
 PATIENCE_S = 15.0
 """A check that has not ended by then has failed: whatever it asks hangs."""
@@ -33,7 +34,7 @@ def examine(*, as_json: bool) -> int:
     if as_json:
         print_json([finding.as_data() for finding in findings])
     else:
-        typer.echo(f"{bad} of {len(findings)} findings need you." if bad else "Everything that is configured works.")
+        say(f"{bad} of {len(findings)} findings need you." if bad else "Everything that is configured works.")
     return 1 if bad else 0
 
 
@@ -73,7 +74,7 @@ def _within_patience(
 
 
 def _print(finding: Finding) -> None:
-    state = typer.style(_SHOWN[finding.state], fg=_COLOURS[finding.state])
-    typer.echo(f"{state} {finding.check}: {without_secrets(' '.join(finding.found.split()))}")
+    typer.secho(f"{_SHOWN[finding.state]} ", fg=_COLOURS[finding.state], nl=False)
+    say(f"{finding.check}: {one_line(without_secrets(finding.found))}")
     if finding.remedy:
-        typer.echo(f"      → {finding.remedy}")
+        say(f"      → {finding.remedy}")

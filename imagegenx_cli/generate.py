@@ -9,12 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from configs.problems import Problem
 from configs.settings import Settings, load_settings
 from imagegenx_cli.files import check_writable, read_file, write_file
-from imagegenx_cli.terminal import progress_bars
+from imagegenx_cli.terminal import progress_bars, say
 from models.encoding import encode_picture, rgb_picture
 from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import InvalidRequestError, ModelError
@@ -157,7 +155,7 @@ def _write(
     image, painted = painter.paint(recipe, inputs)
     quality = painter.settings.pictures.original_quality
     write_file(output, encode_picture(image, file_format, quality, painted))
-    typer.echo(f"{output}: {image.width}×{image.height}, seed {painted.seed}")
+    say(f"{output}: {image.width}×{image.height}, seed {painted.seed}")
 
 
 def _format_of(output: Path) -> ImageFormat:
@@ -171,4 +169,4 @@ def _format_of(output: Path) -> ImageFormat:
 
 
 def _warn(difference: str) -> None:
-    typer.echo(f"warning: {difference}: pixels may differ.", err=True)
+    say(f"warning: {difference}: pixels may differ.", err=True)

@@ -4,10 +4,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import typer
-
 from configs.errors import ImageGenXError
 from configs.settings import load_settings
+from imagegenx_cli.terminal import say, say_table
 from resources.accounts import Account, Accounts, open_accounts
 
 _COLUMNS = ("key", "user", "role", "qps", "created", "expires")
@@ -28,11 +27,11 @@ def create_key(user: str, role: str, qps: int | None) -> None:
         key = accounts.create(user, role, qps)
         account = accounts.authenticate(key)
     expires = _day(account.expires_at_s)
-    typer.echo(
+    say(
         f"API key of {account.user_id}: {account.role}, {account.qps_limit} calls a second, until {expires}."
         " Keep it: it is shown this once.\n"
     )
-    typer.echo(key)
+    say(key)
 
 
 def revoke_key(key: str) -> None:
@@ -40,16 +39,14 @@ def revoke_key(key: str) -> None:
     with _accounts() as accounts:
         if not accounts.revoke(key):
             raise NoSuchKeyError
-    typer.echo("Revoked.")
+    say("Revoked.")
 
 
 def list_keys() -> None:
     """Print every key's beginning, user, role, limit and days."""
     with _accounts() as accounts:
         rows = [_COLUMNS, *(_cells(account) for account in accounts.list())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    say_table(rows)
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def run() -> int:
     """Run the command line and return the exit status; an error we foresaw is one clear paragraph and no traceback."""
     from configs.errors import ImageGenXError
     from configs.process_start import OutputClosedError
-    from imagegenx_cli.terminal import InterruptedByPersonError
+    from imagegenx_cli.terminal import InterruptedByPersonError, say
 
     try:
         status = _run_app()
@@ -64,7 +64,7 @@ def run() -> int:
     else:
         said = "interrupted." if status == INTERRUPTED else ""
     if said:
-        typer.echo(said, err=True)
+        say(said, err=True)
     return status
 
 
@@ -103,7 +103,9 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"imagegenx {version('imagegenx')}")
+        from imagegenx_cli.terminal import say
+
+        say(f"imagegenx {version('imagegenx')}")
         raise typer.Exit
 
 

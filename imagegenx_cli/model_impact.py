@@ -2,11 +2,9 @@
 
 from dataclasses import asdict
 
-import typer
-
 from configs.settings import load_settings
 from imagegenx_cli.embedded_dagster import dagster_instance
-from imagegenx_cli.terminal import print_json
+from imagegenx_cli.terminal import print_json, say
 from models.registry import open_registry
 from ops.releases import CurrentReleases, Impact, release_impact
 from resources.object_store import open_store
@@ -32,7 +30,7 @@ def show_impact(name: str, *, as_json: bool) -> None:
         print_json([asdict(impact) for impact in impacts])
         return
     for line in _lines(name, release, len(catalogs), impacts):
-        typer.echo(line)
+        say(line)
 
 
 def _lines(name: str, release: str, catalogs: int, impacts: list[Impact]) -> list[str]:

@@ -4,10 +4,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 
-import typer
-
 from configs.settings import load_settings
-from imagegenx_cli.terminal import byte_bars, print_json
+from imagegenx_cli.terminal import byte_bars, print_json, say, say_table
 from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import ImageGenXError, ModelError, ModelLoadError
 from models.hub import fetch_missing
@@ -50,9 +48,7 @@ def list_models(*, as_json: bool) -> None:
         print_json([asdict(model) for model in models])
         return
     rows = [[column.name for column in fields(ListedModel)], *(model.cells() for model in models)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    say_table(rows)
 
 
 def verify_models() -> int:
@@ -71,7 +67,7 @@ def verify_models() -> int:
         lines = list(_verified(registry, engine, name))
         works[name] = all(ok for ok, _ in lines)
         for ok, line in lines:
-            typer.echo(f"{'ok    ' if ok else 'no    '} {name}: {line}")
+            say(f"{'ok    ' if ok else 'no    '} {name}: {line}")
         engine.release()
     return 0 if works[registry.default_model] else 1
 
@@ -88,7 +84,7 @@ def fetch_model(name: str) -> None:
     for path in filter(None, (card.path, card.controlnet_path)):
         if not path.exists():
             raise ModelLoadError(f"model '{name}' is to be at {path}, on this machine; there is nothing to fetch.")
-        typer.echo(path)
+        say(path)
 
 
 def _listed(registry: ModelRegistry, name: str) -> ListedModel:

@@ -7,12 +7,11 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
-import typer
 from rich.filesize import decimal
 
 from configs.settings import Settings, load_settings
 from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs
-from imagegenx_cli.terminal import print_json
+from imagegenx_cli.terminal import print_json, say
 from ops.catalog import registered_files
 from ops.store_life import (
     Collection,
@@ -102,13 +101,13 @@ def _print_collection(done: Collection, active_since_s: float | None, runs: int,
     if active_since_s is not None:
         age_min = (time.time() - active_since_s) / 60
         named = "1 active run" if runs == 1 else f"{runs} active runs"
-        typer.echo(f"{named}, for {age_min:.0f} min: what was written since is kept.")
+        say(f"{named}, for {age_min:.0f} min: what was written since is kept.")
     for reason, gone in done.removed.items():
-        typer.echo(f"  {reason}: {gone.objects:,} objects, {decimal(gone.bytes)}")
+        say(f"  {reason}: {gone.objects:,} objects, {decimal(gone.bytes)}")
     if done.spared:
-        typer.echo(f"  spared, in use again or gone meanwhile: {done.spared:,}")
+        say(f"  spared, in use again or gone meanwhile: {done.spared:,}")
     verb = "would remove" if dry_run else "removed"
-    typer.echo(f"{verb} {done.objects:,} objects, {decimal(done.bytes)}")
+    say(f"{verb} {done.objects:,} objects, {decimal(done.bytes)}")
 
 
 def _as_data(done: Collection, runs: int, *, dry_run: bool) -> dict[str, object]:
@@ -122,29 +121,29 @@ def _print_verification(found: Verification, moved: int, *, healing: bool) -> No
         rows = [f"{row.asset} of '{row.catalog}', row '{row.row_id}'" for row in damage.rows]
         shown = "; ".join(rows[:SHOWN_ROWS]) or "named only by what was replaced; no run makes it again"
         more = f"; and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
-        typer.echo(f"{damage.what}: {damage.key}: {shown}{more}")
+        say(f"{damage.what}: {damage.key}: {shown}{more}")
     if len(found.damages) > SHOWN_DAMAGES:
-        typer.echo(f"… and {len(found.damages) - SHOWN_DAMAGES} more; --json lists all.")
+        say(f"… and {len(found.damages) - SHOWN_DAMAGES} more; --json lists all.")
     if not found.damages:
-        typer.echo(f"{found.pictures:,} pictures in {found.manifests:,} manifests: all there and unchanged.")
+        say(f"{found.pictures:,} pictures in {found.manifests:,} manifests: all there and unchanged.")
         return
     counts = Counter(damage.what for damage in found.damages)
     parts = ", ".join(f"{count} {what}" for what, count in counts.items())
-    typer.echo(f"{found.pictures:,} pictures in {found.manifests:,} manifests: {parts}.")
+    say(f"{found.pictures:,} pictures in {found.manifests:,} manifests: {parts}.")
     _print_remedy(found, moved, counts.total() - counts[What.MISSING], healing=healing)
 
 
 def _print_remedy(found: Verification, moved: int, present: int, *, healing: bool) -> None:
     if healing and moved:
-        typer.echo(f"moved {moved} to quarantine/damaged/.")
+        say(f"moved {moved} to quarantine/damaged/.")
     elif present:
-        typer.echo("Run it again with --heal: it moves what is changed aside, or the next run would use it again.")
+        say("Run it again with --heal: it moves what is changed aside, or the next run would use it again.")
     if replaced := sum(not damage.rows for damage in found.damages):
-        typer.echo(f"{replaced} only matter for going back to what was replaced, and go when retention says so.")
+        say(f"{replaced} only matter for going back to what was replaced, and go when retention says so.")
     if found.catalogs:
-        typer.echo("Then materialize these catalogs again, which makes only the damaged pictures:")
+        say("Then materialize these catalogs again, which makes only the damaged pictures:")
     for catalog, rows in sorted(found.catalogs.items()):
-        typer.echo(f"  imagegenx demo --catalog {catalog}    # {len(rows)} {'row' if len(rows) == 1 else 'rows'}")
+        say(f"  imagegenx demo --catalog {catalog}    # {len(rows)} {'row' if len(rows) == 1 else 'rows'}")
 
 
 def _as_report(found: Verification, moved: int) -> dict[str, object]:

@@ -3,13 +3,14 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 import typer
 
 from configs.errors import ImageGenXError
+from configs.outside_text import one_line, printable
 from configs.process_start import lossy_text
 from resources.progress import watching
 
@@ -23,7 +24,20 @@ class InterruptedByPersonError(ImageGenXError):
 
 def print_json(data: object) -> None:
     """Print JSON in UTF-8, whatever the terminal's encoding is: programs read it, this one too."""
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+    typer.echo(printable(json.dumps(data, indent=2, ensure_ascii=False)).encode("utf-8", "backslashreplace"))
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print a line, or several, in which nothing from outside moves the terminal."""
+    typer.echo(printable(str(text)), err=err)
+
+
+def say_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of cells in columns, the names of the columns first."""
+    lines = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 class ProgressBars:
@@ -47,7 +61,7 @@ class ProgressBars:
         """See `Watcher.step`."""
         if self._step is None:
             self._step = self._bars.add_task("")
-        self._bars.update(self._step, description=f"  {picture_id}", completed=step, total=steps)
+        self._bars.update(self._step, description=f"  {one_line(picture_id)}", completed=step, total=steps)
 
     def _end_step(self) -> None:
         if self._step is not None:
@@ -61,7 +75,12 @@ def progress_bars() -> Iterator[None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description:<24.24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<24.24}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     # Dagster redirects standard error while a run works, to keep what it prints; the bars must still be seen.
     with (
         _own_standard_error() as terminal,
@@ -88,13 +107,14 @@ def byte_bars() -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description:<48.48}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    label = TextColumn("{task.description:<48.48}", markup=False)
+    columns = (label, BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
         known: dict[str, TaskID] = {}
 
         def show(name: str, here: int, total: int) -> None:
             if name not in known:
-                known[name] = bars.add_task(name, total=total)
+                known[name] = bars.add_task(one_line(name), total=total)
             bars.update(known[name], completed=here)
 
         yield show

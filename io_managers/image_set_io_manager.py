@@ -5,6 +5,7 @@ from dagster._core.definitions.metadata import RawMetadataValue
 
 from io_managers.image_set import ImageSet, ImageStream, Status, read_image_set
 from io_managers.image_set_writer import ImageSetWriter, WriteReport
+from io_managers.text_table import text_table
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 
@@ -57,6 +58,6 @@ def describe(report: WriteReport) -> dict[str, RawMetadataValue]:
     if report.contact_sheet:
         described["contact_sheet"] = MetadataValue.md(report.contact_sheet)
     if failed := [row for row in report.rows if row.status is Status.FAILED]:
-        lines = [f"* `{row.row_id}`: {' '.join(row.error.split())}" for row in failed[:SHOWN_FAILURES]]
-        described["failures"] = MetadataValue.md("\n".join(lines))
+        shown = ((row.row_id, row.error) for row in failed[:SHOWN_FAILURES])
+        described["failures"] = text_table(("row", "error"), shown)
     return described

@@ -98,7 +98,7 @@ class ImageSetWriter:
         rows = [run.rows[row_id] for row_id in stream.row_ids]
         _refuse_all_failed(asset, stream.catalog, rows)
         tiles = [run.tiles[row_id] for row_id in stream.row_ids if row_id in run.tiles]
-        sheet = contact_sheet_markdown(tiles, f"{asset} of {stream.catalog}")
+        sheet = contact_sheet_markdown(tiles)
         withdrawn = _withdrawn(previous, rows)
         for rejected in withdrawn:
             self._store.delete(rejected)

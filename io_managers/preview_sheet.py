@@ -23,13 +23,13 @@ def make_tile(image: "Image") -> "Image":
     return tile
 
 
-def contact_sheet_markdown(tiles: Sequence["Image"], title: str) -> str:
+def contact_sheet_markdown(tiles: Sequence["Image"]) -> str:
     """Tiles in rows of six as one inline WebP picture: Markdown of at most `MAX_CHARS` characters; "" for no tiles."""
     if not tiles:
         return ""
     sheet = _paste(tiles[:MAX_TILES])
     for reduction, quality in _TRIES:
-        text = f"![{title}](data:image/webp;base64,{_encode(sheet.reduce(reduction), quality)})"
+        text = f"![contact sheet](data:image/webp;base64,{_encode(sheet.reduce(reduction), quality)})"
         if len(text) <= MAX_CHARS:
             break
     return text

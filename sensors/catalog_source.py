@@ -9,14 +9,15 @@ from dagster import (
     AssetKey,
     AssetObservation,
     DefaultSensorStatus,
-    MetadataValue,
     RunRequest,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
 )
 
+from configs.outside_text import one_line
 from configs.settings import Settings
+from io_managers.text_table import text_table
 from models.errors import ImageGenXError
 from models.registry import open_registry
 from ops.catalog import Catalog, CatalogError
@@ -100,7 +101,8 @@ class _Round:
         self.states[name] = found.state.to_json()
         self.requests += requests
         self.observations += observations
-        self.refusals += [f"{file}: {known.refusal}" for file, known in found.state.known.items() if known.refusal]
+        refused = ((file, known.refusal) for file, known in found.state.known.items() if known.refusal)
+        self.refusals += [one_line(f"{file}: {refusal}") for file, refusal in refused]
 
     def outcome(self) -> str:
         """For the tick's page, if nothing is launched."""
@@ -161,7 +163,7 @@ def _observations(context: SensorEvaluationContext, found: Look) -> Iterator[Ass
     for catalog in found.changed:
         yield _taken(catalog)
     for file, error in found.refused.items():
-        context.log.error(f"{file} is refused: {error}")
+        context.log.error(f"{one_line(file)} is refused: {error}")
         yield _refused(file, error)
     for catalog_name in found.retired:
         yield AssetObservation(CATALOG_FILES, partition=catalog_name, metadata={"state": "retired"})
@@ -175,6 +177,8 @@ def _taken(catalog: Catalog) -> AssetObservation:
 
 
 def _refused(file: str, error: CatalogError) -> AssetObservation:
-    problems = MetadataValue.md("\n".join(f"* {problem}" for problem in error.problems[:_SHOWN_PROBLEMS]))
-    metadata: dict[str, Any] = {"state": "refused", "file": file, "count": error.total, "problems": problems}
-    return AssetObservation(CATALOG_FILES, partition=file.rpartition(".")[0], metadata=metadata)
+    shown = ((problem.row, problem.column, problem.rule) for problem in error.problems[:_SHOWN_PROBLEMS])
+    problems = text_table(("place", "column", "problem"), shown)
+    name = one_line(file)
+    metadata: dict[str, Any] = {"state": "refused", "file": name, "count": error.total, "problems": problems}
+    return AssetObservation(CATALOG_FILES, partition=name.rpartition(".")[0], metadata=metadata)

@@ -23,6 +23,7 @@ from dagster._core.storage.tags import (
 )
 
 from configs.logs import without_secrets
+from configs.outside_text import printable
 from configs.settings import Settings
 from resources.outbound import DeliveryRefusedError, OutboundError, open_outbound
 from resources.settings_resource import SettingsResource
@@ -99,7 +100,7 @@ def alert(instance: DagsterInstance, run: DagsterRun, failed_at_s: float, ui_url
         "run_id": run.run_id,
         "job": run.job_name,
         "partitions": _partitions(run.tags),
-        "error": without_secrets(_error(instance, run))[:_LONGEST_ERROR],
+        "error": printable(without_secrets(_error(instance, run))[:_LONGEST_ERROR]),
         "will_retry": run.tags.get(WILL_RETRY_TAG) == "true",
         "url": f"{ui_url.rstrip('/')}/runs/{run.run_id}" if ui_url else None,
     }

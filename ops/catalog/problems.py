@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from configs.outside_text import one_line
 from models.errors import ImageGenXError
 
 MAX_PROBLEMS = 1_000
@@ -19,7 +20,7 @@ class CatalogProblem:
 
     def __str__(self) -> str:
         place = ", ".join(part for part in (self.row, self.column) if part)
-        return f"{place}: {self.rule}" if place else self.rule
+        return one_line(f"{place}: {self.rule}" if place else self.rule)
 
 
 class CatalogError(ImageGenXError):

@@ -22,6 +22,7 @@ class ResultGroup:
     Attributes:
         seconds: the sum over all pictures, by stage.
         keys: of the first originals; `tiles` are small copies of the first few.
+        errors: of the first tasks that failed, each with the task's id.
     """
 
     day: str
@@ -31,7 +32,7 @@ class ResultGroup:
     seconds: dict[str, float] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
     tiles: "list[Image]" = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    errors: list[tuple[str, str]] = field(default_factory=list)
 
     def count(self, status: TaskStatus) -> int:
         """Tasks that ended so."""
@@ -70,7 +71,7 @@ class ResultGroups:
             for stage, taken_s in seconds.items():
                 group.seconds[stage] = group.seconds.get(stage, 0.0) + taken_s
             if error and len(group.errors) < MAX_ERRORS:
-                group.errors.append(f"{task.id}: {error}")
+                group.errors.append((task.id, error))
 
     def take(self) -> list[ResultGroup]:
         """The groups gathered so far, which are forgotten here."""

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import re
 import threading
 
 import pytest
 
 from configs.log_settings import LogSettings
 from configs.logs import PACKAGES, log_ids, set_up_logs, with_log_ids
+from tests.hostile_text import ACTS, FORGED_LINE, HOSTILE
 
 SECRETS = {
     "presigned": "GET http://store/pictures/a.webp?X-Amz-Credential=AKIA%2Fus&X-Amz-Signature=5ec2e7&x=1",
@@ -124,3 +126,19 @@ def test_setting_up_twice_writes_every_line_once(logs):
     read = logs(format="json")
     LOGGER.info("once")
     assert [line["message"] for line in lines(read())] == ["once"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_log_line_can_be_forged_and_none_moves_a_terminal(logs, form):
+    read = logs(format=form)
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        LOGGER.exception("refused %s", HOSTILE, extra={"task_id": HOSTILE})
+    said = read()
+    assert "attacker" in said
+    assert not ACTS.search(said)
+    assert not re.search(f"^{FORGED_LINE}", said, re.MULTILINE)
+    if form == "json":
+        (line,) = lines(said)
+        assert line["level"] == "error"

@@ -88,14 +88,14 @@ def test_every_asset_has_a_blocking_check_but_the_last():
 
 
 def test_blank_pictures_go_no_further_and_the_check_says_which_rows_and_what_to_do(shop):
-    with pytest.raises(CheckFailedError, match="check 'pictures_differ' of generated_images: 3 of 3: row `a` is blank"):
+    with pytest.raises(CheckFailedError, match="check 'pictures_differ' of generated_images: 3 of 3: `row a is blank"):
         shop.run(BlankGPUEngine())
 
     result = shop.result("generated_images", "pictures_differ")
     metadata = {name: value.value for name, value in result.metadata.items()}
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert (metadata["checked"], metadata["problems"]) == (3, 3)
-    assert metadata["rows"].splitlines()[0] == "* row `a` is blank: its colours spread 0.0 of 255 levels"
+    assert metadata["rows"].records[0].data == {"row": "a", "problem": "is blank: its colours spread 0.0 of 255 levels"}
     assert "imagegenx models verify" in metadata["what to do"]
     assert shop.materialized("generated_images")
     assert not shop.materialized("upscaled_images")
@@ -158,7 +158,7 @@ def test_a_failed_row_warns_and_its_neighbours_go_on(shop):
 
     result = shop.result("watermarked_images", "rows_as_asked")
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert result.description.startswith("1 of 3: row `a` failed: watermark text")
+    assert result.description.startswith("1 of 3: `row a failed: watermark text")
 
 
 def test_rejected_pictures_are_quarantined_and_never_published(shop, monkeypatch):

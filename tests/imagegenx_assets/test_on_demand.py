@@ -83,7 +83,7 @@ def test_a_serving_run_reports_its_pictures_as_one_group_of_today(serving):
     stored = {task.result.pictures[0].original_key for task in serving.queue.tasks(tasks)}
     assert set(metadata["keys"]) == stored
     assert metadata["denoise_s"] > 0
-    assert metadata["contact_sheet"].startswith(f"![on_demand_images of {day}](data:image/webp;base64,")
+    assert metadata["contact_sheet"].startswith("![contact sheet](data:image/webp;base64,")
 
 
 def test_a_failed_request_is_counted_and_its_reason_shown(serving):
@@ -95,7 +95,7 @@ def test_a_failed_request_is_counted_and_its_reason_shown(serving):
 
     ((_, metadata),) = serving.materializations()
     assert (metadata["pictures"], metadata["tasks_failed"]) == (0, 1)
-    assert metadata["failures"] == f"* {task_id}: {serving.queue.task(task_id).error}"
+    assert metadata["failures"].records[0].data == {"task": task_id, "error": serving.queue.task(task_id).error}
 
 
 def test_a_run_that_is_told_to_end_hands_over_and_succeeds(serving, monkeypatch):

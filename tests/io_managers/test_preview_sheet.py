@@ -17,15 +17,15 @@ def decoded(markdown):
 
 
 def test_the_sheet_is_an_inline_webp_picture():
-    sheet = contact_sheet_markdown([make_tile(noise(seed)) for seed in range(8)], "thumbnails of shop")
+    sheet = contact_sheet_markdown([make_tile(noise(seed)) for seed in range(8)])
 
-    assert sheet.startswith("![thumbnails of shop](data:image/webp;base64,")
+    assert sheet.startswith("![contact sheet](data:image/webp;base64,")
     assert decoded(sheet).format == "WEBP"
     assert decoded(sheet).size == (6 * 100 + 4, 2 * 100 + 4)
 
 
 def test_even_the_worst_pictures_fit_the_limit():
-    sheet = contact_sheet_markdown([make_tile(noise(seed, 96, 96)) for seed in range(100)], "noise")
+    sheet = contact_sheet_markdown([make_tile(noise(seed, 96, 96)) for seed in range(100)])
 
     assert len(sheet) <= MAX_CHARS
     assert decoded(sheet).size == (302, 202)
@@ -38,4 +38,4 @@ def test_a_tile_keeps_the_aspect_ratio_whatever_the_size():
 
 
 def test_no_tiles_make_no_sheet():
-    assert contact_sheet_markdown([], "empty") == ""
+    assert contact_sheet_markdown([]) == ""

@@ -77,8 +77,9 @@ def test_a_refused_catalog_is_observed_once_with_its_problems_and_named_in_every
 
     refused = next(event for event in result.asset_events if event.partition == "bad")
     assert refused.metadata["count"].value == 2
-    assert "* line 2, text: " in refused.metadata["problems"].value
-    assert "'many' is not a whole number" in refused.metadata["problems"].value
+    problems = [record.data for record in refused.metadata["problems"].records]
+    assert [(one["place"], one["column"]) for one in problems] == [("line 2", "text"), ("line 2", "steps")]
+    assert "'many' is not a whole number" in problems[1]["problem"]
     assert partitions(ticker) == ["good"]
     assert after.asset_events == []
     assert after.skip_reason.skip_message == "Refused: bad.csv: catalog 'bad': 2 problems"

@@ -1,0 +1,126 @@
+"""What tenants, files and models write, where operators read it: Dagster's pages."""
+
+import json
+import os
+import re
+
+import dagster as dg
+import pytest
+from playwright.sync_api import expect
+
+from benchmarks.main_job import run_main_job
+from benchmarks.stand_in import StandInEngine, StandInGPUEngine, write_stand_in_model
+from imagegenx_assets.definitions import RESOURCES, defs
+from imagegenx_assets.on_demand import materialization
+from imagegenx_cli.embedded_dagster import dagster_instance
+from models.image import FailedImage
+from ops.serving import ResultGroup
+from sensors.catalog_source import catalog_source
+from tests.dagster_web_server import web_server
+from tests.hostile_text import ACTS, CATALOG, HOSTILE
+
+ON_DEMAND, FILES = dg.AssetKey("on_demand_images"), dg.AssetKey("catalog_files")
+
+
+class FailingEngine(StandInEngine):
+    """Fails one picture of each catalog, with a text from outside."""
+
+    def generate(self, jobs, on_step=None):
+        first, *rest = jobs
+        yield FailedImage(first.id, first.recipe, HOSTILE)
+        yield from super().generate(rest, on_step)
+
+
+class FailingGPUEngine(StandInGPUEngine):
+    @property
+    def engine(self):
+        return FailingEngine()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home in which a catalog's row failed, a request failed and a file was refused, each with hostile words."""
+    home = tmp_path_factory.mktemp("home")
+    settings = write_stand_in_model(home / "models") | {"IMAGEGENX_HOME": str(home), "DAGSTER_HOME": ""}
+    for folder in ("catalogs", "inbox"):
+        (home / folder).mkdir()
+    (home / "catalogs/spring.csv").write_text("id,text\na,mug\nb,cup\nc,jar\n", encoding="utf-8")
+    (home / "inbox" / "bad\x1b[31m\u202e![p](x).csv").write_text("id,text\na,mug\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        run_main_job("spring", FailingGPUEngine())
+        (home / "inbox" / "worse.csv").write_text(CATALOG, encoding="utf-8")
+        with dagster_instance(home) as instance:
+            failed = ResultGroup("2026-11-29", errors=[("img_1", HOSTILE)])
+            instance.report_runless_asset_event(materialization(failed))
+            for observation in refused(instance):
+                instance.report_runless_asset_event(observation)
+        yield home, os.environ | settings | {"DAGSTER_HOME": str(home / "dagster")}
+
+
+def refused(instance):
+    """What two ticks of the sensor find in the inbox."""
+    cursor = None
+    for _ in range(2):
+        resources = {name: RESOURCES[name].model_copy() for name in ("settings", "object_store")}
+        repository = defs.get_repository_def()
+        with dg.build_sensor_context(instance, cursor, repository_def=repository, resources=resources) as context:
+            result = catalog_source(context)
+        looked_at, _, memory = result.cursor.partition("\n")
+        cursor = f"{float(looked_at) - 1e6}\n{memory}"
+    assert len(result.asset_events) == 2
+    return result.asset_events
+
+
+def events(folder):
+    """Every event of the instance: those of its runs, and those outside of runs."""
+    with dagster_instance(folder) as instance:
+        for run in instance.get_runs():
+            yield from instance.all_logs(run.run_id)
+        yield from (one.event_log_entry for one in instance.fetch_materializations(ON_DEMAND, limit=9).records)
+        yield from (one.event_log_entry for one in instance.fetch_observations(FILES, limit=9).records)
+
+
+def shown(event):
+    """The metadata and the description of an event that has some."""
+    data = event.dagster_event.event_specific_data if event.dagster_event else None
+    one = getattr(data, "materialization", None) or getattr(data, "asset_observation", None) or data
+    return getattr(one, "metadata", None) or {}, getattr(one, "description", None) or ""
+
+
+def test_metadata_holds_no_markdown_from_outside_and_nothing_that_acts(home):
+    hostile = 0
+    for event in events(home[0]):
+        metadata, description = shown(event)
+        assert not ACTS.search(event.user_message), event.user_message
+        assert not ACTS.search(description)
+        assert not re.sub("`[^`]*`", "", description).count("attacker")
+        for name, value in metadata.items():
+            text = json.dumps(dg.serialize_value(value), ensure_ascii=False)
+            if isinstance(value, dg.MarkdownMetadataValue):
+                assert re.fullmatch(r"!\[contact sheet\]\(data:image/webp;base64,[\w+/=]*\)|", value.value), name
+            assert not ACTS.search(text), name
+            hostile += "attacker" in text
+    assert hostile >= 5, "a failed row, its check, two later stages, a request and a file were told of"
+
+
+def test_dagsters_pages_show_outside_text_as_text(home, page):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    with dagster_instance(home[0]) as instance:
+        (run,) = instance.get_runs()
+    views = [
+        *(f"assets/{asset}?view=events" for asset in ("generated_images", "catalog_files", "on_demand_images")),
+        "assets/generated_images?view=checks&checkDetail=rows_as_asked",
+        f"runs/{run.run_id}",
+    ]
+    with web_server(home[1]) as server:
+        for view in views:
+            page.goto(f"{server}/{view}")
+            expect(page.get_by_text("graphql?query=").first).to_be_visible(timeout=20_000)
+            for button in page.get_by_text(re.compile(r"^\[?Show (Table|Markdown)\]?$", re.IGNORECASE)).all():
+                button.click()
+                page.keyboard.press("Escape")
+            assert page.locator("a[href^='javascript:'], img[src*='attacker'], img[src*='graphql?query']").count() == 0
+    assert [url for url in asked if "query=" in url or "attacker" in url] == []
