@@ -1,15 +1,13 @@
 """Pictures that clients upload: looked at without decoding them, then stored for the serving run."""
 
 import hashlib
-import io
 import time
 from collections.abc import Mapping
 
 from configs.settings import Settings
 from gateway.errors import ServiceError, bad_field, service_errors
 from models.errors import PictureError
-from models.image import check_picture, open_picture
-from models.resolution import ANY_MODEL
+from models.image import check_picture, transparency_of
 from resources.object_store import ObjectStore
 
 UPLOAD_SCHEME = "store:"
@@ -33,28 +31,24 @@ class Uploads:
         Raises:
             ServiceError: 413 for a file too large, 422 for one that is no picture or has too many pixels.
         """
-        for field, data in pictures.items():
-            self._check(field, data)
+        if sum(self._check(field, data) for field, data in pictures.items()) > self._max_pixels:
+            raise bad_field("", f"the pictures have more than the maximum of {self._max_pixels:,} pixels together")
         return {field: self._put(data) for field, data in pictures.items()}
 
     def alpha_as_mask(self, field: str, data: bytes) -> bytes:
         """A mask in the OpenAI form (transparent is painted anew) in ours (white is); others stay as they are."""
         self._check(field, data)
         try:
-            image = open_picture(data, min(self._max_pixels, ANY_MODEL.max_pixels))
+            return transparency_of(data, self._max_pixels) or data
         except PictureError as exc:
             raise bad_field(field, str(exc)) from exc
-        if not image.has_transparency_data:
-            return data
-        target = io.BytesIO()
-        image.convert("RGBA").getchannel("A").point(lambda level: 255 - level).save(target, "PNG")
-        return target.getvalue()
 
-    def _check(self, field: str, data: bytes) -> None:
+    def _check(self, field: str, data: bytes) -> int:
+        """Its pixels."""
         if len(data) > self._max_bytes:
             raise ServiceError(413, f"{field}: {len(data):,} bytes are above the maximum of {self._max_bytes:,}.")
         try:
-            check_picture(data, self._max_pixels)
+            return check_picture(data, self._max_pixels)
         except PictureError as exc:
             raise bad_field(field, str(exc)) from exc
 

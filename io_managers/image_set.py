@@ -170,9 +170,9 @@ class StoredPicture:
 
     def image(self) -> Image:
         """The decoded picture, mode RGB. Raises PictureError when the stored file cannot be decoded."""
-        from models.image import open_picture
+        from models.image import open_stored_picture
 
-        return open_picture(self.bytes(), MAX_STORED_PIXELS).convert("RGB")
+        return open_stored_picture(self.bytes(), MAX_STORED_PIXELS).convert("RGB")
 
     def pixels(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """The decoded picture as uint8 (H, W, 3)."""

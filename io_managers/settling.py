@@ -23,7 +23,7 @@ from io_managers.look import look_at
 from io_managers.preview_sheet import make_tile
 from models.encoding import CONTENT_TYPES, encode_picture, rgb_picture
 from models.errors import ImageGenXError
-from models.image import open_picture
+from models.image import open_stored_picture
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoreError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _store(picture: NewPicture, store: ObjectStore, *, with_tile: bool) -> Settl
         tile = make_tile(image) if with_tile else None
     with _timed(seconds, "encode"):
         data = encode_picture(image, picture.format, picture.quality, picture.recipe if picture.embed else None)
-        stored = open_picture(data, MAX_STORED_PIXELS)
+        stored = open_stored_picture(data, MAX_STORED_PIXELS)
     row = recipe_row(picture.row_id, Status.MADE, picture.recipe, picture.format, picture.post_process)
     with _timed(seconds, "upload"):
         store.put(row.key, data, content_type=CONTENT_TYPES[picture.format])
@@ -110,7 +110,7 @@ def _keep(row: ManifestRow, store: ObjectStore, *, with_tile: bool) -> Settled:
     if row.status is Status.FAILED or (row.digest and not with_tile):
         return Settled(row)
     data = store.get(row.key)
-    image = open_picture(data, MAX_STORED_PIXELS)
+    image = open_stored_picture(data, MAX_STORED_PIXELS)
     return Settled(row if row.digest else _with_file(row, data, image), make_tile(image) if with_tile else None)
 
 

@@ -1,23 +1,29 @@
 """Pictures that go into the engine and come out of it, and the one safe way to open a picture from outside."""
 
-import io
-import warnings
-from collections.abc import Callable, Iterator
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import FailureCause
+from models.decoding.errors import UnreadableError
 from models.errors import PictureError
 from models.recipe import Recipe
+from models.resolution import ANY_MODEL
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+    from models.decoding.pool import Answer, Op
+
+MAX_INPUT_PIXELS = 2 * ANY_MODEL.max_pixels
+"""The largest picture and mask that any model can use."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,70 +48,92 @@ class FailedImage:
 
 @dataclass(frozen=True)
 class InputPicture:
-    """An input picture known by the sha256 of its file; `load` decodes it when the engine needs it."""
+    """An input picture known by the sha256 of its file; `load` decodes it when the engine needs it.
+
+    Attributes:
+        pixels: how many its header announces.
+    """
 
     digest: str
     load: Callable[[], "Image"]
+    pixels: int = 0
 
 
-def open_picture(source: bytes | Path, max_pixels: int = 64_000_000) -> "Image":
-    """Decode a picture from outside, upright and completely.
+def input_picture(data: bytes, max_pixels: int) -> InputPicture:
+    """The input picture in a file. PictureError, before anything is decoded, if it is none or has too many pixels."""
+    pixels = check_picture(data, max_pixels)
+    return InputPicture(hashlib.sha256(data).hexdigest(), partial(open_picture, data, max_pixels), pixels)
+
+
+def check_together(pictures: Iterable[InputPicture | None], max_pixels: int) -> None:
+    """Refuse the input pictures of one request that are too large taken together; PictureError."""
+    if (pixels := sum(picture.pixels for picture in pictures if picture)) > max_pixels:
+        raise PictureError(
+            f"the input pictures have {pixels:,} pixels together, above the maximum of {max_pixels:,}. Send them "
+            "smaller: no model uses more than the size that is asked for."
+        )
+
+
+def open_picture(source: bytes | Path, max_pixels: int = MAX_INPUT_PIXELS) -> "Image":
+    """Decode a picture from outside, upright and completely, in a process of its own with limits of time and memory.
 
     Args:
         source: the bytes of a PNG, JPEG, WebP, BMP or GIF (its first frame), or a file of one.
         max_pixels: larger pictures are refused before anything is decoded.
+    Returns:
+        mode L, LA, RGB or RGBA, as sRGB whatever the file's colour profile.
     Raises:
         PictureError: for everything that can be wrong with it.
     """
-    from PIL import ImageOps
+    from PIL import Image
 
-    with _opened(source, max_pixels) as image:
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):  # Pillow would clip these to white instead of scaling them
-        return upright.point(lambda level: level * (1 / 257) + 0).convert("L")
-    return upright
+    answer = _asked("decode", source, max_pixels)
+    return Image.frombytes(answer.head["mode"], tuple(answer.head["size"]), answer.body)
 
 
-def check_picture(source: bytes | Path, max_pixels: int = 64_000_000) -> None:
+def check_picture(source: bytes | Path, max_pixels: int = MAX_INPUT_PIXELS) -> int:
     """Refuse, by its header and without decoding it, a file that is no picture `open_picture` reads, or too large.
 
+    Returns:
+        its pixels.
     Raises:
         PictureError: saying what it is instead.
     """
-    with _opened(source, max_pixels):
-        return
+    return math.prod(_asked("size", source, max_pixels).head["size"])
+
+
+def transparency_of(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> bytes | None:
+    """A PNG that is white where a picture is transparent; None if it has no transparency. PictureError as above."""
+    return _asked("transparency", data, max_pixels).body or None
+
+
+def open_stored_picture(data: bytes, max_pixels: int) -> "Image":
+    """Decode a picture that we stored, in this process: `open_picture` for files that nobody else made."""
+    from models.decoding.pillow import decoded
+
+    with _named("the picture"):
+        return decoded(data, max_pixels)
+
+
+def _asked(op: "Op", source: bytes | Path, max_pixels: int) -> "Answer":
+    from models.decoding.pool import process_decoders
+
+    with _named(f"'{source.name}'" if isinstance(source, Path) else "the picture"):
+        return process_decoders().ask(op, _bytes(source), max_pixels)
+
+
+def _bytes(source: bytes | Path) -> bytes:
+    try:
+        return source.read_bytes() if isinstance(source, Path) else source
+    except FileNotFoundError as exc:
+        raise UnreadableError(f"cannot be read: no file {source!s}.") from exc
+    except OSError as exc:
+        raise UnreadableError(f"cannot be read: {exc.strerror}.") from exc
 
 
 @contextmanager
-def _opened(source: bytes | Path, max_pixels: int) -> Iterator["Image"]:
-    """The picture with its header read; every way out of the block is a PictureError."""
-    from PIL import Image
-
-    name = f"'{source.name}'" if isinstance(source, Path) else "the picture"
-    # Our own limit below is the authority; Pillow's only warns, and at another size.
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+def _named(name: str) -> Iterator[None]:
     try:
-        with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=_FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise PictureError(
-                    f"{name} is {image.width}×{image.height} px; {image.width * image.height:,} pixels"
-                    f" are above the maximum of {max_pixels:,}."
-                )
-            yield image
-    except PictureError:
-        raise
-    except Exception as exc:  # decoders raise anything on damaged files
-        raise PictureError(f"{name} cannot be read: {_reason(exc, source)}") from exc
-
-
-def _reason(exc: Exception, source: bytes | Path) -> str:
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(exc, UnidentifiedImageError):
-        return f"it is not one of {', '.join(_FORMATS)}, or it is damaged."
-    if isinstance(exc, FileNotFoundError):
-        return f"no file {source!s}."
-    if isinstance(exc, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "it is too large to decode."
-    return f"{exc or type(exc).__name__}."
+        yield
+    except UnreadableError as exc:
+        raise PictureError(f"{name} {exc}") from exc

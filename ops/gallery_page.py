@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from urllib.parse import urlparse
 
-from io_managers.image_set import ImageSet, ManifestRow, Status, StoredPicture
-from models.image import open_picture
+from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, ManifestRow, Status, StoredPicture
+from models.image import open_stored_picture
 from ops.contact_sheet import contact_sheet
 from ops.gallery import GalleryPicture, write_gallery
 from ops.map_ahead import map_ahead
@@ -113,6 +113,6 @@ def _file(store: ObjectStore, row: ManifestRow) -> bytes | None:
 def _contact_sheet_png(thumbnails: ImageSet) -> bytes:
     png = io.BytesIO()
     files = map_ahead(StoredPicture.bytes, thumbnails)
-    labelled = ((picture.row.row_id, open_picture(data)) for picture, data in files)
+    labelled = ((picture.row.row_id, open_stored_picture(data, MAX_STORED_PIXELS)) for picture, data in files)
     contact_sheet(labelled, columns=_SHEET_COLUMNS, cell_px=_SHEET_CELL_PX, limit=_SHEET_PICTURES).save(png, "PNG")
     return png.getvalue()

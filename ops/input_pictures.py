@@ -5,15 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from models.errors import PictureError
-from models.image import InputPicture, open_picture
+from models.image import InputPicture, check_picture, open_picture
 from ops.catalog import picture_file
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,16 @@ class InputPictures:
         """The picture a row names; it is decoded when the engine needs it, and not kept.
 
         Raises:
-            PictureError: if there is none, or the reference leads out of the folder.
+            PictureError: if there is none, it is no picture, or the reference leads out of the folder.
         """
         if not reference:
             return None
         if reference not in self._found:
             read = self._reader(reference)
-            digest = hashlib.sha256(read()).hexdigest()
-            self._found[reference] = InputPicture(digest, partial(self._decode, reference, read))
+            data = read()
+            pixels = self._named(reference, lambda: check_picture(data, self.max_pixels))
+            load = partial(self._named, reference, lambda: open_picture(read(), self.max_pixels))
+            self._found[reference] = InputPicture(hashlib.sha256(data).hexdigest(), load, pixels)
         return self._found[reference]
 
     def _reader(self, reference: str) -> Callable[[], bytes]:
@@ -61,8 +62,8 @@ class InputPictures:
             rule = f"'{key[:80]}' is neither a file in the catalog's folder nor an object in the store."
             raise PictureError(rule) from exc
 
-    def _decode(self, reference: str, read: Callable[[], bytes]) -> "Image":
+    def _named(self, reference: str, call: Callable[[], Answer]) -> Answer:
         try:
-            return open_picture(read(), self.max_pixels)
+            return call()
         except PictureError as exc:
             raise PictureError(f"'{reference[:80]}': {exc}") from exc

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, ManifestRow, Status
 from models.encoding import RecipeNotFoundError, read_recipe
 from models.errors import PictureError
-from models.image import open_picture
+from models.image import open_stored_picture
 from ops.checks.outcome import Outcome, Problem
 from ops.checks.sampling import sample_rows
 from ops.map_ahead import map_ahead
@@ -60,7 +60,7 @@ def _damage(images: ImageSet, row: ManifestRow, *, with_recipes: bool) -> str:
     if hashlib.sha256(data).hexdigest() != row.digest:
         return f"'{row.key}' is not the file that was stored: its SHA-256 differs"
     try:
-        size = open_picture(data, MAX_STORED_PIXELS).size
+        size = open_stored_picture(data, MAX_STORED_PIXELS).size
         recipe = read_recipe(data).to_json() if with_recipes else row.recipe
     except (PictureError, RecipeNotFoundError) as exc:
         return f"'{row.key}': {exc}"

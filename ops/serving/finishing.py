@@ -14,7 +14,7 @@ from io_managers.image_set import MAX_STORED_PIXELS
 from io_managers.preview_sheet import make_tile
 from models.encoding import CONTENT_TYPES, RecipeNotFoundError, encode_picture, read_recipe, rgb_picture
 from models.errors import PictureError
-from models.image import GeneratedImage, open_picture
+from models.image import GeneratedImage, open_stored_picture
 from models.request import ImageFormat, PostProcess
 from ops.moderation import Moderation, open_moderation
 from ops.serving.patience import Patience
@@ -92,7 +92,7 @@ class Finisher:
                 data = self._patience.until_it_works(lambda: self._store.get(key))
                 if read_recipe(data) != planned.recipe:
                     return None
-                image = open_picture(data, MAX_STORED_PIXELS)
+                image = open_stored_picture(data, MAX_STORED_PIXELS)
             except (ObjectNotFoundError, RecipeNotFoundError, PictureError):
                 return None
             thumb = self._store_thumbnail(task, planned, image, key)

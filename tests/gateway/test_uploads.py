@@ -62,8 +62,8 @@ def test_an_upload_sent_again_after_midnight_is_the_same_call(client, monkeypatc
 @pytest.mark.parametrize(
     ("picture", "rule"),
     [
-        (bomb(12_000, 12_000), "144,000,000 pixels are above the maximum of 64,000,000"),
-        (bomb(30_000, 30_000), "too large to decode"),
+        (bomb(12_000, 12_000), "144,000,000 pixels are above the maximum of 33,554,432"),
+        (bomb(30_000, 30_000), "900,000,000 pixels are above the maximum"),
         (b"GIF89a but no more", "damaged"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not one of"),
         (b"", "is not one of"),
