@@ -1,11 +1,9 @@
 """`imagegenx generate`: one picture, from options or from a recipe, without Dagster."""
 
-import hashlib
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +14,8 @@ from imagegenx_cli.terminal import progress_bars, say
 from models.encoding import encode_picture, rgb_picture
 from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import InvalidRequestError, ModelError
-from models.image import FailedImage, InputPicture, open_picture
-from models.recipe import Recipe, plan_recipe
+from models.image import FailedImage, InputPicture, check_together, input_picture
+from models.recipe import INPUT_READING, Recipe, plan_recipe
 from models.registry import ModelRegistry, open_registry
 from models.request import ImageFormat, parse_request
 from ops.stages import recorded_change
@@ -51,12 +49,11 @@ class _Painter:
         """An input picture by the digest of its file."""
         if file is None:
             return None
-        data = read_file(file)
-        load = partial(open_picture, data, self.settings.pictures.max_input_pixels)
-        return InputPicture(hashlib.sha256(data).hexdigest(), load)
+        return input_picture(read_file(file), self.settings.pictures.max_input_pixels)
 
     def paint(self, recipe: Recipe, inputs: Sequence[InputPicture | None]) -> tuple["Image", Recipe]:
         """The picture and the recipe that really made it; ModelError if the model cannot."""
+        check_together(inputs, self.settings.pictures.max_input_pixels)
         planned = recipe.model_copy(update={"post": ()})
         with progress_bars():
             (outcome,) = self.engine.generate([GenerationJob("picture", planned, *inputs)], report_step)
@@ -133,6 +130,10 @@ def _for_here(recorded: Recipe, painter: _Painter) -> Recipe:
             name = field.replace("_digest", "")
             short = (text if field == "engine" else text[:20] for text in (value, was))
             _warn("{} of model '{}' is {} here, but {} in the recipe".format(name, recorded.model, *short))
+    if recorded.has_inputs and recorded.input_reading != INPUT_READING:
+        was = recorded.input_reading or "1"
+        _warn(f"input pictures are read in version {INPUT_READING} here, but in version {was} in the recipe")
+        here["input_reading"] = INPUT_READING
     return recorded.model_copy(update=here)
 
 

@@ -19,7 +19,7 @@ from models.image import FailedImage, GeneratedImage, InputPicture
 from models.input_pictures import fit_control, fit_mask, fit_picture
 from models.pipeline_pool import PipelinePool, process_pool
 from models.placement import Placement
-from models.recipe import Recipe
+from models.recipe import INPUT_READING, Recipe
 from models.registry import ModelRegistry
 from models.request import Mode, Priority, model_problems
 from models.resolution import Resolution
@@ -150,6 +150,9 @@ class BatchingEngine:
             )
         if (kind := self.kind(recipe.model, recipe.size)) != recipe.engine:
             raise ModelError(f"the recipe is for engine {recipe.engine}, but this one is {kind}.")
+        if recipe.has_inputs and recipe.input_reading != INPUT_READING:
+            given = recipe.input_reading or "1"
+            raise ModelError(f"the recipe is for reading {given} of input pictures, but this is {INPUT_READING}.")
         if problems := list(_beyond_model(self._registry.card(recipe.model), recipe)):
             raise InvalidRequestError(problems)
         if recipe.lora_name and self._registry.lora_digest(recipe.model, recipe.lora_name) != recipe.lora_digest:
@@ -188,7 +191,7 @@ def _item(job: GenerationJob) -> BatchItem:
     return BatchItem(
         job.recipe,
         image=fit_picture(source, size) if source else None,
-        mask=fit_mask(job.mask.load(), source, size) if job.mask and source else None,
+        mask=fit_mask(job.mask.load(), source.size, size) if job.mask and source else None,
         control=fit_control(job.control.load(), size, job.recipe.control_preprocess) if job.control else None,
     )
 

@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 Side = Annotated[StrictInt, Field(ge=ANY_MODEL.min_side_px, le=ANY_MODEL.max_side_px, multiple_of=8)]
 InputDigest = Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")]
 ControlPreprocess = Literal["none", "canny", "auto"]
+INPUT_READING = "2"
+"""How input pictures become pixels here, and masks part them; another one wherever that gives other pictures.
+
+The first, which recipes do not name, took no notice of colour profiles, and of no mask's alpha and thin strokes.
+"""
+_NOT_BY_ALL = ("control_preprocess", "schedule", "input_reading")
 
 
 class PostStep(ValueObject):
@@ -70,7 +76,13 @@ class Recipe(ValueObject):
     mask_digest: InputDigest | None
     control_digest: InputDigest | None
     control_preprocess: ControlPreprocess | None = Field(default=None, description="see the model card")
+    input_reading: StrictStr | None = Field(default=None, description="how its input pictures are read")
     post: tuple[PostStep, ...] = ()
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether it is made from an input picture."""
+        return bool(self.image_digest or self.control_digest)
 
     @property
     def digest(self) -> str:
@@ -91,7 +103,7 @@ class Recipe(ValueObject):
 
         What only some recipes say is left out of the others, whose digests are older than it.
         """
-        unsaid = {name for name in ("control_preprocess", "schedule") if getattr(self, name) is None}
+        unsaid = {name for name in _NOT_BY_ALL if getattr(self, name) is None}
         data = self.model_dump(mode="json", exclude=unsaid)
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -152,4 +164,5 @@ def plan_recipe(
         mask_digest=mask.digest if mask else None,
         control_digest=control.digest if control else None,
         control_preprocess=registry.card(name).control_preprocess if control else None,
+        input_reading=INPUT_READING if image or control else None,
     )

@@ -20,7 +20,7 @@ from io_managers.reuse import Reuse
 from io_managers.settling import is_outage, recipe_row
 from models.engine import Engine, GenerationJob
 from models.errors import ImageGenXError
-from models.image import FailedImage, GeneratedImage, InputPicture, open_picture
+from models.image import FailedImage, GeneratedImage, InputPicture, check_together, open_stored_picture
 from models.recipe import Recipe, plan_recipe, row_seed
 from models.registry import ModelRegistry
 from models.request import GenerationRequest, ImageFormat
@@ -105,6 +105,7 @@ def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inpu
     seed = request.params.seed
     try:
         pictures = tuple(map(inputs.find, (request.image_url, request.mask_url, request.control_image_url)))
+        check_together(pictures, inputs.max_pixels)
         image, mask, control = pictures
         recipe = plan_recipe(
             request,
@@ -207,7 +208,7 @@ class _Painting:
             return _kept(row, recipe, size_bytes)
         try:
             if row.key not in self._moderated:
-                picture = open_picture(self._generator.store.get(row.key), MAX_STORED_PIXELS)
+                picture = open_stored_picture(self._generator.store.get(row.key), MAX_STORED_PIXELS)
                 moderation.review(row.key, picture, recipe)
         except ImageGenXError as exc:
             if is_outage(exc):

@@ -22,7 +22,7 @@ from io_managers.image_set import ImageSet, ManifestRow, Status, picture_key, re
 from models.card import ModelCard
 from models.errors import ImageGenXError, ModelError
 from models.placement import Placement, decode_budget
-from models.recipe import PostStep, Recipe
+from models.recipe import INPUT_READING, PostStep, Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationParams, PostProcess
 from models.sampler import fitting
@@ -144,6 +144,7 @@ class CurrentReleases:
             "lora_digest": lora,
             "post": tuple(self._step(step) for step in recipe.post),
             "control_preprocess": card.control_preprocess if recipe.control_digest else None,
+            "input_reading": INPUT_READING if recipe.has_inputs else None,
             **self._changed_defaults(recipe, defaults),
         }
         fresh = recipe.model_copy(update=update)
@@ -282,6 +283,8 @@ def _uses(recipe: Recipe, defaults: Mapping[str, object]) -> str:
         recipe.engine,
         pixels,
         recipe.control_preprocess,
+        recipe.has_inputs,
+        recipe.input_reading,
         *(_has_default(recipe, names, defaults) for names in _DEFAULTED),
     ]
     return json.dumps([files, said])

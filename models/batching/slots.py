@@ -176,7 +176,8 @@ def _mask(
     recipe = item.recipe
     shape = model.latent_shape(recipe.width_px, recipe.height_px)
     wanted = (picture_tensor(item.mask) >= 0.5).float()
-    mask = torch.nn.functional.interpolate(wanted, size=shape[2:]).to(model.device, model.dtype)
+    # The largest of what falls on a latent: taking one pixel of each block would lose strokes that miss all of those.
+    mask = torch.nn.functional.max_pool2d(wanted, model.px_per_latent).to(model.device, model.dtype)
     if not model.takes_mask:
         # diffusers encodes the masked picture for every UNet; of that, only the random draw has an effect here.
         sampling.noise(shape, model.vae.dtype)

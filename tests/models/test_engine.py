@@ -83,7 +83,7 @@ def test_each_job_gives_its_own_picture_with_its_recipe(registry, engine):
 
 
 def test_jobs_share_a_batch_if_all_but_prompt_seed_and_pictures_agree(registry, engine):
-    image = picture(Image.new("RGB", (64, 64)))
+    image = picture(Image.new("RGB", (64, 64), "white"))
     alike = [job(registry, 1), job(registry, 2, text="b", negative_text="c")]
     others = [
         job(registry, 3, steps=3),

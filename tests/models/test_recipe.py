@@ -70,6 +70,7 @@ CHANGES = {
     "mask_digest": "a" * 64,
     "control_digest": "a" * 64,
     "control_preprocess": "canny",
+    "input_reading": "3",
     "post": (PostStep(op="thumbnail"),),
 }
 

@@ -4,7 +4,9 @@ import pytest
 
 from configs.settings import EngineSettings
 from io_managers.image_set import Status, read_image_set
+from models.recipe import INPUT_READING
 from models.registry import BUILTIN_CARDS, ModelRegistry
+from models.request import Mode
 from ops.releases import CurrentReleases, Impact, record_releases, release_impact, stale_catalogs, used_releases
 from tests.released_catalogs import LARGE, MARKED, Studio
 
@@ -76,6 +78,17 @@ def test_rows_whose_new_picture_is_stored_are_stale_and_cost_nothing(studio):
 
     assert [studio.recipe("a mug"), studio.recipe("a hat")] == old
     assert impact(studio)["plain"] == Impact("plain", rows=2, stale=2, to_make=0, to_finish=0, gpu_s=0.0)
+
+
+def test_pictures_made_from_input_pictures_that_were_read_in_another_way_are_stale(studio):
+    made_from = {"mode": Mode.IMG2IMG, "strength": 0.5, "image_digest": "a" * 64}
+    old, new = (
+        studio.recipe(text).model_copy(update={**made_from, "input_reading": reading})
+        for text, reading in (("a mug", None), ("a hat", INPUT_READING))
+    )
+    studio.make("plain", old, new, studio.recipe("a bag"))
+
+    assert impact(studio)["plain"].stale == 1
 
 
 def test_a_run_that_reuses_pictures_keeps_what_was_measured_before(studio):

@@ -138,8 +138,31 @@ def test_inpainting_keeps_what_the_mask_leaves_out(engine, job):
     (ours,) = pixels(engine, job(3, image=PICTURE, mask=MASK))
 
     given = np.asarray(PICTURE).astype(int)
-    np.testing.assert_array_equal(ours[:4], given[:4])
+    outside = np.asarray(MASK) == 0
+    np.testing.assert_array_equal(ours[outside], given[outside])
     assert np.abs(ours[24:40, 24:40] - given[24:40, 24:40]).mean() > 10
+
+
+def test_a_stroke_between_the_latents_is_painted_anew_and_nothing_else_is(engine, job):
+    """Three pixels wide, between those of which each latent would be told if it took the first of its block."""
+    stroke = Image.new("L", (64, 64))
+    stroke.paste(255, (0, 26, 64, 29))
+    shoe, night = pixels(
+        engine,
+        job(3, image=PICTURE, mask=stroke, strength=1.0),
+        job(4, "a black night", image=PICTURE, mask=stroke, strength=1.0),
+    )
+
+    assert np.abs(shoe[26:29] - night[26:29]).mean() > 5
+    outside = np.asarray(stroke) == 0
+    np.testing.assert_array_equal(shoe[outside], np.asarray(PICTURE).astype(int)[outside])
+
+
+def test_a_black_mask_is_refused_by_name(engine, job):
+    (result,) = engine.generate([job(3, image=PICTURE, mask=Image.new("L", (64, 64)))])
+
+    assert isinstance(result, FailedImage)
+    assert result.error.startswith("the mask is black: its brightest value is 0")
 
 
 @pytest.mark.parametrize("inputs", [{}, {"image": PICTURE}, {"image": PICTURE, "mask": MASK}, {"control": EDGES}])
