@@ -1,15 +1,15 @@
 """Input pictures of requests: fetched by URL, or uploaded to the object store before."""
 
-import hashlib
-from functools import cached_property, partial
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from configs.settings import Settings
 from models.errors import PictureError
-from models.image import InputPicture, open_picture
+from models.image import InputPicture, check_together, input_picture
 from models.request import GenerationRequest
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore
-from resources.outbound import open_outbound
+from resources.outbound import Deadline, open_outbound
 
 if TYPE_CHECKING:
     from resources.outbound.client import OutboundClient
@@ -25,26 +25,26 @@ class RequestInputs:
         self._settings = settings
         self._store = store
 
-    def of(self, request: GenerationRequest) -> tuple[InputPicture | None, InputPicture | None, InputPicture | None]:
-        """Image, mask and control picture, as far as the request names them.
+    def of(self, request: GenerationRequest, is_wanted: Callable[[], bool]) -> tuple[InputPicture | None, ...]:
+        """Image, mask and control picture, as far as the request names them; fetched within one time limit.
 
+        Args:
+            is_wanted: asked again and again; when it says no, nothing more is fetched.
         Raises:
-            OutboundError: if one cannot be fetched.
-            PictureError: if one is not in the store.
+            OutboundError: if one cannot be fetched; NotWantedError if it is not wanted any more.
+            PictureError: if one is not in the store, is no picture, or they have too many pixels.
             StoreError: if the store fails.
         """
-        return self._find(request.image_url), self._find(request.mask_url), self._find(request.control_image_url)
+        deadline = Deadline(self._settings.gateway.fetch_timeout_s, is_wanted)
+        references = (request.image_url, request.mask_url, request.control_image_url)
+        most = self._settings.pictures.max_input_pixels
+        pictures = tuple(input_picture(self._read(one, deadline), most) if one else None for one in references)
+        check_together(pictures, most)
+        return pictures
 
-    def _find(self, reference: str | None) -> InputPicture | None:
-        if not reference:
-            return None
-        data = self._read(reference)
-        load = partial(open_picture, data, self._settings.pictures.max_input_pixels)
-        return InputPicture(hashlib.sha256(data).hexdigest(), load)
-
-    def _read(self, reference: str) -> bytes:
+    def _read(self, reference: str, deadline: Deadline) -> bytes:
         if not reference.startswith(STORED):
-            return self._client.fetch_picture(reference)
+            return self._client.fetch_picture(reference, deadline)
         try:
             return self._store.get(reference.removeprefix(STORED))
         except (ObjectNotFoundError, InvalidKeyError) as exc:

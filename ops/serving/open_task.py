@@ -13,13 +13,15 @@ from resources.queue import Claim, Task, TaskPicture, TaskResult
 class OpenTask:
     """A claim and how far its pictures are. Safe for threads.
 
-    Whatever ends the task calls `close` first; only the first call gets to end it.
+    `is_preparing` is set while its input pictures are fetched. Whatever ends the task calls `close` first; only the
+    first call gets to end it.
     """
 
     claim: Claim
     request: GenerationRequest
     claimed_at_s: float = field(default_factory=time.time)
     tickets: list[Ticket] = field(default_factory=list)
+    is_preparing: bool = False
     _pictures: dict[int, TaskPicture] = field(default_factory=dict)
     _seconds: dict[str, float] = field(default_factory=dict)
     _steps: dict[int, float] = field(default_factory=dict)
@@ -56,8 +58,8 @@ class OpenTask:
 
     @property
     def is_in_engine(self) -> bool:
-        """Whether pictures are still to be generated."""
-        return not self._is_closed and len(self._pictures) + self._in_finishing < self.count
+        """Whether pictures are still to be generated, and nothing has to be fetched for them first."""
+        return not self._is_closed and not self.is_preparing and len(self._pictures) + self._in_finishing < self.count
 
     @property
     def has_begun(self) -> bool:

@@ -9,6 +9,7 @@ from models.registry import ModelRegistry
 from models.request import MAX_SEED, GenerationRequest, PostProcess
 from models.resolution import Resolution
 from ops.serving.inputs import RequestInputs
+from ops.serving.open_task import OpenTask
 from ops.stages import Change, upscaling, watermarking
 from resources.object_store import ObjectStore
 from resources.queue import Task
@@ -42,13 +43,15 @@ class Planner:
         self._inputs = RequestInputs(settings, store)
         self._stages = (upscaling(settings, registry), watermarking(settings))
 
-    def plan(self, task: Task, request: GenerationRequest) -> list[PlannedPicture]:
+    def plan(self, open_task: OpenTask) -> list[PlannedPicture]:
         """The task's pictures; the seed of each is one above that of the picture before it.
 
         Raises:
             ImageGenXError: if an input picture, a font, a logo or the model is not to be had.
+            NotWantedError: if the task is closed meanwhile.
         """
-        image, mask, control = self._inputs.of(request)
+        task, request = open_task.task, open_task.request
+        image, mask, control = self._inputs.of(request, lambda: not open_task.is_closed)
         kind = self._engine.kind(request.model_type, request.params.resolution)
         changes = self._changes(request.params.post_process)
         planned = []

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from configs.errors import FailureCause, ImageGenXError
@@ -19,7 +20,9 @@ from ops.serving.open_task import OpenTask
 from ops.serving.open_tasks import OpenTasks
 from ops.serving.patience import HandOverError, Patience
 from ops.serving.planning import PlannedPicture, Planner
+from ops.serving.preparing import Preparing
 from resources.object_store import ObjectStore
+from resources.outbound import NotWantedError
 from resources.queue import Claim, QueueUnavailableError, RequestQueue, TaskStatus
 
 if TYPE_CHECKING:
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREPARING_THREADS = 4
 _DEVICE_LOST = "CUDA error"
 """Marks the failures after which CUDA computes no more in a process."""
 
@@ -59,7 +61,7 @@ class Processing:
         self._planner = Planner(place.settings, place.registry, place.engine, place.store)
         self._finisher = Finisher(place.settings, place.store, patience)
         self._on_step, self._on_device_lost = on_step, on_device_lost
-        self._preparing = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="preparing")
+        self.preparing = Preparing()
         self._finishing = ThreadPoolExecutor(place.settings.serving.finishing_workers, thread_name_prefix="finishing")
 
     def begin(self, claims: Sequence[Claim]) -> None:
@@ -73,7 +75,8 @@ class Processing:
                 if task.is_quick:
                     self._prepare(task)
                 else:
-                    self._preparing.submit(self._prepare, task)
+                    task.is_preparing = True
+                    self.preparing.submit(task.task.owner, partial(self._prepare, task))
         finally:
             self._engine.announce(False)
 
@@ -103,7 +106,7 @@ class Processing:
 
     def close(self) -> None:
         """Begin nothing more in the threads."""
-        self._preparing.shutdown(wait=False, cancel_futures=True)
+        self.preparing.close()
         self._finishing.shutdown(wait=False, cancel_futures=True)
 
     def _open(self, claim: Claim) -> OpenTask | None:
@@ -120,8 +123,11 @@ class Processing:
         return task
 
     def _prepare(self, task: OpenTask) -> None:
+        if task.is_closed:
+            return
         with self._failing(task):
-            planned = self._patience.until_it_works(lambda: self._planner.plan(task.task, task.request))
+            planned = self._patience.until_it_works(lambda: self._planner.plan(task))
+            task.is_preparing = False
             for picture in planned:
                 if task.is_closed:
                     return
@@ -239,7 +245,7 @@ class Processing:
         with log_ids(task_id=task.id):
             try:
                 yield
-            except HandOverError:
+            except (HandOverError, NotWantedError):
                 return
             except ImageGenXError as exc:
                 self._end(task, TaskStatus.FAILED, str(exc), exc.cause)

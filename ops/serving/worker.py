@@ -176,7 +176,7 @@ class ServingWorker:
         if room <= 0 or self._stopping.is_set():
             return []
         try:
-            return self._queue.claim(self.id, room, CLAIM_BLOCK_S)
+            return self._queue.claim(self.id, room, CLAIM_BLOCK_S, without=self._processing.preparing.crowded())
         except QueueUnavailableError as exc:
             logger.warning("waiting for the queue: %s", exc)
             self._stopping.wait(CLAIM_BLOCK_S)

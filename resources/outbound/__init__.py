@@ -3,13 +3,22 @@
 from typing import TYPE_CHECKING
 
 from configs.settings import Settings
-from resources.outbound.errors import DeliveryRefusedError, OutboundError, TransferError, UrlRefusedError
+from resources.outbound.deadline import Deadline
+from resources.outbound.errors import (
+    DeliveryRefusedError,
+    NotWantedError,
+    OutboundError,
+    TransferError,
+    UrlRefusedError,
+)
 
 if TYPE_CHECKING:
     from resources.outbound.client import OutboundClient
 
 __all__ = [
+    "Deadline",
     "DeliveryRefusedError",
+    "NotWantedError",
     "OutboundError",
     "TransferError",
     "UrlRefusedError",

@@ -16,7 +16,8 @@ from configs.settings import Settings
 from models.errors import PictureError
 from models.image import check_picture
 from resources.outbound.addresses import Resolver, checked_addresses, system_addresses
-from resources.outbound.connection import CheckedBackend, Deadline
+from resources.outbound.connection import CheckedBackend
+from resources.outbound.deadline import Deadline
 from resources.outbound.errors import DeliveryRefusedError, TransferError, UrlRefusedError
 from resources.outbound.urls import UrlRules, host_of, origin_of
 from resources.outbound.webhooks import body_of, signed_headers
@@ -45,16 +46,19 @@ class OutboundClient:
         self._rules = UrlRules(settings.gateway.allow_private_hosts)
         self._resolve = resolve
 
-    def fetch_picture(self, url: str) -> bytes:
+    def fetch_picture(self, url: str, deadline: Deadline | None = None) -> bytes:
         """The file of an input picture: PNG, JPEG, WebP, BMP or GIF by its content, whatever the server calls it.
 
+        Args:
+            deadline: shared with other pictures; by default `gateway.fetch_timeout_s` for this one.
         Raises:
             UrlRefusedError: if the URL, or one it redirects to, is not allowed.
             TransferError: if the server cannot be reached, fails, is too slow or sends too much.
+            NotWantedError: as of the deadline.
             PictureError: if it is no such picture, or has too many pixels; nothing is decoded to find out.
         """
         gateway = self._settings.gateway
-        data = self._get(url, gateway.fetch_timeout_s, gateway.max_upload_bytes)
+        data = self._get(url, deadline or Deadline(gateway.fetch_timeout_s), gateway.max_upload_bytes)
         try:
             check_picture(data, self._settings.pictures.max_input_pixels)
         except PictureError as exc:
@@ -81,11 +85,10 @@ class OutboundClient:
                 if not 200 <= answer.status < 300:
                     raise DeliveryRefusedError(origin_of(address), answer.status, _retry_after_s(answer))
 
-    def _get(self, url: str, timeout_s: float, max_bytes: int) -> bytes:
-        deadline = Deadline(timeout_s)
+    def _get(self, url: str, deadline: Deadline, max_bytes: int) -> bytes:
         address = self._rules.check(url)
         for _ in range(MAX_REDIRECTS + 1):
-            with _explained(address, timeout_s), self._pool(address, deadline) as pool:  # noqa: SIM117
+            with _explained(address, deadline.timeout_s), self._pool(address, deadline) as pool:  # noqa: SIM117
                 with pool.stream("GET", _core(address), headers=_headers({"Accept": "image/*"})) as answer:
                     if answer.status not in _REDIRECTS:
                         return _body(address, answer, max_bytes)

@@ -2,32 +2,17 @@
 
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import httpcore
 
+from resources.outbound.deadline import Deadline
+
 Addresses = Callable[[str, int, float], Sequence[str]]
 """Host, port and seconds left → the addresses that may be connected to."""
-
-
-class Deadline:
-    """The end of one transfer, redirects included."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._end_s = time.monotonic() + timeout_s
-
-    def left_s(self) -> float:
-        """Seconds left, above 0.
-
-        Raises:
-            TimeoutError: if there are none.
-        """
-        left = self._end_s - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
+_LOOK_S = 0.5
+"""While the other side is silent, so often is looked whether its answer is still wanted."""
 
 
 class CheckedBackend(httpcore.NetworkBackend):
@@ -70,8 +55,13 @@ class TimedStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Up to `max_bytes`; empty at the end."""
-        self._socket.settimeout(self._deadline.left_s())
-        return self._socket.recv(max_bytes)
+        while True:
+            left_s = self._deadline.left_s()
+            self._socket.settimeout(min(left_s, _LOOK_S))
+            try:
+                return self._socket.recv(max_bytes)
+            except TimeoutError:
+                continue
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send everything. httpcore takes a WriteError as a sign to look for an early answer."""

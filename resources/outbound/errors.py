@@ -20,6 +20,10 @@ class TransferError(OutboundError):
     """The server cannot be reached, is too slow, sends too much or something else; it may do better later."""
 
 
+class NotWantedError(OutboundError):
+    """Nobody waits for it any more: the transfer was ended."""
+
+
 class DeliveryRefusedError(TransferError):
     """A callback's receiver answered, but not with success.
 

@@ -18,21 +18,21 @@ class Claiming:
     _link: RedisLink
     _unanswered: dict[str, str]
 
-    def claim(self, worker: str, count: int, block_s: float = 0) -> list[Claim]:
+    def claim(self, worker: str, count: int, block_s: float = 0, *, without: Sequence[str] = ()) -> list[Claim]:
         """Up to `count` tasks to do now, after waiting up to `block_s` for the first; often fewer.
 
         Given first is what another worker gave back, then interactive before bulk tasks (every `bulk_every`-th is bulk
-        while both wait), owners in turn. What a dead worker had is given to a worker that has nothing else and gets no
-        more until that is done: one task at first, then twice as many if that was quick, each task's last try alone.
-        While such tasks wait, nobody gets fresh ones, except between two such groups if those have waited for a
-        third of a lease: each finishes what it has. After `max_deliveries` deliveries that ended their workers a task
-        fails and is kept in the dead-letter stream.
+        while both wait), owners in turn; of those in `without` nothing fresh. What a dead worker had is given to a
+        worker that has nothing else and gets no more until that is done: one task at first, then twice as many if that
+        was quick, each task's last try alone. While such tasks wait, nobody gets fresh ones, except between two such
+        groups if those have waited for a third of a lease: each finishes what it has. After `max_deliveries` deliveries
+        that ended their workers a task fails and is kept in the dead-letter stream.
 
         A claim whose answer was lost (QueueUnavailableError) is given again to the next call for the same worker.
         """
         deadline = time.monotonic() + block_s
         while True:
-            claims, bell, lease_ends_s = self._claim_now(worker, count)
+            claims, bell, lease_ends_s = self._claim_now(worker, count, without)
             left_s = deadline - time.monotonic()
             if claims or left_s <= 0:
                 return claims
@@ -85,10 +85,11 @@ class Claiming:
         """
         return int(self._link.run("worker_ended", self._lease(worker)))
 
-    def _claim_now(self, worker: str, count: int) -> tuple[list[Claim], str, float | None]:
+    def _claim_now(self, worker: str, count: int, without: Sequence[str]) -> tuple[list[Claim], str, float | None]:
         nonce = self._unanswered.setdefault(worker, secrets.token_hex(8))
         settings = self._link.settings
-        arguments = {"count": count, "nonce": nonce, "bulk_every": settings.bulk_every, **self._lease(worker)}
+        asked = {"count": count, "nonce": nonce, "bulk_every": settings.bulk_every, "without": list(without)}
+        arguments = {**asked, **self._lease(worker)}
         given, bell, lease_ends_ms = self._link.run("claim", arguments)
         self._unanswered.pop(worker, None)
         ends_s = int(lease_ends_ms) / 1000

@@ -12,6 +12,9 @@ local FRESH_WAIT_MS = A.lease_ms / 3 -- fresh tasks that have waited so long hav
 local QUICK_MS = A.lease_ms / 6
 local TRIAL = P .. 'trial:' .. A.worker -- how many suspects this worker tried last and, until another turn, since when
 
+local without = {} -- owners who get nothing fresh
+for _, owner in ipairs(A.without) do without[owner] = true end
+
 local held = tonumber(redis.call('HGET', P .. 'held', A.worker) or 0)
 local given = {}
 
@@ -91,9 +94,11 @@ end
 
 local function next_owner(lane)
   local ring_key = P .. 'ring:' .. lane
-  local owner = redis.call('LPOP', ring_key)
-  if owner then redis.call('RPUSH', ring_key, owner) end
-  return owner
+  for _ = 1, redis.call('LLEN', ring_key) do
+    local owner = redis.call('LPOP', ring_key)
+    redis.call('RPUSH', ring_key, owner)
+    if not without[owner] then return owner end
+  end
 end
 
 -- Gives the next fresh task of a lane. Returns false if it has none; what an evicting Redis lost is passed over.
@@ -115,10 +120,16 @@ local function take_fresh(lane)
   return true
 end
 
+local function has_fresh(lane)
+  for _, owner in ipairs(redis.call('LRANGE', P .. 'ring:' .. lane, 0, -1)) do
+    if not without[owner] then return true end
+  end
+  return false
+end
+
 -- Interactive tasks go first; while both lanes wait, every A.bulk_every-th is a bulk one.
 local function next_lane()
-  local interactive = redis.call('EXISTS', P .. 'ring:interactive') == 1
-  local bulk = redis.call('EXISTS', P .. 'ring:bulk') == 1
+  local interactive, bulk = has_fresh('interactive'), has_fresh('bulk')
   if not (interactive and bulk) then return interactive and 'interactive' or 'bulk' end
   return redis.call('INCR', P .. 'turns') % A.bulk_every == 0 and 'bulk' or 'interactive'
 end
