@@ -3,21 +3,36 @@
 import hashlib
 import json
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.private_folder import make_private
 from configs.settings import PACKAGE_ROOT, Settings, load_settings
 from imagegenx_cli.embedded_dagster import dagster_instance
-from imagegenx_cli.terminal import say
+from imagegenx_cli.terminal import print_json, say, say_table
 from models.registry import ModelRegistry, open_registry
-from ops.catalog import CatalogError, catalog_file, catalog_name, read_catalog, register_catalog
+from ops.catalog import (
+    RETIRED,
+    CatalogError,
+    catalog_file,
+    catalog_name,
+    read_catalog,
+    register_catalog,
+    registered_files,
+    retire_catalog,
+)
+from ops.catalog.schedules import catalog_schedules
+from ops.freshness import made_at_s
+from resources.object_store import open_store
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 SHIPPED_CATALOGS = PACKAGE_ROOT / "configs" / "catalogs"
 SHIPPED_LOGOS = PACKAGE_ROOT / "configs" / "logos"
+_LISTED = ("name", "state", "file", "made_at", "schedule")
 
 
 def validate(file: Path) -> None:
@@ -35,11 +50,81 @@ def add(file: Path) -> None:
     say(f"catalog '{catalog.name}': {len(catalog.table)} rows, registered.")
 
 
+def list_catalogs(*, as_json: bool) -> None:
+    """Print every catalog that is registered or retired: its file, when it was last made, and what makes it again."""
+    settings = load_settings()
+    found = list(_described(settings))
+    if as_json:
+        print_json(found)
+    elif not found:
+        say("No catalogs yet. Add one with `imagegenx catalog add FILE`.")
+    else:
+        say_table([_LISTED, *([one[name] or "-" for name in _LISTED] for one in found)])
+
+
+def retire(name: str) -> None:
+    """Take a catalog out of use: its partition and its schedule end, its pictures stay for `retention.retired_days`."""
+    settings = load_settings()
+    catalog_file(settings.catalog_folder, name)
+    with dagster_instance(settings.home) as instance:
+        retire_catalog(name, settings)
+        remove_partition(instance, name)
+    days = settings.retention.retired_days
+    say(f"catalog '{name}' is retired. Its pictures go after {days} days; `catalog add` brings it back.")
+    if dropped := _in_inbox(name, settings):
+        say(f"{dropped} still lies in the watched folder: an edit of it would register the catalog again.")
+
+
+def add_partitions(instance: "DagsterInstance", settings: Settings) -> None:
+    """Make every registered catalog a partition.
+
+    One that this instance has made before and that is no partition any more was deleted in Dagster: it is retired.
+    """
+    from dagster import AssetKey
+
+    from sensors.launching import PARTITIONS
+
+    known = set(instance.get_dynamic_partitions(PARTITIONS))
+    made = instance.get_materialized_partitions(AssetKey("prompt_catalog"))
+    for catalog, _ in list(registered_files(settings.catalog_folder)):
+        if catalog in made and catalog not in known:
+            retire_catalog(catalog, settings)
+        else:
+            add_partition(instance, catalog)
+
+
 def add_partition(instance: "DagsterInstance", catalog: str) -> None:
     """Make a registered catalog a partition of the assets; it may be one already."""
     from sensors.launching import PARTITIONS
 
     instance.add_dynamic_partitions(PARTITIONS, [catalog])
+
+
+def remove_partition(instance: "DagsterInstance", catalog: str) -> None:
+    """Let a catalog be no partition any more; it may be none already."""
+    from sensors.launching import PARTITIONS
+
+    if instance.has_dynamic_partition(PARTITIONS, catalog):
+        instance.delete_dynamic_partition(PARTITIONS, catalog)
+
+
+def _described(settings: Settings) -> Iterator[dict[str, str]]:
+    made = dict(made_at_s(open_store(settings.store)))
+    schedules = {name: schedule.cron for name, schedule in catalog_schedules(settings)}
+    for folder, state in ((settings.catalog_folder, "registered"), (settings.catalog_folder / RETIRED, "retired")):
+        for name, file in registered_files(folder):
+            yield {
+                "name": name,
+                "state": state,
+                "file": file.name,
+                "made_at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(made[name])) if name in made else "",
+                "schedule": schedules.get(name, "") if state == "registered" else "",
+            }
+
+
+def _in_inbox(name: str, settings: Settings) -> Path | None:
+    inbox = settings.catalog_source.folder
+    return next((file for found, file in registered_files(inbox) if found == name), None) if inbox else None
 
 
 def register_shipped(name: str, settings: Settings, registry: ModelRegistry) -> None:

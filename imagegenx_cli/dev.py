@@ -18,12 +18,12 @@ import yaml
 from configs.errors import ImageGenXError
 from configs.private_folder import make_private
 from configs.settings import PACKAGE_ROOT, Settings, load_settings
-from imagegenx_cli.catalogs import SHIPPED_CATALOGS, add_partition, register_shipped
+from imagegenx_cli.catalogs import SHIPPED_CATALOGS, add_partitions, register_shipped
 from imagegenx_cli.embedded_dagster import code_server_folder, dagster_instance, end_dead_runs
 from imagegenx_cli.processes import ProcessStack
 from imagegenx_cli.terminal import say
 from models.registry import ModelRegistry, open_registry
-from ops.catalog import CatalogError, catalog_name, registered_files
+from ops.catalog import RETIRED, CatalogError, catalog_name, registered_files
 from resources.accounts import open_accounts
 from resources.queue import QueueUnavailableError, RequestQueue, open_queue
 from resources.redis_server import socket_parent
@@ -145,12 +145,12 @@ def first_key(settings: Settings) -> str | None:
 
 def _prepare(settings: Settings) -> None:
     registry = open_registry(settings)
-    for file in sorted(SHIPPED_CATALOGS.iterdir()):
-        _register_if_it_fits(catalog_name(file), settings, registry)
+    retired = {name for name, _ in registered_files(settings.catalog_folder / RETIRED)}
+    for catalog in sorted({catalog_name(file) for file in SHIPPED_CATALOGS.iterdir()} - retired):
+        _register_if_it_fits(catalog, settings, registry)
     with dagster_instance(settings.home) as instance:
         end_dead_runs(instance)
-        for catalog, _ in registered_files(settings.catalog_folder):
-            add_partition(instance, catalog)
+        add_partitions(instance, settings)
 
 
 def _register_if_it_fits(catalog: str, settings: Settings, registry: ModelRegistry) -> None:

@@ -196,8 +196,11 @@ def recipe(file: Annotated[Path, typer.Argument(help="A picture made by ImageGen
     print_recipe(file)
 
 
+_CATALOG_FILE = "A catalog: .csv, .tsv, .xlsx, .jsonl or .yaml."
+
+
 @catalog_app.command("validate")
-def catalog_validate(file: Annotated[Path, typer.Argument(help="A .csv or .yaml catalog.")]) -> None:
+def catalog_validate(file: Annotated[Path, typer.Argument(help=_CATALOG_FILE)]) -> None:
     """Print every problem of a catalog with row and column, or its number of rows."""
     from imagegenx_cli.catalogs import validate
 
@@ -205,11 +208,27 @@ def catalog_validate(file: Annotated[Path, typer.Argument(help="A .csv or .yaml 
 
 
 @catalog_app.command("add")
-def catalog_add(file: Annotated[Path, typer.Argument(help="A .csv or .yaml catalog.")]) -> None:
+def catalog_add(file: Annotated[Path, typer.Argument(help=_CATALOG_FILE)]) -> None:
     """Register a catalog under its file's name; an edited one replaces the old."""
     from imagegenx_cli.catalogs import add
 
     add(file)
+
+
+@catalog_app.command("list")
+def catalog_list(as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False) -> None:
+    """List the registered and the retired catalogs, with when each was last made."""
+    from imagegenx_cli.catalogs import list_catalogs
+
+    list_catalogs(as_json=as_json)
+
+
+@catalog_app.command("retire")
+def catalog_retire(name: Annotated[str, typer.Argument(help="A catalog of `catalog list`.")]) -> None:
+    """Take a catalog out of use. It is made no more; its pictures stay for a while."""
+    from imagegenx_cli.catalogs import retire
+
+    retire(name)
 
 
 @models_app.command("list")

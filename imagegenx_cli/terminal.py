@@ -34,10 +34,13 @@ def say(text: object, *, err: bool = False) -> None:
 
 def say_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows of cells in columns, the names of the columns first."""
+    from rich.cells import cell_len
+
     lines = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        say("  ".join(padded).rstrip())
 
 
 class ProgressBars:

@@ -10,11 +10,18 @@ FRESH_CHECK = "fresh"
 
 
 def stale_catalogs(store: ObjectStore, hours: Mapping[str, float], now_s: float) -> Iterator[str]:
-    """The catalogs whose last run is older than their hours; one listing of the galleries tells them all."""
+    """The catalogs whose last run is older than their hours."""
+    for catalog, written_s in made_at_s(store):
+        if is_stale(written_s, hours[catalog], now_s):
+            yield catalog
+
+
+def made_at_s(store: ObjectStore) -> Iterator[tuple[str, float]]:
+    """(catalog, time of its last run, Unix s) of each that was made; one listing of the galleries tells them all."""
     for stored in store.list(GALLERIES):
         catalog = stored.key.removeprefix(GALLERIES).partition("/")[0]
-        if stored.key == gallery_key(catalog) and is_stale(stored.written_s, hours[catalog], now_s):
-            yield catalog
+        if stored.key == gallery_key(catalog):
+            yield catalog, stored.written_s
 
 
 def is_stale(written_s: float, hours: float, now_s: float) -> bool:

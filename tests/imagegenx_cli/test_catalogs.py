@@ -1,5 +1,7 @@
+import json
+
 import pytest
-from dagster import DagsterInstance
+from dagster import AssetMaterialization, DagsterInstance
 
 from configs.settings import load_settings
 from imagegenx_cli import catalogs
@@ -109,3 +111,47 @@ def test_a_catalog_of_ones_own_wins_over_a_shipped_one_of_that_name(shipped):
     shipped.registered.write_text("id,text\nmine,my mug\n", encoding="utf-8")
 
     assert "mine" in shipped.register(GOOD)
+
+
+def test_catalogs_are_listed_and_retired_for_good(imagegenx, home, file):
+    imagegenx("catalog", "add", file)
+    (home / "inbox").mkdir()
+    (home / "inbox/cups.csv").write_text(GOOD, encoding="utf-8")
+
+    status, told, _ = imagegenx("catalog", "retire", "cups")
+
+    assert status == 0
+    assert told.splitlines() == [
+        "catalog 'cups' is retired. Its pictures go after 30 days; `catalog add` brings it back.",
+        f"{home}/inbox/cups.csv still lies in the watched folder: an edit of it would register the catalog again.",
+    ]
+    assert list(partitions(home)) == []
+    (listed,) = json.loads(imagegenx("catalog", "list", "--json")[1])
+    assert listed == {"name": "cups", "state": "retired", "file": "cups.csv", "made_at": "", "schedule": ""}
+    assert imagegenx("catalog", "retire", "cups")[0] == 1
+    assert imagegenx("catalog", "add", file)[0] == 0
+    assert list(partitions(home)) == ["cups"]
+
+
+def test_the_list_shows_schedules_and_says_how_to_begin(imagegenx, tmp_path):
+    assert imagegenx("catalog", "list")[1] == "No catalogs yet. Add one with `imagegenx catalog add FILE`.\n"
+    (tmp_path / "春季.yaml").write_text("schedule: 0 6 * * *\nrows: [{text: a}]\n", encoding="utf-8")
+    imagegenx("catalog", "add", tmp_path / "春季.yaml")
+
+    assert imagegenx("catalog", "list")[1].splitlines() == [
+        "name  state       file       made_at  schedule",
+        "春季  registered  春季.yaml  -        0 6 * * *",
+    ]
+
+
+def test_a_partition_that_was_deleted_in_dagster_does_not_come_back(imagegenx, home, file):
+    imagegenx("catalog", "add", file)
+    settings = load_settings()
+    with DagsterInstance.from_config(str(home / "dagster")) as instance:
+        instance.report_runless_asset_event(AssetMaterialization("prompt_catalog", partition="cups"))
+        instance.delete_dynamic_partition("catalogs", "cups")
+
+        catalogs.add_partitions(instance, settings)
+
+        assert list(instance.get_dynamic_partitions("catalogs")) == []
+    assert (home / "catalogs/retired/cups.csv").exists()
