@@ -9,11 +9,9 @@ FRESH_CHECK = "fresh"
 """The name of the check that says so."""
 
 
-def stale_catalogs(store: ObjectStore, hours: Mapping[str, float], now_s: float) -> Iterator[str]:
-    """The catalogs whose last run is older than their hours."""
-    for catalog, written_s in made_at_s(store):
-        if is_stale(written_s, hours[catalog], now_s):
-            yield catalog
+def stale_catalogs(store: ObjectStore, hours: Mapping[str, float], now_s: float) -> Iterator[tuple[str, float]]:
+    """(catalog, time of its last run, Unix s) of those whose last run is older than their hours."""
+    return ((catalog, at_s) for catalog, at_s in made_at_s(store) if is_stale(at_s, hours[catalog], now_s))
 
 
 def made_at_s(store: ObjectStore) -> Iterator[tuple[str, float]]:

@@ -47,18 +47,28 @@ _CHECK = AssetCheckKey(_GALLERY, FRESH_CHECK)
 def stale_catalogs_sensor(
     context: SensorEvaluationContext, settings: SettingsResource, object_store: ObjectStoreResource
 ) -> SensorResult | SkipReason:
-    """Report each catalog once when it becomes stale; the next run of the catalog passes the check again."""
+    """Report each catalog once for each run that has become too old; the next one passes the check again.
+
+    The memory holds the times of those runs: a run that came and grew old between two ticks is another one.
+    """
     hours = freshness_hours(settings.current)
     if not settings.current.checks.freshness_hours and not any(hours.values()):
         return SkipReason("checks.freshness_hours is 0, and no catalog says otherwise: catalogs never become stale.")
     registered = set(context.instance.get_dynamic_partitions(PARTITIONS))
-    stale = registered.intersection(stale_catalogs(object_store.store, hours, time.time()))
+    found = stale_catalogs(object_store.store, hours, time.time())
+    stale = {catalog: at_s for catalog, at_s in found if catalog in registered}
     memory = KeptMemory(settings.current.home / "sensors" / "catalog_freshness")
-    reported = set(json.loads(memory.read(context.cursor or "") or "[]"))
+    reported = _times(json.loads(memory.read(context.cursor or "") or "{}"))
+    news = sorted(catalog for catalog, at_s in stale.items() if reported.get(catalog) != at_s)
     instance = context.instance
-    found = [_evaluation(instance, catalog, hours[catalog]) for catalog in sorted(stale - reported)]
-    forget_runless_results(instance, _CHECK, stale - reported)
-    return SensorResult(asset_events=found, cursor=memory.keep(json.dumps(sorted(stale))))
+    evaluations = [_evaluation(instance, catalog, hours[catalog]) for catalog in news]
+    forget_runless_results(instance, _CHECK, set(news))
+    return SensorResult(asset_events=evaluations, cursor=memory.keep(json.dumps(stale, sort_keys=True)))
+
+
+def _times(memory: dict[str, float] | list[str]) -> dict[str, float]:
+    """What an earlier version kept were names alone: those are told once more."""
+    return memory if isinstance(memory, dict) else {}
 
 
 def _evaluation(instance: DagsterInstance, catalog: str, hours: float) -> AssetCheckEvaluation:

@@ -60,6 +60,14 @@ def test_a_catalog_that_becomes_stale_again_is_reported_again(instance):
     assert [len(one.asset_events) for one in (first, second, third)] == [1, 0, 1]
 
 
+def test_a_run_that_grew_old_between_two_ticks_is_reported(instance):
+    made("stale", days_ago=3)
+    first = tick(instance)
+    made("stale", days_ago=2)  # made again and stale again while nobody looked
+
+    assert [len(one.asset_events) for one in (first, tick(instance, first.cursor))] == [1, 1]
+
+
 def test_dagster_takes_the_report_of_a_catalog_that_becomes_stale_again(instance):
     """It takes one result outside of runs of each check and partition, and the sensor failed for ever on the second."""
     cursor = None
