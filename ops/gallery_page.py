@@ -1,6 +1,7 @@
 """Publishing a catalog's gallery: the page and the contact sheet, from its image sets into the object store."""
 
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from urllib.parse import urlparse
@@ -57,7 +58,9 @@ def publish_gallery(finished: ImageSet, thumbnails: ImageSet, *, links_live_s: i
     catalog, store = finished.catalog, finished.store
     page, sheet = gallery_key(catalog), contact_sheet_key(catalog)
     is_local = urlparse(store.url(page)).scheme == "file"
-    subtitle = "" if is_local else f"Links to full pictures work for {_life(links_live_s)} after the run."
+    subtitle = time.strftime("made %Y-%m-%d %H:%M UTC", time.gmtime())
+    if not is_local:
+        subtitle += f". Links to full pictures work for {_life(links_live_s)} from then on."
     pictures = _pictures(finished, thumbnails, is_local=is_local)
     html = io.BytesIO()
     with io.TextIOWrapper(html, encoding="utf-8") as text:

@@ -61,7 +61,7 @@ def test_elsewhere_the_links_are_presigned_and_the_page_says_how_long_they_live(
     facts = published(store, tmp_path, links_live_s)
 
     page = store.get(facts.page).decode()
-    assert f"Links to full pictures work for {life} after the run." in page
+    assert f" UTC. Links to full pictures work for {life} from then on." in page
     assert rows_of(page)[0][11].startswith("https://s3.example/pictures/")
 
 
