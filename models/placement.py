@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from configs.settings import EngineSettings
-from models.acceleration.availability import has_accelerator, require_accelerator
+from models.acceleration.availability import has_accelerator, require_accelerator, warn_of_missing
 from models.errors import AcceleratorError
 from models.families import FAMILIES
 
@@ -80,7 +80,10 @@ def _best(card: "ModelCard", device: str) -> str:
         return "eager"
     if not (card.loras or card.controlnet) and has_accelerator("tensorrt", device):
         return "tensorrt"
-    return "compile" if has_accelerator("compile", device) else "eager"
+    if has_accelerator("compile", device):
+        return "compile"
+    warn_of_missing("compile", device)
+    return "eager"
 
 
 def _device(wanted: str) -> str:

@@ -1,11 +1,15 @@
 """Which accelerators this machine has; asked for what is missing, the answer says how to get it."""
 
+import logging
+import os
 import shutil
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
 from models.errors import AcceleratorError
+
+logger = logging.getLogger(__name__)
 
 
 def require_accelerator(accelerator: str, device: str, model: str) -> None:
@@ -20,17 +24,29 @@ def has_accelerator(accelerator: str, device: str) -> bool:
     return not _missing(accelerator, device)
 
 
+@cache
+def warn_of_missing(accelerator: str, device: str) -> None:
+    """Say once in a process why `auto` does without an accelerator."""
+    logger.warning("accelerator auto takes eager on %s: %s %s", device, accelerator, _missing(accelerator, device))
+
+
 def _missing(accelerator: str, device: str) -> str:
     on_gpu = device.startswith("cuda")
     if accelerator == "compile" and on_gpu and (problem := _import_problem("triton")):
         return f"needs Triton, which {problem}: pip install triton."
-    if accelerator == "compile" and not on_gpu and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+    if accelerator == "compile" and on_gpu and not _is_here(os.environ.get("CC"), "gcc", "cc", "clang"):
+        return "needs a C compiler, with which Triton builds its kernels' launchers, and there is none: install gcc."
+    if accelerator == "compile" and not on_gpu and not _is_here(os.environ.get("CXX"), "c++", "g++", "clang++"):
         return "needs a C++ compiler, and there is none: install g++."
     if accelerator == "tensorrt" and not on_gpu:
         return f"needs an NVIDIA GPU, and this is {device}."
     if accelerator == "tensorrt" and (problem := _import_problem("torch_tensorrt")):
         return f"needs torch-tensorrt, which {problem}: pip install 'imagegenx[tensorrt]'."
     return ""
+
+
+def _is_here(*programs: str | None) -> bool:
+    return any(shutil.which(program) for program in programs if program)
 
 
 @cache

@@ -1,5 +1,6 @@
 """A loaded model made fast on its device, without changing what it computes."""
 
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -9,15 +10,16 @@ from typing import Any
 import torch
 import torch._dynamo
 from diffusers.models.attention_processor import Attention
-from torch._dynamo.exc import TorchDynamoException
 
 from models.acceleration.building import process_builds
 from models.acceleration.exact_rows import ROWS_MULTIPLE, make_rows_exact
 from models.acceleration.tensorrt import TENSORRT_SIZES, TensorRTUNet
 from models.batching.rows import BatchSizes
 from models.batching.step_model import StepModel
-from models.errors import ModelError
 
+logger = logging.getLogger(__name__)
+
+_LONGEST_REASON = 300
 _MOST_GRAPHS = 256
 """Graphs of one network: each batch size, resolution, length of text and LoRA has its own. From PyTorch's default of 8
 on, further ones would run uncompiled, and nothing would say so."""
@@ -87,42 +89,44 @@ def join_projections(unet: Any) -> None:
 
 
 class CompiledPart:
-    """A UNet or ControlNet compiled for fixed shapes. Its outputs are the caller's to keep."""
+    """A UNet or ControlNet compiled for fixed shapes, else run as it is. Its outputs are the caller's to keep."""
 
     def __init__(self, part: Any) -> None:
         self.config = part.config
         self._on_gpu = part.device.type == "cuda"
         mode = "reduce-overhead" if self._on_gpu else None
+        self._part = part
         self._run: Any = torch.compile(part, dynamic=False, mode=mode)
         self._name = type(part).__name__
         self._shapes: set[torch.Size] = set()
-        self._failures: dict[torch.Size, str] = {}
+        self._uncompiled: set[torch.Size] = set()
 
     def __call__(self, **inputs: Any) -> Any:
         """Run it, as the part it was made from; the first run of each shape compiles, and says so.
 
-        Raises:
-            ModelError: if it cannot be compiled for this shape, or could not for another before it ever was; it is
-                not tried again, for each try takes minutes.
+        A shape that cannot be compiled runs uncompiled from then on, with a warning; so does every shape while none
+        ever was, for each try takes minutes.
         """
         shape = inputs["sample"].shape
         if shape in self._shapes:
             return self._called(inputs)
-        if self._failures and (shape in self._failures or not self._shapes):
-            raise ModelError(self._failures.get(shape) or next(iter(self._failures.values())))
+        if self._uncompiled and (shape in self._uncompiled or not self._shapes):
+            return self._part(**inputs)
         return self._first_call(inputs)
 
     def _first_call(self, inputs: dict[str, Any]) -> Any:
         rows, _, height, width = shape = inputs["sample"].shape
+        what = f"graph of {self._name} for {rows} rows of latents {width}×{height}"
         try:
-            with process_builds().run(
-                f"graph of {self._name} for {rows} rows of latents {width}×{height}", "compiling"
-            ):
+            with process_builds().run(what, "compiling"):
                 output = self._called(inputs)
-        except TorchDynamoException as exc:
-            reason = " ".join(str(exc).partition("\n\n")[0].split())
-            self._failures[shape] = f"{self._name} cannot be compiled ({reason}). Use accelerator eager."
-            raise ModelError(self._failures[shape]) from exc
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as exc:  # a missing compiler or header, a driver, a kernel: each raises its own
+            reason = " ".join(str(exc).partition("\n\n")[0].split())[:_LONGEST_REASON]
+            logger.warning("%s cannot be compiled and runs uncompiled (%s). Or use accelerator eager.", what, reason)
+            self._uncompiled.add(shape)
+            return self._part(**inputs)
         self._shapes.add(shape)
         return output
 

@@ -31,9 +31,11 @@ PACKAGES = ("triton", "torch_tensorrt")
 
 @pytest.fixture(autouse=True)
 def _nothing_is_known_of_packages():
-    availability._import_problem.cache_clear()
+    for known in (availability._import_problem, availability.warn_of_missing):
+        known.cache_clear()
     yield
-    availability._import_problem.cache_clear()
+    for known in (availability._import_problem, availability.warn_of_missing):
+        known.cache_clear()
 
 
 def install(monkeypatch, *names, problem: Exception | None = None) -> list[str]:
@@ -47,6 +49,7 @@ def install(monkeypatch, *names, problem: Exception | None = None) -> list[str]:
 
     monkeypatch.setattr(availability, "find_spec", lambda name: name in names or None)
     monkeypatch.setattr(availability, "import_module", import_module)
+    monkeypatch.setattr(availability.shutil, "which", lambda program: f"/usr/bin/{program}")
     return imported
 
 
@@ -68,6 +71,27 @@ def test_on_a_gpu_auto_takes_the_fastest_that_is_installed_and_fits_the_model(mo
     model = ModelCard(**{"name": "mine", "family": "sd", "source": "weights"} | fields)
 
     assert choose_placement(model, EngineSettings()).kind(SIZE) == f"{best}/cuda/float16"
+
+
+def test_without_a_c_compiler_auto_is_eager_with_one_warning_and_compile_is_a_clear_error(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.delenv("CC", raising=False)
+    install(monkeypatch, "triton")
+    monkeypatch.setattr(availability.shutil, "which", lambda program: None)
+
+    for _ in range(2):
+        assert choose_placement(card(), EngineSettings()).accelerator == "eager"
+    with pytest.raises(AcceleratorError, match=r"'compile' needs a C compiler, .*: install gcc\. Or use auto or eager"):
+        choose_placement(card(accelerator="compile"), EngineSettings())
+
+    assert caplog.messages == [
+        "accelerator auto takes eager on cuda: compile needs a C compiler, with which Triton builds its kernels' "
+        "launchers, and there is none: install gcc."
+    ]
+    monkeypatch.setattr(availability.shutil, "which", {"/opt/own-cc": "/opt/own-cc"}.get)
+    monkeypatch.setenv("CC", "/opt/own-cc")
+    assert choose_placement(card(), EngineSettings()).accelerator == "compile"
 
 
 def test_the_number_type_of_the_card_is_kept():
