@@ -20,7 +20,7 @@ DEPLOY = ROOT / "deploy"
 OUR_SERVICES = ("code-location", "web-server", "daemon", "gateway")
 ADDRESSES = {"IMAGEGENX_GATEWAY__PUBLIC_URL", "IMAGEGENX_ALERTS__UI_URL", "DAGSTER_S3_URL"}
 """URLs without a password in them."""
-CHOICES = {"EXTRAS", "TORCH_INDEX_URL", "GPU_SLOTS"}
+CHOICES = {"EXTRAS", "TORCH_INDEX_URL", "GPU_SLOTS", "WORKER_MEMORY"}
 """Variables with a default that anybody may know."""
 
 
@@ -96,6 +96,43 @@ def test_every_service_has_a_health_check_and_starts_again():
         assert service["restart"] == "unless-stopped", name
 
 
+def test_every_container_is_confined_and_has_time_to_end():
+    for name, service in services().items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert "/tmp:mode=1777" in service["tmpfs"], name
+        assert service["pids_limit"] <= 4096, name
+        assert re.search(r"\d+g", service["mem_limit"]), name
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
+        assert not service.get("privileged"), name
+        assert "cap_add" not in service, name
+    graces = {name: services()[name].get("stop_grace_period") for name in OUR_SERVICES}
+    assert graces == {"code-location": "2m", "web-server": "30s", "daemon": "45s", "gateway": "30s"}
+
+
+def test_each_container_gets_the_secrets_that_it_needs_and_no_others():
+    dagster = {"DAGSTER_POSTGRES_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    pictures = {"IMAGEGENX_STORE__ACCESS_KEY", "IMAGEGENX_STORE__SECRET_KEY", "IMAGEGENX_QUEUE__URL"}
+    needed = {
+        "s3": {"ROOT_ACCESS_KEY_ID", "ROOT_SECRET_ACCESS_KEY"},
+        "redis": {"REDIS_PASSWORD"},
+        "postgres": {"POSTGRES_PASSWORD"},
+        "code-location": dagster | pictures | {"IMAGEGENX_ALERTS__SECRET", "IMAGEGENX_ALERTS__WEBHOOK_URL"},
+        "web-server": dagster,
+        "daemon": dagster,
+        "gateway": pictures | {"IMAGEGENX_GATEWAY__URL_SECRET", "IMAGEGENX_CALLBACKS__SECRET"},
+        "prometheus": set(),
+        "grafana": {"GF_SECURITY_ADMIN_PASSWORD"},
+    }
+    secret = re.compile(r"\$\{\w*(PASSWORD|SECRET|ACCESS_KEY|WEBHOOK_URL)")
+    given = {
+        name: {key for key, value in service.get("environment", {}).items() if secret.search(str(value))}
+        for name, service in services().items()
+    }
+    assert given == needed
+
+
 def test_services_wait_for_services_and_mount_volumes_that_exist():
     document = compose()
     for name, service in document["services"].items():
@@ -148,6 +185,9 @@ def test_the_gpu_goes_to_the_container_that_runs_pictures():
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert set(added["code-location"]["build"]["args"]["EXTRAS"].split(",")) <= set(extras)
+    assert added["code-location"]["build"]["args"]["SYSTEM_PACKAGES"].split() == ["gcc", "libc6-dev"]
+    # One tag, one set of arguments.
+    assert added["code-location"]["image"] == f"{services()['code-location']['image']}-gpu"
     # No device is named: each serving run takes the GPU of its slot, and each catalog run one of its own.
     assert list(added["code-location"]["environment"]) == ["IMAGEGENX_SERVING__GPU_SLOTS"]
 
@@ -164,10 +204,11 @@ def test_the_settings_load_with_a_filled_in_environment(name, monkeypatch):
         if variable.startswith("IMAGEGENX_"):
             monkeypatch.setenv(variable, re.sub(r"\$\{([A-Z_]+):([-?])([^}]*)\}", filled, value))
     settings = load_settings()
-    assert settings.store.kind == "s3"
-    assert settings.store.prefix  # compute logs lie beside the pictures, not among them
     assert settings.logs.format == "json"
-    assert settings.queue.url.get_secret_value().startswith("redis://:")
+    if name in ("code-location", "gateway"):
+        assert settings.store.kind == "s3"
+        assert settings.store.prefix  # compute logs lie beside the pictures, not among them
+        assert settings.queue.url.get_secret_value().startswith("redis://:")
 
 
 def test_every_service_of_ours_takes_other_settings_from_one_file_that_may_be_missing():
@@ -188,7 +229,11 @@ def test_the_image_holds_every_package_and_runs_as_no_root():
     for package in packages["find"]["include"]:
         name = package.rstrip("*")
         assert f"COPY {name} {name}\n" in lines
-    assert re.findall(r"^USER (\w+)$", lines, re.MULTILINE) == ["imagegenx"]
+    assert re.findall(r"^USER (\S+)$", lines, re.MULTILINE) == ["10001:0"]
+    assert "install -d -o imagegenx -g 0 -m 0770 /data" in lines
+    # Nothing is imported from where data lies.
+    assert re.findall(r"^WORKDIR (\S+)$", lines, re.MULTILINE)[-1] == "/opt/dagster"
+    assert "PYTHONSAFEPATH=1" in lines
     assert "--constraint constraints.txt" in lines
     assert re.search(r"^ARG PYTHON=\d+\.\d+\.\d+-", lines, re.MULTILINE)
     assert re.search(r"^torch==\d", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
