@@ -17,7 +17,7 @@ from gateway.documentation import form_body
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.guard import about
 from gateway.http_face import HttpFace, json_object
-from models.errors import InvalidRequestError
+from models.errors import InvalidRequestError, RejectedError
 from resources.accounts import Account
 from resources.queue import Task, TaskPicture, TaskStatus
 
@@ -155,6 +155,8 @@ def openai_refusal(error: ServiceError) -> Response:
     content = {"message": text, "type": kind, "param": param or None, "code": None}
     if code == 401:
         content["code"] = "invalid_api_key"
+    if isinstance(error.__cause__, RejectedError):
+        content["code"] = "content_policy_violation"
     retried_in_vain = code == 500 or isinstance(error, _AcceptedError)
     return json_response(code, {"error": content}, retry_headers(error, _DONT_RETRY if retried_in_vain else None))
 

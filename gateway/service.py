@@ -10,6 +10,7 @@ from gateway.inputs import check_urls
 from gateway.kept_secret import kept_secret
 from gateway.links import Kind, PictureLinks
 from gateway.uploads import Uploads
+from models.blocklist import Blocklist
 from models.errors import InvalidRequestError
 from models.gpu_load import GPULoad
 from models.registry import ModelRegistry
@@ -43,6 +44,7 @@ class GatewayService:
         self.store = store
         self.links = PictureLinks(_url_secret(settings), public_url(settings), settings.queue.url_ttl_s)
         self.uploads = Uploads(settings, store)
+        self._blocklist = Blocklist(settings.checks.blocked_words if settings.checks.moderation else ())
         self._url_rules = UrlRules(settings.gateway.allow_private_hosts)
         self._health = HealthCheck(queue, store)
 
@@ -160,13 +162,15 @@ class GatewayService:
 
     def _request(self, data: Mapping[str, object], uploads: Mapping[str, str]) -> GenerationRequest:
         check_urls(data, self._url_rules)
-        return parse_request({**data, **uploads} if uploads else data, self.registry)
+        request = parse_request({**data, **uploads} if uploads else data, self.registry)
+        self._blocklist.check(request)
+        return request
 
     def _batch_request(self, shared: Mapping[str, object], text: object, place: int) -> GenerationRequest:
         try:
             return self._request({**shared, "text": text}, {})
         except InvalidRequestError as exc:
-            raise InvalidRequestError(
+            raise type(exc)(
                 [Problem(f"texts.{place}" if p.field == "text" else p.field, p.rule) for p in exc.problems]
             ) from None
 

@@ -61,9 +61,9 @@ def run_catalog(instance: "DagsterInstance", catalog: str) -> None:
 def _report(catalog: str, settings: Settings, store: ObjectStore) -> int:
     generated = read_image_set(store, "generated_images", catalog)
     finished = read_image_set(store, "watermarked_images", catalog)
-    failed = [row for row in finished.rows() if row.status is Status.FAILED]
+    failed = [row for row in finished.rows() if not row.status.has_picture]
     for row in failed[:SHOWN_FAILURES]:
-        say(f"failed: {row.row_id}: {one_line(row.error)}", err=True)
+        say(f"{row.status}: {row.row_id}: {one_line(row.error)}", err=True)
     made, reused = (_count(generated, status) for status in (Status.MADE, Status.REUSED))
     say(f"summary: {made} generated, {reused} reused, {len(failed)} failed")
     say(f"gallery: {gallery_file(catalog, settings, store)}")

@@ -28,9 +28,6 @@ ROWS_PER_BATCH = 512
 MAX_STORED_PIXELS = 178_000_000
 """What Pillow decodes at most; stored pictures are our own, so the limit of input pictures is not theirs."""
 
-REJECTED = "rejected by moderator"
-"""How the error of a rejected picture begins."""
-
 
 class Status(StrEnum):
     """What a run did for one row."""
@@ -39,6 +36,12 @@ class Status(StrEnum):
     REUSED = "reused"
     PASSED = "passed"
     FAILED = "failed"
+    REJECTED = "rejected"
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether the row has a picture."""
+        return self not in (Status.FAILED, Status.REJECTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class ManifestRow:
 
     Attributes:
         row_id: the catalog row's id.
-        status: made, reused (this step had made it before), passed (the row asks nothing of this step) or failed.
+        status: made, reused (this step had made it before), passed (the row asks nothing of this step), failed, or
+            rejected (by the moderator).
         key: object key of the picture; "" when failed.
         digest: SHA-256 of the file, hex; "" when failed.
         size_bytes: size of the file.
@@ -56,7 +60,7 @@ class ManifestRow:
         seed, text, model, release: from the recipe; a row that failed before it had one has no seed and no release.
         recipe: the recipe as JSON; recipe_digest: its digest.
         seconds: time spent computing this picture in this step, summed over the picture's stages.
-        error: why the row failed, else "".
+        error: why the row failed or was rejected, else "".
         post_process: what the row asks of later steps, as JSON of a `PostProcess`.
         spread, fingerprint: the `Look` of the stored file; 0 and "" in manifests of versions that did not look.
         moderated_by: the moderator that allowed the picture, with its version; "" if none was asked.
@@ -125,7 +129,7 @@ class KeptPicture:
 
 @dataclass(frozen=True, slots=True)
 class FailedPicture:
-    """A row that has no picture, and why."""
+    """A row that has no picture, and why; `status` is failed or rejected."""
 
     row_id: str
     error: str
@@ -133,6 +137,7 @@ class FailedPicture:
     model: str = ""
     recipe: Recipe | None = None
     post_process: str = ""
+    status: Status = Status.FAILED
 
 
 Picture = NewPicture | KeptPicture | FailedPicture
@@ -212,10 +217,10 @@ class ImageSet:
                 yield ManifestRow(**{**given, "status": Status(given["status"])})
 
     def __iter__(self) -> Iterator[StoredPicture]:
-        return (StoredPicture(row, self.store) for row in self.rows() if row.status is not Status.FAILED)
+        return (StoredPicture(row, self.store) for row in self.rows() if row.status.has_picture)
 
     def __len__(self) -> int:
-        return sum(status != Status.FAILED for status in self.manifest.column("status").to_pylist())
+        return sum(Status(status).has_picture for status in self.manifest.column("status").to_pylist())
 
 
 def read_image_set(store: ObjectStore, asset: str, catalog: str) -> ImageSet:

@@ -57,7 +57,7 @@ def describe(report: WriteReport) -> dict[str, RawMetadataValue]:
     }
     if report.contact_sheet:
         described["contact_sheet"] = MetadataValue.md(report.contact_sheet)
-    if failed := [row for row in report.rows if row.status is Status.FAILED]:
+    if failed := [row for row in report.rows if not row.status.has_picture]:
         shown = ((row.row_id, row.error) for row in failed[:SHOWN_FAILURES])
         described["failures"] = text_table(("row", "error"), shown)
     return described

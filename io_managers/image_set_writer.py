@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from io_managers.background import BackgroundPool
 from io_managers.image_set import (
-    REJECTED,
     ImageStream,
     KeptPicture,
     ManifestRow,
@@ -169,7 +168,7 @@ class _Run:
     def _like_its_maker(self, twin: KeptPicture) -> ManifestRow:
         """The row of a picture that another row of the same run has made."""
         maker = self.rows[self._makers[twin.row.key]]
-        if maker.status is Status.FAILED:
+        if not maker.status.has_picture:
             return failed_row(twin, maker.error)
         return replace(twin.row, **_file_of(maker))
 
@@ -187,9 +186,11 @@ def _file_of(row: ManifestRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in _FILE_FIELDS}
 
 
-def _withdrawn(previous: Mapping[str, ManifestRow], rows: Iterable[ManifestRow]) -> set[str]:
+def _withdrawn(previous: Mapping[str, ManifestRow], rows: Collection[ManifestRow]) -> set[str]:
     """Keys of the last manifest's pictures that are, or were made of, one that a moderator rejects now."""
-    rejected = {row.recipe for row in rows if row.error.startswith(REJECTED)}
+    rejected = {row.recipe for row in rows if row.status is Status.REJECTED and row.recipe}
+    # A picture may be fine, and only what one row draws on it be not.
+    rejected -= {_as_generated(row) for row in rows if row.status.has_picture} if rejected else set()
     texts = {Recipe.from_json(recipe).text for recipe in rejected}
     return {key for key, row in previous.items() if row.text in texts and _as_generated(row) in rejected}
 
@@ -201,7 +202,7 @@ def _as_generated(row: ManifestRow) -> str:
 
 def _refuse_all_failed(asset: str, catalog: str, rows: list[ManifestRow]) -> None:
     """A catalog that is rejected as a whole goes on: what it published before must go."""
-    if any(row.status is not Status.FAILED or row.error.startswith(REJECTED) for row in rows):
+    if any(row.status is not Status.FAILED for row in rows):
         return
     reasons = Counter(row.error for row in rows).most_common(SHOWN_REASONS)
     lines = [f"  {error} ({count} {'row' if count == 1 else 'rows'})" for error, count in reasons]

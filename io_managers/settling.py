@@ -80,7 +80,7 @@ def failed_row(picture: Picture, error: str) -> ManifestRow:
         return replace(picture.row, status=Status.FAILED, error=error, **_NO_FILE)
     row = ManifestRow(picture.row_id, Status.FAILED, error=error, post_process=picture.post_process)
     if isinstance(picture, FailedPicture):
-        row = replace(row, text=picture.text, model=picture.model)
+        row = replace(row, status=picture.status, text=picture.text, model=picture.model)
     return _described(row, picture.recipe) if picture.recipe else row
 
 
@@ -107,7 +107,7 @@ def _store(picture: NewPicture, store: ObjectStore, *, with_tile: bool) -> Settl
 
 
 def _keep(row: ManifestRow, store: ObjectStore, *, with_tile: bool) -> Settled:
-    if row.status is Status.FAILED or (row.digest and not with_tile):
+    if not row.status.has_picture or (row.digest and not with_tile):
         return Settled(row)
     data = store.get(row.key)
     image = open_stored_picture(data, MAX_STORED_PIXELS)

@@ -15,6 +15,7 @@ __all__ = [
     "OutOfMemoryError",
     "PictureError",
     "Problem",
+    "RejectedError",
 ]
 
 
@@ -26,6 +27,12 @@ class InvalidRequestError(ImageGenXError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class RejectedError(InvalidRequestError):
+    """A request has words that the operator allows in none."""
+
+    cause = FailureCause.MODERATION
 
 
 class ModelError(ImageGenXError):

@@ -70,7 +70,7 @@ def _changed(images: ImageSet, stage: Stage, find: Callable[[str], StoredObject 
         if planned.error:
             yield _failed(planned, planned.error)
         elif planned.recipe is None or planned.change is None:
-            yield KeptPicture(row if row.status is Status.FAILED else replace(row, status=Status.PASSED, seconds=0.0))
+            yield KeptPicture(replace(row, status=Status.PASSED, seconds=0.0) if row.status.has_picture else row)
         elif stored or planned.key in claimed:
             kept = recipe_row(row.row_id, Status.REUSED, planned.recipe, planned.format, row.post_process)
             yield KeptPicture(replace(kept, size_bytes=stored.size_bytes if stored else 0))
@@ -82,7 +82,7 @@ def _changed(images: ImageSet, stage: Stage, find: Callable[[str], StoredObject 
 
 
 def _plan(row: ManifestRow, stage: Stage) -> PlannedChange:
-    if row.status is Status.FAILED:
+    if not row.status.has_picture:
         return PlannedChange(row)
     post = PostProcess.model_validate_json(row.post_process)
     try:

@@ -96,7 +96,7 @@ def _pictures(finished: ImageSet, thumbnails: ImageSet, *, is_local: bool) -> It
             format=row.format,
             size_bytes=row.size_bytes,
             # What a step did for a row (passed, reused) matters to runs, not to who looks at pictures.
-            status=Status.FAILED if row.status is Status.FAILED else Status.MADE,
+            status=Status.MADE if row.status.has_picture else row.status,
             error=row.error,
             recipe=row.recipe,
             thumbnail=data,

@@ -19,7 +19,7 @@ from io_managers.image_set import (
 from io_managers.reuse import Reuse
 from io_managers.settling import is_outage, recipe_row
 from models.engine import Engine, GenerationJob
-from models.errors import ImageGenXError
+from models.errors import ImageGenXError, RejectedError
 from models.image import FailedImage, GeneratedImage, InputPicture, check_together, open_stored_picture
 from models.recipe import Recipe, plan_recipe, row_seed
 from models.registry import ModelRegistry
@@ -63,13 +63,14 @@ class Generator:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRow:
-    """A row with its recipe, or with the reason why it has none."""
+    """A row with its recipe, or with the reason (`error`) why it is not painted, and the `status` it then has."""
 
     row_id: str
     request: GenerationRequest
     recipe: Recipe | None = None
     inputs: tuple[InputPicture | None, ...] = ()
     error: str = ""
+    status: Status = Status.FAILED
 
     @property
     def format(self) -> ImageFormat:
@@ -120,6 +121,11 @@ def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inpu
         if is_outage(exc):
             raise
         return PlannedRow(row_id, request, error=str(exc))
+    try:
+        if generator.moderation:
+            generator.moderation.blocklist.check(request)
+    except RejectedError as exc:
+        return PlannedRow(row_id, request, recipe, error=str(exc), status=Status.REJECTED)
     return PlannedRow(row_id, request, recipe, pictures)
 
 
@@ -139,7 +145,7 @@ class _Painting:
         self._ready: deque[Picture] = deque()
         self._painting: dict[str, PlannedRow] = {}
         self._claimed: set[str] = set()
-        self._errors: dict[str, str] = {}
+        self._errors: dict[str, tuple[str, Status]] = {}
         self._twins: list[PlannedRow] = []
 
     def pictures(self, planned: Iterable[PlannedRow]) -> Iterator[Picture]:
@@ -158,10 +164,10 @@ class _Painting:
     def _jobs(self, planned: Iterable[PlannedRow]) -> Iterator[GenerationJob]:
         """The rows that must be painted; what becomes of the others is put aside."""
         for row, stored in map_ahead(self._stored_file, planned):
-            if row.recipe is None:
-                self._ready.append(_failed(row, row.error))
+            if row.recipe is None or row.error:
+                self._ready.append(self._not_painted(row, row.recipe, stored))
             elif isinstance(stored, str):
-                self._ready.append(self._refused(row, stored))
+                self._ready.append(self._refused(row, stored, Status.REJECTED))
             elif stored:
                 self._ready.append(self._reviewed(row, row.recipe, stored.size_bytes))
             elif row.key in self._claimed:
@@ -189,7 +195,7 @@ class _Painting:
             if moderation:
                 moderation.review(row.key, outcome.pixels, row.recipe)
         except (ModerationError, PictureRejectedError) as exc:
-            return self._refused(row, str(exc))
+            return self._refused(row, str(exc), _status_of(exc))
         return NewPicture(
             row.row_id,
             outcome.pixels,
@@ -213,17 +219,23 @@ class _Painting:
         except ImageGenXError as exc:
             if is_outage(exc):
                 raise
-            return self._refused(row, str(exc))
+            return self._refused(row, str(exc), _status_of(exc))
         return _kept(row, recipe, size_bytes, moderation.stamp)
 
-    def _refused(self, row: PlannedRow, error: str) -> FailedPicture:
-        self._errors[row.key] = error
-        return _failed(row, error)
+    def _not_painted(self, row: PlannedRow, recipe: Recipe | None, stored: StoredObject | str | None) -> FailedPicture:
+        """A row that is not painted; what was stored for it before its words were blocked goes to quarantine."""
+        if recipe and isinstance(stored, StoredObject):
+            self._reviewed(row, recipe, stored.size_bytes)
+        return _failed(row, row.error, row.status)
+
+    def _refused(self, row: PlannedRow, error: str, status: Status = Status.FAILED) -> FailedPicture:
+        self._errors[row.key] = (error, status)
+        return _failed(row, error, status)
 
     def _like_its_twin(self, row: PlannedRow) -> Picture:
         assert row.recipe
         if row.key in self._errors:
-            return _failed(row, self._errors[row.key])
+            return _failed(row, *self._errors[row.key])
         moderation = self._generator.moderation
         return _kept(row, row.recipe, 0, moderation.stamp if moderation else "")
 
@@ -244,5 +256,10 @@ def _kept(row: PlannedRow, recipe: Recipe, size_bytes: int, moderated_by: str = 
     return KeptPicture(replace(kept, size_bytes=size_bytes, moderated_by=moderated_by))
 
 
-def _failed(row: PlannedRow, error: str) -> FailedPicture:
-    return FailedPicture(row.row_id, error, row.request.text, row.request.model_type, row.recipe, row.post_process)
+def _status_of(error: ImageGenXError) -> Status:
+    return Status.REJECTED if isinstance(error, PictureRejectedError) else Status.FAILED
+
+
+def _failed(row: PlannedRow, error: str, status: Status) -> FailedPicture:
+    model = row.request.model_type
+    return FailedPicture(row.row_id, error, row.request.text, model, row.recipe, row.post_process, status)

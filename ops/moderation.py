@@ -1,7 +1,10 @@
 """Moderation: a moderator of the operator's choice says which pictures may be published.
 
-Off unless `checks.moderation` names one. Catalog runs review every picture as soon as it is generated, before any later
-stage sees it. A serving run does the same with one call, in front of post-processing and storing::
+Off unless `checks.moderation` names one. Words of `checks.blocked_words` come first, whoever moderates: a request that
+has them is refused when it is submitted, a catalog's row when it is planned, and nothing is painted for it.
+
+Catalog runs review every picture as soon as it is generated, before any later stage sees it. A serving run does the
+same with one call, in front of post-processing and storing::
 
     moderation = open_moderation(settings.checks, store)      # once; None means off
     if moderation:
@@ -13,18 +16,15 @@ later stages made of it before goes from the store with the next run, even if th
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
-import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 from configs.errors import FailureCause
 from configs.lifecycle_settings import CheckSettings
-from io_managers.image_set import REJECTED
+from models.blocklist import Blocklist
 from models.encoding import CONTENT_TYPES, encode_picture, rgb_picture
 from models.errors import ImageGenXError
 from resources.object_store import ObjectNotFoundError, ObjectStore
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from models.request import ImageFormat
 
 QUARANTINE = "quarantine/"
+NO_WORDS = Blocklist(())
 _QUALITY = 95
 
 
@@ -74,26 +75,20 @@ class Moderator(Protocol):
         ...
 
 
-class Blocklist:
-    """Rejects pictures whose prompt has a word of `checks.blocked_words`. It never looks at the picture itself.
-
-    Case, width and compatibility forms of letters do not matter (NFKC). A word in Latin letters or digits must stand
-    alone in the prompt; any other may stand inside a longer text, as Chinese words do.
-    """
+class WordModerator:
+    """Rejects pictures that were made from blocked words, before these were blocked. It looks at no picture itself."""
 
     def __init__(self, settings: CheckSettings) -> None:
-        words = sorted({_folded(word) for word in settings.blocked_words if word.strip()})
-        self.version = hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
-        self._patterns = {word: re.compile(_pattern(word)) for word in words}
+        self._blocklist = Blocklist(settings.blocked_words)
+        self.version = self._blocklist.version
 
     def judge(self, picture: Image, recipe: Recipe) -> Verdict:
         """See `Moderator.judge`."""
-        text = _folded(recipe.text)
-        found = [word for word, pattern in self._patterns.items() if pattern.search(text)]
+        found = dict.fromkeys([*self._blocklist.found(recipe.text), *self._blocklist.found(recipe.negative_text)])
         return Verdict(not found, tuple(f"the prompt has the blocked word '{word}'" for word in found))
 
 
-BUILT_IN: dict[str, Callable[[CheckSettings], Moderator]] = {"blocklist": Blocklist}
+BUILT_IN: dict[str, Callable[[CheckSettings], Moderator]] = {"blocklist": WordModerator}
 """Moderators by name; any other is `module:Class`, called with the `CheckSettings`."""
 
 
@@ -102,10 +97,12 @@ class Moderation:
 
     Args:
         name: what the verdicts in quarantine call it.
+        blocklist: words that no request may have; looked for before anything is painted.
     """
 
-    def __init__(self, moderator: Moderator, name: str, store: ObjectStore) -> None:
+    def __init__(self, moderator: Moderator, name: str, store: ObjectStore, blocklist: Blocklist = NO_WORDS) -> None:
         self.stamp = f"{name} {moderator.version}"
+        self.blocklist = blocklist
         self._moderator = moderator
         self._name = name
         self._store = store
@@ -149,7 +146,7 @@ class Moderation:
 
     def _text(self, key: str, reasons: Iterable[str]) -> str:
         why = "; ".join(reasons) or "no reason given"
-        return f"{REJECTED} '{self._name}': {why}. The picture is kept at {QUARANTINE}{key}."
+        return f"rejected by moderator '{self._name}': {why}. The picture is kept at {QUARANTINE}{key}."
 
 
 def open_moderation(settings: CheckSettings, store: ObjectStore) -> Moderation | None:
@@ -161,7 +158,7 @@ def open_moderation(settings: CheckSettings, store: ObjectStore) -> Moderation |
     if not settings.moderation:
         return None
     make = BUILT_IN.get(settings.moderation) or _named_class(settings.moderation)
-    return Moderation(make(settings), settings.moderation, store)
+    return Moderation(make(settings), settings.moderation, store, Blocklist(settings.blocked_words))
 
 
 def _named_class(name: str) -> Callable[[CheckSettings], Moderator]:
@@ -178,14 +175,3 @@ def _named_class(name: str) -> Callable[[CheckSettings], Moderator]:
 
 def _verdict_key(key: str) -> str:
     return f"{QUARANTINE}{key}.json"
-
-
-def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def _pattern(word: str) -> str:
-    """The word; at an end that is a Latin letter or digit, it must not go on with another."""
-    before = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", word) else ""
-    after = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", word) else ""
-    return before + re.escape(word) + after

@@ -267,7 +267,7 @@ def _groups(finished: ImageSet, current: CurrentReleases) -> Iterator[tuple[Reci
     """(a recipe, ids of the rows) for each combination of releases."""
     groups: dict[str, tuple[Recipe, list[str]]] = {}
     for row in finished.rows():
-        if row.recipe and row.status is not Status.FAILED:
+        if row.recipe and row.status.has_picture:
             recipe = Recipe.from_json(row.recipe)
             key = _uses(recipe, current.defaults(recipe.model))
             groups.setdefault(key, (recipe, []))[1].append(row.row_id)

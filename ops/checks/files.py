@@ -16,6 +16,8 @@ from resources.object_store import ObjectNotFoundError
 if TYPE_CHECKING:
     from resources.object_store import StoredObject
 
+_OWN = (Status.MADE, Status.REUSED)
+"""What a row is whose picture this stage has made."""
 REMEDY = "Run `imagegenx store verify --heal`, then materialize the catalog again: only these pictures are made again."
 
 
@@ -36,11 +38,11 @@ def check_files(images: ImageSet, *, sample: int, with_recipes: bool = True) -> 
 
 
 def _stored_here(images: ImageSet) -> int:
-    return sum(status not in (Status.PASSED, Status.FAILED) for status in images.manifest.column("status").to_pylist())
+    return sum(Status(status) in _OWN for status in images.manifest.column("status").to_pylist())
 
 
 def _missing(images: ImageSet) -> Iterator[Problem]:
-    rows = (row for row in images.rows() if row.status not in (Status.PASSED, Status.FAILED))
+    rows = (row for row in images.rows() if row.status in _OWN)
 
     def find(row: ManifestRow) -> "StoredObject | None":
         return images.store.stat(row.key)

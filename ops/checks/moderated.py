@@ -1,13 +1,15 @@
 """Which pictures the moderator kept back."""
 
-from io_managers.image_set import REJECTED, ImageSet, Status
+from io_managers.image_set import ImageSet, Status
 from ops.checks.outcome import Outcome, Problem
 
-_REMEDY = "Look at them in quarantine. Change these prompts or the moderator, and materialize the catalog again."
+_REMEDY = (
+    "Look at those that are in quarantine. Change these prompts or the moderator, and materialize the catalog again."
+)
 
 
 def check_moderated(images: ImageSet, stamp: str) -> Outcome:
-    """Report the rows whose picture was rejected, and refuse pictures that the moderator has not allowed.
+    """Report the rows that were rejected, and refuse pictures that the moderator has not allowed.
 
     Args:
         stamp: the moderator with its version; see `Moderation.stamp`.
@@ -15,11 +17,10 @@ def check_moderated(images: ImageSet, stamp: str) -> Outcome:
     problems, total = [], 0
     for row in images.rows():
         if row.status is Status.FAILED:
-            if row.error.startswith(REJECTED):
-                total += 1
-                problems.append(Problem(row.row_id, row.error, blocks=False))
-        else:
-            total += 1
-            if row.moderated_by != stamp:
-                problems.append(Problem(row.row_id, f"was allowed by '{row.moderated_by}', not by '{stamp}'"))
+            continue
+        total += 1
+        if row.status is Status.REJECTED:
+            problems.append(Problem(row.row_id, row.error, blocks=False))
+        elif row.moderated_by != stamp:
+            problems.append(Problem(row.row_id, f"was allowed by '{row.moderated_by}', not by '{stamp}'"))
     return Outcome(total, problems, _REMEDY)

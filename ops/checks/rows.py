@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from io_managers.image_set import ImageSet, ManifestRow, Status
+from io_managers.image_set import ImageSet, ManifestRow
 from models.resolution import Resolution
 from ops.checks.outcome import Outcome, Problem
 
@@ -45,7 +45,7 @@ def catalog_rows(table: "pd.DataFrame") -> Iterator[RowBefore]:
 def manifest_rows(images: ImageSet) -> Iterator[RowBefore]:
     """The rows of the asset before."""
     for row in images.rows():
-        yield RowBefore(row.row_id, None if row.status is Status.FAILED else (row.width_px, row.height_px))
+        yield RowBefore(row.row_id, (row.width_px, row.height_px) if row.status.has_picture else None)
 
 
 def generated() -> AfterStage:
@@ -83,8 +83,8 @@ def check_rows(images: ImageSet, before: Iterable[RowBefore], after: AfterStage)
         if row is None or asked is None or row.row_id != asked.row_id:
             problems.append(_other_row(row, asked))
             break
-        if row.status is Status.FAILED:
-            problems.append(Problem(row.row_id, f"failed: {row.error}", blocks=False))
+        if not row.status.has_picture:
+            problems.append(Problem(row.row_id, f"{row.status}: {row.error}", blocks=False))
         elif what := _not_as_asked(row, asked, after):
             problems.append(Problem(row.row_id, what))
     return Outcome(images.manifest.num_rows, problems, _remedy(problems))

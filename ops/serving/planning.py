@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from configs.settings import Settings
+from models.blocklist import Blocklist
 from models.engine import Engine, GenerationJob
 from models.recipe import Recipe, plan_recipe, row_seed
 from models.registry import ModelRegistry
@@ -39,6 +40,7 @@ class Planner:
 
     def __init__(self, settings: Settings, registry: ModelRegistry, engine: Engine, store: ObjectStore) -> None:
         self._registry = registry
+        self._blocklist = Blocklist(settings.checks.blocked_words if settings.checks.moderation else ())
         self._engine = engine
         self._inputs = RequestInputs(settings, store)
         self._stages = (upscaling(settings, registry), watermarking(settings))
@@ -47,10 +49,12 @@ class Planner:
         """The task's pictures; the seed of each is one above that of the picture before it.
 
         Raises:
+            RejectedError: if it has words that were blocked since it was submitted.
             ImageGenXError: if an input picture, a font, a logo or the model is not to be had.
             NotWantedError: if the task is closed meanwhile.
         """
         task, request = open_task.task, open_task.request
+        self._blocklist.check(request)
         image, mask, control = self._inputs.of(request, lambda: not open_task.is_closed)
         kind = self._engine.kind(request.model_type, request.params.resolution)
         changes = self._changes(request.params.post_process)

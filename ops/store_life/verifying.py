@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from io_managers.image_set import MANIFESTS, SUPERSEDED, ImageSet, Status, decode_manifest
+from io_managers.image_set import MANIFESTS, SUPERSEDED, ImageSet, decode_manifest
 from ops.editions import FOLDER as EDITIONS
 from ops.map_ahead import map_ahead
 from ops.moderation import QUARANTINE
@@ -168,7 +168,7 @@ def _with_rows(store: ObjectStore, manifests: Iterable[StoredObject], wrong: Set
     rows, digests = defaultdict(list), defaultdict(set)
     for manifest, images in _opened(store, manifests) if wrong else ():
         for row in images.rows() if images else ():
-            if row.key in wrong and row.status is not Status.FAILED:
+            if row.key in wrong and row.status.has_picture:
                 digests[row.key].add(row.digest)
                 if manifest.key.startswith(MANIFESTS):
                     rows[row.key].append(Row(catalog_of(manifest.key), _asset_of(manifest.key), row.row_id))

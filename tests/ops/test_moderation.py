@@ -5,7 +5,7 @@ from PIL import Image
 
 from configs.lifecycle_settings import CheckSettings
 from models.encoding import read_recipe
-from ops.moderation import Blocklist, Moderation, ModerationError, PictureRejectedError, Verdict, open_moderation
+from ops.moderation import Moderation, ModerationError, PictureRejectedError, Verdict, open_moderation
 from resources.local_store import LocalObjectStore
 from tests.recipes import a_recipe, some_pixels
 
@@ -34,25 +34,6 @@ class Broken(NoRed):
 @pytest.fixture
 def store(tmp_path):
     return LocalObjectStore(tmp_path / "store")
-
-
-def blocked(text, *words):
-    settings = CheckSettings(moderation="blocklist", blocked_words=words)
-    return not Blocklist(settings).judge(Image.new("RGB", (8, 8)), a_recipe(text=text)).allowed
-
-
-def test_a_blocked_word_is_found_in_any_case_and_width():
-    assert blocked("a toy GUN on a table", "gun")
-    assert blocked("a ＧＵＮ", "gun")
-    assert blocked("a gun", "Gun ")
-    assert blocked("a machine  gun", "machine gun")
-
-
-def test_a_latin_word_stands_alone_and_a_chinese_one_need_not():
-    assert not blocked("a gunmetal mug, begun today", "gun")
-    assert blocked("红色玩具枪的照片", "枪")
-    assert blocked("一把gun的照片", "gun")
-    assert not blocked("a red mug", "gun", "枪")
 
 
 def test_moderation_is_off_by_default(store):

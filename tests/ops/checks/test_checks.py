@@ -300,13 +300,13 @@ def test_rejected_rows_are_reported_and_unseen_pictures_block(store):
 
     def moderated(row):
         if row.row_id == "0":
-            return replace(row, status="failed", error="rejected by moderator 'blocklist': gun")
+            return replace(row, status="rejected", error="text: has the blocked word 'gun'")
         return replace(row, moderated_by="blocklist 1") if row.row_id == "1" else row
 
     outcome = check_moderated(edited(images(store), moderated), "blocklist 1")
 
     assert whats(outcome) == [
-        ("0", "rejected by moderator 'blocklist': gun"),
+        ("0", "text: has the blocked word 'gun'"),
         ("2", "was allowed by '', not by 'blocklist 1'"),
     ]
     assert [problem.blocks for problem in outcome.problems] == [False, True]

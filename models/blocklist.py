@@ -1,0 +1,101 @@
+"""Words that no request may have, found as people write them to be found by nobody.
+
+A request is looked at before it costs anything: its prompt, what it shall not show, and the text that is drawn on it.
+Texts are compared by what is seen: compatibility forms (NFKC), case, accents, letters of other scripts that look like
+Latin ones (Unicode TS #39) and small capitals make no difference, nor does what is not seen: soft hyphens, zero-width
+characters. Letters may stand apart (`g u n`, `g-u-n`). A word in Latin letters must stand alone; any other may stand
+inside a longer text, as Chinese words do.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+from configs.problems import Problem
+from models.errors import RejectedError
+from models.request import GenerationRequest
+
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Ignorable characters that are no format characters."""
+_ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
+"""Marks of any script; those that belong to one script make its words what they are."""
+_LATIN_NAME = re.compile(
+    r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL |SCRIPT |DOTLESS |TURNED )*([A-Z])(?: WITH .*)?"
+)
+_LETTERED = (("\U0001f150", 26), ("\U0001f170", 26), ("\U0001f1e6", 26))
+"""Alphabets of symbols that have no compatibility form: where each begins, and its length."""
+
+
+class Blocklist:
+    """Words, as `checks.blocked_words` gives them. `version` changes with them. Safe for threads."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        folded = sorted({plain(word) for word in words} - {""})
+        self.version = hashlib.sha256("\n".join(["2", *folded]).encode()).hexdigest()[:12]
+        self._patterns = {word: re.compile(_pattern(word)) for word in folded}
+
+    def found(self, text: str) -> list[str]:
+        """The blocked words that a text has."""
+        seen = plain(text)
+        return [word for word, pattern in self._patterns.items() if pattern.search(seen)]
+
+    def problems(self, request: GenerationRequest) -> Iterator[Problem]:
+        """Each field of a request that has blocked words."""
+        post = request.params.post_process
+        fields = {"text": request.text, "params.negative_text": request.params.negative_text}
+        for field, text in {**fields, "params.post_process.watermark.text": post.watermark.text}.items():
+            for word in self.found(text):
+                yield Problem(field, f"has the blocked word '{word}'")
+
+    def check(self, request: GenerationRequest) -> None:
+        """Raise RejectedError if a request has blocked words, naming fields and words."""
+        if problems := list(self.problems(request)):
+            raise RejectedError(problems)
+
+
+def plain(text: str) -> str:
+    """A text by what is seen of it: lower case, Latin letters for those that look like them, single spaces."""
+    letters = "".join(_looks_like(letter) for letter in unicodedata.normalize("NFKC", text))
+    apart = _ACCENTS.sub("", unicodedata.normalize("NFD", letters.casefold()))
+    return " ".join(unicodedata.normalize("NFC", apart).split())
+
+
+@cache
+def _looks_like(letter: str) -> str:
+    """The Latin letter that a character looks like, nothing for one that is not seen, else the character itself."""
+    if letter.isascii():
+        return letter
+    if unicodedata.category(letter) == "Cf" or _UNSEEN.match(letter):
+        return ""
+    for first, count in _LETTERED:
+        if 0 <= (place := ord(letter) - ord(first)) < count:
+            return chr(ord("a") + place)
+    if named := _LATIN_NAME.fullmatch(unicodedata.name(letter, "")):
+        return named[1].lower()
+    return _confusables().get(letter) or _confusables().get(letter.upper()) or letter
+
+
+@cache
+def _confusables() -> dict[str, str]:
+    """The Latin letter that each confusable character of other scripts looks like."""
+    from confusable_homoglyphs.confusables import confusables_data
+
+    return {
+        letter: other["c"].lower()
+        for letter, others in confusables_data.items()
+        for other in others
+        if len(letter) == 1 and not letter.isascii() and re.fullmatch("[A-Za-z]", other["c"])
+    }
+
+
+def _pattern(word: str) -> str:
+    """The word, or all of its letters apart; at an end that is Latin, it must not go on with another letter."""
+    whole = r"[\W_]+".join(re.escape(part) for part in word.split())
+    letters = [re.escape(letter) for letter in word if letter != " "]
+    # Three letters apart are a word; two are an abbreviation.
+    apart = [r"[\W_]{1,3}".join(letters)] if len(letters) > 2 or not word.isascii() else []
+    before = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", word) else ""
+    after = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", word) else ""
+    return before + f"(?:{'|'.join([whole, *apart])})" + after

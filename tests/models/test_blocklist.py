@@ -1,0 +1,47 @@
+import pytest
+
+from models.blocklist import Blocklist
+
+
+def blocked(text, *words):
+    return bool(Blocklist(words).found(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a toy GUN on a table", "a ＧＵＮ", "a 𝐠𝐮𝐧", "ⓖⓤⓝ", "🅶🆄🅽", "🇬🇺🇳"),  # case and forms of letters
+        *("a g\u200bu\u200dn", "g\u00adun", "\ufeffgun", "g\u2060un", "gu\ufe0fn", "gun\U000e0001"),  # what is not seen
+        *("gu\u0301n", "g\u0336u\u0336n\u0336", "gǘn", "gün", "g\u034fun"),  # combining marks
+        *("gцn g\u03c5n", "ɡun", "ɢᴜɴ", "GUΝ"),  # letters that look alike
+        *("g u n", "g-u-n", "G.U.N.", "g _ u _ n", "a g\u200b \u200bu n"),  # letters apart
+        *("一把gun的照片", "gun!", "_gun_"),
+    ],
+)
+def test_a_blocked_word_is_found_as_people_hide_it(text):
+    assert blocked(text, "gun")
+
+
+@pytest.mark.parametrize("text", ["a gunmetal mug", "begun today", "a big unicorn", "gu and n", "a red mug", "", "枪"])
+def test_other_words_are_not(text):
+    assert not blocked(text, "gun")
+
+
+def test_a_word_that_is_not_latin_may_stand_inside_a_text():
+    assert blocked("红色玩具枪的照片", "枪")
+    assert blocked("暴 力 场面", "暴力")
+    assert blocked("暴\u200b力", "暴力")
+    assert blocked("ОРУЖИЕ", "оружие")
+    assert blocked("ガン", "ガン")
+    assert not blocked("かん", "がん")
+
+
+def test_words_of_several_parts_and_odd_signs():
+    assert blocked("a machine  gun", "machine gun")
+    assert blocked("a machine-gun", "Machine Gun ")
+    assert not blocked("anything (at all)", "(.*", "   ")
+    assert blocked("uses c++ code", "c++")
+
+
+def test_the_version_follows_the_words_and_not_their_order():
+    assert Blocklist(["a", "b"]).version == Blocklist(["B", "a ", ""]).version != Blocklist(["a"]).version
