@@ -44,7 +44,7 @@ _DESCRIPTION = "Prompts to finished, stored, traceable pictures. Every answer is
 def build_app(service: GatewayService) -> FastAPI:
     """The app: all routes over one service."""
     changes = TaskChanges(service.queue)
-    metrics = GatewayMetrics(service.queue)
+    metrics = GatewayMetrics(service.queue, service.health)
     changes.listeners.append(metrics.heard)
     face = HttpFace(service, changes)
     page = PageCalls(face)

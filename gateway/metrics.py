@@ -3,15 +3,17 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from configs.errors import FailureCause
 from gateway.callbacks import DELIVERIES
-from resources.queue import QueueError, RequestQueue, Task
+from gateway.health import Health
+from resources.queue import QueueError, RequestQueue, Task, TaskStatus
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ class GatewayMetrics:
     Every gateway process hears of every task: over several of them, take the maximum of the task metrics, not the sum.
     """
 
-    def __init__(self, queue: RequestQueue) -> None:
+    def __init__(self, queue: RequestQueue, health: Callable[[], Health]) -> None:
         self._queue = queue
         self._registry = CollectorRegistry()
         self._calls = Histogram(
@@ -49,7 +51,13 @@ class GatewayMetrics:
         )
         self._ended = Counter("imagegenx_tasks", "Tasks ended", ("status",), registry=self._registry)
         self._failures = Counter("imagegenx_task_failures", "Tasks failed", ("cause",), registry=self._registry)
-        self._registry.register(_QueueCollector(queue))
+        # Whatever will be counted begins at 0: where a first failure begins a series, no rate shows it.
+        for status in TaskStatus:
+            if status.ended:
+                self._ended.labels(status.value)
+        for cause in FailureCause:
+            self._failures.labels(cause.value)
+        self._registry.register(_QueueCollector(queue, health))
         self._registry.register(DELIVERIES)
         self._lock = threading.Lock()
         self._changed: set[str] = set()
@@ -123,27 +131,27 @@ class GatewayMetrics:
 
 
 class _QueueCollector(Collector):
-    """Asks queue and workers at every scrape."""
+    """Asks queue, store and workers at every scrape."""
 
-    def __init__(self, queue: RequestQueue) -> None:
-        self._queue = queue
+    def __init__(self, queue: RequestQueue, health: Callable[[], Health]) -> None:
+        self._queue, self._health = queue, health
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: what there is, is known when it is asked for."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """The gauges of this moment; only `imagegenx_queue_up` while Redis is away."""
-        up = GaugeMetricFamily("imagegenx_queue_up", "1 while the request queue takes requests")
-        try:
-            self._queue.check()
-            metrics = [*self._depth(), *self._workers()]
-        except QueueError:
-            up.add_metric((), 0)
-            yield up
-            return
-        up.add_metric((), 1)
-        yield up
+        """The gauges of this moment; only what is up while Redis takes no requests."""
+        health = self._health()
+        queue_up, metrics = health.queue["status"] == "up", list[Metric]()
+        if queue_up:
+            try:
+                metrics = [*self._depth(), *self._workers()]
+            except QueueError:
+                queue_up = False
+        yield GaugeMetricFamily("imagegenx_queue_up", "1 while the request queue takes requests", queue_up)
+        store_up = health.store["status"] == "up"
+        yield GaugeMetricFamily("imagegenx_store_up", "1 while the object store takes what is written", store_up)
         yield from metrics
 
     def _depth(self) -> Iterator[Metric]:

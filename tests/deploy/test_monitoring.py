@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,9 +12,11 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from configs.settings import Settings
+from gateway.health import HealthCheck
 from gateway.metrics import GatewayMetrics
 from models.gpu_load import GPULoad
 from models.request import GenerationRequest
+from resources.object_store import open_store
 from resources.queue import NewTask, TaskPicture, TaskResult, WorkerState, new_task_id, open_queue
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
@@ -28,14 +32,30 @@ PICTURE = TaskPicture(
     recipe="{}",
 )
 RESULT = TaskResult(pictures=(PICTURE,), seconds={"denoise": 0.5, "encode": 0.1})
-FUNCTIONS = {"avg", "by", "delta", "histogram_quantile", "le", "max", "min", "on", "rate", "sum", "time", "up"}
+FUNCTIONS = {
+    "absent",
+    "avg",
+    "by",
+    "delta",
+    "histogram_quantile",
+    "increase",
+    "le",
+    "max",
+    "min",
+    "on",
+    "or",
+    "rate",
+    "sum",
+}
+FUNCTIONS |= {"time", "up", "vector"}
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
     """The samples of a gateway that has a task of each kind and a worker: name → label names."""
-    queue = open_queue(Settings(home=tmp_path_factory.mktemp("home")))
-    metrics = GatewayMetrics(queue)
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    queue = open_queue(settings)
+    metrics = GatewayMetrics(queue, HealthCheck(queue, open_store(settings.store)).now)
     metrics.observe_call("GET", "/health", 200, 0.01)
     metrics.heard(_ended_task(queue, lambda claim: queue.fail(claim, "The GPU ran out of memory.")))
     metrics.heard(_ended_task(queue, lambda claim: queue.succeed(claim, RESULT)))
@@ -44,7 +64,8 @@ def shown(tmp_path_factory):
     queue.renew(state, [])
     metrics.start()
     deadline = time.monotonic() + 20
-    while (text := metrics.exposition()).count(b"imagegenx_tasks_total{") < 2:
+    ended = [f'imagegenx_tasks_total{{status="{status}"}} 1.0'.encode() for status in ("failed", "success")]
+    while not all(line in (text := metrics.exposition()) for line in ended):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     metrics.stop()
@@ -142,3 +163,95 @@ def test_prometheus_and_grafana_find_what_compose_gives_them():
     folder = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards.yaml").read_text(encoding="utf-8"))
     path = folder["providers"][0]["options"]["path"]
     assert any(mount.split(":")[1].startswith(path) for mount in services["grafana"]["volumes"])
+
+
+SERIES = {
+    "failures": {"imagegenx_tasks_total{status='failed'}": "0+3x30"},
+    "failures and successes": {
+        "imagegenx_tasks_total{status='failed',instance='a'}": "0+1x30",
+        "imagegenx_tasks_total{status='success',instance='a'}": "0+9x30",
+    },
+    "successes": {
+        "imagegenx_tasks_total{status='failed'}": "0+1x30",
+        "imagegenx_tasks_total{status='success'}": "0+99x30",
+    },
+    "two gateways of one queue": {
+        f"imagegenx_queue_waiting{{instance='{gateway}',lane='{lane}'}}": f"{waiting}x30"
+        for gateway in "ab"
+        for lane, waiting in (("interactive", 1000), ("bulk", 5000))
+    },
+    "a queue nearly full": {
+        f"imagegenx_queue_waiting{{instance='{gateway}',lane='{lane}'}}": f"{waiting}x30"
+        for gateway in "ab"
+        for lane, waiting in (("interactive", 1000), ("bulk", 7500))
+    },
+    "refusals": {
+        "imagegenx_http_seconds_count{status='503',route='/api'}": "0+30x30",
+        "imagegenx_http_seconds_count{status='200',route='/api'}": "0+3000x30",
+    },
+    "few calls, half of them refused": {
+        "imagegenx_http_seconds_count{status='503',route='/api'}": "0+1x30",
+        "imagegenx_http_seconds_count{status='200',route='/api'}": "0+1x30",
+    },
+    "a probe that says not ready": {"imagegenx_http_seconds_count{status='503',route='/readyz'}": "0+30x30"},
+    "a full dead-letter stream": {
+        "imagegenx_task_failures_total{cause='worker_lost'}": "0+1x30",
+        "imagegenx_queue_dead": "1000x30",
+    },
+    "claims of dead workers": {
+        "imagegenx_queue_waiting{lane='bulk'}": "0x30",
+        "imagegenx_queue_abandoned": "4x30",
+        "imagegenx_workers": "0x30",
+    },
+    "no gateway at all": {},
+    "a store that takes nothing": {"imagegenx_store_up": "0x30"},
+}
+FIRES = {
+    "failures": ["TasksFail"],
+    "failures and successes": ["TasksFail"],
+    "a queue nearly full": ["QueueNearlyFull"],
+    "refusals": ["GatewayErrors"],
+    "few calls, half of them refused": ["GatewayErrors"],
+    "a full dead-letter stream": ["RequestsGivenUp"],
+    "claims of dead workers": ["NobodyWorks"],
+    "no gateway at all": ["GatewayDown"],
+    "a store that takes nothing": ["StoreDown"],
+}
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool, of Prometheus, is not here")
+@pytest.mark.parametrize("name", SERIES)
+def test_these_series_fire_these_alerts_and_no_other(tmp_path, name):
+    series = SERIES[name] | ({"up{job='imagegenx'}": "1x30"} if name != "no gateway at all" else {})
+    given = [{"series": what, "values": values} for what, values in series.items()]
+    found = [
+        {
+            "expr": f"count(ALERTS{{alertname='{rule['alert']}', alertstate='firing'}}) or vector(0)",
+            "eval_time": "25m",
+            "exp_samples": [{"labels": "{}", "value": int(rule["alert"] in FIRES.get(name, []))}],
+        }
+        for rule in rules()
+    ]
+    case = {"interval": "1m", "input_series": given, "promql_expr_test": found}
+    (tmp_path / "case.yaml").write_text(yaml.safe_dump({"rule_files": [str(DEPLOY / "alerts.yaml")], "tests": [case]}))
+
+    told = subprocess.run(["promtool", "test", "rules", tmp_path / "case.yaml"], capture_output=True, text=True)
+
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_no_rule_adds_up_what_every_gateway_tells_of_the_same_queue():
+    for title, texts in expressions().items():
+        for text in texts:
+            for metric in re.findall(r"(?:sum|avg)[^(]*\((?:rate\()?(imagegenx_\w+)", text):
+                assert metric.startswith("imagegenx_http_"), f"{title}: {text}"
+
+
+def test_a_failure_is_counted_from_0_so_that_the_first_one_shows(tmp_path):
+    settings = Settings(home=tmp_path)
+    queue = open_queue(settings)
+    text = GatewayMetrics(queue, HealthCheck(queue, open_store(settings.store)).now).exposition().decode()
+    queue.close()
+
+    assert 'imagegenx_tasks_total{status="failed"} 0.0' in text
+    assert 'imagegenx_task_failures_total{cause="worker_lost"} 0.0' in text

@@ -82,7 +82,7 @@ def test_a_record_that_cannot_be_read_is_told_and_the_others_are_counted(service
     link = service.queue._link
     link.call(lambda redis: redis.hset(f"{link.prefix}task:{bad.id}", "created", "yesterday"))
     service.queue.cancel(good.id)
-    metrics = GatewayMetrics(service.queue)
+    metrics = GatewayMetrics(service.queue, service.health)
     for task in (good, bad):
         metrics.heard(task.id)
     metrics.start()
