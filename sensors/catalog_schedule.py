@@ -1,11 +1,13 @@
 """The sensor that keeps catalogs' schedules: what is due is made, or made anew with new seeds."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dagster import DefaultSensorStatus, RunRequest, SensorEvaluationContext, SensorResult, SkipReason
+from dagster import DefaultSensorStatus, RunRequest, RunsFilter, SensorEvaluationContext, SensorResult, SkipReason
+from dagster._core.storage.tags import RUN_KEY_TAG
 from dagster._utils.schedules import get_latest_completed_cron_tick, get_next_cron_tick
 
 from configs.settings import Settings
@@ -17,6 +19,11 @@ from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory
 from sensors.launching import CATALOG_ASSETS, PARTITIONS, Launch, bound_pool, launch_catalogs
 from sensors.owned import owned_sensor
+
+REASON_TAG, REASON = "imagegenx/reason", "schedule"
+_RUN_KEY = re.compile(r"schedule:(?P<key>.+) (?P<at_s>\d+):[^:]*", re.DOTALL)
+"""Of the runs that `_refresh` launches."""
+_RECENT_RUNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ def catalog_schedule(
     """Compare when each schedule last fell due with when it was last kept."""
     current = settings.current
     memory = KeptMemory(current.home / "sensors" / "catalog_schedule")
-    kept: dict[str, float] = json.loads(memory.read(context.cursor or "") or "{}")
+    remembered = memory.read(context.cursor or "")
+    kept: dict[str, float] = json.loads(remembered) if remembered else dict(_recorded(context))
     schedules = list(_schedules(context, current))
     # A schedule is kept from the moment at which it is first seen: adding one makes nothing at once.
     due = [one for one in schedules if one.at_s > kept.get(one.key, one.at_s)]
@@ -63,6 +71,14 @@ def catalog_schedule(
         skip_reason=None if requests else SkipReason(_outlook(schedules)),
         cursor=memory.keep(json.dumps({one.key: one.at_s for one in schedules})),
     )
+
+
+def _recorded(context: SensorEvaluationContext) -> Iterator[tuple[str, float]]:
+    """When each schedule was last kept, from the runs that were launched for it; for a memory that is lost."""
+    launched = context.instance.get_runs(RunsFilter(tags={REASON_TAG: REASON}), limit=_RECENT_RUNS)
+    for run in reversed(launched):
+        if kept := _RUN_KEY.fullmatch(run.tags.get(RUN_KEY_TAG, "")):
+            yield kept["key"], float(kept["at_s"])
 
 
 def _schedules(context: SensorEvaluationContext, settings: Settings) -> Iterator[Due]:
@@ -80,7 +96,7 @@ def _schedules(context: SensorEvaluationContext, settings: Settings) -> Iterator
 
 def _refresh(context: SensorEvaluationContext, due: Due, object_store: ObjectStoreResource) -> list[RunRequest]:
     asked_by = f"{due.key} {due.at_s:.0f}"
-    tags = {"imagegenx/reason": "schedule", "imagegenx/policy": due.schedule.policy}
+    tags = {REASON_TAG: REASON, "imagegenx/policy": due.schedule.policy}
     if due.schedule.policy == "reseed":
         tags["imagegenx/edition"] = str(request_edition(object_store.store, due.catalog, asked_by))
     launch = Launch(

@@ -22,7 +22,7 @@ from models.errors import ImageGenXError
 from models.registry import open_registry
 from ops.catalog import Catalog, CatalogError
 from ops.catalog.source import BucketSource, CatalogSource, FolderSource
-from ops.catalog.watching import Look, SourceState, look
+from ops.catalog.watching import Known, Look, SourceState, look, name_of
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory
@@ -34,6 +34,7 @@ from sensors.launching import (
     catalogs_in_open_backfills,
     launch_catalogs,
 )
+from sensors.observed import latest_observations
 from sensors.owned import owned_sensor
 from sensors.paced_cursor import PacedCursor
 
@@ -66,12 +67,12 @@ def catalog_source(
     round_ = _Round(json.loads(before))
     for name, source in _sources(current, object_store):
         try:
-            found = _look(context, source, SourceState.from_json(round_.states.get(name) or _NOTHING), current)
+            found = _look(context, source, _state(context, name, source, round_.states.get(name)), current)
         except (ImageGenXError, OSError) as exc:
             round_.failed.append(exc)
             context.log.error(f"{source} could not be looked at: {exc}")
             continue
-        round_.add(name, found, _register(context, found, current, cursor), _observations(context, found))
+        round_.add(name, found, _register(context, found, current, cursor), _observations(context, name, found))
     memory = json.dumps(round_.states)
     if round_.failed and memory == before and not round_.observations:
         raise round_.failed[0]  # nothing to keep, so that the tick itself can fail
@@ -81,9 +82,6 @@ def catalog_source(
         asset_events=round_.observations,
         cursor=PacedCursor.next(kept.keep(memory)),
     )
-
-
-_NOTHING: dict[str, Any] = {"known": {}, "pending": {}}
 
 
 @dataclass
@@ -118,6 +116,24 @@ def _sources(settings: Settings, object_store: ObjectStoreResource) -> Iterator[
         yield f"folder:{folder}", FolderSource(folder, settings.catalog_folder)
     if prefix := settings.catalog_source.prefix:
         yield f"prefix:{prefix}", BucketSource(object_store.store, prefix)
+
+
+def _state(
+    context: SensorEvaluationContext, name: str, source: CatalogSource, remembered: dict[str, Any] | None
+) -> SourceState:
+    """What is known of a source; where nothing is remembered, from what was observed of it.
+
+    So a memory that is lost, or reset, makes no catalog again. Files are read again, for want of their marks.
+    """
+    if remembered is not None:
+        return SourceState.from_json(remembered)
+    observed = latest_observations(context.instance, CATALOG_FILES)
+    taken = {catalog: one for catalog, one in observed.items() if one.metadata.get("state") == "registered"}
+    files = {one.metadata["file"]: catalog for catalog, one in taken.items() if one.metadata.get("source") == name}
+    # What was observed by an earlier version names neither source nor file.
+    unnamed = {catalog for catalog, one in taken.items() if "source" not in one.metadata}
+    files |= {file: name_of(file) for file, _ in source.marks() if name_of(file) in unnamed}
+    return SourceState({file: Known("", catalog, taken[catalog].version) for file, catalog in files.items()})
 
 
 def _look(context: SensorEvaluationContext, source: CatalogSource, before: SourceState, settings: Settings) -> Look:
@@ -159,9 +175,10 @@ def _register(
     return launch_catalogs(context, launch)
 
 
-def _observations(context: SensorEvaluationContext, found: Look) -> Iterator[AssetObservation]:
+def _observations(context: SensorEvaluationContext, name: str, found: Look) -> Iterator[AssetObservation]:
+    files = {known.catalog: file for file, known in found.state.known.items()}
     for catalog in found.changed:
-        yield _taken(catalog)
+        yield _taken(catalog, name, files[catalog.name])
     for file, error in found.refused.items():
         context.log.error(f"{one_line(file)} is refused: {error}")
         yield _refused(file, error)
@@ -169,9 +186,11 @@ def _observations(context: SensorEvaluationContext, found: Look) -> Iterator[Ass
         yield AssetObservation(CATALOG_FILES, partition=catalog_name, metadata={"state": "retired"})
 
 
-def _taken(catalog: Catalog) -> AssetObservation:
+def _taken(catalog: Catalog, source: str, file: str) -> AssetObservation:
+    """What `_state` reads back."""
     rows, digest = len(catalog.table), catalog.digest
     metadata: dict[str, Any] = {"state": "registered", "dagster/row_count": rows, "digest": digest}
+    metadata |= {"source": source, "file": file}
     tags = {"dagster/data_version": digest}
     return AssetObservation(CATALOG_FILES, partition=catalog.name, metadata=metadata, tags=tags)
 

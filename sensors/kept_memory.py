@@ -32,7 +32,11 @@ class KeptMemory:
         self._folder = folder
 
     def read(self, cursor: str) -> str:
-        """What `keep` was given; "" if the file is gone, so that the sensor begins anew."""
+        """What `keep` was given; "" if the file is gone or damaged: the sensor goes on from what Dagster remembers.
+
+        Raises:
+            OSError: if it cannot be read now, which fails the tick.
+        """
         reference = _REFERENCE.fullmatch(cursor)
         if reference is None:
             return cursor

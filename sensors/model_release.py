@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -32,6 +32,7 @@ from sensors.launching import (
     bound_pool,
     catalogs_in_open_backfills,
 )
+from sensors.observed import latest_observations
 from sensors.owned import owned_sensor
 from sensors.paced_cursor import PacedCursor
 
@@ -40,6 +41,8 @@ MODEL_PARTITIONS = "models"
 """The name of its partitions definition."""
 RELEASE_TAG = "imagegenx/release"
 """The tag of backfills, and of their runs: the digest of all releases that they bring catalogs up to."""
+_TICK_S = 60.0
+"""A tick's backfills are made so long before its observations are stored, at most."""
 RESCAN_S = 900
 """Catalogs are looked through again after so long even if no release has changed: a run that began before it may end
 after it."""
@@ -68,8 +71,8 @@ def model_release(
     if not cursor.is_due(current.releases.interval_s):
         return SensorResult(skip_reason=SkipReason("The next look is not due yet."))
     releases = CurrentReleases(current, open_registry(current))
-    before = _Memory(**json.loads(cursor.memory)) if cursor.memory else _Memory()
     digests = releases.digests()
+    before = _Memory(**json.loads(cursor.memory)) if cursor.memory else _recorded(context, digests)
     if digests not in (before.digests, before.seen):
         seen = PacedCursor.next(json.dumps(asdict(replace(before, seen=digests))))
         return SensorResult(skip_reason=SkipReason(_UNSETTLED), cursor=seen)
@@ -118,6 +121,14 @@ class _Memory:
             return replace(self, seen={})
         since_s = self.since_s if digests == self.digests else time.time()
         return _Memory(digests, {}, since_s, roll_out)
+
+
+def _recorded(context: SensorEvaluationContext, digests: Mapping[str, str]) -> _Memory:
+    """The memory of the last look, from what was observed: one that is lost rolls no release out a second time."""
+    observed = latest_observations(context.instance, MODEL_RELEASES)
+    known = {model: observed[model].version for model in digests if model in observed}
+    since_s = max((observed[model].at_s for model in known), default=_TICK_S) - _TICK_S
+    return _Memory(known, {}, since_s)
 
 
 def _observations(seen: dict[str, str], digests: dict[str, str]) -> Iterator[AssetObservation]:

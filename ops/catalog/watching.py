@@ -156,7 +156,7 @@ def _forget_gone(
     may_retire: Callable[[str], bool],
 ) -> None:
     """Retire the catalogs whose file two looks in a row did not find, unless another file goes on with them."""
-    heirs = {_name_of(file_name): file_name for file_name in sorted(found)}
+    heirs = {name_of(file_name): file_name for file_name in sorted(found)}
     for file_name, known in before.known.items():
         if file_name in found:
             continue
@@ -187,7 +187,7 @@ def _retire(file_name: str, catalog: str, source: CatalogSource, result: Look, s
     result.retired.append(catalog)
 
 
-def _name_of(file_name: str) -> str:
+def name_of(file_name: str) -> str:
     """The catalog that a file is named for; "" if it cannot be one."""
     try:
         return catalog_name(Path(file_name)) if Path(file_name).suffix.lower() in MAX_BYTES else ""

@@ -32,6 +32,15 @@ class Ticker:
         self.cursors[sensor.name] = result.cursor or cursor
         return result
 
+    def record(self, result):
+        """Let Dagster have what a tick has asked for, as the daemon does; returns the tick's result."""
+        for event in result.asset_events:
+            self.instance.report_runless_asset_event(event)
+        for request in result.run_requests:
+            tags = {**request.tags, "dagster/run_key": request.run_key, "dagster/partition": request.partition_key}
+            self.instance.add_run(dg.DagsterRun(job_name="catalog", tags=tags))
+        return result
+
     def backfills(self):
         """(title, catalogs) of each backfill, the oldest first."""
         graph = self.repository.asset_graph

@@ -2,6 +2,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from dagster import DagsterRun
 
 from ops.editions import wanted_edition
 from resources.local_store import LocalObjectStore
@@ -108,3 +109,22 @@ def test_a_schedule_whose_moments_cannot_be_computed_stops_no_other(ticker, cata
     rewind(ticker)
 
     assert [request.partition_key for request in ticker.tick(catalog_schedule).run_requests] == ["shop"]
+
+
+def test_a_memory_that_is_lost_loses_nothing_that_fell_due(ticker, catalogs):
+    """As told by the run of the last time, which lies an hour back."""
+    (catalogs / "shop.yaml").write_text(OFTEN.format(policy="changed"))
+    ticker.tick(catalog_schedule)
+    rewind(ticker, 3600)
+    kept = json.loads(ticker.cursors["catalog_schedule"])
+    ((key, at_s),) = kept.items()
+    tags = {"imagegenx/reason": "schedule", "dagster/run_key": f"schedule:{key} {at_s:.0f}:shop"}
+    ticker.instance.add_run(DagsterRun(job_name="catalog", tags=tags))
+    ticker.cursors.clear()
+
+    (request,) = ticker.record(ticker.tick(catalog_schedule)).run_requests
+    ticker.cursors.clear()
+    again = ticker.tick(catalog_schedule).run_requests
+
+    assert request.partition_key == "shop"
+    assert request.run_key not in [one.run_key for one in again]

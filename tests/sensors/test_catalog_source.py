@@ -2,10 +2,11 @@ import json
 import os
 
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus
 
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
-from sensors.catalog_source import catalog_source
+from sensors.catalog_source import CATALOG_FILES, catalog_source
 
 GOOD = "id,text,model_type\na,a mug,own\n"
 
@@ -102,8 +103,6 @@ def test_a_catalog_in_a_backfill_keeps_its_partition_until_that_has_ended(ticker
     (inbox / "a.csv").unlink()
     look_twice(ticker)
     assert partitions(ticker) == ["a", "b", "c", "d"]
-
-    from dagster._core.execution.backfill import BulkActionStatus
 
     ticker.end_backfills(BulkActionStatus.COMPLETED_SUCCESS)
     ticker.tick(catalog_source)
@@ -240,3 +239,69 @@ def test_a_pipe_in_the_inbox_holds_nobody_up(ticker, inbox):
     look_twice(ticker)
 
     assert "fine" in partitions(ticker)
+
+
+MANY = [f"c{number}" for number in range(40)]
+
+
+@pytest.fixture
+def taken(ticker, inbox, tmp_path):
+    """So many catalogs that the memory is a file; returns the folder of the memory."""
+    for name in MANY:
+        (inbox / f"{name}.csv").write_text(GOOD)
+    ticker.tick(catalog_source)
+    ticker.record(ticker.tick(catalog_source))
+    assert len(ticker.backfills()) == 1
+    return tmp_path / "home/sensors/catalog_source"
+
+
+def lose(folder):
+    for file in folder.iterdir():
+        file.unlink()
+
+
+def damage(folder):
+    for file in folder.iterdir():
+        file.write_text(file.read_text()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("become", [lose, damage, "reset"])
+def test_a_memory_that_is_lost_makes_no_catalog_again(ticker, inbox, taken, become):
+    if become == "reset":
+        ticker.cursors.clear()
+    else:
+        become(taken)
+    (inbox / "c7.csv").write_text(GOOD.replace("mug", "cup"))
+    (inbox / "c8.csv").unlink()
+    (inbox / "new.csv").write_text(GOOD)
+
+    results = [ticker.record(ticker.tick(catalog_source)) for _ in range(3)]
+
+    assert sorted(request.partition_key for result in results for request in result.run_requests) == ["c7", "new"]
+    assert len(ticker.backfills()) == 1
+    ticker.end_backfills(BulkActionStatus.COMPLETED_SUCCESS)
+    ticker.tick(catalog_source)
+    assert partitions(ticker) == sorted({*MANY, "new"} - {"c8"})
+
+
+def test_a_memory_that_cannot_be_read_fails_the_tick(ticker, taken):
+    for file in list(taken.iterdir()):
+        file.unlink()
+        file.mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        ticker.tick(catalog_source)
+    assert len(ticker.backfills()) == 1
+
+
+def test_catalogs_that_an_earlier_version_observed_are_not_made_again(ticker, inbox, taken):
+    for record in ticker.instance.fetch_observations(CATALOG_FILES, limit=100).records:
+        observation = record.event_log_entry.dagster_event.asset_observation_data.asset_observation
+        metadata = {name: value for name, value in observation.metadata.items() if name not in ("source", "file")}
+        ticker.instance.report_runless_asset_event(observation._replace(metadata=metadata))
+    ticker.cursors.clear()
+
+    results = [ticker.tick(catalog_source) for _ in range(3)]
+
+    assert [request for result in results for request in result.run_requests] == []
+    assert len(ticker.backfills()) == 1

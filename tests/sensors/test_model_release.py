@@ -154,3 +154,20 @@ def test_a_share_is_always_the_same_catalogs_and_none_is_none(ticker, shops, mon
 
     ((_, catalogs),) = ticker.backfills()
     assert catalogs == ["plain"]
+
+
+def test_a_memory_that_is_lost_rolls_no_release_out_again(ticker, shops):
+    ticker.cursors.clear()
+    ticker.record(look(ticker))
+    shops.replace("soft.safetensors", "second")
+    ticker.tick(model_release)
+    ticker.record(ticker.tick(model_release))
+    ticker.end_backfills(BulkActionStatus.CANCELED)
+    assert len(ticker.backfills()) == 1
+    ticker.cursors.clear()
+
+    again = look(ticker)
+
+    assert len(ticker.backfills()) == 1
+    assert again.asset_events == []
+    assert "backfilled for these releases already" in again.skip_reason.skip_message
