@@ -66,7 +66,7 @@ def test_a_full_redis_is_not_healthy_and_says_what_to_do(redis: RedisServer, tmp
     with gateway_over(tmp_path, redis.url) as gateway:
         key = gateway.service.accounts.create("ann")
         assert asked(gateway, "/health")[1]["status"] == "healthy"
-        assert queue_up(gateway)
+        wait_until(lambda: queue_up(gateway))
 
         redis.order("CONFIG", "SET", "maxmemory", 1)
 
@@ -77,13 +77,13 @@ def test_a_full_redis_is_not_healthy_and_says_what_to_do(redis: RedisServer, tmp
         assert data["queue"]["remedy"].startswith("Raise maxmemory there.")
         assert asked(gateway, "/readyz") == (503, {"status": "not ready"})
         assert asked(gateway, "/livez") == (200, {"status": "alive"})
-        assert not queue_up(gateway)
+        wait_until(lambda: not queue_up(gateway))
         refused = httpx.post(gateway.url + GENERATE, json={"text": "a"}, headers={"X-API-Key": key})
         assert refused.status_code == 503
 
         redis.order("CONFIG", "SET", "maxmemory", 0)
         wait_until(lambda: asked(gateway, "/readyz") == (200, {"status": "ready"}))
-        assert queue_up(gateway)
+        wait_until(lambda: queue_up(gateway))
 
 
 def test_while_redis_hangs_every_health_check_answers_soon(redis: RedisServer, tmp_path: Path) -> None:
