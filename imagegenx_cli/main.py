@@ -40,10 +40,9 @@ def main() -> None:
     from configs.process_start import start_process
 
     start_process()
-    status = run()
-    if status == INTERRUPTED:
-        _end_at_once()
-    sys.exit(status)
+    if status := run():
+        _end_at_once(status)
+    sys.exit()
 
 
 def run() -> int:
@@ -77,15 +76,15 @@ def _run_app() -> int:
     return 0
 
 
-def _end_at_once() -> None:
+def _end_at_once(status: int) -> None:
     """End with what is registered for the end, but without taking the interpreter down.
 
-    A thread that still computes a step would be unwound then, through frames of C++ that allow no such thing: the
-    process would abort.
+    A thread that still computes a step, of a command that was interrupted or has failed, would be unwound then, through
+    frames of C++ that allow no such thing: the process would abort.
     """
     atexit._run_exitfuncs()
     sys.stdout.flush()
-    os._exit(INTERRUPTED)
+    os._exit(status)
 
 
 def _set_up_logs() -> None:

@@ -10,14 +10,14 @@ import pytest
 from configs.process_start import started_clean
 
 ROOT = Path(__file__).parent.parent.parent
-TELL = """
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
+TELL = f"""
 import signal
-ignored = {number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN}
-print(sorted(int(number) for number in ignored - {signal.SIGPIPE, signal.SIGXFSZ}))
+watched = {[int(number) for number in IGNORED]}
+print(sorted(number for number in watched if signal.getsignal(number) == signal.SIG_IGN))
 print(sorted(int(number) for number in signal.pthread_sigmask(signal.SIG_SETMASK, [])))
 """
 START = "from configs.process_start import start_process; start_process()"
-IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
 INHERIT = f"""
 import os, signal, sys
 for number in {[int(number) for number in IGNORED]}:
@@ -57,7 +57,9 @@ def test_a_stray_module_in_the_working_folder_is_not_taken(tmp_path, stray):
 def test_closed_streams_do_not_become_the_next_file_that_is_opened(tmp_path):
     program = f"{START}\nfile = open({str(tmp_path / 'data')!r}, 'w')\nassert file.fileno() > 2\nprint('lost')"
     done = subprocess.run(
-        ["sh", "-c", f'exec "$0" -c "$1" <&- >&- 2>{tmp_path}/error', sys.executable, program], cwd=ROOT, check=False
+        ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>"$2"', sys.executable, program, tmp_path / "error"],
+        cwd=ROOT,
+        check=False,
     )
 
     assert done.returncode != 0

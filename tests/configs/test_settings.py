@@ -52,6 +52,23 @@ def test_an_empty_path_is_refused_and_never_the_working_folder(monkeypatch, vari
     assert str(refused.value) == f"{field}: an empty path; name a folder or file, or leave the setting out"
 
 
+@pytest.mark.parametrize(
+    ("host", "listens", "local"),
+    [
+        ("::1", "[::1]", "[::1]"),
+        ("[::1]", "[::1]", "[::1]"),
+        ("::", "[::]", "[::1]"),
+        ("0.0.0.0", "0.0.0.0", "127.0.0.1"),
+        ("fe80::7", "[fe80::7]", "[fe80::7]"),
+        ("gateway.intern", "gateway.intern", "gateway.intern"),
+    ],
+)
+def test_a_host_stands_in_urls_as_urls_have_it(monkeypatch, host, listens, local):
+    monkeypatch.setenv("IMAGEGENX_GATEWAY__HOST", host)
+    gateway = load_settings().gateway
+    assert (gateway.http_url, gateway.local_url) == (f"http://{listens}:8000", f"http://{local}:8000")
+
+
 def test_an_empty_name_of_the_settings_file_is_refused(monkeypatch):
     monkeypatch.setenv("IMAGEGENX_CONFIG", "")
     with pytest.raises(ConfigError, match=r"^IMAGEGENX_CONFIG: empty; name a file, or unset it$"):
