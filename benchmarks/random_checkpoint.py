@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from models.architectures import read_architecture, write_configuration
 from models.card import Accelerator, DType, ModelCard
+from models.card_folders import CardFolders
 from models.digests import DigestCache
 from models.families import FAMILIES, FamilyEntry
 from models.families.sdxl import StableDiffusionXL
@@ -90,7 +91,7 @@ def random_registry(*, small: bool, dtype: DType) -> ModelRegistry:
         for name in sides
         for accelerator in accelerators
     ]
-    return ModelRegistry({card.name: card for card in cards}, cards[0].name, DigestCache(None))
+    return ModelRegistry(CardFolders({card.name: card for card in cards}), cards[0].name, DigestCache(None))
 
 
 def random_pipeline(

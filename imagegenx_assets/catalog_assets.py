@@ -83,7 +83,7 @@ def generated_images(work: CatalogWork) -> Metadata:
 @stage(after=["generated_images"], kinds={"pytorch"}, io_manager="image_sets")
 def upscaled_images(work: CatalogWork) -> Metadata:
     """The pictures after super-resolution, 2× or 4×; rows that ask for none pass without a copy."""
-    change = upscaling(work.settings, work.gpu_engine.registry)
+    change = upscaling(work.settings)
     pictures = derive_images(work.images("generated_images"), change, work.reuse("upscaled_images"))
     return work.keep("upscaled_images", pictures)
 

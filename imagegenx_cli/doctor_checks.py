@@ -126,10 +126,14 @@ def models(settings: Settings) -> Iterator[Finding]:
     from models.registry import open_registry
 
     registry = open_registry(settings)
+    for bad in registry.bad_cards:
+        yield Finding("models", State.BAD, f"{bad}.", f"Correct or remove {bad.file}; its model is left out.")
     for name in registry.names:
         state = State.BAD if name == registry.default_model else State.NOTE
         for found, remedy in _absent(registry.card(name)):
             yield Finding("models", state, f"{name}: not here: {found.removesuffix('.')}.", remedy)
+    if registry.default_model not in registry.names:
+        return
     default = registry.card(registry.default_model)
     placement = choose_placement(default, settings.engine)
     yield Finding("models", State.OK, f"{default.name} (the default) runs as {placement.kind}")
@@ -159,11 +163,13 @@ def _absent(card: "ModelCard") -> Iterator[tuple[str, str]]:
 
 def _without_weights(path: Path) -> Iterator[Path]:
     """A file or folder that is not there, and the parts of a folder in the diffusers layout that have no weights."""
+    from models.visible_files import visible_files
+
     if not path.exists():
         yield path
         return
     for config in sorted((*path.glob("config.json"), *path.glob("*/config.json"))):
-        if not any(config.parent.glob("*.safetensors")):
+        if not any(file.suffix == ".safetensors" for file in visible_files(config.parent)):
             yield config.parent / "*.safetensors"
 
 

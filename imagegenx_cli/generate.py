@@ -61,7 +61,7 @@ class _Painter:
             raise ModelError(outcome.error)
         image = rgb_picture(outcome.pixels)
         for recorded in recipe.post:
-            change = recorded_change(recorded, self.settings, self.registry)
+            change = recorded_change(recorded, self.settings)
             if change.step != recorded:
                 _warn(f"the file behind the recipe's step '{recorded.op}' is another one now")
             image, planned = change.apply(image), planned.with_step(change.step)

@@ -41,14 +41,20 @@ class ListedModel:
 
 
 def list_models(*, as_json: bool) -> None:
-    """Print every model's name, family, modes, source, release and accelerator."""
+    """Print every model's name, family, modes, source, release and accelerator, and the cards that are wrong."""
     registry = open_registry(load_settings())
     models = [_listed(registry, name) for name in registry.names]
+    bad = [ListedModel(card.name, "bad card", (), str(card.file), None, "") for card in registry.bad_cards]
     if as_json:
-        print_json([asdict(model) for model in models])
+        reasons = [{**asdict(model), "error": card.reason} for model, card in zip(bad, registry.bad_cards, strict=True)]
+        print_json([*map(asdict, models), *reasons])
         return
-    rows = [[column.name for column in fields(ListedModel)], *(model.cells() for model in models)]
+    rows = [[column.name for column in fields(ListedModel)], *(model.cells() for model in [*models, *bad])]
     say_table(rows)
+    for card in registry.bad_cards:
+        say(f"bad: {card}", err=True)
+    for replaced, used in registry.replaced_cards:
+        say(f"note: model '{used.stem}' is that of {used}; {replaced} is not used.", err=True)
 
 
 def verify_models() -> int:
@@ -57,7 +63,7 @@ def verify_models() -> int:
     Nothing is downloaded: a model whose files are not here is reported as such.
 
     Returns:
-        the exit status: 1 if the default model does not work.
+        the exit status: 1 if the default model does not work, or a file is no card.
     """
     settings = load_settings()
     registry = open_registry(settings)
@@ -69,7 +75,9 @@ def verify_models() -> int:
         for ok, line in lines:
             say(f"{'ok    ' if ok else 'no    '} {name}: {line}")
         engine.release()
-    return 0 if works[registry.default_model] else 1
+    for bad in registry.bad_cards:
+        say(f"no     {bad.name}: {bad}")
+    return 0 if works.get(registry.default_model) and not registry.bad_cards else 1
 
 
 def fetch_model(name: str) -> None:

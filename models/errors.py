@@ -42,10 +42,13 @@ class ModelError(ImageGenXError):
 
 
 class ModelNotFoundError(ModelError):
-    """No model card has this name."""
+    """No model card has this name, or the one that has it is wrong, for this reason."""
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
+    def __init__(self, name: str, known: Iterable[str], reason: str = "") -> None:
         names = sorted(known)
+        if reason:
+            super().__init__(f"model '{name[:80]}' cannot be used: its card is wrong. {reason}")
+            return
         super().__init__(f"no model '{name[:80]}'.{nearest(name, names)} Known models: {', '.join(names)}.")
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from models.digests import file_digest
 from models.errors import ModelError, ModelLoadError, PictureError
 from models.rrdb import RRDBNet
 from models.rrdb_weights import read_network
@@ -157,12 +158,15 @@ def load_upscaler(path: Path, device: str = "cpu") -> Upscaler:
     """
     path = path.resolve()
     try:
-        file = path.stat()
+        digest = file_digest(path)
     except OSError as exc:
         raise ModelLoadError(f"upscaling network '{path.name}': no file {path}.") from exc
-    return _load(path, file.st_mtime_ns, file.st_size, device)
+    return _load(path, digest, device)
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, mtime_ns: int, size_bytes: int, device: str) -> Upscaler:
-    return Upscaler(read_network(path), device)
+def _load(path: Path, digest: str, device: str) -> Upscaler:
+    upscaler = Upscaler(read_network(path), device)
+    if file_digest(path) != digest:
+        raise ModelLoadError(f"upscaling network '{path.name}': its file changed while it was read. Try again.")
+    return upscaler

@@ -20,6 +20,7 @@ from urllib.parse import quote
 from configs.private_folder import make_private
 from models.errors import ModelLoadError
 from models.families import FAMILIES
+from models.model_files import INDEX, index_parts
 
 if TYPE_CHECKING:
     import httpx
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 OnBytes = Callable[[str, int, int], None]
 """Called while a file comes in, with its path, the bytes that are here and the bytes it has."""
 
-_INDEX = "model_index.json"
 _TEXT = (".json", ".txt")
 _WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(-\d{5}-of-\d{5})?\.safetensors")
 """The weights themselves; other names are variants of them or other formats."""
@@ -158,8 +158,8 @@ class _Repository:
 def _fetch_files(repository: _Repository, folder: Path, unused: Iterable[str], on_bytes: OnBytes | None) -> None:
     files = repository.files()
     index = None
-    if _INDEX in files:
-        index = json.loads(repository.download(files[_INDEX], folder, on_bytes).read_bytes())
+    if INDEX in files:
+        index = json.loads(repository.download(files[INDEX], folder, on_bytes).read_bytes())
     wanted = [files[path] for path in wanted_files(files, index, unused, repository.source)]
     missing_bytes = sum(file.size_bytes for file in wanted if not (folder / file.path).exists())
     if missing_bytes > (free_bytes := shutil.disk_usage(folder).free):
@@ -181,7 +181,7 @@ def wanted_files(
     Raises:
         ModelLoadError: if a part has no weights in safetensors.
     """
-    parts = {"": source} if index is None else {_INDEX: ""} | _parts(index, unused)
+    parts = {"": source} if index is None else {INDEX: ""} | index_parts(index, unused)
     wanted: list[str] = []
     for part, kind in parts.items():
         inside = [path for path in paths if path == part or Path(path).parent == Path(part)]
@@ -191,15 +191,6 @@ def wanted_files(
             raise ModelLoadError(f"{source} has no weights (.safetensors) for {part or 'its network'}; ask for another")
         wanted += chosen
     return sorted(wanted)
-
-
-def _parts(index: Mapping[str, Any], unused: Iterable[str]) -> dict[str, str]:
-    """The parts that a pipeline's index names, with their classes."""
-    return {
-        name: str(value[1])
-        for name, value in index.items()
-        if isinstance(value, list) and len(value) == 2 and value[1] and name not in unused and name.isidentifier()
-    }
 
 
 def _hub_file(entry: Mapping[str, Any]) -> HubFile | None:

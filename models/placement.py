@@ -55,7 +55,7 @@ def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
     Raises:
         AcceleratorError: if the card or the settings ask for what this machine or version has not.
     """
-    device = _device(settings.device)
+    device = choose_device(settings.device)
     accelerator = _best(card, device) if card.accelerator == "auto" else card.accelerator
     if accelerator != "eager" and not FAMILIES[card.family].by_step:
         raise AcceleratorError(
@@ -86,7 +86,8 @@ def _best(card: "ModelCard", device: str) -> str:
     return "eager"
 
 
-def _device(wanted: str) -> str:
+def choose_device(wanted: str) -> str:
+    """PyTorch's name of the device that `engine.device` comes to here; AcceleratorError if it is not here."""
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,16 +11,17 @@ from configs.errors import ConfigError
 from configs.problems import Problem
 from configs.settings import PACKAGE_ROOT, Settings, default_home
 from models.architectures import read_architecture
-from models.card import SINGLE_FILE, ModelCard, read_card
+from models.card import SINGLE_FILE, ModelCard
+from models.card_folders import BadCard, CardFolders
 from models.digests import DigestCache
 from models.errors import ModelLoadError, ModelNotFoundError
+from models.families import FAMILIES
+from models.model_files import deciding_files
 
 __all__ = ["BUILTIN_CARDS", "ModelCard", "ModelRegistry", "open_registry"]
 
 BUILTIN_CARDS = PACKAGE_ROOT / "configs" / "models"
 """The model cards that come with ImageGenX."""
-
-_DIGESTED = frozenset({".safetensors", ".json", ".txt"})
 
 
 class ModelRegistry:
@@ -29,8 +30,9 @@ class ModelRegistry:
     release_fresh_s: float = 1.0
     """A release is read from the files at most this often: planning asks for it once a row."""
 
-    def __init__(self, cards: dict[str, ModelCard], default_model: str, digests: DigestCache) -> None:
-        self._cards = cards
+    def __init__(self, folders: CardFolders, default_model: str, digests: DigestCache) -> None:
+        self._folders = folders
+        self._cards = folders.cards
         self._digests = digests
         self._releases: dict[str, tuple[float, str]] = {}
         self.default_model = default_model
@@ -44,31 +46,28 @@ class ModelRegistry:
         cache_folder: Path | None = None,
         hub_folder: Path | None = None,
     ) -> "ModelRegistry":
-        """Read every `NAME.yaml` of the folders; a later folder's card replaces an earlier one's of that name.
+        """Read the model cards of the folders, as `CardFolders.read` does.
 
         Args:
             cache_folder: for the digests of files; None keeps them in memory.
             hub_folder: for models fetched from the hub; by default below the default home.
         Raises:
-            ConfigError: listing every problem of every file.
+            ConfigError: if a folder cannot be read, or no card is named like the default model.
         """
-        cards: dict[str, ModelCard] = {}
-        problems: list[Problem] = []
-        fetched = hub_folder or default_home() / "models"
-        for folder in folders:
-            if not folder.is_dir():
-                problems.append(Problem("model_folders", f"no folder {folder}"))
-            for file in sorted(folder.glob("*.yaml")):
-                card = read_card(file, fetched)
-                if isinstance(card, ModelCard):
-                    cards[card.name] = card
-                else:
-                    problems.extend(card)
-        if not problems and default_model not in cards:
-            problems.append(Problem("default_model", str(ModelNotFoundError(default_model, cards))))
-        if problems:
-            raise ConfigError(problems)
-        return cls(cards, default_model, DigestCache(cache_folder and cache_folder / "digests.json"))
+        read = CardFolders.read(folders, hub_folder or default_home() / "models")
+        if default_model not in read.cards and not read.reason(default_model):
+            raise ConfigError([Problem("default_model", str(ModelNotFoundError(default_model, read.cards)))])
+        return cls(read, default_model, DigestCache(cache_folder and cache_folder / "digests.json"))
+
+    @property
+    def bad_cards(self) -> tuple[BadCard, ...]:
+        """The files that ought to be cards of models, and why these models are left out."""
+        return tuple(self._folders.bad)
+
+    @property
+    def replaced_cards(self) -> tuple[tuple[Path, Path], ...]:
+        """(card, card of that name in a later folder, which is used)."""
+        return tuple(self._folders.replaced)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,26 +75,32 @@ class ModelRegistry:
         return tuple(sorted(self._cards))
 
     def card(self, name: str) -> ModelCard:
-        """The card of a model; ModelNotFoundError names the nearest known one."""
+        """The card of a model; ModelNotFoundError says what is wrong with its card, or names the nearest known one."""
         if name not in self._cards:
-            raise ModelNotFoundError(name, self._cards)
+            raise ModelNotFoundError(name, self._cards, self._folders.reason(name))
         return self._cards[name]
 
     def release(self, name: str) -> str:
         """The digest of everything in a model that decides pixels: equal files give equal digests on any machine.
 
         A sha256 in hex over the model's and its controlnet's weights and configuration files, or a hub id with its
-        revision, fetched or not. Cheap to ask again: the digests of files are kept by size and time of change, and
-        files are looked at again only after `release_fresh_s`.
+        revision, fetched or not. Cheap to ask again: the digests of files are kept (`DigestCache`), and files are
+        looked at again only after `release_fresh_s`.
 
         Raises:
             ModelLoadError: if the files are missing; the text says how to get them.
         """
-        card, now = self.card(name), time.monotonic()
         known = self._releases.get(name)
-        if known is None or now - known[0] > self.release_fresh_s:
-            known = self._releases[name] = (now, self._read_release(card))
+        if known is None or time.monotonic() - known[0] > self.release_fresh_s:
+            return self.release_now(name)
         return known[1]
+
+    def release_now(self, name: str) -> str:
+        """The release of the files as they are at this moment; see `release`."""
+        now = time.monotonic()
+        release = self._read_release(self.card(name))
+        self._releases[name] = (now, release)
+        return release
 
     def lora_digest(self, name: str, lora: str) -> str:
         """The sha256, in hex, of a LoRA's file; ModelLoadError if there is none."""
@@ -116,7 +121,7 @@ class ModelRegistry:
     def _part(self, card: ModelCard, field: Literal["source", "controlnet"]) -> object:
         path = card.path if field == "source" else card.controlnet_path
         assert path is not None
-        files = sorted(_files(path))
+        files = list(deciding_files(path, FAMILIES[card.family].unused_parts))
         if not any(file.suffix == SINGLE_FILE for file in files):
             raise ModelLoadError(_missing(card, field, path))
         digests = self._digests.of(files)
@@ -129,7 +134,7 @@ class ModelRegistry:
         folder = card.config_path
         if folder is None:
             return read_architecture(card.family)
-        digests = self._digests.of(sorted(file for file in _files(folder) if file.suffix != SINGLE_FILE))
+        digests = self._digests.of(file for file in deciding_files(folder) if file.suffix != SINGLE_FILE)
         return {file.relative_to(folder).as_posix(): digest for file, digest in digests.items()}
 
 
@@ -138,12 +143,6 @@ def open_registry(settings: Settings) -> ModelRegistry:
     folders = (BUILTIN_CARDS, *settings.model_folders)
     home = settings.home
     return ModelRegistry.load(folders, settings.default_model, cache_folder=home / "cache", hub_folder=home / "models")
-
-
-def _files(path: Path) -> Iterator[Path]:
-    """The files that decide pixels, in a folder or of a single file."""
-    candidates = [path] if path.is_file() else path.rglob("*")
-    return (file for file in candidates if file.is_file() and file.suffix in _DIGESTED)
 
 
 def _missing(card: ModelCard, field: str, path: Path) -> str:

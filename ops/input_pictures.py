@@ -43,9 +43,10 @@ class InputPictures:
         if reference not in self._found:
             read = self._reader(reference)
             data = read()
+            digest = hashlib.sha256(data).hexdigest()
             pixels = self._named(reference, lambda: check_picture(data, self.max_pixels))
-            load = partial(self._named, reference, lambda: open_picture(read(), self.max_pixels))
-            self._found[reference] = InputPicture(hashlib.sha256(data).hexdigest(), load, pixels)
+            load = partial(self._named, reference, lambda: open_picture(_same(read(), digest), self.max_pixels))
+            self._found[reference] = InputPicture(digest, load, pixels)
         return self._found[reference]
 
     def _reader(self, reference: str) -> Callable[[], bytes]:
@@ -67,3 +68,9 @@ class InputPictures:
             return call()
         except PictureError as exc:
             raise PictureError(f"'{reference[:80]}': {exc}") from exc
+
+
+def _same(data: bytes, digest: str) -> bytes:
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise PictureError("replaced since the row was planned. Run the catalog again.")
+    return data

@@ -13,22 +13,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum, auto
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from configs.settings import EngineSettings, Settings
 from io_managers.image_set import ImageSet, ManifestRow, Status, picture_key, read_image_set
 from models.card import ModelCard
+from models.digests import file_digest
 from models.errors import ImageGenXError, ModelError
 from models.placement import Placement, decode_budget
 from models.recipe import INPUT_READING, PostStep, Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationParams, PostProcess
 from models.sampler import fitting
+from models.visible_files import visible_files
 from ops.map_ahead import map_ahead
 from ops.stages import generated_format, recorded_change, upscaled_format
-from ops.watermark_files import file_digest
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
 FOLDER = "releases/"
@@ -91,7 +91,8 @@ class CurrentReleases:
         """
         found = {name: digest for name in self._registry.names if (digest := self._model_digest(name))}
         upscaler = self._settings.upscaler
-        marks = [*_files(self._settings.fonts_folder), *_files(self._settings.logo_folder)]
+        folders = (self._settings.fonts_folder, self._settings.logo_folder)
+        marks = [file for folder in folders for file in visible_files(folder, deep=True)]
         if upscaler.is_file():
             found["upscaler"] = file_digest(upscaler)
         if marks:
@@ -163,7 +164,7 @@ class CurrentReleases:
         known = step.model_dump_json()
         if known not in self._steps:
             try:
-                self._steps[known] = recorded_change(step, self._settings, self._registry).step
+                self._steps[known] = recorded_change(step, self._settings).step
             except ImageGenXError:
                 self._steps[known] = step
         return self._steps[known]
@@ -354,10 +355,6 @@ def _seconds(summary: Iterable[UsedRelease]) -> dict[str, tuple[float, float]]:
         picture_s, upscale_s = found.get(label, (0.0, 0.0))
         found[label] = (used.picture_s or picture_s, used.upscale_s or upscale_s)
     return found
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
 
 
 def _joined(digests: Sequence[str]) -> str:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from configs.settings import Settings
 from models.encoding import rgb_picture
 from models.errors import ModelError
-from models.placement import choose_placement
+from models.placement import choose_device
 from models.recipe import PostStep
-from models.registry import ModelRegistry
 from models.request import ImageFormat, PostProcess, Scale, WatermarkParams
 from ops.thumbnail import make_thumbnail, thumbnail_step
 from ops.upscaling import upscale_pixels, upscale_step
@@ -48,11 +48,11 @@ class Stage:
     embed: bool = True
 
 
-def upscaling(settings: Settings, registry: ModelRegistry) -> Stage:
+def upscaling(settings: Settings) -> Stage:
     """Super-resolution, one picture at a time, since each takes the whole of the device that models run on."""
 
     def plan(post: PostProcess) -> Change | None:
-        return _enlarging(post.super_resolution, settings, registry) if post.super_resolution else None
+        return _enlarging(post.super_resolution, settings) if post.super_resolution else None
 
     return Stage(plan, upscaled_format, settings.pictures.original_quality, in_background=False)
 
@@ -73,7 +73,7 @@ def thumbnailing(settings: Settings) -> Stage:
     return Stage(lambda post: change, lambda post: "webp", settings.pictures.thumbnail_quality, embed=False)
 
 
-def recorded_change(step: PostStep, settings: Settings, registry: ModelRegistry) -> Change:
+def recorded_change(step: PostStep, settings: Settings) -> Change:
     """The change that a recipe's step records.
 
     Its own `step` differs from the recorded one where the network, font or logo is another file by now.
@@ -83,7 +83,7 @@ def recorded_change(step: PostStep, settings: Settings, registry: ModelRegistry)
         WatermarkError: if the font or logo is missing.
     """
     if step.op == "upscale" and (scale := _SCALES.get(step.params.get("scale"))):
-        return _enlarging(scale, settings, registry)
+        return _enlarging(scale, settings)
     if step.op == "watermark":
         return _marking(WatermarkParams.model_validate({"enable": True, **step.params}), settings)
     raise ModelError(f"the recipe's step '{step.op}' with {step.params} cannot be done again.")
@@ -102,19 +102,31 @@ def upscaled_format(post: PostProcess) -> ImageFormat:
     return "png" if post.watermark.enable else post.format
 
 
-def _enlarging(scale: Scale, settings: Settings, registry: ModelRegistry) -> Change:
+def _enlarging(scale: Scale, settings: Settings) -> Change:
     network = settings.upscaler
 
     def enlarge(image: "Image") -> "Image":
         import numpy as np
 
-        device = choose_placement(registry.card(registry.default_model), settings.engine).device
         pixels = np.asarray(rgb_picture(image))
-        return rgb_picture(upscale_pixels(pixels, scale, network=network, device=device))
+        return rgb_picture(upscale_pixels(pixels, scale, network=network, device=choose_device(settings.engine.device)))
 
-    return Change(upscale_step(scale, network=network), enlarge)
+    return _exact(partial(upscale_step, scale, network=network), enlarge)
 
 
 def _marking(params: WatermarkParams, settings: Settings) -> Change:
     folders = {"logo_folder": settings.logo_folder, "fonts_folder": settings.fonts_folder}
-    return Change(watermark_step(params, **folders), lambda image: draw_watermark(image, params, **folders))
+    return _exact(partial(watermark_step, params, **folders), lambda image: draw_watermark(image, params, **folders))
+
+
+def _exact(step_now: Callable[[], PostStep], apply: "Callable[[Image], Image]") -> Change:
+    """A change whose pictures are what its step says: one made of a file that was replaced meanwhile is refused."""
+    step = step_now()
+
+    def checked(image: "Image") -> "Image":
+        changed = apply(image)
+        if step_now() != step:
+            raise ModelError(f"the file that the step '{step.op}' uses was replaced while it was used. Try again.")
+        return changed
+
+    return Change(step, checked)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.digests import DigestCache
+from models.digests import file_digest
 from models.errors import ModelLoadError
 from models.recipe import PostStep
 from models.request import Scale
@@ -13,13 +13,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FACTORS: dict[Scale, int] = {"2x": 2, "4x": 4}
-_digests = DigestCache(None)
 
 
 def upscale_step(scale: Scale, *, network: Path) -> PostStep:
     """Return the recipe's step for `upscale_pixels`. Raises ModelLoadError if the network's file is missing."""
     try:
-        digest = _digests.of([network])[network]
+        digest = file_digest(network)
     except OSError as exc:
         raise ModelLoadError(f"upscaling network '{network.name}': no file {network}.") from exc
     return PostStep(op="upscale", params={"scale": _FACTORS[scale]}, uses=digest)

@@ -5,12 +5,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.digests import file_digest
 from models.encoding import rgb_picture
 from models.image import open_picture
 from models.recipe import PostStep
 from models.request import Position, WatermarkParams
 from ops.text_mark import render_text
-from ops.watermark_files import WatermarkError, file_digest, find_font, find_logo
+from ops.watermark_files import WatermarkError, find_font, find_logo, require_digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,7 +68,7 @@ def _mark(params: WatermarkParams, size: Size, margin: int, logo_folder: Path, f
     if params.type == "image":
         logo = find_logo(params.image_path, logo_folder)
         wanted_px = max(round(size[0] * params.scale), 1)
-        return _scaled_logo(logo, logo.stat().st_mtime_ns, (min(wanted_px, width), height)).copy()
+        return _scaled_logo(logo, file_digest(logo), (min(wanted_px, width), height)).copy()
     face = find_font(params.font, fonts_folder)
     text = render_text(params.text, face, params.color, params.font_size or max(size[0] // 20, 12), (width, height))
     return _slanted(text) if tiled else text
@@ -80,10 +81,11 @@ def _slanted(text: "Image") -> "Image":
 
 
 @lru_cache(maxsize=16)
-def _scaled_logo(logo: Path, changed_ns: int, room: Size) -> "Image":
+def _scaled_logo(logo: Path, digest: str, room: Size) -> "Image":
     from PIL.Image import Resampling
 
     opened = open_picture(logo).convert("RGBA")
+    require_digest(logo, digest)
     factor = min(room[0] / opened.width, room[1] / opened.height)
     width, height = (max(round(side * factor), 1) for side in opened.size)
     return opened.resize((width, height), Resampling.LANCZOS)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from configs.errors import FailureCause
 from configs.problems import nearest, shown
-from models.digests import DigestCache
+from models.digests import file_digest
 from models.errors import ImageGenXError
+from models.visible_files import visible_files
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -19,8 +20,6 @@ _FONT_ENDINGS = ("", ".ttf", ".otf", ".ttc")
 _GLYPH_CHECK_PX = 32
 _UNASSIGNED = "\U0010ffff"
 
-_digests = DigestCache(None)
-
 
 class WatermarkError(ImageGenXError):
     """A watermark cannot be drawn as asked."""
@@ -30,11 +29,11 @@ class WatermarkError(ImageGenXError):
 
 @dataclass(frozen=True)
 class FontFace:
-    """A font file and which of its faces."""
+    """A font file, which of its faces, and the sha256 of the file."""
 
     path: Path
     index: int
-    changed_ns: int
+    digest: str
 
     def at(self, size_px: int) -> "FreeTypeFont":
         """Return the face at a size in px. Raises WatermarkError if the file is no font."""
@@ -70,9 +69,10 @@ def find_logo(name: str, logo_folder: Path) -> Path:
     raise WatermarkError(f"logo {shown(name)}: no such file in the logo folder.{nearest(name, _names(logo_folder))}")
 
 
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file, in hex, computed once per version of the file."""
-    return _digests.of([path])[path]
+def require_digest(file: Path, digest: str) -> None:
+    """Raise WatermarkError if a file that has just been read is another one by now."""
+    if file_digest(file) != digest:
+        raise WatermarkError(f"'{file.name}' was replaced while it was read. Try again.")
 
 
 def _inside(folder: Path, name: str) -> Path | None:
@@ -86,12 +86,11 @@ def _inside(folder: Path, name: str) -> Path | None:
 
 
 def _face(path: Path, index: int) -> FontFace:
-    return FontFace(path, index, path.stat().st_mtime_ns)
+    return FontFace(path, index, file_digest(path))
 
 
 def _names(folder: Path) -> list[str]:
-    paths = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path.name for path in paths if _inside(folder, path.name))
+    return [path.name for path in visible_files(folder) if _inside(folder, path.name)]
 
 
 def _built_in_font() -> Path:
@@ -110,9 +109,11 @@ def _font(face: FontFace, size_px: int) -> "FreeTypeFont":
     from PIL import ImageFont
 
     try:
-        return ImageFont.truetype(face.path, size_px, face.index)
+        font = ImageFont.truetype(face.path, size_px, face.index)
     except OSError as exc:
         raise WatermarkError(f"font '{face.path.name}' cannot be read: {exc}.") from exc
+    require_digest(face.path, face.digest)
+    return font
 
 
 @lru_cache(maxsize=64)

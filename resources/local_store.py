@@ -218,7 +218,7 @@ def _sortable(entry: "os.DirEntry[str]") -> str:
 
 
 def _stored(key: str, status: os.stat_result) -> StoredObject:
-    etag = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+    etag = f"{status.st_ino:x}-{status.st_ctime_ns:x}-{status.st_size:x}"
     return StoredObject(key, status.st_size, etag, status.st_mtime)
 
 

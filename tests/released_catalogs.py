@@ -69,7 +69,7 @@ class Studio:
     def recipe(self, text, *, lora="", post=PLAIN, **changes):
         """A recipe with what is here now."""
         registry = self.registry
-        stages = (upscaling(self.settings, registry), watermarking(self.settings))
+        stages = (upscaling(self.settings), watermarking(self.settings))
         return a_recipe(
             text=text,
             model="own",

@@ -144,6 +144,9 @@ class FamilyRunner:
     def _load(self, key: PoolKey, model: str) -> "ModelFamily":
         try:
             family = load_family(self._registry.card(model), self.placement(model), key.release)
+            if self._registry.release_now(model) != key.release:
+                family.release()
+                raise ModelLoadError(f"model '{model}': its files changed while it was loaded. Ask again.")
         except (ModelLoadError, OutOfMemoryError) as exc:
             self._note_unloadable(key, exc)
             raise
@@ -157,7 +160,7 @@ class FamilyRunner:
         if not recipe.lora_name:
             return None
         path = self._registry.card(recipe.model).lora_path(recipe.lora_name)
-        return LoraUse(path, f"lora_{recipe.lora_digest[:16]}", recipe.lora_weight)
+        return LoraUse(path, f"lora_{recipe.lora_digest[:16]}", recipe.lora_weight, recipe.lora_digest)
 
 
 def _one_step(

@@ -33,11 +33,12 @@ class BatchItem:
 
 @dataclass(frozen=True)
 class LoraUse:
-    """A LoRA file, the name its adapter gets, and its weight."""
+    """A LoRA file, the name its adapter gets, its weight, and the digest that the file must have if one is given."""
 
     path: Path
     adapter: str
     weight: float
+    digest: str = ""
 
     @property
     def key(self) -> tuple[str, float]:

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from typing import Any
 
 from models.batching.memory import is_out_of_memory
+from models.digests import file_digest
 from models.errors import ModelError, ModelLoadError
 from models.families.base import LoraUse
 
@@ -45,6 +46,8 @@ class LoraSwitch:
             self._read(lora)
             if not any(lora.adapter in names for names in self._pipeline.get_list_adapters().values()):
                 raise ModelError("none of its weights belongs to this model")
+            if lora.digest and file_digest(lora.path) != lora.digest:
+                raise ModelError("its file was replaced while it was loaded. Ask again")
         except Exception as exc:
             # Some of it may be in; the others are loaded again when they are next asked for.
             self._pipeline.unload_lora_weights()

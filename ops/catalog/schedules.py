@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from configs.settings import Settings
+from models.digests import FileMark
 from ops.catalog.decoding import decoded
 from ops.catalog.document import read_times
 from ops.catalog.folder import catalog_file, registered_files
@@ -54,14 +55,13 @@ def _own_times(file: Path) -> RawCatalog:
     if file.suffix.lower() not in _YAML:
         return _NOTHING
     try:
-        stat = file.stat()
-        return _read(file, stat.st_size, stat.st_mtime_ns)
+        return _read(file, FileMark.of(file))
     except OSError:  # replaced since the folder was read, or not registered
         return _NOTHING
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _read(file: Path, size_bytes: int, changed_ns: int) -> RawCatalog:
+def _read(file: Path, mark: FileMark) -> RawCatalog:
     """Read again only when the file is another one."""
     problems = ProblemList()
     text = decoded(file.read_bytes(), problems)

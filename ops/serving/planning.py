@@ -43,7 +43,7 @@ class Planner:
         self._blocklist = Blocklist(settings.checks.blocked_words if settings.checks.moderation else ())
         self._engine = engine
         self._inputs = RequestInputs(settings, store)
-        self._stages = (upscaling(settings, registry), watermarking(settings))
+        self._stages = (upscaling(settings), watermarking(settings))
 
     def plan(self, open_task: OpenTask) -> list[PlannedPicture]:
         """The task's pictures; the seed of each is one above that of the picture before it.

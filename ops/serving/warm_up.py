@@ -13,7 +13,9 @@ def import_family(registry: ModelRegistry) -> None:
 
     The libraries fail if two threads import them at once, so that the engine must have nothing to do meanwhile.
     """
-    module, _, _ = FAMILIES[registry.card(registry.default_model).family].target.partition(":")
+    known = registry.default_model in registry.names  # else its card is wrong, and the others' requests are served
+    model = registry.default_model if known else registry.names[0]
+    module, _, _ = FAMILIES[registry.card(model).family].target.partition(":")
     gc.disable()
     try:
         quiet_libraries()

@@ -117,3 +117,43 @@ def test_verify_fails_if_the_default_model_does_not_work(imagegenx, tmp_path, mo
 
     assert status == 1
     assert "no     lost: text2img: model 'lost': no weights (.safetensors) in " in output
+
+
+@pytest.fixture
+def bad_cards(tmp_path, monkeypatch, random_model):
+    """A second folder of cards: a bad one, a hidden one, an editor's lock."""
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    (folder / "broken.yml").write_text("family: sdx\nsource: weights\n")
+    (folder / "._broken.yml").write_bytes(b"\0\5\x16\7")
+    (folder / ".#random.yaml").symlink_to("me@host.1")
+    folders = [*json.loads(random_model["IMAGEGENX_MODEL_FOLDERS"]), str(folder)]
+    monkeypatch.setenv("IMAGEGENX_MODEL_FOLDERS", json.dumps(folders))
+    return folder
+
+
+RULE = "family: 'sdx' is not one of sd, sdxl, diffusers. Nearest: sdxl."
+
+
+def test_a_bad_card_is_listed_with_its_reason_and_stops_nothing_else(imagegenx, tmp_path, bad_cards):
+    status, output, error = imagegenx("models", "list")
+    assert status == 0
+    (line,) = [line.split() for line in output.splitlines() if line.startswith("broken")]
+    assert line == ["broken", "bad", "card", str(bad_cards / "broken.yml"), "not", "here"]
+    assert f"bad: broken.yml: {RULE}" in error.splitlines()
+
+    listed = json.loads(imagegenx("models", "list", "--json")[1])
+    assert [(model["name"], model["error"]) for model in listed if "error" in model] == [("broken", RULE)]
+
+    assert imagegenx("generate", "a mug", "-o", tmp_path / "mug.png", "--model", "random", "--steps", 1)[0] == 0
+    status, _, error = imagegenx("generate", "a mug", "-o", tmp_path / "mug.png", "--model", "broken")
+    assert status == 1
+    assert f"model_type: model 'broken' cannot be used: its card is wrong. broken.yml: {RULE}" in error
+
+
+def test_verify_fails_over_a_bad_card_and_says_what_is_wrong(imagegenx, bad_cards):
+    status, output, _ = imagegenx("models", "verify")
+
+    assert status == 1
+    assert f"no     broken: broken.yml: {RULE}" in output.splitlines()
+    assert any(line.startswith("ok     random: text2img") for line in output.splitlines())

@@ -11,9 +11,9 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.settings import PACKAGE_ROOT, Settings
-from models.errors import ModelLoadError, ModelNotFoundError
+from models.errors import InvalidRequestError, ModelLoadError, ModelNotFoundError
 from models.registry import ModelRegistry, open_registry
-from models.request import Mode, Sampler
+from models.request import Mode, Sampler, parse_request
 from models.resolution import Resolution
 
 
@@ -89,7 +89,7 @@ def test_an_unknown_model_names_the_nearest(cards):
     assert str(caught.value) == "no model 'mien'. Nearest: mine. Known models: mine."
 
 
-def test_every_problem_of_every_card_is_listed_at_once(cards, tmp_path):
+def test_bad_cards_cost_their_models_alone_and_are_listed_with_every_problem(cards, caplog):
     write_card(cards, "a", "family: sdx\nsource: weights\nmods: [text2img]\nmodes: [paint]\n")
     write_card(cards, "b", "family: sd\n  source: weights\n")
     write_card(cards, "c", "- 1\n")
@@ -104,18 +104,18 @@ def test_every_problem_of_every_card_is_listed_at_once(cards, tmp_path):
     write_card(cards, "m", "family: diffusers\nsource: model.safetensors\n")
     write_card(cards, "n", "family: sd\nsource: weights\nconfig: weights\n")
 
-    with pytest.raises(ConfigError) as caught:
-        ModelRegistry.load([cards, tmp_path / "none"], "mine")
+    registry = ModelRegistry.load([cards], "mine")
 
-    found = str(caught.value).splitlines()
+    assert registry.names == ("mine",)
+    assert len(registry.release("mine")) == 64
+    found = [str(card) for card in registry.bad_cards]
     assert [line for line in found if not line.startswith("b.yaml")] == [
-        "a.yaml: family: 'sdx' is not one of sd, sdxl, diffusers. Nearest: sdxl.",
-        "a.yaml: modes.0: 'paint' is not one of text2img, img2img, inpaint, controlnet. Nearest: inpaint.",
-        "a.yaml: mods: unknown field. Nearest: modes.",
+        "a.yaml: family: 'sdx' is not one of sd, sdxl, diffusers. Nearest: sdxl.; modes.0: 'paint' is not one of "
+        "text2img, img2img, inpaint, controlnet. Nearest: inpaint.; mods: unknown field. Nearest: modes.",
         "c.yaml: must hold the fields of a model card",
         "d.yaml: name: 'e' must be 'd', like the file",
-        "f.yaml: revision: there is no folder owner/model; if it is a hub id, name the commit to use",
-        "f.yaml: controlnet_revision: there is no folder owner/control; if it is a hub id, name the commit to use",
+        "f.yaml: revision: there is no folder owner/model; if it is a hub id, name the commit to use; "
+        "controlnet_revision: there is no folder owner/control; if it is a hub id, name the commit to use",
         "g.yaml: the mode controlnet needs the field controlnet",
         "h.yaml: family diffusers cannot do img2img",
         "i.yaml: family diffusers takes no LoRAs",
@@ -125,9 +125,78 @@ def test_every_problem_of_every_card_is_listed_at_once(cards, tmp_path):
         "repeatable",
         "m.yaml: family diffusers takes no single files: name a folder in the diffusers layout",
         "n.yaml: config goes with a single .safetensors file; a folder or hub id brings its own",
-        f"model_folders: no folder {tmp_path / 'none'}",
     ]
     assert any(line.startswith("b.yaml: not readable as YAML: ") for line in found)
+    assert [message.split()[4] for message in caplog.messages] == ["left"] * 13
+    with pytest.raises(ModelNotFoundError) as caught:
+        registry.card("d")
+    assert str(caught.value) == (
+        "model 'd' cannot be used: its card is wrong. d.yaml: name: 'e' must be 'd', like the file"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024-99-99", "? [a]\n: b\n", "[" * 5_000, "a: &a [*a]\n", "é".encode("latin-1")],
+    ids=["date", "key", "deep", "circle", "latin-1"],
+)
+def test_whatever_a_card_holds_costs_its_model_alone(cards, text):
+    (cards / "odd.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    long = cards / "long.yaml"
+    long.write_text(f"family: sd\nsource: {'x' * 5_000}.safetensors\n" + f"{'y' * 900}: 1\n")
+
+    registry = ModelRegistry.load([cards], "mine")
+
+    assert registry.names == ("mine",)
+    assert [card.name for card in registry.bad_cards] == ["long", "odd"]
+    assert max(len(str(card)) for card in registry.bad_cards) < 500
+
+
+def test_hidden_files_are_no_cards_and_every_ending_of_yaml_counts(cards):
+    good = (cards / "mine.yaml").read_text()
+    for name in ("._mine.yaml", ".draft.yml", "~$mine.yaml"):
+        (cards / name).write_bytes(b"\0\5\x16\7")
+    (cards / ".#mine.yaml").symlink_to("me@host.1")
+    (cards / "folder.yaml").mkdir()
+    (cards / "short.yml").write_text(good)
+    (cards / "LOUD.YAML").write_text(good)
+    (cards / "lost.yaml").symlink_to("nowhere.yaml")
+
+    registry = ModelRegistry.load([cards], "mine")
+
+    assert registry.names == ("LOUD", "mine", "short")
+    assert [card.name for card in registry.bad_cards] == ["lost"]
+    assert "No such file" in registry.bad_cards[0].reason
+
+
+def test_two_cards_of_one_name_are_told(cards, tmp_path):
+    shutil.copy(cards / "mine.yaml", cards / "mine.yml")
+    write_card(tmp_path / "more", "mine", f"family: sd\nsource: {cards}/weights\n")
+
+    registry = ModelRegistry.load([cards, tmp_path / "more"], "mine")
+
+    assert [str(card) for card in registry.bad_cards] == [
+        "mine.yml: mine.yaml describes model 'mine' already; remove one of them"
+    ]
+    assert registry.replaced_cards == ((cards / "mine.yaml", tmp_path / "more/mine.yaml"),)
+
+
+def test_a_default_model_with_a_bad_card_leaves_the_others_at_work(cards):
+    write_card(cards, "mien", "family: sdx\nsource: weights\n")
+
+    registry = ModelRegistry.load([cards], "mien")
+
+    assert registry.names == ("mine",)
+    with pytest.raises(InvalidRequestError, match=r"^model_type: model 'mien' cannot be used: its card is wrong\. "):
+        parse_request({"text": "a mug"}, registry)
+    assert parse_request({"text": "a mug", "model_type": "mine"}, registry).model_type == "mine"
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_configuration(cards, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        ModelRegistry.load([cards, tmp_path / "none"], "mine")
+
+    assert str(caught.value) == f"model_folders: no folder {tmp_path / 'none'}"
 
 
 def test_a_default_model_that_no_card_describes_is_an_error(cards):
@@ -197,16 +266,71 @@ def test_a_hub_model_is_known_by_id_and_commit_without_a_network(cards):
     assert ModelRegistry.load([cards], "mine").release("far") != before.release("far")
 
 
-def test_a_release_is_remembered_by_size_and_time_of_change(cards, tmp_path):
+def test_weights_replaced_by_others_of_equal_size_and_time_are_another_release(cards, tmp_path):
     before = ModelRegistry.load([cards], "mine", cache_folder=tmp_path / "cache").release("mine")
     file = cards / "weights/unet/diffusion.safetensors"
     stat = file.stat()
     file.write_bytes(b"WEIGHTS")
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
-    assert ModelRegistry.load([cards], "mine", cache_folder=tmp_path / "cache").release("mine") == before
-    assert ModelRegistry.load([cards], "mine").release("mine") != before
-    assert len(json.loads((tmp_path / "cache/digests.json").read_text())) == 3
+    assert ModelRegistry.load([cards], "mine", cache_folder=tmp_path / "cache").release("mine") != before
+
+
+UNLOADED = (
+    *("LICENSE", "LICENSE.txt", "README.md", "notes.txt", "unet/notes.txt", ".DS_Store", "._x.safetensors"),
+    *("unet/._diffusion.safetensors", ".ipynb_checkpoints/x.json", ".git/config.json", ".cache/huggingface/x.json"),
+)
+
+
+@pytest.mark.parametrize("name", UNLOADED)
+def test_what_decides_no_pixel_is_no_release(cards, name):
+    registry = ModelRegistry.load([cards], "mine")
+    before = registry.release("mine")
+
+    (cards / "weights" / name).parent.mkdir(exist_ok=True, parents=True)
+    (cards / "weights" / name).write_text("hello")
+
+    assert registry.release("mine") == before
+
+
+@pytest.mark.parametrize("name", ["safety_checker/model.safetensors", "spare/config.json", "training.json"])
+def test_what_a_pipeline_s_index_does_not_name_or_its_family_does_not_load_is_no_release(cards, name):
+    index = {"_class_name": "X", "unet": ["diffusers", "U"], "safety_checker": ["stable_diffusion", "C"]}
+    (cards / "weights/model_index.json").write_text(json.dumps(index))
+    registry = ModelRegistry.load([cards], "mine")
+    before = registry.release("mine")
+
+    (cards / "weights" / name).parent.mkdir(exist_ok=True)
+    (cards / "weights" / name).write_text("hello")
+    assert registry.release("mine") == before
+
+    (cards / "weights/unet/config.json").write_text('{"a": 1}')
+    assert registry.release("mine") != before
+
+
+@pytest.mark.parametrize("name", ["tokenizer/spiece.model", "tokenizer/vocab.txt", "tokenizer/chat_template.jinja"])
+def test_vocabularies_of_every_kind_decide_the_release(cards, name):
+    registry = ModelRegistry.load([cards], "mine")
+    before = registry.release("mine")
+
+    (cards / "weights/tokenizer").mkdir()
+    (cards / "weights" / name).write_text("hello")
+
+    assert registry.release("mine") != before
+
+
+def test_a_part_behind_a_link_counts_and_a_circle_of_links_ends(cards, tmp_path):
+    registry = ModelRegistry.load([cards], "mine")
+    before = registry.release("mine")
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae/config.json").write_text("{}")
+
+    (cards / "weights/vae").symlink_to(tmp_path / "vae")
+    linked = registry.release("mine")
+    (cards / "weights/unet/circle").symlink_to(cards / "weights")
+
+    assert linked != before
+    assert registry.release("mine") == linked
 
 
 def test_missing_files_are_a_clear_error(cards):

@@ -5,7 +5,6 @@ from configs.settings import Settings
 from models.encoding import rgb_picture
 from models.errors import ModelError
 from models.recipe import PostStep
-from models.registry import open_registry
 from models.request import PostProcess
 from ops.stages import generated_format, recorded_change, thumbnailing, upscaling, watermarking
 from tests.recipes import some_pixels
@@ -45,21 +44,20 @@ MARK = {"enable": True, "text": "春日"}
 )
 def test_only_the_last_change_meets_a_lossy_encoder(settings, asked, formats):
     wanted = post(**asked)
-    registry = open_registry(settings)
 
-    stages = generated_format, upscaling(settings, registry).format, watermarking(settings).format
+    stages = generated_format, upscaling(settings).format, watermarking(settings).format
 
     assert tuple(stage(wanted) for stage in stages) == formats
 
 
 def test_a_row_that_asks_for_nothing_is_not_changed(settings):
-    assert upscaling(settings, open_registry(settings)).plan(post()) is None
+    assert upscaling(settings).plan(post()) is None
     assert watermarking(settings).plan(post()) is None
     assert watermarking(settings).plan(post(watermark={"text": "not enabled"})) is None
 
 
 def test_upscaling_enlarges_and_runs_one_picture_at_a_time(settings, picture):
-    stage = upscaling(settings, open_registry(settings))
+    stage = upscaling(settings)
 
     assert stage.plan(post(super_resolution="2x")).apply(picture).size == (128, 128)
     assert stage.plan(post(super_resolution="4x")).apply(picture).size == (256, 256)
@@ -75,11 +73,10 @@ def test_thumbnails_are_small_webp_copies_without_recipe(settings):
 
 @pytest.mark.parametrize("asked", [{"super_resolution": "2x"}, {"super_resolution": "4x"}, {"watermark": MARK}])
 def test_a_recorded_step_makes_the_same_pixels_again(settings, picture, asked):
-    registry = open_registry(settings)
-    plans = upscaling(settings, registry).plan(post(**asked)), watermarking(settings).plan(post(**asked))
+    plans = upscaling(settings).plan(post(**asked)), watermarking(settings).plan(post(**asked))
     (change,) = filter(None, plans)
 
-    again = recorded_change(PostStep.model_validate_json(change.step.model_dump_json()), settings, registry)
+    again = recorded_change(PostStep.model_validate_json(change.step.model_dump_json()), settings)
 
     assert again.step == change.step
     assert again.apply(picture).tobytes() == change.apply(picture).tobytes()
@@ -88,4 +85,4 @@ def test_a_recorded_step_makes_the_same_pixels_again(settings, picture, asked):
 @pytest.mark.parametrize("step", [PostStep(op="upscale", params={"scale": 3}), PostStep(op="thumbnail", params={})])
 def test_a_step_that_makes_no_picture_again_is_refused(settings, step):
     with pytest.raises(ModelError, match=f"the recipe's step '{step.op}' with .* cannot be done again"):
-        recorded_change(step, settings, open_registry(settings))
+        recorded_change(step, settings)

@@ -1,0 +1,54 @@
+"""Which files of a model decide its pixels."""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from models.visible_files import visible_files
+
+INDEX = "model_index.json"
+"""The file of a pipeline's folder that names its parts, each a folder in it."""
+
+_DECIDING = frozenset({".safetensors", ".json", ".model", ".jinja"})
+"""Weights, configurations, SentencePiece vocabularies and templates of prompts."""
+
+_VOCABULARIES = frozenset({"merges.txt", "vocab.txt", "dict.txt"})
+"""The only texts that tokenizers read: any other is for people."""
+
+
+def deciding_files(path: Path, unused_parts: Collection[str] = ()) -> Iterator[Path]:
+    """The files that a model is loaded from, in a folder or of a single file; none if there is nothing.
+
+    Licences, notes, hidden files and parts that a pipeline's index does not name decide nothing.
+
+    Args:
+        unused_parts: of a pipeline, those that its family never loads.
+    """
+    if path.is_file():
+        yield path
+        return
+    parts = _local_parts(path, unused_parts)
+    for file in visible_files(path, deep=True):
+        place = file.relative_to(path).parts
+        is_loaded = parts is None or place == (INDEX,) or place[0] in parts
+        if is_loaded and (file.suffix in _DECIDING or file.name in _VOCABULARIES):
+            yield file
+
+
+def index_parts(index: Mapping[str, Any], unused: Iterable[str]) -> dict[str, str]:
+    """The parts that a pipeline's index names, with their classes."""
+    return {
+        name: str(value[1])
+        for name, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and value[1] and name not in unused and name.isidentifier()
+    }
+
+
+def _local_parts(folder: Path, unused: Collection[str]) -> Collection[str] | None:
+    """None for a folder that is a single network, or whose index cannot be read: all of it counts."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return index_parts(index, unused) if isinstance(index, dict) else None
