@@ -207,14 +207,15 @@ def upscaler(settings: Settings) -> Iterator[Finding]:
 
 def fonts(settings: Settings) -> Iterator[Finding]:
     """The built-in font draws Chinese."""
-    from ops.watermark_files import find_font
+    from models.shaping import shape_line, shaping_identity
+    from models.watermark_files import find_font
 
-    missing = find_font("", settings.fonts_folder).missing(_SAMPLE_TEXT)
+    missing = shape_line(_SAMPLE_TEXT, find_font("", settings.fonts_folder), 12).missing
     if missing:
         remedy = "pip install 'noto-cjk[sans]'"
-        yield Finding("fonts", State.BAD, f"the built-in font has no {missing}", remedy)
+        yield Finding("fonts", State.BAD, f"the built-in font has no {' '.join(missing)}", remedy)
     else:
-        yield Finding("fonts", State.OK, "watermarks can be Chinese")
+        yield Finding("fonts", State.OK, f"watermarks can be Chinese; text is shaped by {shaping_identity()}")
 
 
 def moderation(settings: Settings) -> Iterator[Finding]:

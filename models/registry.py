@@ -30,6 +30,9 @@ class ModelRegistry:
     release_fresh_s: float = 1.0
     """A release is read from the files at most this often: planning asks for it once a row."""
 
+    fonts_folder: Path = Path("no fonts but the built-in one")
+    """Where the fonts are that text marks of requests may name."""
+
     def __init__(self, folders: CardFolders, default_model: str, digests: DigestCache) -> None:
         self._folders = folders
         self._cards = folders.cards
@@ -142,7 +145,10 @@ def open_registry(settings: Settings) -> ModelRegistry:
     """The registry of the models that come with ImageGenX and of those in the operator's folders."""
     folders = (BUILTIN_CARDS, *settings.model_folders)
     home = settings.home
-    return ModelRegistry.load(folders, settings.default_model, cache_folder=home / "cache", hub_folder=home / "models")
+    model, cache, hub = settings.default_model, home / "cache", home / "models"
+    registry = ModelRegistry.load(folders, model, cache_folder=cache, hub_folder=hub)
+    registry.fonts_folder = settings.fonts_folder
+    return registry
 
 
 def _missing(card: ModelCard, field: str, path: Path) -> str:

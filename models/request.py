@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
@@ -245,7 +246,7 @@ def parse_request(data: Mapping[str, object], registry: "ModelRegistry") -> Gene
     except ValidationError as exc:
         problems = (problem for problem in validation_problems(exc, GenerationRequest) if problem.field not in found)
         raise InvalidRequestError((*problems, *found.values())) from None
-    if found:
+    if found or (found := {problem.field: problem for problem in _mark_problems(request, registry.fonts_folder)}):
         raise InvalidRequestError(found.values())
     return request
 
@@ -327,6 +328,26 @@ def _lora_problems(card: "ModelCard", lora: str) -> Iterator[Problem]:
     if lora and lora not in card.loras:
         known = one_of(lora, card.loras) if card.loras else f"{shown(lora)} is unknown: it has none."
         yield Problem("params.lora_name", f"LoRA of model '{card.name}': {known}")
+
+
+def _mark_problems(request: GenerationRequest, fonts_folder: Path) -> Iterator[Problem]:
+    """Why a text mark cannot be drawn on the finished picture: its font, a glyph that is missing, its length."""
+    from models.text_mark import fit_mark
+    from models.watermark_files import WatermarkError, find_font
+
+    post, field = request.params.post_process, "params.post_process.watermark"
+    if not post.watermark.enable or post.watermark.type != "text":
+        return
+    size, factor = request.params.resolution, _FACTORS[post.super_resolution]
+    try:
+        face = find_font(post.watermark.font, fonts_folder)
+    except WatermarkError as exc:
+        yield Problem(f"{field}.font", str(exc))
+        return
+    try:
+        fit_mark(post.watermark, face, (size.width_px * factor, size.height_px * factor))
+    except WatermarkError as exc:
+        yield Problem(f"{field}.text", str(exc))
 
 
 def _size_rule(value: object, card: "ModelCard") -> str | None:

@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.watermark_files import find_font
+from models.watermark_files import find_font
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,9 +50,10 @@ def contact_sheet(
 
 
 def _cells(pictures: Iterable[tuple[str, "Image"]], cell_px: int, label_px: int) -> Iterator["Image"]:
-    from PIL import Image, ImageDraw, ImageOps
+    from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-    font = find_font("", Path()).at(max(9, round(label_px * 0.6)))
+    face = find_font("", Path())
+    font = ImageFont.truetype(face.path, max(9, round(label_px * 0.6)), face.index)
     for label, picture in pictures:
         cell = Image.new("RGB", (cell_px, cell_px + label_px), _PAPER)
         cell.paste(_CELL, (0, 0, cell_px, cell_px))

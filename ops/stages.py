@@ -13,7 +13,7 @@ from models.recipe import PostStep
 from models.request import ImageFormat, PostProcess, Scale, WatermarkParams
 from ops.thumbnail import make_thumbnail, thumbnail_step
 from ops.upscaling import upscale_pixels, upscale_step
-from ops.watermark import draw_watermark, watermark_step
+from ops.watermark import draw_watermark, recorded_params, watermark_step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,7 +85,7 @@ def recorded_change(step: PostStep, settings: Settings) -> Change:
     if step.op == "upscale" and (scale := _SCALES.get(step.params.get("scale"))):
         return _enlarging(scale, settings)
     if step.op == "watermark":
-        return _marking(WatermarkParams.model_validate({"enable": True, **step.params}), settings)
+        return _marking(recorded_params(step), settings)
     raise ModelError(f"the recipe's step '{step.op}' with {step.params} cannot be done again.")
 
 

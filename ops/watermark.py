@@ -10,13 +10,15 @@ from models.encoding import rgb_picture
 from models.image import open_picture
 from models.recipe import PostStep
 from models.request import Position, WatermarkParams
-from ops.text_mark import render_text
-from ops.watermark_files import WatermarkError, find_font, find_logo, require_digest
+from models.shaping import shaping_identity
+from models.text_mark import TextMark, fit_mark, mark_margin, mark_room, paint_text
+from models.watermark_files import WatermarkError, find_font, find_logo
+from ops.legibility import is_hard_to_read, legibility_rule
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["WatermarkError", "draw_watermark", "watermark_step"]
+__all__ = ["WatermarkError", "draw_watermark", "recorded_params", "watermark_step"]
 
 _TEXT_FIELDS = ("type", "text", "font", "color", "font_size", "position", "transparency", "margin")
 _IMAGE_FIELDS = ("type", "image_path", "scale", "position", "transparency", "margin")
@@ -26,58 +28,92 @@ Size = tuple[int, int]
 
 
 def watermark_step(params: WatermarkParams, *, logo_folder: Path, fonts_folder: Path) -> PostStep:
-    """Return the recipe's step for `draw_watermark`; its params are those of `WatermarkParams` that decide the mark.
+    """Return the recipe's step for `draw_watermark`.
+
+    Its params are those of `WatermarkParams` that decide the mark, and, of a text, what shapes it here and when it gets
+    a halo.
 
     Raises:
         WatermarkError: if the font or logo is not in its folder.
     """
     if params.type == "image":
-        return _step(params, _IMAGE_FIELDS, find_logo(params.image_path, logo_folder))
-    return _step(params, _TEXT_FIELDS, find_font(params.font, fonts_folder).path)
+        return _step(params, _IMAGE_FIELDS, file_digest(find_logo(params.image_path, logo_folder)))
+    step = _step(params, _TEXT_FIELDS, find_font(params.font, fonts_folder).digest)
+    return step.model_copy(update={"params": {**step.params, "shaping": shaping_identity(), "halo": legibility_rule()}})
+
+
+def recorded_params(step: PostStep) -> WatermarkParams:
+    """The mark that a recipe's step records."""
+    known = {name: value for name, value in step.params.items() if name in WatermarkParams.model_fields}
+    return WatermarkParams.model_validate({**known, "enable": True})
 
 
 def draw_watermark(image: "Image", params: WatermarkParams, *, logo_folder: Path, fonts_folder: Path) -> "Image":
     """Return an RGB copy of a picture with the mark drawn on it, or just the copy if the mark is not enabled.
 
     The mark always lies whole inside the picture, `margin` px (at most a quarter of the shorter side) from the edges,
-    except for `tile`, which repeats it over the whole picture, text slanted.
+    except for `tile`, which repeats it over the whole picture, text slanted. Where a text's colour could not be read on
+    what is under it, a halo lies between.
 
     Raises:
-        WatermarkError: if the font or logo is not in its folder, the font lacks a character, or the text does not fit.
+        WatermarkError: if the font or logo is not in its folder, the font lacks a glyph, or the text does not fit.
         PictureError: if the logo cannot be decoded or is too large.
     """
     picture = rgb_picture(image).copy()
     if not params.enable:
         return picture
-    margin = min(params.margin, min(picture.size) // 4)
-    mark = _mark(params, picture.size, margin, logo_folder, fonts_folder)
-    mark.putalpha(mark.getchannel("A").point(lambda alpha: round(alpha * params.transparency)))
-    for corner in _corners(params.position, picture.size, mark.size, margin):
-        picture.paste(mark, corner, mark)
+    mark, halo, halo_px = _mark(params, picture.size, logo_folder, fonts_folder)
+    plain = picture.copy()
+    for left, top in _corners(params.position, picture.size, mark.size, mark_margin(params, picture.size)):
+        if halo and (place := _hard_to_read(plain, params.color, halo, (left - halo_px, top - halo_px))):
+            picture.paste(halo, place, halo)
+        picture.paste(mark, (left, top), mark)
     return picture
 
 
-def _step(params: WatermarkParams, fields: tuple[str, ...], file: Path) -> PostStep:
-    return PostStep(op="watermark", params=params.model_dump(include=set(fields)), uses=file_digest(file))
+def _step(params: WatermarkParams, fields: tuple[str, ...], digest: str) -> PostStep:
+    return PostStep(op="watermark", params=params.model_dump(include=set(fields)), uses=digest)
 
 
-def _mark(params: WatermarkParams, size: Size, margin: int, logo_folder: Path, fonts_folder: Path) -> "Image":
-    """Paint the mark alone: RGBA, no larger than its place in a picture of `size`."""
-    tiled = params.position == "tile"
-    width, height = (max(side // 2 if tiled else side - 2 * margin, 1) for side in size)
+def _mark(
+    params: WatermarkParams, size: Size, logo_folder: Path, fonts_folder: Path
+) -> tuple["Image", "Image | None", int]:
+    """Paint the mark alone, no larger than its place in a picture of `size`, and the halo of a text.
+
+    Returns:
+        the mark and its halo, RGBA and as opaque as asked for, and by how many px the halo is wider on every side.
+    """
     if params.type == "image":
-        logo = find_logo(params.image_path, logo_folder)
+        logo, room = find_logo(params.image_path, logo_folder), mark_room(params, size)
         wanted_px = max(round(size[0] * params.scale), 1)
-        return _scaled_logo(logo, file_digest(logo), (min(wanted_px, width), height)).copy()
-    face = find_font(params.font, fonts_folder)
-    text = render_text(params.text, face, params.color, params.font_size or max(size[0] // 20, 12), (width, height))
-    return _slanted(text) if tiled else text
+        return _faded(_scaled_logo(logo, file_digest(logo), (min(wanted_px, room[0]), room[1])), params), None, 0
+    text = paint_text(fit_mark(params, find_font(params.font, fonts_folder), size), params.color)
+    if params.position == "tile":
+        text = _slanted(text)
+    return _faded(text.picture, params), _faded(text.halo, params), text.halo_px
 
 
-def _slanted(text: "Image") -> "Image":
+def _faded(mark: "Image", params: WatermarkParams) -> "Image":
+    faded = mark.copy()
+    faded.putalpha(mark.getchannel("A").point(lambda alpha: round(alpha * params.transparency)))
+    return faded
+
+
+def _slanted(text: TextMark) -> TextMark:
     from PIL.Image import Resampling
 
-    return text.rotate(_TILE_ANGLE, Resampling.BICUBIC, expand=True)
+    picture, halo = (layer.rotate(_TILE_ANGLE, Resampling.BICUBIC, expand=True) for layer in (text.picture, text.halo))
+    return TextMark(picture, halo, (halo.width - picture.width) // 2)
+
+
+def _hard_to_read(picture: "Image", color: str, halo: "Image", corner: Size) -> Size | None:
+    """The halo's corner if the mark needs it there."""
+    left, top = corner
+    box = (max(left, 0), max(top, 0), min(left + halo.width, picture.width), min(top + halo.height, picture.height))
+    if box[0] >= box[2] or box[1] >= box[3]:
+        return None
+    where = halo.getchannel("A").crop((box[0] - left, box[1] - top, box[2] - left, box[3] - top))
+    return corner if is_hard_to_read(color, picture.crop(box), where) else None
 
 
 @lru_cache(maxsize=16)
@@ -85,7 +121,8 @@ def _scaled_logo(logo: Path, digest: str, room: Size) -> "Image":
     from PIL.Image import Resampling
 
     opened = open_picture(logo).convert("RGBA")
-    require_digest(logo, digest)
+    if file_digest(logo) != digest:
+        raise WatermarkError(f"logo '{logo.name}' was replaced while it was read. Try again.")
     factor = min(room[0] / opened.width, room[1] / opened.height)
     width, height = (max(round(side * factor), 1) for side in opened.size)
     return opened.resize((width, height), Resampling.LANCZOS)

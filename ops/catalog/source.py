@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from models.digests import file_digest
+from models.digests import FileMark
 from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, TABLES, size_rule
 from ops.catalog.inside import LeadsOutError, open_inside
 from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem
@@ -81,7 +81,7 @@ class FolderSource:
         return self.folder.is_dir()
 
     def marks(self) -> Iterator[tuple[str, str]]:
-        """See `CatalogSource.marks`: the digest of the content and of the pictures.
+        """See `CatalogSource.marks`: the digest of the content, and the pictures' `FileMark`s.
 
         The folder is made if it is new, so that there is something to drop files into. A name that is not UTF-8 is told
         with U+FFFD in the places of its stray bytes, which no catalog's name may have.
@@ -141,7 +141,7 @@ class FolderSource:
         for picture in sorted(pictures.rglob("*")) if pictures.is_dir() else []:
             original = self.folder / picture.relative_to(pictures)
             if original.is_file():
-                digest.update(f"\n{original}\0{file_digest(original)}".encode())
+                digest.update(f"\n{original}\0{FileMark.of(original)}".encode())
         return digest.hexdigest()[:_MARK_LETTERS]
 
 

@@ -331,3 +331,44 @@ def test_a_finished_picture_that_no_file_could_hold_is_refused(registry, resolut
     )
 
     assert found == [f"params.post_process: {rule}"]
+
+
+MARKS = {
+    "©\ufe0f 2026": None,
+    "Mu\u0308ller Vie\u0323\u0302t": None,
+    "\ufeff\u200eMark\u200f 10\u202f000": None,
+    "👩\u200d🚀": "watermark text: the font 'NotoSansCJK-Regular.ttc' has no glyph for '👩\\u200d🚀'. "
+    "Leave it out, or name a font that has it.",
+    "\u200b": "watermark text: it has nothing that could be seen. Write something, or leave it out.",
+    "水" * 900: "watermark text of 900 characters does not fit in 32×32 px, even at 6 px. Shorten it, or choose a "
+    "smaller margin.",
+}
+
+
+@pytest.mark.parametrize("text", MARKS, ids=range(len(MARKS)))
+def test_a_text_mark_is_judged_as_it_will_be_drawn_before_anything_is_painted(registry, text):
+    params = {"resolution": "64x64", "post_process": {"watermark": {"enable": True, "text": text}}}
+    try:
+        parse_request({"text": "a mug", "model_type": "vast", "params": params}, registry)
+        found = None
+    except InvalidRequestError as exc:
+        found = str(exc)
+    assert found == (MARKS[text] and f"params.post_process.watermark.text: {MARKS[text]}")
+
+
+def test_a_mark_s_font_must_be_there_and_room_counts_after_super_resolution(registry):
+    def request(**changes):
+        post = {
+            "watermark": {"enable": True, "text": "水" * 100, "font_size": 12, **changes.pop("mark", {})},
+            **changes,
+        }
+        return parse_request(
+            {"text": "a mug", "model_type": "vast", "params": {"resolution": "64x64", "post_process": post}}, registry
+        )
+
+    with pytest.raises(InvalidRequestError, match=r"watermark\.font: font 'Arial': no such file in the fonts folder"):
+        request(mark={"font": "Arial"})
+    with pytest.raises(InvalidRequestError, match=r"watermark\.text: watermark text of 100 characters does not fit"):
+        request()
+    assert request(super_resolution="4x").params.post_process.watermark.text == "水" * 100
+    assert request(mark={"enable": False, "font": "Arial"})

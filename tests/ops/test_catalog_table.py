@@ -266,3 +266,15 @@ def test_a_row_keeps_its_id_when_columns_and_rows_come_and_go(tmp_path: Path) ->
     assert after["id"][0] == before["id"][1]
     assert after["seed"][0] == before["seed"][1]
     assert len(set(before["id"]) | set(after["id"])) == 3
+
+
+def test_text_marks_are_judged_as_shaped_text_when_a_catalog_is_read(tmp_path: Path) -> None:
+    """As phones and spreadsheets write them: variation selectors, decomposed letters, marks of direction."""
+    good = ["©\ufe0f Shop", "Mu\u0308ller", "Vie\u0323\u0302t", "\u200eShop\u200f", "10\u202f000", "\ufeffShop"]
+    rows = "\n".join(f"{number},a mug,{text}" for number, text in enumerate(good))
+    assert read(tmp_path, "a.csv", f"id,text,watermark_text\n{rows}\n").table["watermark_text"].tolist() == good
+
+    rule = "has no glyph for '👩\\u200d🚀'. Leave it out, or name a font that has it."
+    assert problems(tmp_path, "b.csv", "text,watermark_text\na mug,by 👩\u200d🚀\n") == [
+        f"line 2, watermark_text: watermark text: the font 'NotoSansCJK-Regular.ttc' {rule}"
+    ]

@@ -1,7 +1,12 @@
 """Watermarks: glyphs, places, opacity, and what a hostile logo, font or text can not do."""
 
 import hashlib
+import os
+import re
+import shutil
 import struct
+import subprocess
+import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,11 +16,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
+from configs.settings import PACKAGE_ROOT
 from models.errors import PictureError
 from models.request import WatermarkParams
-from ops.watermark import WatermarkError, draw_watermark, watermark_step
+from models.shaping import shaping_identity
+from ops.watermark import WatermarkError, draw_watermark, recorded_params, watermark_step
 
 CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
 NOWHERE = Path("no such folder")
@@ -63,14 +70,16 @@ def test_chinese_is_drawn_in_its_simplified_form():
     path = str(noto_cjk.otc_path("sans"))
     shapes = [bytes(ImageFont.truetype(path, 40, index=index).getmask("骨")) for index in (0, 2)]
     assert shapes[0] != shapes[1]
-    mark = draw(plain(color="black"), text="骨", font_size=40, transparency=1.0, position="center")
-    box = changed_box(plain(color="black"), mark)
-    mask = ImageFont.truetype(path, 40, index=2).getmask("骨")
-    drawn = np.asarray(mark.convert("L").crop(box))
-    ink = np.asarray(mask).reshape(mask.size[::-1])
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    assert np.abs(drawn[: ink.shape[0], : ink.shape[1]].astype(int) - ink).mean() < 2
+    mark = draw(plain(color="black"), text="骨", font_size=40, transparency=1.0, position="center").convert("L")
+    drawn = mark.point(lambda level: level if level > 110 else 0)  # without the outline
+    drawn = drawn.crop(drawn.getbbox()).resize((38, 38))
+    away = []
+    for index in (0, 2):
+        expected = Image.new("L", (80, 80))
+        ImageDraw.Draw(expected).text((10, 10), "骨", 255, ImageFont.truetype(path, 40, index=index))
+        expected = expected.crop(expected.getbbox()).resize((38, 38))
+        away.append(np.abs(np.asarray(drawn).astype(int) - np.asarray(expected)).mean())
+    assert away[1] < away[0] / 1.5
 
 
 @pytest.mark.parametrize("position", CORNERS)
@@ -177,9 +186,9 @@ def test_lines_are_kept_and_do_not_overlap():
 
 
 @pytest.mark.parametrize(
-    ("text", "missing"), [("猫😀", "'😀'"), ("ok\x07", r"'\x07'"), ("\U000e0041x", r"'\U000e0041'")]
+    ("text", "missing"), [("猫😀", "'😀'"), ("ok\x07", r"'\x07'"), ("by 👩\u200d🚀!", r"'👩\u200d🚀'")]
 )
-def test_a_character_the_font_lacks_is_a_clear_error(text, missing):
+def test_what_the_font_lacks_is_a_clear_error(text, missing):
     with pytest.raises(WatermarkError) as caught:
         draw(plain(), text=text)
     assert str(caught.value) == (
@@ -194,6 +203,119 @@ def test_chinese_in_a_latin_font_is_an_error_and_never_boxes(folder):
     assert str(caught.value) == (
         "watermark text: the font 'latin.ttf' has no glyph for '中 文'. Leave it out, or name a font that has it."
     )
+
+
+INVISIBLY_DIFFERENT = {
+    "©\ufe0f 2026": "© 2026",
+    "Mu\u0308ller": "Müller",
+    "Vie\u0323\u0302t": "Việt",
+    "\u200eMark\u200f": "Mark",
+    "\u2067Mark\u2069": "Mark",
+    "\ufeffMark\ufeff": "Mark",
+    "Ma\u00adrk\u200b": "Mark",
+    "\U000e0041Mark": "Mark",
+}
+
+
+@pytest.mark.parametrize("text", INVISIBLY_DIFFERENT)
+def test_texts_that_differ_in_what_cannot_be_seen_have_one_mark(text):
+    assert draw(plain(), text=text).tobytes() == draw(plain(), text=INVISIBLY_DIFFERENT[text]).tobytes()
+
+
+def test_a_narrow_no_break_space_is_a_space():
+    narrow, none = (changed_box(plain(), draw(plain(), text=text)) for text in ("10\u202f000", "10000"))
+    assert narrow[2] - narrow[0] > none[2] - none[0]
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\ufeff\u200e", "\U000e0041"])
+def test_a_mark_that_nobody_could_see_is_refused(text):
+    with pytest.raises(WatermarkError) as caught:
+        draw(plain(), text=text)
+    assert str(caught.value) == ("watermark text: it has nothing that could be seen. Write something, or leave it out.")
+
+
+def contrast(after, before):
+    """Of the letters to what is next to them, by WCAG's formula: the lightest tenth of what changed to the darkest."""
+    levels = np.asarray(after)[np.any(np.asarray(after) != np.asarray(before), axis=2)] / 255
+    light = np.sort(
+        np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    )
+    tenth = len(light) // 10
+    return (light[-tenth:].mean() + 0.05) / (light[:tenth].mean() + 0.05)
+
+
+@pytest.mark.parametrize("ground", ["#FFFFFF", "#F2E6D0", "#A8D0FF", "#C0C0C0"])
+@pytest.mark.parametrize("font_size", [None, 12, 60])
+def test_a_white_mark_can_be_read_on_a_light_picture(ground, font_size):
+    before = plain(color=ground)
+    after = draw(before, text="© 图像工坊 2026", font_size=font_size)
+    assert contrast(after, before) >= 3
+
+
+def test_a_mark_that_can_be_read_has_no_halo_and_each_tile_is_judged_for_itself():
+    before = Image.new("RGB", (1024, 400), "#204060")
+    before.paste("white", (512, 0, 1024, 400))
+    dark, both = plain(512, 400), draw(before, text="水印", position="tile", font_size=30)
+    alone = draw(dark, text="水印", position="tile", font_size=30)
+    left = np.asarray(both.crop((0, 0, 400, 400)))
+    assert changed_box(dark, alone)
+    assert left.min(axis=(0, 1)).tolist() > [0x15, 0x30, 0x48]  # nothing of a black halo on the dark half
+    assert np.asarray(both.crop((512, 0, 1024, 400))).min() < 110
+
+
+def test_a_halo_s_letters_keep_the_margin():
+    before = plain(color="white")
+    after = draw(before, text="水印", position="bottom-right", margin=40, transparency=1.0, font_size=60)
+    without = changed_box(plain(), draw(plain(), text="水印", margin=40, transparency=1.0, font_size=60))
+    left, top, right, bottom = changed_box(before, after)
+    assert (left, top) < without[:2]
+    assert without[2:] == (512 - 40, 512 - 40)
+    assert max(right, bottom) <= 512 - 40 + 12
+
+
+@pytest.fixture
+def dejavu(tmp_path):
+    """A folder with a font that has Hebrew and Arabic."""
+    file = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
+    if not file.is_file():
+        missing = "no DejaVu Sans here; `apt-get install fonts-dejavu-core` brings it"
+        pytest.skip(missing) if os.environ.get("CI", "").lower() in ("", "0", "false") else pytest.fail(missing)
+    shutil.copy(file, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "text", ["שלום עולם", "مرحبا بالعالم", "© שלום 2026 (abc)", "abc שלום def", "لا إله", "Müller fi AVA", "x\u0302y"]
+)
+def test_text_is_ordered_and_joined_as_pillow_does_with_raqm_and_fribidi(dejavu, text):
+    if not features.check("fribidi"):
+        pytest.skip("no libfribidi here to compare with")
+    black = plain(color="black")
+    drawn = np.asarray(draw(black, dejavu, text=text, font="DejaVuSans", font_size=48, transparency=1.0).convert("L"))
+    expected = Image.new("L", (512, 512))
+    face = ImageFont.truetype(dejavu / "DejaVuSans.ttf", 48, layout_engine=ImageFont.Layout.RAQM)
+    ImageDraw.Draw(expected).text((10, 10), text, 255, face)
+    ours, theirs = (
+        Image.fromarray(one).crop(Image.fromarray(one).getbbox())
+        for one in (np.where(drawn > 110, drawn, 0), np.asarray(expected))
+    )
+    assert abs(ours.width - theirs.width) <= 4
+    resized = (np.asarray(one.resize((200, 40), Image.Resampling.BOX)).astype(int) for one in (ours, theirs))
+    first, second = resized
+    assert np.abs(first - second).mean() < 30
+    backwards = np.abs(first[:, ::-1] - second).mean()
+    assert np.abs(first - second).mean() < backwards / 2
+
+
+def test_marks_have_the_same_pixels_without_pillow_s_own_layout():
+    """Which depends on the system's FriBidi; python:slim has none."""
+    code = (
+        "import sys, hashlib; sys.modules['PIL._imagingft'] = None\n"
+        "from tests.ops.test_watermark import draw, plain\n"
+        "print(hashlib.sha256(draw(plain(), text='© 图像 2026').tobytes()).hexdigest())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE_ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == hashlib.sha256(draw(plain(), text="© 图像 2026").tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["latin.ttf", "latin"])
@@ -228,7 +350,9 @@ def test_an_unknown_font_names_the_nearest(folder):
 
 
 def test_a_file_that_is_no_font_is_a_clear_error(folder):
-    with pytest.raises(WatermarkError, match=r"^font 'logo\.png' cannot be read: unknown file format\.$"):
+    with pytest.raises(
+        WatermarkError, match=r"^font 'logo\.png' cannot be read: it is no TrueType or OpenType font\.$"
+    ):
         draw(plain(), folder, text="Mark", font="logo.png")
 
 
@@ -352,7 +476,10 @@ def test_the_step_of_a_text_mark_has_what_decides_its_pixels():
         "position": "bottom-right",
         "transparency": 0.7,
         "margin": 20,
+        "shaping": shaping_identity(),
+        "halo": "below 3:1 on 10%",
     }
+    assert re.fullmatch(r"harfbuzz \d+\.\d+\.\d+, bidi \d+\.\d+\.\d+", shaping_identity())
     assert step.uses == hashlib.sha256(Path(noto_cjk.otc_path("sans")).read_bytes()).hexdigest()
 
 
@@ -373,5 +500,31 @@ def test_the_step_of_an_image_mark_has_what_decides_its_pixels(folder):
 def test_a_step_draws_the_same_mark_again(folder):
     params = WatermarkParams(enable=True, text="水印", position="center", font_size=33, scale=0.9)
     step = watermark_step(params, logo_folder=folder, fonts_folder=folder)
-    again = draw(plain(), folder, **step.params)
+    again = draw_watermark(plain(), recorded_params(step), logo_folder=folder, fonts_folder=folder)
     assert again.tobytes() == draw(plain(), folder, **params.model_dump(exclude={"enable"})).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["font", "logo"])
+def test_a_file_replaced_by_one_of_equal_size_and_time_is_another_step_and_another_mark(folder, kind):
+    name, params = {
+        "font": ("latin.ttf", {"text": "Mark", "font": "latin.ttf"}),
+        "logo": ("logo.bmp", {"type": "image", "image_path": "logo.bmp"}),
+    }[kind]
+    Image.new("RGB", (40, 40), "red").save(folder / "logo.bmp")
+    mark = WatermarkParams(enable=True, **params)
+    before = watermark_step(mark, logo_folder=folder, fonts_folder=folder), draw(plain(), folder, **params).tobytes()
+    file, stat, content = folder / name, (folder / name).stat(), bytearray((folder / name).read_bytes())
+    if kind == "logo":
+        content[-40 * 40 * 3 :] = bytes(40 * 40 * 3)
+    else:
+        shift = content.index(b"glyf")
+        content[shift + 12 : shift + 16] = bytes(4)
+    file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    assert watermark_step(mark, logo_folder=folder, fonts_folder=folder) != before[0]
+    try:
+        assert draw(plain(), folder, **params).tobytes() != before[1]
+    except WatermarkError as exc:
+        assert kind == "font"  # without its outlines it has no glyphs
+        assert "has no glyph for" in str(exc)  # noqa: PT017

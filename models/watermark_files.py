@@ -1,9 +1,8 @@
 """The fonts and logos of watermarks: files that the operator put into two folders, and one built-in font."""
 
+import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from configs.errors import FailureCause
 from configs.problems import nearest, shown
@@ -11,14 +10,9 @@ from models.digests import file_digest
 from models.errors import ImageGenXError
 from models.visible_files import visible_files
 
-if TYPE_CHECKING:
-    from PIL.ImageFont import FreeTypeFont
-
 BUILT_IN_FONT = "NotoSansCJK-Regular"
 _BUILT_IN_SIMPLIFIED_CHINESE = 2
 _FONT_ENDINGS = ("", ".ttf", ".otf", ".ttc")
-_GLYPH_CHECK_PX = 32
-_UNASSIGNED = "\U0010ffff"
 
 
 class WatermarkError(ImageGenXError):
@@ -35,13 +29,12 @@ class FontFace:
     index: int
     digest: str
 
-    def at(self, size_px: int) -> "FreeTypeFont":
-        """Return the face at a size in px. Raises WatermarkError if the file is no font."""
-        return _font(self, size_px)
-
-    def missing(self, text: str) -> str:
-        """Return the characters of `text` that the face has no glyph for, each once."""
-        return _missing(self, "".join(dict.fromkeys(text)))
+    def read(self) -> bytes:
+        """The file's content. Raises WatermarkError if it is another file by now."""
+        data = self.path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.digest:
+            raise WatermarkError(f"font '{self.path.name}' was replaced while it was read. Try again.")
+        return data
 
 
 def find_font(name: str, fonts_folder: Path) -> FontFace:
@@ -67,12 +60,6 @@ def find_logo(name: str, logo_folder: Path) -> Path:
     if path := _inside(logo_folder, name):
         return path
     raise WatermarkError(f"logo {shown(name)}: no such file in the logo folder.{nearest(name, _names(logo_folder))}")
-
-
-def require_digest(file: Path, digest: str) -> None:
-    """Raise WatermarkError if a file that has just been read is another one by now."""
-    if file_digest(file) != digest:
-        raise WatermarkError(f"'{file.name}' was replaced while it was read. Try again.")
 
 
 def _inside(folder: Path, name: str) -> Path | None:
@@ -102,30 +89,3 @@ def _built_in_font() -> Path:
         raise WatermarkError(
             f"the built-in font {BUILT_IN_FONT} is not installed. Install it: pip install 'noto-cjk[sans]'."
         ) from exc
-
-
-@lru_cache(maxsize=64)
-def _font(face: FontFace, size_px: int) -> "FreeTypeFont":
-    from PIL import ImageFont
-
-    try:
-        font = ImageFont.truetype(face.path, size_px, face.index)
-    except OSError as exc:
-        raise WatermarkError(f"font '{face.path.name}' cannot be read: {exc}.") from exc
-    require_digest(face.path, face.digest)
-    return font
-
-
-@lru_cache(maxsize=64)
-def _missing(face: FontFace, characters: str) -> str:
-    """Find the characters that look just like one that no font has."""
-    from PIL import ImageFont
-
-    face.at(_GLYPH_CHECK_PX)
-    font = ImageFont.truetype(face.path, _GLYPH_CHECK_PX, face.index, layout_engine=ImageFont.Layout.BASIC)
-
-    def looks(character: str) -> tuple[float, bytes]:
-        return font.getlength(character), bytes(font.getmask(character))
-
-    missing_glyph = looks(_UNASSIGNED)
-    return "".join(one for one in characters if one != " " and looks(one) == missing_glyph)
