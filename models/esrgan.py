@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from models.colour_anchor import anchor_colours
 from models.digests import file_digest
 from models.errors import ModelError, ModelLoadError, PictureError
 from models.rrdb import RRDBNet
@@ -85,7 +86,8 @@ class Upscaler:
     def upscale(self, pixels: NDArray[np.uint8], scale: int, tile_px: int | None = None) -> NDArray[np.uint8]:
         """Enlarge a picture `scale` times.
 
-        A network of a larger scale than asked for is followed by an antialiased bicubic reduction.
+        A network of a larger scale than asked for is followed by an antialiased bicubic reduction. Colours are the
+        picture's own; see `anchor_colours`.
 
         Args:
             pixels: uint8 RGB of shape (H, W, 3), any size from 1×1.
@@ -111,7 +113,9 @@ class Upscaler:
             place = tuple(slice(span.start * feature_px, span.stop * feature_px) for span in (rows, columns))
             result[place] = self._upscale_tile(padded, rows, columns, scale)
         start = margin * scale
-        return result[start : start + height * scale, start : start + width * scale]
+        enlarged = result[start : start + height * scale, start : start + width * scale]
+        anchor_colours(enlarged, pixels)
+        return enlarged
 
     def _upscale_tile(self, pixels: NDArray[np.uint8], rows: _Span, columns: _Span, scale: int) -> NDArray[np.uint8]:
         folded = self._network.unshuffle

@@ -293,7 +293,7 @@ def _uses(recipe: Recipe, defaults: Mapping[str, object]) -> str:
 
 _PLACEMENT = re.compile(r"([^/]+)/([^/]+)/([^/]+)(?:/tiles-\d+)?")
 """What `Placement.kind` gives."""
-_FILES = ("scale", "type", "font", "image_path", "shaping", "halo")
+_FILES = ("scale", "type", "font", "image_path", "shaping", "halo", "colours")
 """The params of a step that name the file it uses, and how."""
 _DEFAULTED = (("steps",), ("cfg_scale",), ("sampler",), ("schedule",), ("width_px", "height_px"))
 """The fields of a recipe for which a model card has defaults; a resolution is given as a whole."""

@@ -17,11 +17,13 @@ _FACTORS: dict[Scale, int] = {"2x": 2, "4x": 4}
 
 def upscale_step(scale: Scale, *, network: Path) -> PostStep:
     """Return the recipe's step for `upscale_pixels`. Raises ModelLoadError if the network's file is missing."""
+    from models.colour_anchor import anchor_rule
+
     try:
         digest = file_digest(network)
     except OSError as exc:
         raise ModelLoadError(f"upscaling network '{network.name}': no file {network}.") from exc
-    return PostStep(op="upscale", params={"scale": _FACTORS[scale]}, uses=digest)
+    return PostStep(op="upscale", params={"scale": _FACTORS[scale], "colours": anchor_rule()}, uses=digest)
 
 
 def upscale_pixels(

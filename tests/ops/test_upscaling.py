@@ -32,7 +32,7 @@ def test_pictures_are_enlarged_as_asked(network, scale, factor):
 
 def test_the_step_names_scale_and_network(network):
     step = upscale_step("2x", network=network)
-    assert (step.op, step.params) == ("upscale", {"scale": 2})
+    assert (step.op, step.params) == ("upscale", {"scale": 2, "colours": "the picture's, below 2 px"})
     assert step.uses == hashlib.sha256(network.read_bytes()).hexdigest()
 
 
