@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -188,12 +190,23 @@ class _FileSettings(Settings):
 def load_settings() -> Settings:
     """The settings of this process, from the environment and `IMAGEGENX_CONFIG` (default: the packaged file).
 
+    They are read once, and again when the environment, the working folder or the file is another one.
+
     Raises:
         ConfigError: listing every problem.
     """
     if (named := os.environ.get("IMAGEGENX_CONFIG")) == "":
         raise ConfigError([Problem("IMAGEGENX_CONFIG", "empty; name a file, or unset it")])
     file = Path(named or PACKAGE_ROOT / "configs" / "application.yaml")
+    mark: tuple[object, ...] = ()
+    with suppress(OSError):  # told by who reads it
+        stat = file.stat()
+        mark = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, Path.cwd())
+    return _load(file, frozenset(os.environ.items()), mark)
+
+
+@lru_cache(maxsize=1)
+def _load(file: Path, environment: frozenset[tuple[str, str]], mark: tuple[object, ...]) -> Settings:
     data = _read(file)
     leaked = list(_leaked_secrets(data, file))
     try:

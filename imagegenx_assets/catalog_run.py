@@ -82,6 +82,7 @@ def run_catalogs(works: Iterable[CatalogWork], scope: RunScope, log: Logger) -> 
 
 def _run_catalog(work: CatalogWork, scope: RunScope) -> Iterator[Event]:
     for stage in scope.stages:
+        work.forget()
         if stage.spec.key in scope.asset_keys:
             if (earlier := scope.earlier_checks(stage)) and (refusal := scope.refusal(work.catalog, earlier)):
                 raise CheckFailedError(refusal)

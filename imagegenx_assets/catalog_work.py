@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagster import AssetCheckResult, AssetCheckSpec, AssetSpec, AutomationCondition
@@ -14,7 +15,7 @@ from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.reuse import Reuse
 from io_managers.table_io_manager import TableIOManager
 from resources.gpu_engine import GPUEngine
-from resources.object_store import ObjectStore
+from resources.object_store import ObjectNotFoundError, ObjectStore
 from sensors.launching import PARTITIONS
 
 if TYPE_CHECKING:
@@ -36,22 +37,43 @@ class CatalogWork:
     store: ObjectStore
     image_sets: ImageSetIOManager
     tables: TableIOManager
+    _read: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def table(self) -> "DataFrame":
         """The rows of `prompt_catalog`. Raises ObjectNotFoundError before its first run."""
-        return self.tables.load("prompt_catalog", self.catalog)
+        if "" not in self._read:
+            self._read[""] = self.tables.load("prompt_catalog", self.catalog)
+        table: DataFrame = self._read[""]
+        return table
 
     def images(self, asset: str) -> ImageSet:
         """The pictures of an asset. Raises ObjectNotFoundError before its first run."""
-        return self.image_sets.load(asset, self.catalog)
+        if asset not in self._read:
+            self._read[asset] = self.image_sets.load(asset, self.catalog)
+        images: ImageSet = self._read[asset]
+        return images
+
+    def last(self, asset: str) -> ImageSet | None:
+        """As `images`; None before the asset's first run."""
+        try:
+            return self.images(asset)
+        except ObjectNotFoundError:
+            return None
+
+    def forget(self) -> None:
+        """Let go of what was read: each stage, with its checks, reads what it needs once."""
+        self._read.clear()
 
     def reuse(self, asset: str) -> Reuse:
         """How a stage finds pictures of its asset that are stored already."""
-        return Reuse(self.store, asset, self.catalog, renew_after_s=self.settings.retention.orphan_hours * 3600 / 2)
+        renew_after_s = self.settings.retention.orphan_hours * 3600 / 2
+        return Reuse(self.store, asset, self.catalog, renew_after_s=renew_after_s, last=partial(self.last, asset))
 
     def keep(self, asset: str, stream: ImageStream) -> Metadata:
         """Pull a stream into the store as the pictures of an asset; returns the materialization's metadata."""
-        return self.image_sets.store(asset, stream)
+        metadata = self.image_sets.store(asset, stream, partial(self.last, asset))
+        self._read.pop(asset, None)
+        return metadata
 
 
 @dataclass(frozen=True)

@@ -228,6 +228,16 @@ def read_image_set(store: ObjectStore, asset: str, catalog: str) -> ImageSet:
     return ImageSet(catalog, decode_manifest(store.get(manifest_key(asset, catalog))), store)
 
 
+def last_image_set(store: ObjectStore, asset: str, catalog: str) -> ImageSet | None:
+    """As `read_image_set`; None before the asset's first run."""
+    from resources.object_store import ObjectNotFoundError
+
+    try:
+        return read_image_set(store, asset, catalog)
+    except ObjectNotFoundError:
+        return None
+
+
 def picture_key(recipe: Recipe, file_format: str) -> str:
     """Object key of the picture a recipe makes: the same recipe always has the same key."""
     return f"{PICTURES}{recipe.digest[:2]}/{recipe.digest}.{file_format}"
@@ -245,14 +255,20 @@ def superseded_key(asset: str, catalog: str, time_ns: int) -> str:
 
 def encode_manifest(rows: Sequence[ManifestRow]) -> bytes:
     """Rows as a Parquet file."""
-    import io
-
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     columns = {name: [getattr(row, name) for row in rows] for name in _schema().names}
+    return encode_table(pa.table(columns, schema=_schema()))
+
+
+def encode_table(manifest: pa.Table) -> bytes:
+    """A manifest as a Parquet file."""
+    import io
+
+    import pyarrow.parquet as pq
+
     target = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=_schema()), target, compression="zstd")
+    pq.write_table(manifest, target, compression="zstd")
     return target.getvalue()
 
 

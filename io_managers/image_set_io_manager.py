@@ -5,6 +5,7 @@ from dagster._core.definitions.metadata import RawMetadataValue
 
 from io_managers.image_set import ImageSet, ImageStream, Status, read_image_set
 from io_managers.image_set_writer import ImageSetWriter, WriteReport
+from io_managers.reuse import ReadLast
 from io_managers.text_table import text_table
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
@@ -21,11 +22,11 @@ class ImageSetIOManager(ConfigurableIOManager):
     object_store: ResourceDependency[ObjectStoreResource]
     settings: ResourceDependency[SettingsResource]
 
-    def store(self, asset: str, stream: ImageStream) -> dict[str, RawMetadataValue]:
+    def store(self, asset: str, stream: ImageStream, last: ReadLast | None = None) -> dict[str, RawMetadataValue]:
         """Compute, encode and store every picture, then the manifest; returns what was done, as metadata."""
         pictures = self.settings.current.pictures
         writer = ImageSetWriter(self.object_store.store, workers=pictures.upload_workers, queue=pictures.upload_queue)
-        return describe(writer.write(asset, stream))
+        return describe(writer.write(asset, stream, last))
 
     def load(self, asset: str, catalog: str) -> ImageSet:
         """A lazy view of an asset's pictures. Raises ObjectNotFoundError before its first run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from io_managers.background import BackgroundPool
 from io_managers.image_set import (
+    ImageSet,
     ImageStream,
     KeptPicture,
     ManifestRow,
@@ -19,12 +20,14 @@ from io_managers.image_set import (
     Picture,
     Status,
     encode_manifest,
+    encode_table,
+    last_image_set,
     manifest_key,
     picture_key,
-    read_image_set,
     superseded_key,
 )
 from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown
+from io_managers.reuse import ReadLast
 from io_managers.settling import Settled, failed_row, settle
 from models.errors import ImageGenXError
 from models.recipe import Recipe
@@ -79,9 +82,11 @@ class ImageSetWriter:
         self._workers = workers
         self._queue = queue
 
-    def write(self, asset: str, stream: ImageStream) -> WriteReport:
+    def write(self, asset: str, stream: ImageStream, last: ReadLast | None = None) -> WriteReport:
         """Pull every picture from the stream, store it, then write the manifest.
 
+        Args:
+            last: reads the asset's last manifest, for who has read it already.
         Raises:
             NoPictureError: if all rows failed, none of them by a moderator's verdict; nothing more is written.
             StoreError: if the store fails; no manifest is written.
@@ -89,7 +94,8 @@ class ImageSetWriter:
         began = time.perf_counter()
         report_pictures(asset, 0, stream.total)
         key = manifest_key(asset, stream.catalog)
-        previous = self._previous(asset, stream.catalog)
+        before = last() if last else last_image_set(self._store, asset, stream.catalog)
+        previous = {row.key: row for row in before.rows() if row.key} if before else {}
         run = _Run(self._store, previous, frozenset(stream.row_ids[:MAX_TILES]))
         with closing(stream), BackgroundPool[Settled](self._workers, self._queue) as pool:
             for done in run.settle(stream, pool):
@@ -101,21 +107,15 @@ class ImageSetWriter:
         withdrawn = _withdrawn(previous, rows)
         for rejected in withdrawn:
             self._store.delete(rejected)
-        self._supersede(asset, stream.catalog, previous.keys() - withdrawn - {row.key for row in rows})
+        if before and previous.keys() - withdrawn - {row.key for row in rows}:
+            self._supersede(asset, before)
         self._store.put(key, encode_manifest(rows), content_type=PARQUET)
         return WriteReport(key, rows, {**run.seconds, "wall": time.perf_counter() - began}, sheet)
 
-    def _supersede(self, asset: str, catalog: str, dropped: Set[str]) -> None:
-        """Keep the last manifest if the new one drops pictures, so that going back costs none for some days."""
-        if dropped:
-            last = self._store.get(manifest_key(asset, catalog))
-            self._store.put(superseded_key(asset, catalog, time.time_ns()), last, content_type=PARQUET)
-
-    def _previous(self, asset: str, catalog: str) -> dict[str, ManifestRow]:
-        """Rows of the last manifest, by the key of their picture."""
-        if self._store.stat(manifest_key(asset, catalog)) is None:
-            return {}
-        return {row.key: row for row in read_image_set(self._store, asset, catalog).rows() if row.key}
+    def _supersede(self, asset: str, before: ImageSet) -> None:
+        """Keep a manifest whose pictures the new one drops, so that going back costs none for some days."""
+        key = superseded_key(asset, before.catalog, time.time_ns())
+        self._store.put(key, encode_table(before.manifest), content_type=PARQUET)
 
 
 class _Run:

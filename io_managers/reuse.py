@@ -18,14 +18,16 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import cast
 from uuid import uuid4
 
-from io_managers.image_set import decode_manifest, manifest_key
+from io_managers.image_set import ImageSet, last_image_set
 from models.encoding import CONTENT_TYPES
 from models.request import ImageFormat
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
+
+ReadLast = Callable[[], ImageSet | None]
 
 ANNOUNCEMENTS = "gc/removing/"
 ANNOUNCED_FOR_S = 600
@@ -39,11 +41,14 @@ class Reuse:
     Args:
         renew_after_s: age at which a picture that the last manifest does not name is written anew; half of
             `retention.orphan_hours`, so that a younger one stays young while the run goes on.
+        last: reads the asset's last manifest, for who has read it already.
     """
 
-    def __init__(self, store: ObjectStore, asset: str, catalog: str, *, renew_after_s: float) -> None:
+    def __init__(
+        self, store: ObjectStore, asset: str, catalog: str, *, renew_after_s: float, last: ReadLast | None = None
+    ) -> None:
+        self.last: ReadLast = last or partial(last_image_set, store, asset, catalog)
         self._store = store
-        self._manifest = manifest_key(asset, catalog)
         self._renew_after_s = renew_after_s
 
     def find(self, key: str) -> StoredObject | None:
@@ -56,11 +61,8 @@ class Reuse:
     @cached_property
     def _named(self) -> frozenset[str]:
         """The pictures of the last manifest."""
-        try:
-            manifest = decode_manifest(self._store.get(self._manifest))
-        except ObjectNotFoundError:
-            return frozenset()
-        return frozenset(manifest.column("key").to_pylist())
+        last = self.last()
+        return frozenset(last.manifest.column("key").to_pylist()) if last else frozenset()
 
     def _renewed(self, key: str) -> StoredObject | None:
         try:

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -84,10 +86,10 @@ class Recipe(ValueObject):
         """Whether it is made from an input picture."""
         return bool(self.image_digest or self.control_digest)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The sha256, in hex, of the canonical JSON of this recipe."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return hashlib.sha256(self._canonical.encode()).hexdigest()
 
     @property
     def size(self) -> Resolution:
@@ -98,11 +100,22 @@ class Recipe(ValueObject):
         """The recipe of this picture after one more change."""
         return self.model_copy(update={"post": (*self.post, step)})
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "Recipe":
+        """See pydantic; what is computed once of each recipe is not copied with it."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("_canonical", "digest"):
+            copied.__dict__.pop(name, None)
+        return copied
+
     def to_json(self) -> str:
         """Canonical JSON: keys sorted, no spaces, so that equal recipes are equal texts.
 
         What only some recipes say is left out of the others, whose digests are older than it.
         """
+        return self._canonical
+
+    @cached_property
+    def _canonical(self) -> str:
         unsaid = {name for name in _NOT_BY_ALL if getattr(self, name) is None}
         data = self.model_dump(mode="json", exclude=unsaid)
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

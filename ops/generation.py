@@ -13,8 +13,8 @@ from io_managers.image_set import (
     NewPicture,
     Picture,
     Status,
+    last_image_set,
     picture_key,
-    read_image_set,
 )
 from io_managers.reuse import Reuse
 from io_managers.settling import is_outage, recipe_row
@@ -29,7 +29,7 @@ from ops.input_pictures import InputPictures
 from ops.map_ahead import map_ahead
 from ops.moderation import Moderation, ModerationError, PictureRejectedError
 from ops.stages import generated_format
-from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
+from resources.object_store import ObjectStore, StoredObject
 from resources.progress import report_step
 
 if TYPE_CHECKING:
@@ -244,11 +244,9 @@ def _moderated(generator: Generator, catalog: str) -> frozenset[str]:
     """Keys of the pictures that the moderator, in its present version, allowed in the catalog's last run."""
     if generator.moderation is None:
         return frozenset()
-    try:
-        last = read_image_set(generator.store, ASSET, catalog)
-    except ObjectNotFoundError:
-        return frozenset()
-    return frozenset(row.key for row in last.rows() if row.moderated_by == generator.moderation.stamp)
+    last = generator.reuse.last() if generator.reuse else last_image_set(generator.store, ASSET, catalog)
+    rows = last.rows() if last else ()
+    return frozenset(row.key for row in rows if row.moderated_by == generator.moderation.stamp)
 
 
 def _kept(row: PlannedRow, recipe: Recipe, size_bytes: int, moderated_by: str = "") -> KeptPicture:
