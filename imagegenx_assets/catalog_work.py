@@ -10,12 +10,12 @@ from dagster import AssetCheckResult, AssetCheckSpec, AssetSpec, AutomationCondi
 
 from configs.settings import Settings
 from imagegenx_assets.partitions import CATALOGS
-from io_managers.image_set import ImageSet, ImageStream
+from io_managers.image_set import ImageSet, ImageStream, last_image_set
 from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.reuse import Reuse
 from io_managers.table_io_manager import TableIOManager
 from resources.gpu_engine import GPUEngine
-from resources.object_store import ObjectNotFoundError, ObjectStore
+from resources.object_store import ObjectStore
 from sensors.launching import PARTITIONS
 
 if TYPE_CHECKING:
@@ -55,10 +55,9 @@ class CatalogWork:
 
     def last(self, asset: str) -> ImageSet | None:
         """As `images`; None before the asset's first run."""
-        try:
-            return self.images(asset)
-        except ObjectNotFoundError:
-            return None
+        if asset not in self._read and (found := last_image_set(self.store, asset, self.catalog)):
+            self._read[asset] = found
+        return self._read.get(asset)
 
     def forget(self) -> None:
         """Let go of what was read: each stage, with its checks, reads what it needs once."""

@@ -230,12 +230,7 @@ def read_image_set(store: ObjectStore, asset: str, catalog: str) -> ImageSet:
 
 def last_image_set(store: ObjectStore, asset: str, catalog: str) -> ImageSet | None:
     """As `read_image_set`; None before the asset's first run."""
-    from resources.object_store import ObjectNotFoundError
-
-    try:
-        return read_image_set(store, asset, catalog)
-    except ObjectNotFoundError:
-        return None
+    return read_image_set(store, asset, catalog) if store.stat(manifest_key(asset, catalog)) else None
 
 
 def picture_key(recipe: Recipe, file_format: str) -> str:

@@ -31,6 +31,9 @@ def catalog_file(folder: Path, name: str) -> Path:
     for ending in MAX_BYTES:
         if (file := folder / f"{name}{ending}").is_file():
             return file
+    for found, file in registered_files(folder):  # an ending in capitals, a name in another Unicode form
+        if found == name:
+            return file
     raise CatalogError(name, [CatalogProblem("", "", f"no such catalog in {folder}; add it with `catalog add FILE`")])
 
 

@@ -155,3 +155,15 @@ def test_the_shipped_catalogs_show_what_the_product_does() -> None:
     assert all((PACKAGE_ROOT / "configs" / "logos" / logo).is_file() for logo in logos)
     assert demo["text"].str.contains(r"[\u4e00-\u9fff]").sum() >= 10
     assert set(demo["model_type"]) == {"tiny"}
+
+
+def test_whatever_is_told_as_registered_is_found_and_hidden_files_are_neither(tmp_path: Path) -> None:
+    for name in ("LOUD.CSV", "caf\u0065\u0301.yml", "._shop.csv", ".#shop.csv.csv", "~$shop.csv"):
+        (tmp_path / name).write_text("text\na mug\n")
+    (tmp_path / ".#lock.csv").symlink_to("me@host.1")
+    (tmp_path / "lost.csv").symlink_to("nowhere")
+
+    found = dict(registered_files(tmp_path))
+
+    assert sorted(found) == ["LOUD", "café"]
+    assert {name: catalog_file(tmp_path, name) for name in found} == found
