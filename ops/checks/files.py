@@ -63,9 +63,9 @@ def _damage(images: ImageSet, row: ManifestRow, *, with_recipes: bool) -> str:
         return f"'{row.key}' is not the file that was stored: its SHA-256 differs"
     try:
         size = open_stored_picture(data, MAX_STORED_PIXELS).size
-        recipe_digest = read_recipe(data).digest if with_recipes else row.recipe_digest
+        recipe = read_recipe(data).to_json() if with_recipes else row.recipe
     except (PictureError, RecipeNotFoundError) as exc:
         return f"'{row.key}': {exc}"
     if size != (row.width_px, row.height_px):
         return f"'{row.key}' is {size[0]}×{size[1]} px, not {row.width_px}×{row.height_px}"
-    return "" if recipe_digest == row.recipe_digest else f"'{row.key}' carries another recipe than the manifest"
+    return "" if recipe == row.recipe else f"'{row.key}' carries another recipe than the manifest"
