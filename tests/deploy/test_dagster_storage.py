@@ -1,5 +1,6 @@
 """The production dagster.yaml on a real PostgreSQL and a real S3 service: what Dagster keeps, and where."""
 
+import os
 import shutil
 import time
 from contextlib import closing
@@ -98,6 +99,9 @@ def test_the_pictures_lie_below_their_prefix_and_what_runs_print_beside_them(dep
     assert [str(row.status) for row in thumbnails] == ["made", "made"]
     with opened() as instance:
         assert isinstance(instance.compute_log_manager, S3ComputeLogManager)
+    # In containers, these two are all that can be written to beside it (compose.yaml).
+    beside = {path.name for path in Path(os.environ["DAGSTER_HOME"]).iterdir()}
+    assert beside <= {"dagster.yaml", "logs", ".logs_queue"}
     everything = open_store(settings.model_copy(update={"prefix": ""}))
     assert {found.key.split("/")[0] for found in everything.list()} == {"pictures", "compute-logs"}
     assert all(run_id in found.key for found in everything.list("compute-logs/"))
