@@ -41,6 +41,7 @@ STRAY = ("resources", "models", "gql", "logging", "gateway")
 def ignore_ctrl_c():
     """As background shells and `nohup` do to what they start."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under `nohup`
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
 
