@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar
 
-from configs.outside_text import printable
+from configs.error_text import cause_text, error_lines, error_text
 from configs.problems import Problem
 
 
@@ -26,19 +26,32 @@ class FailureCause(StrEnum):
 class ImageGenXError(Exception):
     """Root of all errors whose text is meant for the person using ImageGenX.
 
-    `cause` is what a request has failed of that such an error ends; every domain names its own.
+    Its text is short and clean, whatever it was made from; see `error_text`.
+
+    Attributes:
+        cause: what a request has failed of that such an error ends; every domain names its own.
+        lists: the text is a list of problems, one a line, each as short as another error's whole text.
     """
 
     cause: ClassVar[FailureCause] = FailureCause.OTHER
+    lists: ClassVar[bool] = False
 
     def __str__(self) -> str:
         """The text, in which nothing from outside moves a terminal."""
-        return printable(super().__str__())
+        text = super().__str__()
+        return error_lines(text) if self.lists else error_text(text)
 
 
 class ConfigError(ImageGenXError):
     """The configuration is wrong; `problems` and the text list everything that is, one per line."""
 
+    lists = True
+
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def told(exc: BaseException) -> str:
+    """What to tell of an error inside of another text: all of our own; of a library's, what `cause_text` keeps."""
+    return str(exc) if isinstance(exc, ImageGenXError) else cause_text(exc)

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
+from configs.error_text import error_text, log_text
 from configs.log_settings import LogSettings
 from configs.outside_text import one_line, printable
 
@@ -108,14 +109,19 @@ class _Lines(logging.Formatter):
     def error(self, record: logging.LogRecord) -> str:
         """The traceback, if the line has one."""
         text = self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
-        return printable(text)
+        return log_text(without_secrets(text))
+
+    def message(self, record: logging.LogRecord) -> str:
+        """What the line says; of an error as much as an error text may hold."""
+        text = record.getMessage()
+        return error_text(without_secrets(text)) if record.levelno >= logging.WARNING else text
 
 
 class _JsonLines(_Lines):
     def format(self, record: logging.LogRecord) -> str:
         """One object: time (UTC, ISO 8601), level, logger, message, ids, and error if there is a traceback."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"time": at, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        line = {"time": at, "level": record.levelname.lower(), "logger": record.name, "message": self.message(record)}
         error = self.error(record)
         told = line | self.ids(record) | ({"error": error} if error else {})
         return json.dumps({name: printable(without_secrets(value)) for name, value in told.items()}, ensure_ascii=False)
@@ -126,7 +132,7 @@ class _TextLines(_Lines):
         """Local time, level, logger, message and ids; a traceback on the lines below."""
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         ids = "".join(f" {name}={value}" for name, value in self.ids(record).items())
-        line = one_line(f"{at} {record.levelname.lower()} {record.name}: {record.getMessage()}{ids}")
+        line = one_line(f"{at} {record.levelname.lower()} {record.name}: {self.message(record)}{ids}")
         error = self.error(record).replace("\n", "\n    ")  # no line of it can pass for one of the log
         return without_secrets("\n".join(filter(None, [line, error])))
 

@@ -8,6 +8,7 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from configs.error_text import MAX_CHARS, shortened
 from configs.outside_text import one_line
 
 _LONGEST_SHOWN = 80
@@ -40,6 +41,9 @@ class Problem:
 
     field: str
     rule: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rule", shortened(self.rule, MAX_CHARS))
 
     def __str__(self) -> str:
         return one_line(f"{self.field}: {self.rule}" if self.field else self.rule)

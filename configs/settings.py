@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from configs.error_text import cause_text
 from configs.errors import ConfigError
 from configs.gateway_settings import CallbackSettings, GatewaySettings
 from configs.lifecycle_settings import (
@@ -212,7 +213,7 @@ def _load(file: Path, environment: frozenset[tuple[str, str]], mark: tuple[objec
     try:
         settings = _FileSettings(**data)
     except SettingsError as exc:
-        raise ConfigError([*leaked, Problem("", f"{exc}: it must hold JSON, as {{}} or []")]) from exc
+        raise ConfigError([*leaked, Problem("", f"{cause_text(exc)}: it must hold JSON, as {{}} or []")]) from exc
     except ValidationError as exc:
         raise ConfigError([*leaked, *validation_problems(exc, Settings)]) from None
     if leaked:
@@ -224,7 +225,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise ConfigError([Problem(str(file), f"not readable as YAML: {' '.join(str(exc).split())}")]) from exc
+        raise ConfigError([Problem(str(file), f"not readable as YAML: {cause_text(exc)}")]) from exc
     if data is not None and not isinstance(data, dict):
         raise ConfigError([Problem(str(file), "must hold settings by name")])
     return {str(name): value for name, value in (data or {}).items()}

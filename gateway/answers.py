@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.responses import Response
 
+from configs.error_text import error_text
 from gateway.errors import ServiceError
 from gateway.links import PictureLinks
 from gateway.service import picture_result
@@ -69,7 +70,7 @@ class Answers:
         if task.status is TaskStatus.SUCCESS and task.result:
             data["result"] = self._result(task, task.result.pictures)
         if task.error:
-            data["error_msg"] = task.error
+            data["error_msg"] = error_text(task.error)
         return data
 
     def listed(self, task: Task) -> dict[str, object]:

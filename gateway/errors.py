@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from configs.error_text import error_text
 from configs.errors import ImageGenXError
 from configs.problems import Problem
 from models.errors import InvalidRequestError
@@ -21,7 +22,7 @@ class ServiceError(ImageGenXError):
         self, code: int, message: str, *, retry_after_s: float | None = None, problems: Iterable[Problem] = ()
     ) -> None:
         self.code = code
-        self.message = message
+        self.message = error_text(message)
         self.retry_after_s = retry_after_s
         self.problems = tuple(problems)
         super().__init__(message)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import typer
 
+from configs.error_text import cause_text
 from configs.errors import ConfigError, ImageGenXError
 from configs.logs import without_secrets
 from configs.outside_text import one_line
@@ -62,7 +63,7 @@ def _within_patience(
         except ImageGenXError as exc:
             found.append(Finding(name, State.BAD, str(exc)))
         except Exception as exc:  # whatever a library raises is what this command is there to tell
-            found.append(Finding(name, State.BAD, f"{type(exc).__name__}: {exc}"))
+            found.append(Finding(name, State.BAD, f"{type(exc).__name__}: {cause_text(exc)}"))
 
     thread = threading.Thread(target=run, name=f"doctor-{name}", daemon=True)
     thread.start()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from configs.error_text import cause_text
 from configs.settings import Settings
 from imagegenx_cli.doctor_finding import Finding, State
 from imagegenx_cli.embedded_dagster import dagster_instance
@@ -56,7 +57,7 @@ def _database(configured: Mapping[str, Any]) -> Iterator[Finding]:
         remedy = f"Start PostgreSQL, or correct DAGSTER_POSTGRES_URL{_hint(str(exc.orig))}."
         found = str(exc.orig)
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, KeyError) as exc:
-        found = f"DAGSTER_POSTGRES_URL cannot be used: {type(exc).__name__}: {exc}"
+        found = f"DAGSTER_POSTGRES_URL cannot be used: {type(exc).__name__}: {cause_text(exc)}"
     yield Finding("dagster", State.BAD, f"PostgreSQL: {' '.join(found.split())}", remedy)
 
 
@@ -84,7 +85,7 @@ def _compute_logs(configured: Mapping[str, Any]) -> Iterator[Finding]:
         client.put_object(Bucket=place["bucket"], Key=key, Body=b"doctor")
         client.delete_object(Bucket=place["bucket"], Key=key)
     except (BotoCoreError, ClientError, ValueError, KeyError) as exc:
-        yield Finding("compute logs", State.BAD, f"{type(exc).__name__}: {exc}", remedy)
+        yield Finding("compute logs", State.BAD, f"{type(exc).__name__}: {cause_text(exc)}", remedy)
     else:
         yield Finding("compute logs", State.OK, f"bucket {place['bucket']}: put and delete work")
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from configs.error_text import cause_text
 from configs.problems import Problem, one_of, validation_problems
 from configs.settings import PACKAGE_ROOT
 from configs.value_object import ValueObject
@@ -218,7 +219,7 @@ def read_card(file: Path, hub_folder: Path) -> ModelCard | list[Problem]:
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        return [Problem(file.name, f"not readable as YAML: {' '.join(str(exc).split())}")]
+        return [Problem(file.name, f"not readable as YAML: {cause_text(exc)}")]
     if not isinstance(data, dict):
         return [Problem(file.name, "must hold the fields of a model card")]
     if data.setdefault("name", file.stem) != file.stem:

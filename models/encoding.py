@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from configs.errors import told
 from models import picture_metadata
 from models.errors import ImageGenXError, InvalidRequestError, PictureError
 from models.recipe import Recipe
@@ -102,7 +103,7 @@ def read_recipe(data: bytes) -> Recipe:
     try:
         text = _recipe_text(data)
     except (picture_metadata.UnreadableXMPError, struct.error, UnicodeDecodeError) as exc:
-        raise RecipeNotFoundError(f"the picture's metadata is damaged: {exc}.") from exc
+        raise RecipeNotFoundError(f"the picture's metadata is damaged: {told(exc)}.") from exc
     if text is None:
         raise RecipeNotFoundError("the picture carries no ImageGenX recipe.")
     if len(text) > _MAX_RECIPE_CHARS:
@@ -112,7 +113,7 @@ def read_recipe(data: bytes) -> Recipe:
     try:
         return Recipe.from_json(text)
     except (InvalidRequestError, RecursionError) as exc:
-        raise RecipeNotFoundError(f"the picture's recipe is damaged: {exc}") from exc
+        raise RecipeNotFoundError(f"the picture's recipe is damaged: {told(exc)}") from exc
 
 
 def read_xmp(data: bytes) -> bytes | None:

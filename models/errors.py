@@ -23,6 +23,7 @@ class InvalidRequestError(ImageGenXError):
     """A request or recipe breaks rules; `problems` and the text list every one of them, one per line."""
 
     cause = FailureCause.REQUEST
+    lists = True
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from configs.error_text import cause_text
 from configs.private_folder import make_private
 from models.errors import ModelLoadError
 from models.families import FAMILIES
@@ -240,8 +241,8 @@ def _locked(file: Path) -> Iterator[None]:
 
 def _unreachable(source: str, revision: str, exc: Exception) -> str:
     return (
-        f"{source} at {revision[:12]} is not here, and the hub cannot be reached: {exc}. Fetch it where there is a "
-        "network (imagegenx models fetch), or name a folder with its files as `source`."
+        f"{source} at {revision[:12]} is not here, and the hub cannot be reached: {cause_text(exc)}. "
+        "Fetch it where there is a network (imagegenx models fetch), or name a folder with its files as `source`."
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from configs.error_text import cause_text
 from models.errors import ModelLoadError
 from models.rrdb import RRDBNet
 
@@ -37,7 +38,7 @@ def read_network(path: Path) -> RRDBNet:
         network.load_state_dict(weights)
     except (KeyError, ValueError, RuntimeError) as exc:
         raise ModelLoadError(
-            f"upscaling network '{path.name}': not an RRDB network of ESRGAN or Real-ESRGAN. {exc}"
+            f"upscaling network '{path.name}': not an RRDB network of ESRGAN or Real-ESRGAN. {cause_text(exc)}"
         ) from exc
     return network
 
@@ -52,7 +53,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         weights = next((loaded[name] for name in ("params_ema", "params") if name in loaded), loaded)
         return {name.removeprefix("module."): tensor.float() for name, tensor in weights.items()}
     except Exception as exc:  # both libraries raise many kinds on damaged files; every way out is this one error
-        reason = next(iter(str(exc).splitlines()), type(exc).__name__)
+        reason = cause_text(exc)
         raise ModelLoadError(f"upscaling network '{path.name}' cannot be read: {reason}") from exc
 
 

@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
-from configs.errors import FailureCause
+from configs.error_text import cause_text
+from configs.errors import FailureCause, told
 from configs.lifecycle_settings import CheckSettings
 from models.blocklist import Blocklist
 from models.encoding import CONTENT_TYPES, encode_picture, rgb_picture
@@ -141,7 +142,7 @@ class Moderation:
         try:
             return self._moderator.judge(picture, recipe)
         except Exception as exc:  # whatever a moderator dies of, the picture must not be published unjudged
-            reason = f"{exc}" or type(exc).__name__
+            reason = told(exc)
             raise ModerationError(f"moderator '{self._name}' could not judge the picture: {reason}") from exc
 
     def _text(self, key: str, reasons: Iterable[str]) -> str:
@@ -169,7 +170,9 @@ def _named_class(name: str) -> Callable[[CheckSettings], Moderator]:
     try:
         made: Callable[[CheckSettings], Moderator] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as exc:
-        raise ModerationError(f"checks.moderation '{name}': {exc}. Install it, or correct the name.") from exc
+        raise ModerationError(
+            f"checks.moderation '{name}': {cause_text(exc)}. Install it, or correct the name."
+        ) from exc
     return made
 
 

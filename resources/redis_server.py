@@ -19,6 +19,7 @@ from socket import socket as unix_socket
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
+from configs.error_text import cause_text
 from configs.private_folder import make_private
 from configs.process_start import started_clean
 from configs.queue_settings import QueueSettings
@@ -78,7 +79,9 @@ class PrivateRedis:
             while not self._starts_or_is_there():
                 pass
         except OSError as exc:
-            raise QueueUnavailableError(f"The private Redis in {self.folder} cannot be started: {exc}.") from exc
+            raise QueueUnavailableError(
+                f"The private Redis in {self.folder} cannot be started: {cause_text(exc)}."
+            ) from exc
         return self.url
 
     def _starts_or_is_there(self) -> bool:

@@ -26,6 +26,7 @@ from urllib3.exceptions import (
 )
 from urllib3.util import Retry, Timeout
 
+from configs.error_text import cause_text
 from configs.settings import StoreSettings
 from resources.object_store import (
     CHECK,
@@ -205,7 +206,8 @@ class S3ObjectStore:
             )
         except ValueError as exc:
             raise StoreAccessError(
-                f"S3 endpoint '{settings.endpoint}', bucket '{self._bucket}', region '{settings.region}': {exc}. "
+                f"S3 endpoint '{settings.endpoint}', bucket '{self._bucket}', region '{settings.region}': "
+                f"{cause_text(exc)}. "
                 "Set IMAGEGENX_STORE__ENDPOINT to host:port without http://, and IMAGEGENX_STORE__BUCKET and "
                 "IMAGEGENX_STORE__REGION to names the service knows."
             ) from exc

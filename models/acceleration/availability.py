@@ -7,6 +7,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
+from configs.error_text import cause_text
 from models.errors import AcceleratorError
 
 logger = logging.getLogger(__name__)
@@ -57,5 +58,5 @@ def _import_problem(package: str) -> str:
     try:
         import_module(package)
     except Exception as exc:  # missing libraries and unlike versions show in many ways
-        return f"is installed but cannot be imported ({type(exc).__name__}: {' '.join(str(exc).split())})"
+        return f"is installed but cannot be imported ({type(exc).__name__}: {cause_text(exc)})"
     return ""

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from configs.error_text import cause_text
 from configs.private_folder import make_private
 from models.acceleration.building import process_builds
 from models.acceleration.export import FEWEST_ROWS, export_unet, row_shapes, unet_inputs
@@ -102,7 +103,7 @@ class TensorRTUNet:
                 return self._build(shape)
             except Exception as exc:
                 logger.exception("no TensorRT engine for %s", self._named(shape))
-                self._failures[shape] = f"{type(exc).__name__}: {exc}"
+                self._failures[shape] = f"{type(exc).__name__}: {cause_text(exc)}"
         raise ModelError(
             f"the TensorRT engine for {self._named(shape)} cannot be built ({self._failures[shape]}). "
             "Use accelerator compile or eager."

@@ -2,6 +2,7 @@
 
 import logging
 
+from configs.error_text import cause_text, error_text
 from models.errors import ImageGenXError, OutOfMemoryError
 from models.image import FailedImage
 from models.recipe import Recipe
@@ -15,12 +16,12 @@ _OUT_OF_MEMORY = "out of memory: {} does not fit beside what is in use. Ask for 
 def failed(job_id: str, recipe: Recipe, exc: Exception) -> FailedImage:
     """The result of a job that gave no picture; what is not an error of our own is logged as well."""
     if isinstance(exc, ImageGenXError):
-        return FailedImage(job_id, recipe, str(exc), exc.cause)
+        return FailedImage(job_id, recipe, error_text(str(exc)), exc.cause)
     if _is_out_of_memory(exc):
         logger.warning("job %s ran out of memory: %s", job_id, exc)
         return FailedImage(job_id, recipe, _OUT_OF_MEMORY.format(recipe.size), OutOfMemoryError.cause)
     logger.error("job %s failed", job_id, exc_info=exc)
-    return FailedImage(job_id, recipe, f"generation failed: {type(exc).__name__}: {exc}")
+    return FailedImage(job_id, recipe, f"generation failed: {type(exc).__name__}: {cause_text(exc)}")
 
 
 def _is_out_of_memory(exc: Exception) -> bool:

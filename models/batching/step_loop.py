@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from configs.error_text import cause_text
 from models.batching.step_queue import Groups, StepQueue, Turn
 from models.batching.ticket import Ticket
 from models.image import FailedImage, GeneratedImage
@@ -122,7 +123,7 @@ class StepLoop:
         except BaseException as exc:
             # A bug of the loop itself: nobody must wait for ever.
             logger.critical("the engine's loop failed", exc_info=exc)
-            self._fail_all(f"the engine failed: {type(exc).__name__}: {exc}")
+            self._fail_all(f"the engine failed: {type(exc).__name__}: {cause_text(exc)}")
 
     def _take(self, turn: Turn) -> None:
         # The first step also encodes prompts, and may load a model.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from configs.errors import told
 from models.errors import ModelLoadError, OutOfMemoryError
 from models.families.quiet_libraries import quiet_libraries
 from models.request import Mode
@@ -91,4 +92,4 @@ def load_failure(card: "ModelCard", placement: "Placement", exc: Exception) -> "
             f"out of memory: model '{card.name}' does not fit on {placement.device} beside what is in use there. "
             "Free memory, or use a smaller model or number type."
         )
-    return ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {exc}")
+    return ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {told(exc)}")

@@ -4,6 +4,7 @@ import warnings
 from collections import OrderedDict
 from typing import Any
 
+from configs.errors import told
 from models.batching.memory import is_out_of_memory
 from models.digests import file_digest
 from models.errors import ModelError, ModelLoadError
@@ -55,7 +56,7 @@ class LoraSwitch:
             self._active = None
             if is_out_of_memory(exc):
                 raise
-            raise ModelLoadError(f"LoRA '{lora.path.name}' does not fit model '{self._model}': {exc}") from exc
+            raise ModelLoadError(f"LoRA '{lora.path.name}' does not fit model '{self._model}': {told(exc)}") from exc
         self._loaded[lora.adapter] = None
 
     def _read(self, lora: LoraUse) -> None:

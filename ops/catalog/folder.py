@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from configs.error_text import cause_text
 from configs.private_folder import make_private
 from ops.catalog.endings import MAX_BYTES
 from ops.catalog.inside import LeadsOutError
@@ -74,7 +75,9 @@ def register_catalog(
             if ending != target.suffix:
                 (folder / f"{name}{ending}").unlink(missing_ok=True)
     except OSError as exc:
-        raise CatalogHeldUpError(name, [CatalogProblem("", "", f"cannot be written to {folder}: {exc}")]) from exc
+        raise CatalogHeldUpError(
+            name, [CatalogProblem("", "", f"cannot be written to {folder}: {cause_text(exc)}")]
+        ) from exc
     except LeadsOutError as exc:
         raise CatalogError(name, [CatalogProblem("", "", str(exc))]) from exc
     return catalog

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from configs.error_text import MAX_CHARS, shortened
 from configs.outside_text import one_line
 from models.errors import ImageGenXError
 
@@ -20,7 +21,7 @@ class CatalogProblem:
 
     def __str__(self) -> str:
         place = ", ".join(part for part in (self.row, self.column) if part)
-        return one_line(f"{place}: {self.rule}" if place else self.rule)
+        return shortened(one_line(f"{place}: {self.rule}" if place else self.rule), MAX_CHARS)
 
 
 class CatalogError(ImageGenXError):
@@ -28,6 +29,8 @@ class CatalogError(ImageGenXError):
 
     `total` counts all of them.
     """
+
+    lists = True
 
     def __init__(self, name: str, problems: Iterable[CatalogProblem], total: int | None = None) -> None:
         self.name = name

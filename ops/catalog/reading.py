@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs.errors import told
 from models.errors import InvalidRequestError
 from models.recipe import row_seed
 from models.request import GenerationRequest, parse_request
@@ -127,7 +128,7 @@ def _content(path: Path, problems: ProblemList) -> bytes:
         else:
             return path.read_bytes()
     except (OSError, ValueError) as exc:
-        problems.add("", "", f"the file cannot be read: {exc}")
+        problems.add("", "", f"the file cannot be read: {told(exc)}")
     return b""
 
 

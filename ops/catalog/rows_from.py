@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.errors import told
 from configs.problems import nearest
 from ops.catalog.columns import COLUMNS
 from ops.catalog.endings import MAX_BYTES, TABLES, size_rule
@@ -94,7 +95,7 @@ def open_table(
         with CatalogPicture(reference, folder, place, "").open() as opened:
             content = opened.read(MAX_BYTES[ending])
     except (ValueError, OSError) as exc:
-        problems.add("rows_from", "", f"'{reference[:80]}' cannot be read: {exc}")
+        problems.add("rows_from", "", f"'{reference[:80]}' cannot be read: {told(exc)}")
         return None
     sheet = read_sheet(ending, content, problems)
     file_of_it = CatalogPicture(reference, folder, place, hashlib.sha256(content).hexdigest())

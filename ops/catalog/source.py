@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from configs.error_text import cause_text
 from models.digests import FileMark
 from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, TABLES, size_rule
 from ops.catalog.inside import LeadsOutError, open_inside
@@ -115,7 +116,7 @@ class FolderSource:
             rule = f"{exc}; put the file itself there"
             raise CatalogError(catalog_name(file), [CatalogProblem("", "", rule)]) from exc
         except OSError as exc:
-            rule = f"the file cannot be read: {exc}"
+            rule = f"the file cannot be read: {cause_text(exc)}"
             raise CatalogError(catalog_name(file), [CatalogProblem("", "", rule)]) from exc
         return file, self.folder
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from configs.errors import FailureCause, ImageGenXError
+from configs.error_text import cause_text, error_text
+from configs.errors import FailureCause, ImageGenXError, told
 from configs.logs import log_ids
 from models.engine import BatchingEngine
 from models.image import FailedImage, GeneratedImage
@@ -113,7 +114,7 @@ class Processing:
         try:
             task = OpenTask(claim, GenerationRequest.model_validate(claim.task.request))
         except ValueError as exc:
-            error = f"the request was accepted by another version and is not valid here: {exc}"
+            error = f"the request was accepted by another version and is not valid here: {told(exc)}"
             with self._surviving_outages(claim.id):
                 self._patience.until_it_works(lambda: self._queue.fail(claim, error, FailureCause.REQUEST))
             return None
@@ -248,10 +249,10 @@ class Processing:
             except (HandOverError, NotWantedError):
                 return
             except ImageGenXError as exc:
-                self._end(task, TaskStatus.FAILED, str(exc), exc.cause)
+                self._end(task, TaskStatus.FAILED, error_text(str(exc)), exc.cause)
             except Exception as exc:
                 logger.exception("task %s failed", task.id)
-                self._end(task, TaskStatus.FAILED, f"the request failed: {type(exc).__name__}: {exc}")
+                self._end(task, TaskStatus.FAILED, f"the request failed: {type(exc).__name__}: {cause_text(exc)}")
 
     @contextmanager
     def _surviving_outages(self, task_id: str) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from configs.error_text import error_text
 from configs.value_object import ValueObject
 from resources.queue.link import RedisLink
 from resources.queue.reading import read_batch, read_tasks
@@ -97,7 +98,7 @@ def task_payload(task: Task) -> dict[str, Any]:
         size = f"{picture.width_px}×{picture.height_px}"
         payload["result"] = {"resolution": size, "format": picture.format, "size": picture.size_bytes}
     if task.status == TaskStatus.FAILED:
-        payload["error_msg"] = task.error
+        payload["error_msg"] = error_text(task.error)
     return payload
 
 
