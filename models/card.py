@@ -194,15 +194,20 @@ class ModelCard(ValueObject):
         if lora not in self.loras:
             known = ", ".join(self.loras) or "none"
             raise ModelLoadError(f"model '{self.name}' has no LoRA '{lora}'. It has: {known}.")
-        path = self._local(self.loras[lora])
-        if path is None or not path.is_file():
-            raise ModelLoadError(f"LoRA '{lora}' of model '{self.name}': no file {path or self.loras[lora]}.")
+        path = self.lora_file(lora)
+        if not path.is_file():
+            raise ModelLoadError(f"LoRA '{lora}' of model '{self.name}': no file {path}.")
         return path
+
+    def lora_file(self, lora: str) -> Path:
+        """Where the file of a LoRA of this card is said to be."""
+        return self._local(self.loras[lora]) or Path(self.loras[lora])
 
     def request_defaults(self) -> dict[str, object]:
         """What fills the fields a request leaves out, where it differs from INTERFACES.md §1."""
         given = {name: value for name, value in self.defaults if value is not None}
-        return {"resolution": self.default_resolution, "schedule": self.schedule} | given
+        schedule = {"schedule": self.schedule} if self.schedule else {}
+        return {"resolution": self.default_resolution} | schedule | given
 
     def _local(self, given: str) -> Path | None:
         path = Path(given).expanduser()

@@ -92,7 +92,7 @@ def test_a_mixed_list_gives_each_job_its_picture_as_alone(engine, job):
 
 def test_the_recipe_says_how_its_control_picture_is_prepared(engine, job):
     def painted(preprocess, picture) -> np.ndarray:
-        one = job(1, control=picture)
+        one = job(1, control=picture, sampler="DDIM")
         recipe = one.recipe.model_copy(update={"control_preprocess": preprocess})
         return pixels(engine, GenerationJob("1", recipe, control=one.control))["1"]
 
