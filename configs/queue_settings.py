@@ -26,6 +26,20 @@ class QueueSettings(ValueObject):
         ge=1,
         description="requests waiting; more are refused; the last 1 % is for users with less than an even share",
     )
+    max_owner_tasks: int = Field(
+        default=100_000, ge=1, description="tasks of one user that are remembered; more are refused until some expire"
+    )
+    max_owner_bytes: int = Field(
+        default=250_000_000, ge=100_000, description="room in Redis for the tasks of one user, bytes"
+    )
+    max_owner_upload_bytes: int = Field(
+        default=10_000_000_000, ge=1_000_000, description="pictures that one user uploads within task_ttl_s, bytes"
+    )
+    max_owner_upload_pixels: int = Field(
+        default=10_000_000_000,
+        ge=1_000_000,
+        description="pixels of the pictures that one user uploads within task_ttl_s",
+    )
     lease_s: float = Field(default=30, ge=1, le=3600, description="a claim not renewed so long is taken over, s")
     max_deliveries: int = Field(default=3, ge=2, le=100, description="a request that ended so many workers is given up")
     bulk_every: int = Field(

@@ -9,7 +9,7 @@ from configs.problems import Problem
 from models.errors import InvalidRequestError
 from resources.accounts import ExpiredKeyError, RateLimitedError, UnknownKeyError
 from resources.object_store import StoreError
-from resources.queue import ConflictError, QueueAccessError, QueueFullError, QueueUnavailableError
+from resources.queue import ConflictError, OwnerLimitError, QueueAccessError, QueueFullError, QueueUnavailableError
 
 OUTAGE_RETRY_S = 2
 """Clients are asked to come back so soon while the queue or the store cannot be reached, s."""
@@ -51,7 +51,7 @@ def service_error(exc: ImageGenXError) -> ServiceError:
             return ServiceError(422, str(exc), problems=exc.problems)
         case UnknownKeyError() | ExpiredKeyError():
             return ServiceError(403, str(exc))
-        case RateLimitedError():
+        case RateLimitedError() | OwnerLimitError():
             return ServiceError(429, str(exc), retry_after_s=exc.retry_after_s)
         case ConflictError():
             return ServiceError(409, str(exc))

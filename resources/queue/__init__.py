@@ -3,6 +3,7 @@
 from resources.queue.callbacks import DueCallback
 from resources.queue.errors import (
     ConflictError,
+    OwnerLimitError,
     QueueAccessError,
     QueueError,
     QueueFullError,
@@ -10,6 +11,7 @@ from resources.queue.errors import (
 )
 from resources.queue.keys import original_key, thumb_key
 from resources.queue.request_queue import RequestQueue, open_queue
+from resources.queue.submitting import UploadSize
 from resources.queue.task import (
     TASK_ID,
     Batch,
@@ -30,6 +32,7 @@ __all__ = [
     "ConflictError",
     "DueCallback",
     "NewTask",
+    "OwnerLimitError",
     "QueueAccessError",
     "QueueDepth",
     "QueueError",
@@ -41,6 +44,7 @@ __all__ = [
     "TaskPicture",
     "TaskResult",
     "TaskStatus",
+    "UploadSize",
     "WorkerState",
     "new_batch_id",
     "new_task_id",

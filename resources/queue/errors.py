@@ -18,6 +18,17 @@ class QueueFullError(QueueError):
         super().__init__(f"{crowd if crowded else full} Try again in {retry_after_s} s.")
 
 
+class OwnerLimitError(QueueError):
+    """A user has as much in Redis, or has uploaded as much, as one may; there is room after `retry_after_s`."""
+
+    def __init__(self, what: str, setting: str, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(
+            f"{what}, which is the most for one user. The oldest are forgotten in {retry_after_s:,} s; until then, send "
+            f"less, or ask the operator to raise queue.{setting}."
+        )
+
+
 class ConflictError(QueueError):
     """A task id or an idempotency key was used before, for other content."""
 

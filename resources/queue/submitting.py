@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from resources.queue.errors import ConflictError, QueueFullError, QueueUnavailableError
+from configs.queue_settings import QueueSettings
+from resources.queue.errors import ConflictError, OwnerLimitError, QueueFullError, QueueUnavailableError
 from resources.queue.link import RedisLink
 from resources.queue.reading import read_batch, read_tasks
 from resources.queue.task import Batch, NewTask, Task, TaskStatus, new_batch_id
@@ -13,6 +15,25 @@ from resources.queue.task import Batch, NewTask, Task, TaskStatus, new_batch_id
 _SHORTEST_WAIT_S, _UNKNOWN_WAIT_S, _LONGEST_WAIT_S = 1, 30, 60
 _ROOM = 0.05
 """Clients of a full queue are asked to come back when about this share of it should be done."""
+_TASK_BYTES = 1_200
+"""What a task takes in Redis beside its request."""
+_LONG_BYTES, _BRIEF_CHARS = 2_000, 200
+"""Of a request longer than this, an ended task keeps so much of every text."""
+_LIMITS = {
+    "tasks": "{most:,} of your tasks are remembered",
+    "bytes": "your tasks take {most:,} bytes of the queue",
+    "upload_bytes": "you have uploaded {most:,} bytes",
+    "upload_pixels": "you have uploaded pictures of {most:,} pixels",
+}
+"""What an owner may have much of, by its name in the scripts; the setting is `max_owner_…`."""
+
+
+@dataclass(frozen=True)
+class UploadSize:
+    """What the uploaded pictures of a request count."""
+
+    bytes: int = 0
+    pixels: int = 0
 
 
 class Submitting:
@@ -20,7 +41,9 @@ class Submitting:
 
     _link: RedisLink
 
-    def submit(self, task: NewTask, *, owner: str, idempotency_key: str = "") -> Task:
+    def submit(
+        self, task: NewTask, *, owner: str, idempotency_key: str = "", uploads: UploadSize = UploadSize()
+    ) -> Task:
         """Accept one task; when this returns, it is stored. One round trip.
 
         The same key, or the same id, with the same request gives the task that exists. A waiting task is remembered
@@ -30,14 +53,27 @@ class Submitting:
             ConflictError: the key or id was used for another request, or the id by another owner.
             QueueFullError: as many tasks wait as may; of the last hundredth of them, as may of an owner who has more
                 than an even share.
+            OwnerLimitError: the owner has as many tasks, bytes or uploads as one may.
             QueueUnavailableError: Redis cannot be used now. Whether the task was accepted is unknown; submitting it
                 again with the same id or key is safe.
         """
         request = task.seeded().model_dump(mode="json")
         key = _once(self._link, owner, idempotency_key)
-        verdict, found, created_ms = self._accept([_stored(task, request)], owner, key, task.digest)
+        verdict, found, created_ms = self._accept([_stored(task, request)], owner, key, task.digest, uploads=uploads)
         if verdict == "new":
             return _waiting(task, owner, request, int(created_ms) / 1000)
+        return self._known(found)
+
+    def room(self, task: NewTask, *, owner: str, idempotency_key: str = "", uploads: UploadSize) -> Task | None:
+        """What `submit` would do now: the task that exists, or None if it would accept a new one.
+
+        Raises what `submit` does.
+        """
+        stored, key = _stored(task, task.request.model_dump(mode="json")), _once(self._link, owner, idempotency_key)
+        verdict, found, _ = self._accept([stored], owner, key, task.digest, uploads=uploads, dry=True)
+        return self._known(found) if verdict == "known" else None
+
+    def _known(self, found: str) -> Task:
         known = self.task(found)
         if known is None:
             raise QueueUnavailableError(f"Task '{found}' was forgotten while it was asked for. Submit it again.")
@@ -121,9 +157,18 @@ class Submitting:
         digest: str,
         batch_id: str = "",
         callback_url: str = "",
+        *,
+        uploads: UploadSize = UploadSize(),
+        dry: bool = False,
     ) -> tuple[str, str, str]:
-        """`new` or `known`, the id of the task or batch, and when it was made in ms."""
+        """`new` or `known`, the id of the task or batch, and when it was made in ms; `room` instead if it is `dry`."""
         settings = self._link.settings
+        added = {
+            "tasks": len(tasks),
+            "bytes": sum(map(_stored_bytes, tasks)),
+            "upload_bytes": uploads.bytes,
+            "upload_pixels": uploads.pixels,
+        }
         answer = self._link.run(
             "submit",
             {
@@ -134,26 +179,61 @@ class Submitting:
                 "batch": batch_id,
                 "callback": callback_url,
                 "max_waiting": settings.max_waiting,
+                "added": added,
+                "most": {name: getattr(settings, f"max_owner_{name}") for name in _LIMITS},
+                "dry": dry,
                 "task_ttl_s": settings.task_ttl_s,
             },
         )
-        verdict, what, *more = answer
+        verdict, what, *more = answer if len(answer) > 1 else [*answer, ""]
         if verdict in ("full", "crowded"):
             wait_s = _wait_s(int(what), float(more[0]), settings.max_waiting)
             raise QueueFullError(settings.max_waiting, wait_s, crowded=verdict == "crowded")
         if verdict == "conflict":
             raise ConflictError(_conflict(what))
+        if verdict == "beyond":
+            raise _beyond(settings, what, int(more[0]))
         return verdict, what, more[0] if more else "0"
 
 
 def _stored(task: NewTask, request: dict[str, Any]) -> dict[str, Any]:
+    text = _json(request)
+    brief = {"brief": _json(_brief(request))} if len(text.encode()) > _LONG_BYTES else {}
     return {
         "id": task.id,
-        "request": json.dumps(request, ensure_ascii=False, separators=(",", ":")),
+        "request": text,
         "digest": task.digest,
         "lane": task.request.priority.value,
         "callback": task.request.callback_url or "",
+        **brief,
     }
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def _brief(data: object) -> object:
+    """The same data with every long text cut."""
+    match data:
+        case str() if len(data) > _BRIEF_CHARS:
+            return f"{data[:_BRIEF_CHARS]}…"
+        case dict():
+            return {name: _brief(value) for name, value in data.items()}
+        case list():
+            return [_brief(value) for value in data]
+    return data
+
+
+def _stored_bytes(stored: dict[str, Any]) -> int:
+    texts = (stored["request"], stored.get("brief", ""), stored["callback"])
+    return _TASK_BYTES + sum(len(text.encode()) for text in texts)
+
+
+def _beyond(settings: QueueSettings, name: str, wait_s: int) -> OwnerLimitError:
+    setting = f"max_owner_{name}"
+    what = _LIMITS[name].format(most=getattr(settings, setting))
+    return OwnerLimitError(what[0].upper() + what[1:], setting, max(1, wait_s))
 
 
 def _waiting(task: NewTask, owner: str, request: dict[str, Any], created_at_s: float) -> Task:

@@ -100,6 +100,28 @@ local function call_back(kind, id, url, owner)
   redis.call('ZREMRANGEBYSCORE', P .. 'callbacks', '-inf', text(NOW - A.task_ttl_s * 1000))
 end
 
+-- What an owner has is counted by the time it came in: names like `bytes` with a bucket each.
+local BUCKETS = 24
+
+local function kept_key(owner) return P .. 'kept:' .. owner end
+
+local function bucket(at_ms) return math.floor(at_ms / (A.task_ttl_s * 1000 / BUCKETS)) end
+
+local function count_kept(owner, name, change, at_ms)
+  redis.call('HINCRBY', kept_key(owner), name .. ':' .. text(bucket(at_ms)), text(change))
+  redis.call('EXPIRE', kept_key(owner), 2 * A.task_ttl_s)
+end
+
+-- An ended task keeps the start of a long request, and all of its result.
+local function shorten(id, task, result)
+  if task.brief then
+    redis.call('HSET', task_key(id), 'request', task.brief)
+    redis.call('HDEL', task_key(id), 'brief')
+    count_kept(task.owner, 'bytes', -#task.request, tonumber(task.created))
+  end
+  count_kept(task.owner, 'bytes', #result, NOW)
+end
+
 local function expire_task(id, task)
   redis.call('EXPIRE', task_key(id), A.task_ttl_s)
   if task.once and task.once ~= '' then redis.call('EXPIRE', task.once, A.task_ttl_s) end
@@ -123,6 +145,7 @@ local function finish(id, task, status, result, reason, cause)
   redis.call('HSET', key, 'status', status, 'updated', text(NOW), 'ended_by', task.token, 'error', reason)
   if status == 'failed' then redis.call('HSET', key, 'cause', cause) end
   if status == 'success' then redis.call('HSET', key, 'progress', '100', 'result', result) end
+  shorten(id, task, result)
   if task.status == 'waiting' then
     redis.call('ZREM', P .. 'waiting:' .. task.lane, id)
     count_waiting(task.lane, task.owner, -1)

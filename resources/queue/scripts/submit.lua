@@ -1,5 +1,6 @@
--- Accepts tasks, all or none. Returns {'new', id, created}, {'known', id}, {'conflict', 'key' | task id}, or
--- {'full' | 'crowded', tasks ended lately, in how many s}: crowded is who has to leave the places left to others.
+-- Accepts tasks, all or none. Returns {'new', id, created}, {'known', id}, {'conflict', 'key' | task id},
+-- {'full' | 'crowded', tasks ended lately, in how many s}: crowded is who has to leave the places left to others, or
+-- {'beyond', name of a limit of A.most, in how many s there is some room again}. With A.dry, {'room'} instead of 'new'.
 
 local RESERVED = 100  -- one place of so many is kept for owners with less than an even share of all
 
@@ -34,6 +35,33 @@ local function beyond_share()
   return own > A.max_waiting / owners
 end
 
+-- What the owner has by name, and the oldest bucket that holds any of it.
+local function kept()
+  local totals, oldest = {}, {}
+  local flat, gone = redis.call('HGETALL', kept_key(A.owner)), bucket(NOW) - BUCKETS
+  for i = 1, #flat, 2 do
+    local name, at = string.match(flat[i], '^(.+):(%d+)$')
+    at = tonumber(at)
+    if at <= gone then
+      redis.call('HDEL', kept_key(A.owner), flat[i])
+    else
+      totals[name] = (totals[name] or 0) + tonumber(flat[i + 1])
+      oldest[name] = math.min(oldest[name] or at, at)
+    end
+  end
+  return totals, oldest
+end
+
+local function beyond_limit()
+  local totals, oldest = kept()
+  for name, most in pairs(A.most) do
+    if A.added[name] > 0 and (totals[name] or 0) + A.added[name] > most then
+      local room_at_ms = ((oldest[name] or bucket(NOW)) + BUCKETS + 1) * (A.task_ttl_s * 1000 / BUCKETS)
+      return {'beyond', name, text((room_at_ms - NOW) / 1000)}
+    end
+  end
+end
+
 local function refusal()
   local total = waiting() + #A.tasks
   if total > A.max_waiting then return 'full' end
@@ -54,6 +82,7 @@ local function accept(new)
     'digest', new.digest, 'batch', A.batch, 'callback', new.callback, 'created', text(NOW), 'updated', text(NOW),
     'deliveries', '0', 'token', '0', 'lane', new.lane, 'stream', stream, 'entry', entry, 'worker', '', 'holder', '',
     'once', A.batch == '' and A.once or '')
+  if new.brief then redis.call('HSET', task_key(new.id), 'brief', new.brief) end
   redis.call('ZADD', P .. 'owned:' .. A.owner, text(NOW), new.id)
   changed(new.id)
 end
@@ -62,6 +91,12 @@ local known = used_before()
 if known then return known end
 local refused = refusal()
 if refused then return {refused, ended_lately(), text(60 + NOW / 1000 % 60)} end
+local beyond = beyond_limit()
+if beyond then return beyond end
+if A.dry then return {'room'} end
+for name, added in pairs(A.added) do
+  if added > 0 then count_kept(A.owner, name, added, NOW) end
+end
 local ids = {}
 for place, new in ipairs(A.tasks) do
   accept(new)
