@@ -7,6 +7,7 @@ from imagegenx_assets.catalog_assets import ASSETS
 from imagegenx_assets.jobs import catalog_pictures
 from imagegenx_assets.on_demand import on_demand_images, serving_run
 from imagegenx_assets.releases import SOURCES
+from imagegenx_assets.store_upkeep import nightly_collection, store_upkeep
 from imagegenx_assets.upkeep import dagster_upkeep, daily_upkeep
 from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.table_io_manager import TableIOManager
@@ -35,7 +36,7 @@ RESOURCES = {
 
 defs = Definitions(
     assets=[*SOURCES, *ASSETS, on_demand_images],
-    jobs=[catalog_pictures, serving_run, dagster_upkeep],
+    jobs=[catalog_pictures, serving_run, dagster_upkeep, store_upkeep],
     sensors=[
         queue_sensor,
         catalog_source,
@@ -45,7 +46,7 @@ defs = Definitions(
         catalog_automation,
         run_failure_alert,
     ],
-    schedules=[daily_upkeep],
+    schedules=[daily_upkeep, nightly_collection],
     resources=RESOURCES,
     executor=in_process_executor,
 )

@@ -124,7 +124,7 @@ def _switched_off(instance: "DagsterInstance") -> Iterator[Finding]:
 
 def _unknown_catalogs(instance: "DagsterInstance", settings: Settings) -> Iterator[Finding]:
     """Settings that name a catalog there is not: they say nothing by themselves."""
-    from imagegenx_cli.store import registered_catalogs
+    from imagegenx_assets.store_upkeep import registered_catalogs
 
     registered = registered_catalogs(instance, settings)
     named = {"schedules": {one.catalog for one in settings.schedules}, "releases.catalogs": settings.releases.catalogs}

@@ -4,29 +4,20 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
-from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
-from configs.settings import Settings, load_settings
+from configs.settings import load_settings
 from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs
 from imagegenx_cli.terminal import print_json, say
-from ops.catalog import registered_files
 from ops.store_life import (
     Collection,
-    Retention,
     Verification,
     What,
-    collect_garbage,
     heal,
-    live_tasks,
     verify_store,
 )
 from resources.object_store import open_store
-
-if TYPE_CHECKING:
-    from dagster import DagsterInstance
 
 SHOWN_DAMAGES = 20
 SHOWN_ROWS = 5
@@ -39,20 +30,14 @@ def collect(*, dry_run: bool, as_json: bool) -> None:
         QueueUnavailableError: if the queue cannot be asked which pictures its tasks still have; nothing is removed.
         UnreadableManifestError: if a manifest cannot be read; no picture is removed.
     """
+    from imagegenx_assets.store_upkeep import collect_for
+
     settings = load_settings()
     store = open_store(settings.store)
     store.check()
     with dagster_instance(settings.home) as instance:
         end_dead_runs(instance)
-        active_since_s, runs = active_runs(instance)
-        done = collect_garbage(
-            store,
-            Retention.now(settings.retention, active_since_s),
-            registered=partial(registered_catalogs, instance, settings),
-            tasks=live_tasks(settings),
-            catalog_folder=settings.catalog_folder,
-            dry_run=dry_run,
-        )
+        done, active_since_s, runs = collect_for(instance, settings, store, dry_run=dry_run)
     if as_json:
         print_json(_as_data(done, runs, dry_run=dry_run))
     else:
@@ -77,24 +62,6 @@ def verify(catalogs: Sequence[str], *, healing: bool, as_json: bool) -> int:
     else:
         _print_verification(found, moved, healing=healing)
     return 1 if found.damages else 0
-
-
-def active_runs(instance: "DagsterInstance") -> tuple[float | None, int]:
-    """When the oldest run that is under way began, in seconds since 1970 (None: there is none), and how many are."""
-    from dagster import DagsterRunStatus, RunsFilter
-
-    statuses = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
-    records = instance.get_run_records(RunsFilter(statuses=statuses))
-    began = [record.start_time or record.create_timestamp.timestamp() for record in records]
-    return min(began, default=None), len(began)
-
-
-def registered_catalogs(instance: "DagsterInstance", settings: Settings) -> set[str]:
-    """The catalogs that are partitions, or whose file is registered."""
-    from imagegenx_assets.partitions import CATALOGS
-
-    files = registered_files(settings.catalog_folder)
-    return {*instance.get_dynamic_partitions(CATALOGS.name or ""), *(catalog for catalog, _ in files)}
 
 
 def _print_collection(done: Collection, active_since_s: float | None, runs: int, *, dry_run: bool) -> None:

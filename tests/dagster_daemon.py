@@ -94,7 +94,7 @@ class DaemonHome:
 
     def runs(self):
         """All runs of catalogs, the oldest first."""
-        return [run for run in self.instance.get_runs()[::-1] if run.job_name != "dagster_upkeep"]
+        return [run for run in self.instance.get_runs()[::-1] if not run.job_name.endswith("_upkeep")]
 
     def until(self, happened, what: str):
         """Wait for something to come about, and return it."""

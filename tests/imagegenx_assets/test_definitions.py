@@ -82,9 +82,10 @@ def test_every_job_has_a_description_an_owner_a_part_and_ops_that_say_what_they_
         "catalog_pictures": "lifecycle",
         "serving_run": "serving",
         "dagster_upkeep": "operations",
+        "store_upkeep": "operations",
     }
     assert all(job.description and owner(job) == ["team:imagegenx"] for job in jobs.values())
-    ops = [node.definition for name in ("serving_run", "dagster_upkeep") for node in jobs[name].nodes]
+    ops = [node.definition for name in ("serving_run", "dagster_upkeep", "store_upkeep") for node in jobs[name].nodes]
     assert all(op.description and op.tags["dagster/kind"] for op in ops)
 
 
@@ -102,6 +103,7 @@ def test_every_sensor_and_schedule_has_a_description_an_owner_a_part_and_a_targe
         "catalog_automation": "lifecycle",
         "run_failure_alert": "operations",
         "daily_upkeep": "operations",
+        "nightly_collection": "operations",
     }
     assert all(one.description and owner(one) == ["team:imagegenx"] for one in timed)
     assert {one.default_status.value for one in timed} == {"RUNNING"}

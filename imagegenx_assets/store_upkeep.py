@@ -1,0 +1,117 @@
+"""The nightly job that removes from the store what nothing refers to, and what has been kept long enough."""
+
+from functools import partial
+from typing import Any
+
+from dagster import (
+    AssetMaterialization,
+    DagsterInstance,
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    OpExecutionContext,
+    RunsFilter,
+    ScheduleDefinition,
+    in_process_executor,
+    job,
+    op,
+)
+
+from configs.settings import Settings
+from imagegenx_assets.partitions import CATALOGS
+from ops.catalog import registered_files
+from ops.store_life import Collection, Retention, collect_garbage, live_tasks
+from resources.object_store import ObjectStore
+from resources.object_store_resource import ObjectStoreResource
+from resources.settings_resource import SettingsResource
+from sensors.owned import part_tags
+
+POOL = "store_upkeep"
+COLLECTED = "store_garbage"
+"""The asset that every collection is recorded under: how much went, by reason."""
+WITHOUT_MANIFEST = frozenset(("serving_run", "dagster_upkeep", "store_upkeep"))
+"""Jobs whose runs, however long, store nothing that a later manifest of theirs will name."""
+_UNDER_WAY = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+
+
+@op(pool=POOL, tags={"dagster/kind": "dagster"})
+def collect_store_garbage(
+    context: OpExecutionContext, settings: SettingsResource, object_store: ObjectStoreResource
+) -> int:
+    """Remove what `imagegenx store gc` would; leaves it to a run of this job that is under way already."""
+    if other := _older_run(context):
+        context.log.warning(f"Run {other} collects already: this one leaves it to that.")
+        return 0
+    done, _, runs = collect_for(context.instance, settings.current, object_store.store)
+    reasons = {reason: f"{gone.objects:,} objects, {gone.bytes:,} bytes" for reason, gone in done.removed.items()}
+    context.log.info(f"{done.objects:,} objects removed, {done.bytes:,} bytes: {reasons or 'nothing was to go'}.")
+    totals = {"objects": done.objects, "bytes": done.bytes, "spared": done.spared, "active_runs": runs}
+    metadata: dict[str, Any] = {**totals, **{f"removed: {reason}": told for reason, told in reasons.items()}}
+    context.log_event(AssetMaterialization(COLLECTED, description="Removed from the store.", metadata=metadata))
+    return done.objects
+
+
+@job(
+    tags=part_tags("operations"),
+    executor_def=in_process_executor,
+    description="Removes from the store what nothing refers to any more, and what is past its retention"
+    " (`retention.*`), like `imagegenx store gc`. One run at a time.",
+)
+def store_upkeep() -> None:
+    """See the job's description."""
+    collect_store_garbage()
+
+
+nightly_collection = ScheduleDefinition(
+    name="nightly_collection",
+    job=store_upkeep,
+    tags=part_tags("operations"),
+    cron_schedule="10 4 * * *",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Collects the store's garbage every night. Stop it here to collect by hand: `imagegenx store gc`.",
+)
+
+
+def _older_run(context: OpExecutionContext) -> str:
+    """The run of this job that is under way and was made before this one; "" if there is none."""
+    runs = context.instance.get_run_records(RunsFilter(job_name=store_upkeep.name, statuses=_UNDER_WAY))
+    own = next((record.storage_id for record in runs if record.dagster_run.run_id == context.run_id), 0)
+    older = [record for record in runs if record.storage_id < own]
+    return min(older, key=lambda record: record.storage_id).dagster_run.run_id if older else ""
+
+
+def collect_for(
+    instance: DagsterInstance, settings: Settings, store: ObjectStore, *, dry_run: bool = False
+) -> tuple[Collection, float | None, int]:
+    """Remove what nothing refers to any more, and what is past its retention.
+
+    Returns:
+        what was removed; since when the oldest active run is under way (seconds since 1970; None: there is none), as
+        what was written since is kept; and how many active runs there are.
+    Raises:
+        QueueUnavailableError: if the queue cannot be asked which pictures its tasks still have; nothing is removed.
+        UnreadableManifestError: if a manifest cannot be read; no picture is removed.
+    """
+    active_since_s, runs = active_runs(instance)
+    done = collect_garbage(
+        store,
+        Retention.now(settings.retention, active_since_s),
+        registered=partial(registered_catalogs, instance, settings),
+        tasks=live_tasks(settings),
+        catalog_folder=settings.catalog_folder,
+        dry_run=dry_run,
+    )
+    return done, active_since_s, runs
+
+
+def active_runs(instance: DagsterInstance) -> tuple[float | None, int]:
+    """When the oldest run that may write a manifest began, in s since 1970 (None: there is none), and how many are."""
+    records = instance.get_run_records(RunsFilter(statuses=_UNDER_WAY))
+    writing = [record for record in records if record.dagster_run.job_name not in WITHOUT_MANIFEST]
+    began = [record.start_time or record.create_timestamp.timestamp() for record in writing]
+    return min(began, default=None), len(began)
+
+
+def registered_catalogs(instance: DagsterInstance, settings: Settings) -> set[str]:
+    """The catalogs that are partitions, or whose file is registered."""
+    files = registered_files(settings.catalog_folder)
+    return {*instance.get_dynamic_partitions(CATALOGS.name or ""), *(catalog for catalog, _ in files)}

@@ -1,0 +1,61 @@
+"""The nightly collection of the store's garbage."""
+
+import pytest
+from dagster import AssetKey, DagsterInstance, DagsterRunStatus
+from dagster._core.test_utils import create_run_for_test
+
+from configs.settings import load_settings
+from imagegenx_assets.definitions import RESOURCES
+from imagegenx_assets.store_upkeep import COLLECTED, active_runs, store_upkeep
+from resources.object_store import open_store
+from tests.stored_catalogs import keys_of, make_old, store_catalog, store_orphans
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path))
+    return open_store(load_settings().store)
+
+
+@pytest.fixture
+def instance():
+    with DagsterInstance.ephemeral() as opened:
+        yield opened
+
+
+def collect(instance):
+    resources = {name: RESOURCES[name] for name in ("settings", "object_store")}
+    return store_upkeep.execute_in_process(instance=instance, resources=resources)
+
+
+def test_what_nothing_refers_to_goes_by_itself_and_the_run_says_how_much(store, instance):
+    rows = store_catalog(store, "shop", range(3))
+    orphans = store_orphans(store, 5)
+    make_old(store, keys_of(store, "pictures/"))
+
+    assert collect(instance).success
+
+    assert keys_of(store, "pictures/") == {row.key for row in rows}
+    assert not orphans & keys_of(store, "pictures/")
+    told = instance.get_latest_materialization_event(AssetKey(COLLECTED)).asset_materialization.metadata
+    assert (told["objects"].value, told["removed: pictures"].value) == (5, "5 objects, 30 bytes")
+
+
+def test_a_collection_leaves_it_to_the_one_that_is_under_way(store, instance):
+    other = create_run_for_test(instance, job_name=store_upkeep.name, status=DagsterRunStatus.STARTED)
+    orphans = store_orphans(store, 2)
+    make_old(store, orphans)
+
+    assert collect(instance).success
+    assert orphans <= keys_of(store)
+
+    instance.report_run_failed(other)
+    assert collect(instance).success
+    assert not orphans & keys_of(store)
+
+
+def test_serving_runs_however_long_keep_nothing_from_being_collected(store, instance):
+    create_run_for_test(instance, job_name="serving_run", status=DagsterRunStatus.STARTED)
+    assert active_runs(instance) == (None, 0)
+    create_run_for_test(instance, job_name="catalog_pictures", status=DagsterRunStatus.STARTED)
+    assert active_runs(instance)[1] == 1
