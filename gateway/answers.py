@@ -52,8 +52,8 @@ class Answers:
 
     def submitted(self, task: Task) -> dict[str, object]:
         """The data of a submission."""
-        data = {"task_id": task.id, "status": task.status.value, "progress": task.progress}
-        return {**data, "query_url": f"{API}/task/{task.id}"}
+        data = {"task_id": task.name, "status": task.status.value, "progress": task.progress}
+        return {**data, "query_url": f"{API}/task/{task.name}"}
 
     def submitted_batch(self, batch: Batch) -> dict[str, object]:
         """The data of a batch's submission."""
@@ -66,7 +66,7 @@ class Answers:
 
     def task(self, task: Task) -> dict[str, object]:
         """The data of a query: status, true progress, and the result or the reason there is none."""
-        data: dict[str, object] = {"task_id": task.id, "status": task.status.value, "progress": task.progress}
+        data: dict[str, object] = {"task_id": task.name, "status": task.status.value, "progress": task.progress}
         if task.status is TaskStatus.SUCCESS and task.result:
             data["result"] = self._result(task, task.result.pictures)
         if task.error:

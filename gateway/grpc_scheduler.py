@@ -31,7 +31,7 @@ class Scheduler:
         account = self._service.authenticate(request.api_key)
         _check_user(account, request.user_id)
         task = self._service.submit(account, request_data(request), task_id=request.task_id)
-        return pb2.SubmitTaskResponse(code=200, message="submitted", task_id=task.id)
+        return pb2.SubmitTaskResponse(code=200, message="submitted", task_id=task.name)
 
     def query_task(self, request: pb2.QueryTaskRequest) -> pb2.QueryTaskResponse:
         """The status of one of the caller's tasks."""

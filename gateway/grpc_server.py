@@ -33,9 +33,6 @@ SERVICE_NAME = pb2.DESCRIPTOR.services_by_name["SchedulerService"].full_name
 _CALLS_PER_THREAD = 64
 """Calls beyond that are refused at once (RESOURCE_EXHAUSTED) instead of waiting for a thread."""
 
-_STREAMS_PER_THREAD, _FEWEST_STREAMS = 4, 32
-"""Calls of one connection at once; its others wait at the client."""
-
 T = TypeVar("T")
 _Handler = Callable[[Any], Message]
 _Metadata = tuple[tuple[str, str], ...]
@@ -74,7 +71,7 @@ class GrpcServer:
         self, service: GatewayService, host: str, port: int, connections: int
     ) -> tuple[grpc.aio.Server, ServiceHealth, int]:
         gateway = service.settings.gateway
-        options = _options(gateway.max_body_bytes, max(_FEWEST_STREAMS, _STREAMS_PER_THREAD * gateway.threads))
+        options = _options(gateway.max_body_bytes, gateway.threads * _CALLS_PER_THREAD)
         options.append(("grpc.max_allowed_incoming_connections", connections))
         server = grpc.aio.server(options=options, interceptors=(LastingStreams(),))
         health = ServiceHealth(service, SERVICE_NAME)

@@ -22,7 +22,7 @@ from gateway.streams import EventStream, StreamPlaces
 from models.registry import ModelCard
 from models.request import MAX_IMAGES
 from resources.accounts import Account
-from resources.queue import TASK_ID, Batch, Task
+from resources.queue import STORED_ID, Batch, Task
 
 GENERATE = f"{API}/generate"
 KEEP_ALIVE_LOOKS = 8
@@ -119,7 +119,7 @@ class ImageCalls:
         seen = request.headers.get("last-event-id", "")
         if task.status.ended and seen == _event_id(task):
             return Response(status_code=204)
-        return EventStream(self._changes(request, task_id, seen), self._places, account)
+        return EventStream(self._changes(request, task, seen), self._places, account)
 
     async def file(
         self,
@@ -166,35 +166,35 @@ class ImageCalls:
         account = await self._face.account(request)
         async with self._face.form(request, files=len(_UPLOADS)) as (texts, pictures):
             data, by_field = _read_upload(texts, pictures)
-            uploads = await self._face.call_store(self._service.uploads.keep, by_field)
-        return await self._face.call(
-            self._service.submit, account, data, idempotency_key=idempotency_key, uploads=uploads
-        )
+            submit = self._service.submit
+            return await self._face.call_store(
+                submit, account, data, idempotency_key=idempotency_key, pictures=by_field
+            )
 
-    async def _changes(self, request: Request, task_id: str, seen: str) -> AsyncGenerator[bytes, None]:
+    async def _changes(self, request: Request, task: Task, seen: str) -> AsyncGenerator[bytes, None]:
         answers, silent = self._face.answers(request), 0
 
         def look() -> Task | None:
             """The task; None while the queue is away."""
             try:
-                return self._service.task(self._service.recognise(api_key(request)), task_id)
+                return self._service.task(self._service.recognise(api_key(request)), task.name)
             except ServiceError as exc:
                 if exc.code < 500:
                     raise
                 return None
 
-        async with aclosing(self._face.changes.follow(task_id)) as changes:
+        async with aclosing(self._face.changes.follow(task.id)) as changes:
             async for _ in changes:
                 try:
-                    task = await self._face.call(look)
+                    now = await self._face.call(look)
                 except ServiceError:  # the task has expired, or the key was revoked
                     return
-                if task and _event_id(task) != seen:
-                    seen, silent = _event_id(task), 0
-                    yield _event("task", seen, answers.task(task))
+                if now and _event_id(now) != seen:
+                    seen, silent = _event_id(now), 0
+                    yield _event("task", seen, answers.task(now))
                 elif (silent := silent + 1) % KEEP_ALIVE_LOOKS == 0:
                     yield b": still here\n\n"
-                if task and task.status.ended:
+                if now and now.status.ended:
                     return
 
 
@@ -241,7 +241,7 @@ def _cursor(task: Task) -> str:
 def _read_cursor(text: str) -> tuple[float, str]:
     """A time in s, and the id of a task of that time; a time alone is what clients may send as well."""
     seconds, mark, task_id = text.partition("~")
-    if not (_SECONDS.fullmatch(seconds) and (not mark or TASK_ID.fullmatch(task_id))):
+    if not (_SECONDS.fullmatch(seconds) and (not mark or STORED_ID.fullmatch(task_id))):
         raise bad_field("before", f"{shown(text)} is neither a `next_before` nor a Unix time in seconds")
     return float(seconds), task_id
 

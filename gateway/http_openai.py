@@ -61,15 +61,17 @@ class OpenAICalls:
     async def generations(self, request: Request) -> Response:
         """Make pictures from a prompt and wait for them."""
         account = await self._face.account(request)
-        asked = _without_nulls(json_object(await request.body()))
-        return await self._answered(request, account, asked, {})
+        data, response_format = _translated(_without_nulls(json_object(await request.body())))
+        task = await self._face.call(self._submit, request, account, data, {})
+        return await self._answered(request, account, task, response_format)
 
     async def edits(self, request: Request) -> Response:
         """Change an uploaded picture: all of it, or where `mask` is transparent."""
         account = await self._face.account(request)
         async with self._face.form(request, files=4) as (texts, pictures):
-            uploads = await self._face.call_store(self._kept, pictures)
-        return await self._answered(request, account, _numbers(texts), uploads)
+            data, response_format = _translated(_numbers(texts))
+            task = await self._face.call_store(self._submit, request, account, data, pictures)
+        return await self._answered(request, account, task, response_format)
 
     async def models(self, request: Request) -> Response:
         """The models in the OpenAI form."""
@@ -77,17 +79,14 @@ class OpenAICalls:
         models = [_model(name) for name in self._service.registry.names]
         return json_response(200, {"object": "list", "data": models})
 
-    async def _answered(
-        self, request: Request, account: Account, asked: Mapping[str, Any], uploads: Mapping[str, str]
-    ) -> Response:
-        data, response_format = _translated(asked)
-        task = await self._face.call(
-            self._service.submit,
-            account,
-            data,
-            idempotency_key=request.headers.get("idempotency-key", ""),
-            uploads=uploads,
-        )
+    def _submit(
+        self, request: Request, account: Account, data: Mapping[str, object], pictures: Mapping[str, bytes]
+    ) -> Task:
+        given = self._given(data, pictures) if pictures or request.url.path == EDITS else {}
+        key = request.headers.get("idempotency-key", "")
+        return self._service.submit(account, data, idempotency_key=key, pictures=given)
+
+    async def _answered(self, request: Request, account: Account, task: Task, response_format: str) -> Response:
         about(request, task_id=task.id)
         task = await self._finished(account, task)
         try:
@@ -135,15 +134,17 @@ class OpenAICalls:
             return {"url": self._service.links.url(task, picture, "original", self._face.base_url(request))}
         return {"b64_json": base64.b64encode(self._service.store.get(picture.original_key)).decode()}
 
-    def _kept(self, pictures: Mapping[str, bytes]) -> dict[str, str]:
+    def _given(self, data: Mapping[str, object], pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+        """The pictures by the request's fields, once the request is known to be right."""
         images = [data for name, data in pictures.items() if name in ("image", "image[]")]
         unknown = [name for name in pictures if name not in ("image", "image[]", "mask")]
         if unknown or len(images) != 1:
             raise bad_field("image", f"{len(images)} pictures; this call takes one `image`, and a `mask` if you like")
+        self._service.validate(data, ["image_url", *(["mask_url"] if "mask" in pictures else [])])
         given = {"image_url": images[0]}
         if "mask" in pictures:
             given["mask_url"] = self._service.uploads.alpha_as_mask("mask", pictures["mask"])
-        return self._service.uploads.keep(given)
+        return given
 
 
 def openai_refusal(error: ServiceError) -> Response:

@@ -37,8 +37,8 @@ class PictureLinks:
         """The URL of a finished task's picture."""
         key = picture.original_key if kind == "original" else picture.thumb_key
         expires_s = int(task.updated_at_s) + self._ttl_s
-        token = f"{expires_s:x}.{_encoded(key.encode())}.{self._mac(task.id, kind, expires_s, key)}"
-        return self.absolute(f"/api/v1/image/file/{task.id}/{kind}?token={token}", base_url)
+        token = f"{expires_s:x}.{_encoded(key.encode())}.{self._mac(task.name, kind, expires_s, key)}"
+        return self.absolute(f"/api/v1/image/file/{task.name}/{kind}?token={token}", base_url)
 
     def key(self, task_id: str, kind: str, token: str) -> str:
         """The object key that a token names.

@@ -1,6 +1,6 @@
 """The one service behind the HTTP and the gRPC face: who may do what with which task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from configs.problems import Problem, shown
 from configs.settings import Settings
@@ -9,7 +9,7 @@ from gateway.health import Health, HealthCheck
 from gateway.inputs import check_urls
 from gateway.kept_secret import kept_secret
 from gateway.links import Kind, PictureLinks
-from gateway.uploads import Uploads
+from gateway.uploads import UPLOAD_SCHEME, Uploads
 from models.blocklist import Blocklist
 from models.errors import InvalidRequestError
 from models.gpu_load import GPULoad
@@ -18,7 +18,7 @@ from models.request import GenerationRequest, parse_request
 from resources.accounts import Account, Accounts
 from resources.object_store import ObjectStore
 from resources.outbound.urls import UrlRules
-from resources.queue import TASK_ID, Batch, NewTask, RequestQueue, Task, TaskPicture, new_task_id
+from resources.queue import TASK_ID, Batch, NewTask, RequestQueue, Task, TaskPicture, new_task_id, owned_id
 
 MAX_BATCH = 20
 MAX_IDEMPOTENCY_KEY = 255
@@ -70,19 +70,35 @@ class GatewayService:
         *,
         task_id: str = "",
         idempotency_key: str = "",
-        uploads: Mapping[str, str] | None = None,
+        pictures: Mapping[str, bytes] | None = None,
     ) -> Task:
         """Queue one request (INTERFACES.md §1) and return its task, or that of the same call made before.
 
         Args:
             task_id: the client's own id; one is made if it is empty.
-            uploads: references of pictures this gateway stored, by request field (`image_url`, `mask_url`, …).
+            pictures: uploaded pictures by request field (`image_url`, `mask_url`, …); they are stored once everything
+                else is known to be right, and a refused request leaves none behind.
         """
         _check_idempotency_key(idempotency_key)
         if task_id:
             _check_task_id(task_id)
-        task = NewTask(id=task_id or new_task_id(), request=self._request(data, uploads or {}))
-        return self.queue.submit(task, owner=account.user_id, idempotency_key=idempotency_key)
+        id = self._new_id(account, task_id)
+        if not pictures:
+            task = NewTask(id=id, request=self._request(data, {}))
+            return self.queue.submit(task, owner=account.user_id, idempotency_key=idempotency_key)
+        self.validate(data, pictures)
+        uploads = self.uploads.checked(pictures)
+        task = NewTask(id=id, request=self._request(data, uploads.references))
+        user, key = account.user_id, idempotency_key
+        if known := self.queue.room(task, owner=user, idempotency_key=key, uploads=uploads.size):
+            return known
+        with self.uploads.kept(uploads):
+            return self.queue.submit(task, owner=user, idempotency_key=key, uploads=uploads.size)
+
+    @service_errors()
+    def validate(self, data: Mapping[str, object], uploaded: Iterable[str]) -> None:
+        """Refuse a bad request, before anything is done with the pictures that are uploaded for these fields."""
+        self._request(data, dict.fromkeys(uploaded, f"{UPLOAD_SCHEME}uploads/"))
 
     @service_errors()
     def submit_batch(self, account: Account, data: Mapping[str, object], *, idempotency_key: str = "") -> Batch:
@@ -105,10 +121,11 @@ class GatewayService:
     @service_errors()
     def task(self, account: Account, task_id: str) -> Task:
         """The caller's task; 404 if there is none, or if it is someone else's."""
-        task = self.queue.task(task_id) if TASK_ID.fullmatch(task_id) else None
-        if task is None or task.owner != account.user_id:
-            raise _no_such("task", task_id)
-        return task
+        ids = (owned_id(account.user_id, task_id), task_id) if TASK_ID.fullmatch(task_id) else ()
+        for task in self.queue.tasks(ids):
+            if task and task.owner == account.user_id:
+                return task
+        raise _no_such("task", task_id)
 
     @service_errors()
     def batch(self, account: Account, batch_id: str) -> tuple[Batch, list[Task]]:
@@ -121,8 +138,7 @@ class GatewayService:
     @service_errors()
     def cancel(self, account: Account, task_id: str) -> Task:
         """Cancel the caller's task: at once while it waits, at the worker's next heartbeat while it runs."""
-        self.task(account, task_id)
-        cancelled = self.queue.cancel(task_id)
+        cancelled = self.queue.cancel(self.task(account, task_id).id)
         if cancelled is None:
             raise _no_such("task", task_id)
         return cancelled
@@ -159,6 +175,13 @@ class GatewayService:
     def health(self) -> Health:
         """The state of queue, store and workers; never raises."""
         return self._health.now()
+
+    def _new_id(self, account: Account, chosen: str) -> str:
+        """Where a new task is kept: the ids that clients choose are each user's own; none of a task made here is."""
+        if not chosen:
+            return new_task_id()
+        known = self.queue.task(chosen) if chosen.startswith("img_") else None
+        return chosen if known and known.owner == account.user_id else owned_id(account.user_id, chosen)
 
     def _request(self, data: Mapping[str, object], uploads: Mapping[str, str]) -> GenerationRequest:
         check_urls(data, self._url_rules)

@@ -1,19 +1,33 @@
 """Pictures that clients upload: looked at without decoding them, then stored for the serving run."""
 
 import hashlib
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 
 from configs.settings import Settings
 from gateway.errors import ServiceError, bad_field, service_errors
 from models.errors import PictureError
 from models.image import check_picture, transparency_of
-from resources.object_store import ObjectStore
+from resources.object_store import ObjectStore, StoreError
+from resources.queue import UploadSize
 
 UPLOAD_SCHEME = "store:"
 """How a request names an uploaded picture; never accepted from outside."""
 
+_LOCKS = 64
 _SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8": "jpg", b"RIFF": "webp", b"BM": "bmp", b"GIF8": "gif"}
+
+
+@dataclass(frozen=True)
+class CheckedUploads:
+    """The pictures of one request, which may be stored: by object key, and the references to them by request field."""
+
+    contents: Mapping[str, bytes]
+    references: Mapping[str, str]
+    size: UploadSize
 
 
 class Uploads:
@@ -23,17 +37,46 @@ class Uploads:
         self._max_bytes = settings.gateway.max_upload_bytes
         self._max_pixels = settings.pictures.max_input_pixels
         self._store = store
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     @service_errors()
-    def keep(self, pictures: Mapping[str, bytes]) -> dict[str, str]:
-        """Store pictures by request field and return the references that stand in for their URLs.
+    def checked(self, pictures: Mapping[str, bytes]) -> CheckedUploads:
+        """Pictures by request field, looked at and named; nothing is stored yet.
 
         Raises:
             ServiceError: 413 for a file too large, 422 for one that is no picture or has too many pixels.
         """
-        if sum(self._check(field, data) for field, data in pictures.items()) > self._max_pixels:
+        pixels = sum(self._check(field, data) for field, data in pictures.items())
+        if pixels > self._max_pixels:
             raise bad_field("", f"the pictures have more than the maximum of {self._max_pixels:,} pixels together")
-        return {field: self._put(data) for field, data in pictures.items()}
+        keys = {field: _key(data) for field, data in pictures.items()}
+        return CheckedUploads(
+            {keys[field]: data for field, data in pictures.items()},
+            {field: UPLOAD_SCHEME + key for field, key in keys.items()},
+            UploadSize(sum(map(len, pictures.values())), pixels),
+        )
+
+    @contextmanager
+    def kept(self, uploads: CheckedUploads) -> Iterator[None]:
+        """Store the pictures before the block; those that were not there go again if it fails.
+
+        Calls of this process that have a picture in common wait for each other: none removes what another needs.
+        """
+        with ExitStack() as locks:
+            for place in sorted({hash(key) % _LOCKS for key in uploads.contents}):
+                locks.enter_context(self._locks[place])
+            added = []
+            try:
+                for key, data in uploads.contents.items():
+                    if self._store.stat(key) is None:
+                        added.append(key)
+                        self._store.put(key, data, content_type=_content_type(key))
+                yield
+            except BaseException:
+                with suppress(StoreError):
+                    for key in added:
+                        self._store.delete(key)
+                raise
 
     def alpha_as_mask(self, field: str, data: bytes) -> bytes:
         """A mask in the OpenAI form (transparent is painted anew) in ours (white is); others stay as they are."""
@@ -52,12 +95,15 @@ class Uploads:
         except PictureError as exc:
             raise bad_field(field, str(exc)) from exc
 
-    def _put(self, data: bytes) -> str:
-        ending = next((ending for start, ending in _SIGNATURES.items() if data.startswith(start)), "bin")
-        key = f"uploads/{_day()}/{hashlib.sha256(data).hexdigest()}.{ending}"
-        if self._store.stat(key) is None:
-            self._store.put(key, data, content_type="image/jpeg" if ending == "jpg" else f"image/{ending}")
-        return UPLOAD_SCHEME + key
+
+def _key(data: bytes) -> str:
+    ending = next((ending for start, ending in _SIGNATURES.items() if data.startswith(start)), "bin")
+    return f"uploads/{_day()}/{hashlib.sha256(data).hexdigest()}.{ending}"
+
+
+def _content_type(key: str) -> str:
+    ending = key.rpartition(".")[2]
+    return "image/jpeg" if ending == "jpg" else f"image/{ending}"
 
 
 def _day() -> str:

@@ -13,6 +13,7 @@ from resources.queue.keys import original_key, thumb_key
 from resources.queue.request_queue import RequestQueue, open_queue
 from resources.queue.submitting import UploadSize
 from resources.queue.task import (
+    STORED_ID,
     TASK_ID,
     Batch,
     NewTask,
@@ -22,10 +23,12 @@ from resources.queue.task import (
     TaskStatus,
     new_batch_id,
     new_task_id,
+    owned_id,
 )
 from resources.queue.worker import Claim, QueueDepth, Renewal, WorkerState
 
 __all__ = [
+    "STORED_ID",
     "TASK_ID",
     "Batch",
     "Claim",
@@ -50,5 +53,6 @@ __all__ = [
     "new_task_id",
     "open_queue",
     "original_key",
+    "owned_id",
     "thumb_key",
 ]

@@ -92,7 +92,7 @@ class CallbackBox:
 
 def task_payload(task: Task) -> dict[str, Any]:
     """A task as the status call shows it, without URLs."""
-    payload: dict[str, Any] = {"task_id": task.id, "status": task.status.value, "progress": task.progress}
+    payload: dict[str, Any] = {"task_id": task.name, "status": task.status.value, "progress": task.progress}
     if task.result:
         picture = task.result.pictures[0]
         size = f"{picture.width_px}×{picture.height_px}"

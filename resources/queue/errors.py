@@ -24,8 +24,8 @@ class OwnerLimitError(QueueError):
     def __init__(self, what: str, setting: str, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(
-            f"{what}, which is the most for one user. The oldest are forgotten in {retry_after_s:,} s; until then, send "
-            f"less, or ask the operator to raise queue.{setting}."
+            f"{what}, which is the most for one user. The oldest are forgotten in {retry_after_s:,} s; until then send"
+            f" less, or ask the operator to raise queue.{setting}."
         )
 
 

@@ -17,7 +17,12 @@ from configs.value_object import ValueObject
 from models.request import MAX_SEED, GenerationRequest, ImageFormat
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
-"""What task ids look like. No `~` is in it: that sets a task's further pictures apart in object keys."""
+"""What task ids look like that clients choose, or are told."""
+STORED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,144}", re.ASCII)
+"""What task ids look like here and in object keys: those that clients chose carry their owner's mark.
+
+No `~` is in one: that sets a task's further pictures apart in object keys.
+"""
 
 
 _PICTURES = ("image_url", "mask_url", "control_image_url")
@@ -76,10 +81,15 @@ class Task(ValueObject):
     cause: FailureCause | None = Field(default=None, description="what it failed of, if it has failed")
     deliveries: int = Field(ge=0, description="workers that have claimed it, less those that gave it back")
 
+    @property
+    def name(self) -> str:
+        """The id that its owner knows it by."""
+        return self.id.removesuffix(_mark(self.owner))
+
 
 def _task_id(text: str) -> str:
-    if not TASK_ID.fullmatch(text):
-        raise ValueError(f"{shown(text)} is not a task id: 1 to 128 of A-Z, a-z, 0-9, '_', '.' and '-'")
+    if not STORED_ID.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not a task id: 1 to 145 of A-Z, a-z, 0-9, '_', '.' and '-'")
     return text
 
 
@@ -120,6 +130,15 @@ class Batch(ValueObject):
     task_ids: tuple[str, ...]
     callback_url: str | None
     created_at_s: float
+
+
+def owned_id(owner: str, name: str) -> str:
+    """The id of the task that an owner's client calls `name`: no two owners share one."""
+    return f"{name}{_mark(owner)}"
+
+
+def _mark(owner: str) -> str:
+    return f".{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
 
 
 def new_task_id() -> str:

@@ -15,7 +15,7 @@ from gateway.grpc_server import GrpcError, start_grpc
 from gateway.stubs import imagegenx_pb2 as pb2
 from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from models.gpu_load import GPULoad
-from resources.queue import WorkerState
+from resources.queue import WorkerState, original_key
 from tests.gateway.open_gateway import close, end_tasks, new_service
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -108,13 +108,37 @@ def test_the_same_id_again_is_one_task_and_with_other_content_a_conflict(stub, s
     assert not other.HasField("task_id")
 
 
-def test_someone_elses_task_is_not_found_and_its_id_is_taken(stub, service, key):
+def test_the_ids_of_two_users_do_not_meet(stub, service, key):
     stub.SubmitTask(cat(key, task_id="mine"))
     other = service.accounts.create("bob")
 
     assert stub.QueryTask(pb2.QueryTaskRequest(task_id="mine", api_key=other)).code == 404
     assert stub.QueryTask(pb2.QueryTaskRequest(task_id="none", api_key=key)).code == 404
+    assert stub.SubmitTask(cat(other, task_id="mine", text="a dog")) == pb2.SubmitTaskResponse(
+        code=200, message="submitted", task_id="mine"
+    )
     assert stub.SubmitTask(cat(other, task_id="mine")).code == 409
+    mine, others = (service.task(service.recognise(whose), "mine") for whose in (key, other))
+    assert (mine.request["text"], others.request["text"]) == ("a cat", "a dog")
+    assert (mine.owner, others.owner, mine.name, others.name) == ("ann", "bob", "mine", "mine")
+    assert original_key(mine, 1, 64, 64, "png") != original_key(others, 1, 64, 64, "png")
+    assert service.cancel(service.recognise(other), "mine").status == "cancelled"
+    assert service.queue.task(mine.id).status == "waiting"
+
+
+def test_nobody_takes_an_id_that_was_made_for_another(stub, service, key):
+    other = service.accounts.create("bob")
+    made = stub.SubmitTask(cat(key)).task_id
+    assert stub.SubmitTask(cat(other, task_id=made, text="a dog")).code == 200
+    assert stub.SubmitTask(cat(key, task_id=made)).task_id == made
+    assert stub.SubmitTask(cat(key, task_id=made, text="a dog")).code == 409
+    assert sum(service.queue.depth().waiting.values()) == 2
+
+
+@pytest.mark.parametrize("length", [128, 129])
+def test_an_id_may_have_128_characters(stub, key, length):
+    answer = stub.SubmitTask(cat(key, task_id="a" * length))
+    assert (answer.code, len(answer.task_id)) == ((200, 128) if length == 128 else (422, 0))
 
 
 def test_keys_are_checked_as_over_http(stub, service, key):
@@ -188,7 +212,7 @@ def test_what_is_not_given_takes_the_default(stub, service, key):
     stub.SubmitTask(cat(key, task_id="bare"))
     stub.SubmitTask(cat(key, task_id="zeros", params=pb2.TaskParams(post_process=pb2.PostProcess()), image_url=""))
 
-    bare, zeros = (service.queue.task(name).request for name in ("bare", "zeros"))
+    bare, zeros = (service.task(service.recognise(key), name).request for name in ("bare", "zeros"))
 
     bare["params"].pop("seed"), zeros["params"].pop("seed")
     assert bare == zeros

@@ -4,6 +4,7 @@ import json
 import select
 import socket
 import struct
+import uuid
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit
@@ -13,7 +14,10 @@ import pytest
 from PIL import Image
 
 from gateway import http_face, uploads
+from gateway.errors import ServiceError
 from gateway.form_room import FORMS_AT_ONCE
+from gateway.main import open_service
+from resources.queue import QueueFullError
 from tests.gateway.painter import encoded
 from tests.waiting import wait_until
 
@@ -122,6 +126,67 @@ def test_a_file_beyond_the_limit_is_refused(client) -> None:
     answer = client.post(GENERATE, data=REQUEST, files={"image": ("a.png", b"\x89PNG" + bytes(20_000_001))})
     assert answer.status_code == answer.json()["code"] == 413
     assert "20,000,005 bytes are above the maximum of 20,000,000" in answer.json()["message"]
+
+
+def test_a_refused_request_leaves_no_picture_behind(gateway, client, service, settings) -> None:
+    def upload(number: int, request: dict, headers: dict | None = None, **files: bytes) -> httpx.Response:
+        picture = encoded(Image.new("RGB", (50, 50 + number), "teal"), "png")
+        given = {"image": ("a", picture)} | {name: (name, data) for name, data in files.items()}
+        return client.post(GENERATE, data={"request": json.dumps(request)}, files=given, headers=headers)
+
+    mug = {"text": "a mug", "params": {"resolution": "128×128"}}
+    upload(0, mug, {"Idempotency-Key": "one"})
+    before = {found.key for found in service.store.list("uploads/")}
+    refused = [
+        upload(1, {**mug, "params": {"steps": 0}}),
+        upload(2, {**mug, "model_type": "none"}),
+        upload(3, {**mug, "callback_url": "http://127.0.0.1/"}),
+        upload(4, mug, mask=b"no picture"),
+        upload(5, mug, {"Idempotency-Key": "one"}),
+        upload(6, mug, {"Idempotency-Key": "x" * 300}),
+    ]
+    assert [answer.status_code for answer in refused] == [422, 422, 422, 422, 409, 422]
+    assert {found.key for found in service.store.list("uploads/")} == before
+    assert upload(0, mug, {"Idempotency-Key": "one"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [({"max_waiting": 1}, 503), ({"max_owner_upload_bytes": 1_000_000}, 429), ({"max_owner_tasks": 1}, 429)],
+)
+def test_without_room_for_a_request_its_picture_is_not_stored(settings, limits, code, tmp_path) -> None:
+    queue = settings.queue.model_copy(update={"namespace": f"test-{uuid.uuid4().hex}", **limits})
+    store = settings.store.model_copy(update={"path": tmp_path})
+    service = open_service(settings.model_copy(update={"queue": queue, "store": store}))
+    account = service.recognise(service.accounts.create("ada"))
+    data = {"text": "a mug", "params": {"resolution": "128×128"}}
+    service.submit(account, data, pictures={"image_url": PICTURE})
+    with pytest.raises(ServiceError) as refused:
+        service.submit(account, data, pictures={"image_url": big_png(1_000_000)})
+    assert refused.value.code == code
+    assert refused.value.retry_after_s >= 1
+    assert [service.store.get(found.key) for found in service.store.list("uploads/")] == [PICTURE]
+    service.queue.close()
+
+
+def test_a_picture_whose_request_is_refused_at_the_last_moment_goes_again(service, user, monkeypatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise QueueFullError(1, 2)
+
+    account = service.recognise(service.accounts.create(user))
+    before = {found.key for found in service.store.list("uploads/")}
+    monkeypatch.setattr(service.queue, "submit", refuse)
+    for picture in (big_png(10), big_png(20)):
+        with pytest.raises(ServiceError, match="1 requests wait already"):
+            service.submit(account, {"text": "a mug"}, pictures={"image_url": picture})
+    assert {found.key for found in service.store.list("uploads/")} == before
+
+
+def big_png(padding: int) -> bytes:
+    """A picture with a chunk that nobody reads before its end."""
+    data = encoded(Image.new("RGB", (64, 64), "gold"), "png")
+    chunk = struct.pack(">I", padding) + b"prVt" + bytes(padding)
+    return data[:-12] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + data[-12:]
 
 
 def test_without_a_key_no_file_is_stored(gateway, service) -> None:

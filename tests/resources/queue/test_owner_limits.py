@@ -53,11 +53,11 @@ def test_tasks_beyond_the_owners_limit_are_refused_and_others_go_on(open_queue):
 
 
 def test_bytes_beyond_the_owners_limit_are_refused_and_cancelling_makes_room(open_queue):
-    queue = open_queue(max_owner_bytes=100_000)
+    queue = open_queue(max_owner_bytes=110_000)
     first = queue.submit(new_task("長" * 10_000), owner="eve")
     queue.submit(new_task("長" * 10_000), owner="eve")
     queue.submit(new_task("長" * 10_000), owner="eve")
-    with pytest.raises(OwnerLimitError, match="Your tasks take 100,000 bytes of the queue"):
+    with pytest.raises(OwnerLimitError, match="Your tasks take 110,000 bytes of the queue"):
         queue.submit(new_task("長" * 10_000), owner="eve")
     queue.cancel(first.id)
     queue.submit(new_task("長" * 10_000), owner="eve")
