@@ -24,6 +24,9 @@ _NO_GLYPH = 0
 _EMBEDDINGS = {"\u2066": "\u202a", "\u2067": "\u202b", "\u2068": "\u202a", "\u2069": "\u202c"}
 """Isolates of Unicode 6.3 as the embeddings before them, which is what the algorithm here knows."""
 
+_LEFT_TO_RIGHT = frozenset({"L", "EN", "ES", "ET", "CS", "NSM", "BN", "B", "S", "WS", "ON"})
+"""Classes of characters of which none turns a line round."""
+
 _INKLESS = frozenset("ZCM")
 """Categories of characters that need not have ink of their own: spaces, controls, marks."""
 
@@ -193,6 +196,8 @@ def _levels(text: str) -> list[int]:
     """The embedding level of each character; those that the algorithm drops stand where the one before them does."""
     from bidi import algorithm
 
+    if _LEFT_TO_RIGHT.issuperset(map(unicodedata.bidirectional, text)):
+        return [0] * len(text)
     storage = algorithm.get_empty_storage()
     storage["base_level"] = algorithm.get_base_level(text)
     storage["base_dir"] = ("L", "R")[storage["base_level"]]

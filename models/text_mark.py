@@ -28,6 +28,7 @@ _LINE_GAP = 0.25
 _OUTLINE_WIDTH, _OUTLINE_OPACITY = 1 / 40, 0.4
 _HALO_WIDTH, _HALO_OPACITY = 1 / 5, 0.8
 _JOINER = "\u200d"
+_MEASURED_PX, _FINE_PX = 64, 256
 
 # Chinese, Japanese and Korean may break at any character, everything else between words.
 _BREAKABLE = re.compile(
@@ -98,7 +99,7 @@ def fit_text(text: str, face: FontFace, size_px: int, room_px: Size) -> TextBloc
     composed = unicodedata.normalize("NFC", text)
     lines = [line.expandtabs(4).strip() for line in composed.strip().splitlines()]
     _require_glyphs(lines, face)
-    for size, block in _attempts(lines, face, size_px, room_px[0]):
+    for size, block in _attempts(lines, face, size_px, room_px):
         shaped = tuple(shape_line(line, face, size) for line in block)
         ink = _ink(shaped, _line_step(face, size), _outline_px(size))
         if ink[2] - ink[0] <= room_px[0] and ink[3] - ink[1] <= room_px[1]:
@@ -117,15 +118,16 @@ def paint_text(block: TextBlock, color: str) -> TextMark:
     """
     import numpy as np
     from PIL import Image, ImageColor
-    from scipy.ndimage import distance_transform_edt
 
     halo_px = max(round(block.size_px * _HALO_WIDTH), 3)
     letters = _letters(block, halo_px)
-    away = distance_transform_edt(np.asarray(letters) < 128)  # px from the nearest letter
+    away = _away(letters, max(block.size_px // _FINE_PX, 1))
     red, green, blue = ImageColor.getrgb(color)[:3]
     opposite = "black" if 299 * red + 587 * green + 114 * blue > 127_500 else "white"
     outline = _layer(opposite, np.clip(block.outline_px + 1 - away, 0, 1) * _OUTLINE_OPACITY)
-    around = 1 - np.asarray(letters) / 255  # under the letters the ground stays as it is, so that they stay bright
+    around = 1 - np.asarray(letters) / np.float32(
+        255
+    )  # under the letters the ground stays as it is, so that they stay bright
     halo = _layer(opposite, np.clip(1.5 - 1.5 * away / halo_px, 0, 1) * around * _HALO_OPACITY)
     inked = Image.new("RGBA", letters.size, color)
     inked.putalpha(letters)
@@ -145,11 +147,29 @@ def _require_glyphs(lines: list[str], face: FontFace) -> None:
         raise WatermarkError("watermark text: it has nothing that could be seen. Write something, or leave it out.")
 
 
-def _attempts(lines: list[str], face: FontFace, size_px: int, width_px: int) -> Iterator[tuple[int, list[str]]]:
+def _attempts(lines: list[str], face: FontFace, size_px: int, room_px: Size) -> Iterator[tuple[int, list[str]]]:
+    """Sizes and lines that may fit, the largest first; what surely does not is not laid out."""
     for size in _sizes(size_px, SMALLEST_LINE_PX):
-        yield size, lines
+        if _may_fit(lines, face, size, room_px):
+            yield size, lines
     for size in _sizes(min(size_px, SMALLEST_LINE_PX), SMALLEST_BLOCK_PX):
-        yield size, list(_wrapped(lines, face, size, width_px - 2 * _outline_px(size)))
+        wrapped = list(_wrapped(lines, face, size, room_px[0] - 2 * _outline_px(size)))
+        if _may_fit(wrapped, face, size, room_px):
+            yield size, wrapped
+
+
+def _may_fit(lines: list[str], face: FontFace, size_px: int, room_px: Size) -> bool:
+    """Leaves a letter's size for what stands out of a line, or does not fill its place in it."""
+    height_px = (len(lines) - 1) * _line_step(face, size_px)
+    return height_px - size_px <= room_px[1] and all(
+        _width_px(line, face) * size_px - size_px <= room_px[0] for line in lines
+    )
+
+
+@lru_cache(maxsize=4096)
+def _width_px(text: str, face: FontFace) -> float:
+    """The width of text at a size of 1 px; outlines scale, so that it tells those at all sizes."""
+    return shape_line(text, face, _MEASURED_PX).width_px / _MEASURED_PX
 
 
 def _sizes(largest_px: int, smallest_px: int) -> Iterator[int]:
@@ -161,18 +181,22 @@ def _sizes(largest_px: int, smallest_px: int) -> Iterator[int]:
 
 
 def _wrapped(lines: list[str], face: FontFace, size_px: int, width_px: int) -> Iterator[str]:
-    def too_wide(text: str) -> bool:
-        return shape_line(text.rstrip(), face, size_px).width_px > width_px
-
     for line in lines:
-        current = ""
-        for word in _BREAKABLE.findall(line):
-            for piece in _letters_of(word) if too_wide(word) else [word]:
-                if current and too_wide(current + piece):
-                    yield current.rstrip()
-                    current = ""
-                current += piece if current else piece.lstrip()
+        current, used = "", 0.0
+        for piece in _pieces(line, face, width_px / size_px):
+            width = _width_px(piece, face)
+            if current and (used + width) * size_px > width_px and not piece.isspace():
+                yield current.rstrip()
+                current, used = "", 0.0
+            if current or not piece.isspace():
+                current, used = current + piece, used + width
         yield current.rstrip()
+
+
+def _pieces(line: str, face: FontFace, width: float) -> Iterator[str]:
+    """Cut a line where it may break; a word that is wider than all of it may break between any letters."""
+    for word in _BREAKABLE.findall(line):
+        yield from _letters_of(word) if _width_px(word, face) > width else [word]
 
 
 def _letters_of(word: str) -> list[str]:
@@ -217,7 +241,18 @@ def _letters(block: TextBlock, around_px: int) -> "Image":
     return shape
 
 
-def _layer(color: str, opacity: "NDArray[np.float64]") -> "Image":
+def _away(letters: "Image", step: int) -> "NDArray[np.float32]":
+    """How far each pixel is from the nearest letter, px; of large letters, looked at in steps of some pixels."""
+    import numpy as np
+    from PIL import Image
+    from scipy.ndimage import distance_transform_edt
+
+    coarse = distance_transform_edt(np.asarray(letters.reduce(step)) < 128).astype(np.float32) * step
+    fine = coarse if step == 1 else np.asarray(Image.fromarray(coarse).resize(letters.size, Image.Resampling.BILINEAR))
+    return np.asarray(fine, np.float32)
+
+
+def _layer(color: str, opacity: "NDArray[np.float32]") -> "Image":
     """A plain colour (RGBA) of this opacity, 0 to 1, shape (H, W)."""
     import numpy as np
     from PIL import Image

@@ -13,7 +13,7 @@ from models.request import Position, WatermarkParams
 from models.shaping import shaping_identity
 from models.text_mark import TextMark, fit_mark, mark_margin, mark_room, paint_text
 from models.watermark_files import WatermarkError, find_font, find_logo
-from ops.legibility import is_hard_to_read, legibility_rule
+from ops.legibility import Ground, legibility_rule
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,10 +63,10 @@ def draw_watermark(image: "Image", params: WatermarkParams, *, logo_folder: Path
     if not params.enable:
         return picture
     mark, halo, halo_px = _mark(params, picture.size, logo_folder, fonts_folder)
-    plain = picture.copy()
+    ground = Ground(picture, params.color) if halo else None
     for left, top in _corners(params.position, picture.size, mark.size, mark_margin(params, picture.size)):
-        if halo and (place := _hard_to_read(plain, params.color, halo, (left - halo_px, top - halo_px))):
-            picture.paste(halo, place, halo)
+        if halo and ground and ground.is_hard_to_read((left, top, left + mark.width, top + mark.height)):
+            picture.paste(halo, (left - halo_px, top - halo_px), halo)
         picture.paste(mark, (left, top), mark)
     return picture
 
@@ -104,16 +104,6 @@ def _slanted(text: TextMark) -> TextMark:
 
     picture, halo = (layer.rotate(_TILE_ANGLE, Resampling.BICUBIC, expand=True) for layer in (text.picture, text.halo))
     return TextMark(picture, halo, (halo.width - picture.width) // 2)
-
-
-def _hard_to_read(picture: "Image", color: str, halo: "Image", corner: Size) -> Size | None:
-    """The halo's corner if the mark needs it there."""
-    left, top = corner
-    box = (max(left, 0), max(top, 0), min(left + halo.width, picture.width), min(top + halo.height, picture.height))
-    if box[0] >= box[2] or box[1] >= box[3]:
-        return None
-    where = halo.getchannel("A").crop((box[0] - left, box[1] - top, box[2] - left, box[3] - top))
-    return corner if is_hard_to_read(color, picture.crop(box), where) else None
 
 
 @lru_cache(maxsize=16)
