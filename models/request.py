@@ -19,6 +19,7 @@ from pydantic import (
 from configs.problems import Problem, one_of, shown, validation_problems
 from configs.value_object import ValueObject
 from models.errors import InvalidRequestError, ModelNotFoundError
+from models.lora_file import lora_problem
 from models.resolution import Resolution, parse_sides
 from models.sampler import Sampler as Sampler
 from models.sampler import Schedule as Schedule
@@ -328,6 +329,8 @@ def _lora_problems(card: "ModelCard", lora: str) -> Iterator[Problem]:
     if lora and lora not in card.loras:
         known = one_of(lora, card.loras) if card.loras else f"{shown(lora)} is unknown: it has none."
         yield Problem("params.lora_name", f"LoRA of model '{card.name}': {known}")
+    elif lora and (rule := lora_problem(card.lora_file(lora))):
+        yield Problem("params.lora_name", f"LoRA '{lora}' of model '{card.name}': {rule}")
 
 
 def _mark_problems(request: GenerationRequest, fonts_folder: Path) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from models.batching.memory import is_out_of_memory
 from models.digests import file_digest
 from models.errors import ModelError, ModelLoadError
 from models.families.base import LoraUse
+from models.families.lora_weights import read_lora
 
 _KEPT = 4
 """LoRAs kept loaded beside each other, so that changing between them is quick."""
@@ -44,9 +45,11 @@ class LoraSwitch:
         if len(self._loaded) >= _KEPT:
             self._pipeline.delete_adapters(self._loaded.popitem(last=False)[0])
         try:
-            self._read(lora)
-            if not any(lora.adapter in names for names in self._pipeline.get_list_adapters().values()):
-                raise ModelError("none of its weights belongs to this model")
+            weights = read_lora(lora.path)
+            self._hand_over(lora, weights)
+            wanted, found = len(weights) // 2, self._layers_of(lora.adapter)
+            if found != wanted:
+                raise ModelError(f"{found} of its {wanted} layers belong to this model. Use one made for its base.")
             if lora.digest and file_digest(lora.path) != lora.digest:
                 raise ModelError("its file was replaced while it was loaded. Ask again")
         except Exception as exc:
@@ -59,14 +62,13 @@ class LoraSwitch:
             raise ModelLoadError(f"LoRA '{lora.path.name}' does not fit model '{self._model}': {told(exc)}") from exc
         self._loaded[lora.adapter] = None
 
-    def _read(self, lora: LoraUse) -> None:
+    def _layers_of(self, adapter: str) -> int:
+        """Layers of all networks that the adapter changes."""
+        networks = [part for part in self._pipeline.components.values() if hasattr(part, "named_modules")]
+        return sum(adapter in getattr(layer, "lora_A", ()) for network in networks for layer in network.modules())
+
+    def _hand_over(self, lora: LoraUse, weights: dict[str, Any]) -> None:
         with warnings.catch_warnings():
             # Several adapters in one model are what we want; at most one of them is active.
             warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
-            self._pipeline.load_lora_weights(
-                str(lora.path.parent),
-                weight_name=lora.path.name,
-                adapter_name=lora.adapter,
-                use_safetensors=True,
-                local_files_only=True,
-            )
+            self._pipeline.load_lora_weights(weights, adapter_name=lora.adapter)

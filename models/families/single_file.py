@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -96,6 +96,20 @@ def _architecture(family: str, channels: int, schedule: Mapping[str, Any]) -> di
     return architecture
 
 
+def refuse_union(file: Path, names: Iterable[str]) -> None:
+    """ModelLoadError for a ControlNet of several types of control picture, which takes the type as an input.
+
+    Args:
+        names: of its tensors, or of what its configuration says.
+    """
+    marks = ("task_embedding", "control_add_embedding", "num_control_type", "control_type")
+    if found := next((name for name in names if name.removeprefix("control_model.").startswith(marks)), None):
+        raise ModelLoadError(
+            f"{file.name} is a Union ControlNet (it holds {found[:60]}): it would have to be told the type of "
+            "the control picture, which is not done here. Use a ControlNet of one type."
+        )
+
+
 def load_controlnet_file(file: Path, unet: Any, dtype: torch.dtype) -> ControlNetModel:
     """A ControlNet in one file, in the original layout or in diffusers', which copies the architecture of its UNet.
 
@@ -125,6 +139,7 @@ def _control_channels(file: Path) -> dict[str, int]:
     """The channels of latents and control pictures that a ControlNet takes."""
     with safe_open(str(file), framework="pt") as opened:
         names = frozenset(opened.keys())
+        refuse_union(file, sorted(names))
         for latents, picture in _CONTROLNET_ENDS:
             if {latents, picture} <= names:
                 counts = (int(opened.get_slice(name).get_shape()[1]) for name in (latents, picture))

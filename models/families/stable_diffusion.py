@@ -14,7 +14,7 @@ from models.batching.stepper import Stepper
 from models.families.base import LoraUse, StepFamily
 from models.families.encoders import load_encoders
 from models.families.lora_switch import LoraSwitch
-from models.families.single_file import load_controlnet_file, single_file_configuration
+from models.families.single_file import load_controlnet_file, refuse_union, single_file_configuration
 from models.families.weights import weights_bytes
 from models.hub import fetch_missing
 from models.request import Mode
@@ -97,6 +97,7 @@ class StableDiffusion(StepFamily):
         if file.is_file():
             controlnet = load_controlnet_file(file, unet, dtype)
         else:
+            refuse_union(file, ControlNetModel.load_config(str(file), local_files_only=True))
             controlnet = ControlNetModel.from_pretrained(
                 str(file), dtype=dtype, use_safetensors=True, local_files_only=True
             )

@@ -17,14 +17,19 @@ from transformers import CLIPTokenizer
 
 from configs.settings import EngineSettings
 from models.architectures import clip_merges, clip_vocabulary, read_architecture, write_configuration
+from models.batching.sampling import Sampling
+from models.batching.step_model import StepModel
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import ModelLoadError
+from models.families.single_file import single_file_configuration
 from models.image import GeneratedImage, InputPicture
+from models.noise_schedule import NoiseSchedule
 from models.pipeline_pool import PipelinePool
 from models.recipe import plan_recipe
 from models.registry import ModelRegistry
-from models.request import parse_request
+from models.request import Sampler, parse_request
 from tests.models.families.original_layout import write_controlnet_file, write_single_file
+from tests.recipes import a_recipe
 
 CONTROLLED = "family: sd\nsource: {source}\ncontrolnet: {controlnet}\nmodes: [controlnet]\ndefault_resolution: 64×64\n"
 CARD = "family: {family}\nsource: {file}\nconfig: {config}\ndefault_resolution: 64×64\n"
@@ -189,3 +194,36 @@ def test_a_file_that_is_missing_or_no_controlnet_of_this_checkpoint_is_a_clear_e
         "control.safetensors is no ControlNet for this checkpoint: it lacks some of the weights. One of another "
         "architecture needs a folder in the diffusers layout."
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "metadata", "told"),
+    [
+        ([], {}, {"prediction_type": "epsilon"}),
+        ([], {"modelspec.title": "XL Turbo", "modelspec.prediction_type": "v"}, {"timestep_spacing": "trailing"}),
+        (["ztsnr", "v_pred"], {}, {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}),
+    ],
+)
+def test_a_files_schedule_is_in_its_configuration(tmp_path, names, metadata, told):
+    first = {"model.diffusion_model.input_blocks.0.0.weight": (8, 4, 3, 3), "conditioner.embedders.1.x": (1,)}
+    tensors = {name: torch.zeros(shape) for name, shape in (first | dict.fromkeys(names, (1,))).items()}
+    save_file(tensors, tmp_path / "one.safetensors", metadata)
+    (tmp_path / "one.yaml").write_text("family: sdxl\nsource: one.safetensors\n")
+
+    with single_file_configuration(ModelRegistry.load([tmp_path], "one").card("one")) as folder:
+        config = json.loads((folder / "scheduler/scheduler_config.json").read_text())
+
+    assert told.items() <= config.items()
+    assert (config["clip_sample"], config["set_alpha_to_one"]) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("steps", "times"), [(1, [999]), (4, [999, 749, 499, 249]), (10, [901, 801, 701, 601, 501, 401, 301, 201, 101, 1])]
+)
+def test_short_runs_of_sdxl_start_at_pure_noise(steps, times):
+    model = StepModel.__new__(StepModel)
+    model.is_xl, model.schedule = True, read_architecture("sdxl")["parts"]["scheduler"]["config"]
+    model._noise = NoiseSchedule.of(model.schedule | {"_class_name": "EulerDiscreteScheduler"})
+    recipe = a_recipe(steps=steps, sampler=Sampler.EULER)
+
+    assert Sampling(recipe, model.schedule, model.layout(recipe)).timesteps.tolist() == times
