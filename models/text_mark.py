@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.shaping import Box, ShapedLine, ascent_px, shape_line
 from models.watermark_files import FontFace, WatermarkError
@@ -125,9 +125,8 @@ def paint_text(block: TextBlock, color: str) -> TextMark:
     red, green, blue = ImageColor.getrgb(color)[:3]
     opposite = "black" if 299 * red + 587 * green + 114 * blue > 127_500 else "white"
     outline = _layer(opposite, np.clip(block.outline_px + 1 - away, 0, 1) * _OUTLINE_OPACITY)
-    around = 1 - np.asarray(letters) / np.float32(
-        255
-    )  # under the letters the ground stays as it is, so that they stay bright
+    # Under the letters the ground stays as it is, so that they stay bright.
+    around = 1 - np.asarray(letters) / 255
     halo = _layer(opposite, np.clip(1.5 - 1.5 * away / halo_px, 0, 1) * around * _HALO_OPACITY)
     inked = Image.new("RGBA", letters.size, color)
     inked.putalpha(letters)
@@ -252,7 +251,7 @@ def _away(letters: "Image", step: int) -> "NDArray[np.float32]":
     return np.asarray(fine, np.float32)
 
 
-def _layer(color: str, opacity: "NDArray[np.float32]") -> "Image":
+def _layer(color: str, opacity: "NDArray[np.floating[Any]]") -> "Image":
     """A plain colour (RGBA) of this opacity, 0 to 1, shape (H, W)."""
     import numpy as np
     from PIL import Image
