@@ -138,6 +138,7 @@ def dev(tmp_path_factory):
     yield dev
     if dev.process.poll() is None:
         dev.process.kill()
+        dev.process.wait()
 
 
 @pytest.mark.timeout(600)

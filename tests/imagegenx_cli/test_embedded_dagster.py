@@ -12,6 +12,7 @@ import sys
 import dagster as dg
 import pytest
 
+import resources.sqlite_storage  # noqa: F401 Dagster's own storage takes no path with % or ?
 from imagegenx_cli.embedded_dagster import (
     PROCESS_TAG,
     code_server_folder,

@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+import resources.sqlite_storage  # noqa: F401 Dagster's own storage takes no path with % or ?
 from tests.released_catalogs import Studio
 
 

@@ -9,6 +9,7 @@ import pytest
 from dagster import DagsterInstance, StaticPartitionsDefinition, build_sensor_context, job, op
 from standardwebhooks import Webhook
 
+import resources.sqlite_storage  # noqa: F401 Dagster's own storage takes no path with % or ?
 from configs.errors import ImageGenXError
 from resources.outbound.webhooks import new_secret
 from resources.settings_resource import SettingsResource
