@@ -48,8 +48,8 @@ bench: .venv/.installed-dev ## Run every benchmark
 soak: .venv/.installed-dev ## Kill and restart everything under load, then run steady traffic (about an hour)
 	@$(BIN)/imagegenx bench soak
 
-train: .venv/.installed ## Train the built-in model and its companions again (hours on a CPU, minutes on a GPU)
-	$(BIN)/python -m training.run
+train: .venv/.installed-dev ## Train the next built-in model, or go on where that stopped (hours on a CPU)
+	$(BIN)/python -m training.scenes.run
 
 stubs: .venv/.installed-dev ## Make the gRPC stubs from the proto file again
 	$(BIN)/python -m gateway.stubs.generate

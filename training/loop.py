@@ -101,7 +101,9 @@ class Trainer:
             self.trained_s, clock = self.trained_s + now - clock, now
             if self.worker.is_first and time.monotonic() - shown > 15:
                 shown = time.monotonic()
-                print(f"{self.name}: {progress:6.1%}  step {self.step}  loss {smooth:.4f}", flush=True)
+                left_min = self.trained_s / 60 * (1 - progress) / max(progress, 1e-9)
+                told = f"{progress:6.1%}  step {self.step}  loss {smooth:.4f}  about {left_min:.0f} min left"
+                print(f"{self.name}: {told}", flush=True)
             if self.worker.is_first and time.monotonic() - saved > self.schedule.checkpoint_every_s:
                 saved = time.monotonic()
                 self._save()

@@ -121,10 +121,13 @@ def merge(symbols: Symbols, pair: tuple[str, str]) -> Symbols:
     return tuple(merged)
 
 
-def write_tokenizer(folder: Path, merge_limit: int = 1200) -> None:
-    """Write ``vocab.json``, ``merges.txt`` and the configuration that ``CLIPTokenizer.from_pretrained`` reads."""
+def write_tokenizer(folder: Path, merge_limit: int = 1200, words: Counter[tuple[str, bool]] | None = None) -> None:
+    """Write ``vocab.json``, ``merges.txt`` and the configuration that ``CLIPTokenizer.from_pretrained`` reads.
+
+    The merges are learnt on `words` (as `caption_words` counts them, the default).
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    merges = learn_merges(caption_words(), merge_limit)
+    merges = learn_merges(words or caption_words(), merge_limit)
     letters = list(byte_alphabet().values())
     endings = [letter + WORD_END for letter in letters]
     tokens = [*letters, *endings, *dict.fromkeys(a + b for a, b in merges), START, END]

@@ -33,12 +33,13 @@ def new_autoencoder() -> AutoencoderKL:
         sample_size=128,
         scaling_factor=1.0,
     )
-    _start_as_pyramid(vae)
+    start_as_pyramid(vae)
     return vae
 
 
 @torch.no_grad()
-def _start_as_pyramid(vae: AutoencoderKL) -> None:
+def start_as_pyramid(vae: AutoencoderKL) -> None:
+    """Set the weights so that coding is averaging, decoding is enlarging."""
     for name, module in vae.named_modules():
         if name.endswith("conv2"):
             module.weight.mul_(0.1)
@@ -86,7 +87,7 @@ def train_autoencoder(
 
     Trainer("vae", vae, schedule, worker, folder).run(loss_of)
     if worker.is_first:
-        _whiten(vae, sources[0][0])
+        whiten(vae, sources[0][0])
         torch.save(vae.state_dict(), folder / "vae.pt")
         print(f"vae: {psnr(vae, sources[0][0]):.2f} dB", flush=True)
 
@@ -135,7 +136,7 @@ def _crops(renders: Renders, count: int, side_px: int | None, rng: np.random.Gen
 
 
 @torch.no_grad()
-def _whiten(vae: AutoencoderKL, renders: Renders, count: int = 512) -> None:
+def whiten(vae: AutoencoderKL, renders: Renders, count: int = 512) -> None:
     """Fold into quant_conv and post_quant_conv the map that makes the latents of the renders white."""
     device = vae.device
     chunks = [to_tensor(renders.rgb[n : n + 32], device) for n in range(0, min(count, len(renders)), 32)]
