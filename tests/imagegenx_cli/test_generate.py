@@ -212,3 +212,21 @@ def test_a_folder_that_does_not_exist_is_a_clear_error(imagegenx, tmp_path):
     assert error == (
         f"error: {tmp_path}/nowhere/mug.png cannot be written: there is no folder {tmp_path}/nowhere. Make it first.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("folder.png", "it is a folder. Name a file in it."),
+        ("loop.png", "Too many levels of symbolic links."),
+        (f"{'名' * 90}.png", "File name too long."),
+        ("file/x.png", "Not a directory."),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_noticed_before_painting(imagegenx, tmp_path, name, reason):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "file").write_text("")
+
+    assert imagegenx("generate", "a mug", "-o", name) == (1, "", f"error: {name} cannot be written: {reason}\n")
+    assert {path.name for path in tmp_path.iterdir()} <= {"folder.png", "loop.png", "file", "home"}

@@ -1,12 +1,14 @@
 import io
 import json
 import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
+from imagegenx_cli import terminal
 from imagegenx_cli.terminal import ProgressBars
 from models.encoding import encode_picture
 from models.recipe import Recipe
@@ -82,3 +84,8 @@ def test_a_recipe_that_is_printed_is_still_the_recipe(imagegenx, tmp_path):
     (tmp_path / "picture.png").write_bytes(encode_picture(Image.new("RGB", (64, 64)), "png", 95, recipe))
 
     assert Recipe.from_json(imagegenx("recipe", "picture.png")[1]) == recipe
+
+
+def test_every_command_prints_json_in_the_one_way_that_is_utf_8():
+    files = Path(terminal.__file__).parent.glob("*.py")
+    assert [file.name for file in files if "echo(json.dumps" in file.read_text(encoding="utf-8")] == []
