@@ -124,9 +124,9 @@ class Processing:
         return task
 
     def _prepare(self, task: OpenTask) -> None:
-        if task.is_closed:
-            return
         with self._failing(task):
+            if task.is_preparing and not self._is_wanted(task):
+                return  # the heartbeat will end it
             planned = self._patience.until_it_works(lambda: self._planner.plan(task))
             task.is_preparing = False
             for picture in planned:
@@ -137,6 +137,10 @@ class Processing:
                     self._stored(task, picture, found)
                 else:
                     self._submit(task, picture)
+
+    def _is_wanted(self, task: OpenTask) -> bool:
+        """Whether its owner has not cancelled it, looked up before anything is fetched for it."""
+        return not task.is_closed and self._patience.until_it_works(lambda: self._queue.is_wanted(task.claim))
 
     def _stored_before(self, task: OpenTask, picture: PlannedPicture) -> FinishedPicture | None:
         if task.claim.attempt <= 1:

@@ -50,6 +50,12 @@ class Claiming:
         )
         return Renewal(frozenset(lost), frozenset(cancelled))
 
+    def is_wanted(self, claim: Claim) -> bool:
+        """Whether a claim is still its worker's and not cancelled: what the next heartbeat would tell."""
+        key = f"{self._link.prefix}task:{claim.id}"
+        status, token, cancel = self._link.call(lambda client: client.hmget(key, ["status", "token", "cancel"]))
+        return status == TaskStatus.PROCESSING and token == str(claim.token) and not cancel
+
     def progress(self, claim: Claim, percent: int) -> None:
         """Record that `percent` of a claimed task is done; nothing happens if it is the worker's no more, or less."""
         self.progress_all([(claim, percent)])

@@ -5,6 +5,7 @@ import select
 import socket
 import struct
 import uuid
+import threading
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from gateway.errors import ServiceError
 from gateway.form_room import FORMS_AT_ONCE
 from gateway.main import open_service
 from resources.queue import QueueFullError
+from tests.costly_pictures import many_scans, png_with, webp_header
 from tests.gateway.painter import encoded
 from tests.waiting import wait_until
 
@@ -247,3 +249,41 @@ def test_a_form_that_does_not_arrive_is_given_up(gateway, key, monkeypatch) -> N
     monkeypatch.setattr(http_face, "FORM_TIMEOUT_S", 0.2)
     with sending(gateway, GENERATE, key, "multipart/form-data; boundary=b", 1000) as connection:
         assert status(connection) == 408
+
+
+WEIGHTY = png_with(
+    (b"zTXt", b"workflow\0\0" + zlib.compress(bytes(3_000_000))),
+    (b"iCCP", b"junk\0\0" + zlib.compress(bytes(2_000_000))),
+)
+
+
+@pytest.mark.parametrize("path", [GENERATE, "/v1/images/edits"])
+def test_pictures_that_cost_more_than_their_bytes_are_refused_while_others_are_served(gateway, client, path) -> None:
+    costly = many_scans(3000)
+    ours = path == GENERATE
+    form = REQUEST if ours else {"prompt": "a mug", "size": "128x128"}
+    files = {"image": ("a.jpg", costly if ours else PICTURE), "mask": ("m.jpg", costly)}
+    answers: list[httpx.Response] = []
+
+    def send() -> None:
+        answers.append(client.post(path, data=form, files=files))
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        assert httpx.get(f"{gateway.url}/health", timeout=5).status_code == 200
+    assert {answer.status_code for answer in answers} == {422 if ours else 400}
+    assert all("has more than 50 scans" in answer.text for answer in answers)
+
+
+def test_all_pictures_of_a_form_share_one_limit_of_pixels(client) -> None:
+    large = webp_header(5_000, 5_000)
+    answer = client.post(GENERATE, data=REQUEST, files={"image": ("a.webp", large), "mask": ("m.webp", large)})
+    assert answer.status_code == 422
+    assert "more than the maximum of 33,554,432 pixels together" in answer.text
+
+
+def test_metadata_of_any_size_makes_a_picture_no_worse(client) -> None:
+    answer = client.post(GENERATE, data=REQUEST, files={"image": ("a.png", WEIGHTY)})
+    assert answer.status_code == 200, answer.text

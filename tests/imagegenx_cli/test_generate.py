@@ -1,11 +1,14 @@
 import hashlib
 import json
+import zlib
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from models.encoding import encode_picture, read_recipe
 from models.recipe import PostStep
+from tests.costly_pictures import png_with
 
 
 def recipe_of(file):
@@ -230,3 +233,29 @@ def test_a_place_that_cannot_be_written_is_noticed_before_painting(imagegenx, tm
 
     assert imagegenx("generate", "a mug", "-o", name) == (1, "", f"error: {name} cannot be written: {reason}\n")
     assert {path.name for path in tmp_path.iterdir()} <= {"folder.png", "loop.png", "file", "home"}
+def test_a_picture_and_a_mask_with_texts_of_any_size_are_read(imagegenx, tmp_path):
+    text = (b"zTXt", b"workflow\0\0" + zlib.compress(bytes(3_000_000)))
+    (tmp_path / "photo.png").write_bytes(png_with(text, picture=Image.new("RGB", (128, 128), "teal")))
+    mask = Image.new("RGBA", (128, 128), (255, 255, 255, 0))
+    mask.paste((255, 255, 255, 255), (32, 58, 96, 62))
+    (tmp_path / "mask.png").write_bytes(png_with(text, picture=mask))
+    painted(
+        imagegenx, tmp_path / "mug.png",
+        "--image", tmp_path / "photo.png", "--mask", tmp_path / "mask.png", "--steps", 2, "--resolution", "128x128",
+    )  # fmt: skip
+
+    pixels = np.asarray(Image.open(tmp_path / "mug.png"))
+    outside = np.asarray(mask)[..., 3] == 0
+    assert (pixels[outside] == (0, 128, 128)).all()
+    assert (pixels[~outside] != (0, 128, 128)).any()
+
+
+def test_a_mask_that_masks_nothing_is_refused_by_name(imagegenx, tmp_path):
+    Image.new("RGB", (128, 128), "teal").save(tmp_path / "photo.png")
+    Image.fromarray(np.eye(128, dtype=np.uint8)).save(tmp_path / "mask.png")
+    files = ["--image", tmp_path / "photo.png", "--mask", tmp_path / "mask.png"]
+    status, _, error = imagegenx("generate", "a mug", "-o", tmp_path / "mug.png", *files)
+
+    assert status != 0
+    assert "the mask is black: its brightest value is 1" in error
+    assert "save white as 255" in error

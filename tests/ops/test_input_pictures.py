@@ -1,11 +1,14 @@
 import hashlib
+import zlib
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from models.errors import PictureError
 from ops.input_pictures import InputPictures
 from resources.local_store import LocalObjectStore
+from tests.costly_pictures import adobe_rgb_profile, png_with
 
 
 @pytest.fixture
@@ -55,3 +58,14 @@ def test_a_damaged_or_huge_picture_names_itself(inputs):
         inputs.find("cut.png").load()
     with pytest.raises(PictureError, match=r"^'huge.png': the picture is 200×100 px"):
         inputs.find("huge.png").load()
+
+
+def test_metadata_of_any_size_and_a_colour_profile_are_read_as_everywhere(inputs):
+    (inputs.folder / "photo.png").write_bytes(
+        png_with(
+            (b"zTXt", b"workflow\0\0" + zlib.compress(bytes(3_000_000))),
+            (b"iCCP", b"Adobe RGB\0\0" + zlib.compress(adobe_rgb_profile())),
+            picture=Image.new("RGB", (8, 8), (188, 27, 61)),
+        )
+    )
+    np.testing.assert_allclose(inputs.find("photo.png").load().getpixel((3, 3)), (220, 20, 60), atol=1)

@@ -23,6 +23,7 @@ from models.errors import PictureError
 from models.request import WatermarkParams
 from models.shaping import shaping_identity
 from ops.watermark import WatermarkError, draw_watermark, recorded_params, watermark_step
+from tests.costly_pictures import adobe_rgb_profile, png_with
 
 CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
 NOWHERE = Path("no such folder")
@@ -354,6 +355,17 @@ def test_a_file_that_is_no_font_is_a_clear_error(folder):
         WatermarkError, match=r"^font 'logo\.png' cannot be read: it is no TrueType or OpenType font\.$"
     ):
         draw(plain(), folder, text="Mark", font="logo.png")
+
+
+def test_a_logo_s_colours_are_those_of_its_profile_and_its_texts_may_be_of_any_size(tmp_path):
+    logo = png_with(
+        (b"zTXt", b"workflow\0\0" + zlib.compress(bytes(3_000_000))),
+        (b"iCCP", b"Adobe RGB\0\0" + zlib.compress(adobe_rgb_profile())),
+        picture=Image.new("RGB", (40, 40), (188, 27, 61)),
+    )
+    (tmp_path / "logo.png").write_bytes(logo)
+    after = draw(plain(), tmp_path, type="image", image_path="logo.png", position="center", transparency=1.0)
+    np.testing.assert_allclose(after.getpixel((256, 256)), (220, 20, 60), atol=1)
 
 
 def test_the_logo_s_own_alpha_is_multiplied(folder):

@@ -45,6 +45,16 @@ def test_owners_are_served_in_turn(queue):
     assert served == ["ann", "bob", "cid", "ann", "bob", "ann", "ann"]
 
 
+def test_owners_left_out_get_nothing_fresh_and_hold_up_nobody_in_either_lane(queue):
+    sent = submit(queue, 3, "ann")
+    submit(queue, 2, "bob", priority="bulk")
+    submit(queue, 1, "cid", priority="bulk")
+
+    assert [claim.task.owner for claim in queue.claim("w", 9, without=["ann"])] == ["bob", "cid", "bob"]
+    assert queue.claim("w", 9, without=["ann", "bob"]) == []
+    assert ids(queue.claim("w", 9, without=["bob"])) == sent
+
+
 def test_interactive_tasks_go_first_and_bulk_ones_still_go(open_queue):
     queue = open_queue(bulk_every=4)
     submit(queue, 4, priority="bulk")
@@ -53,6 +63,20 @@ def test_interactive_tasks_go_first_and_bulk_ones_still_go(open_queue):
     served = [claim.task.request["priority"][0] for claim in queue.claim("w", 13)]
 
     assert "".join(served) == "iiibiiibiiibb"
+
+
+def test_a_claim_is_wanted_until_it_is_cancelled_or_anothers(queue):
+    submit(queue, 2)
+    kept, cancelled = queue.claim("w", 2)
+    assert queue.is_wanted(kept)
+    assert queue.is_wanted(cancelled)
+
+    queue.cancel(cancelled.id)
+    assert not queue.is_wanted(cancelled)
+    queue.worker_ended("w")
+    (taken,) = queue.claim("v", 1)
+    assert taken.id == kept.id
+    assert (queue.is_wanted(taken), queue.is_wanted(kept)) == (True, False)
 
 
 def test_a_task_ends_once(queue):
