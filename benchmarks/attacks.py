@@ -136,12 +136,13 @@ def _product(home: Path) -> Iterator[Target]:
     accounts, queue = open_accounts(settings), open_queue(settings)
     queue.check()
     neighbour, attacker = (accounts.create(user, qps=10_000) for user in ("neighbour", "attacker"))
-    target = Target(free_port(), free_port(), free_port(), neighbour, attacker)
+    target = Target(free_port(), free_port(), free_port(), free_port(), neighbour, attacker)
     variables = {
         f"IMAGEGENX_GATEWAY__{name.upper()}": str(getattr(target, name))
         for name in ("http_port", "grpc_port", "metrics_port")
         if name in GatewaySettings.model_fields
     }
+    variables["IMAGEGENX_GATEWAY__ALLOW_PRIVATE_HOSTS"] = json.dumps([f"{HOST}:{target.drip_port}"])
     environment = os.environ | variables | {"IMAGEGENX_HOME": str(home), "IMAGEGENX_ENGINE__THREADS": "1"}
     commands = {"gateway": ["gateway"], "worker": ["benchmarks.serving_process", "1", "2"]}
     processes = []

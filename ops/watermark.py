@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from models.digests import file_digest
 from models.encoding import rgb_picture
 from models.image import open_picture
-from models.recipe import PostStep
+from models.recipe import INPUT_READING, PostStep
 from models.request import Position, WatermarkParams
 from models.shaping import shaping_identity
 from models.text_mark import TextMark, fit_mark, mark_margin, mark_room, paint_text
@@ -31,13 +31,14 @@ def watermark_step(params: WatermarkParams, *, logo_folder: Path, fonts_folder: 
     """Return the recipe's step for `draw_watermark`.
 
     Its params are those of `WatermarkParams` that decide the mark, and, of a text, what shapes it here and when it gets
-    a halo.
+    a halo, of a logo, how pictures from outside are read.
 
     Raises:
         WatermarkError: if the font or logo is not in its folder.
     """
     if params.type == "image":
-        return _step(params, _IMAGE_FIELDS, file_digest(find_logo(params.image_path, logo_folder)))
+        step = _step(params, _IMAGE_FIELDS, file_digest(find_logo(params.image_path, logo_folder)))
+        return step.model_copy(update={"params": {**step.params, "reading": INPUT_READING}})
     step = _step(params, _TEXT_FIELDS, find_font(params.font, fonts_folder).digest)
     return step.model_copy(update={"params": {**step.params, "shaping": shaping_identity(), "halo": legibility_rule()}})
 

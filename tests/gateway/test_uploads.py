@@ -4,8 +4,8 @@ import json
 import select
 import socket
 import struct
-import uuid
 import threading
+import uuid
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit

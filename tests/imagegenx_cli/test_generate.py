@@ -233,6 +233,8 @@ def test_a_place_that_cannot_be_written_is_noticed_before_painting(imagegenx, tm
 
     assert imagegenx("generate", "a mug", "-o", name) == (1, "", f"error: {name} cannot be written: {reason}\n")
     assert {path.name for path in tmp_path.iterdir()} <= {"folder.png", "loop.png", "file", "home"}
+
+
 def test_a_picture_and_a_mask_with_texts_of_any_size_are_read(imagegenx, tmp_path):
     text = (b"zTXt", b"workflow\0\0" + zlib.compress(bytes(3_000_000)))
     (tmp_path / "photo.png").write_bytes(png_with(text, picture=Image.new("RGB", (128, 128), "teal")))

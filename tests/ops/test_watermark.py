@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 
 from configs.settings import PACKAGE_ROOT
 from models.errors import PictureError
+from models.recipe import INPUT_READING
 from models.request import WatermarkParams
 from models.shaping import shaping_identity
 from ops.watermark import WatermarkError, draw_watermark, recorded_params, watermark_step
@@ -505,6 +506,7 @@ def test_the_step_of_an_image_mark_has_what_decides_its_pixels(folder):
         "position": "bottom-right",
         "transparency": 0.7,
         "margin": 20,
+        "reading": INPUT_READING,
     }
     assert step.uses == hashlib.sha256((folder / "logo.png").read_bytes()).hexdigest()
 
