@@ -42,9 +42,12 @@ class GatewaySettings(ValueObject):
         default=SecretStr(""),
         description="signs picture URLs; only from IMAGEGENX_GATEWAY__URL_SECRET; made and kept if not given",
     )
-    page_key: bool = Field(
-        default=False,
-        description="the page gets a key of the user `local` unasked; only on a loopback address",
+    page_token: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "who opens the page with it, as /#token=…, gets a key of the user `local`; only from"
+            " IMAGEGENX_GATEWAY__PAGE_TOKEN; `imagegenx dev` makes one"
+        ),
     )
     threads: int = Field(default=8, ge=1, le=256, description="calls answered at once; the others wait their turn")
     max_event_streams: int = Field(

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from configs.audit_settings import AuditSettings
 from configs.error_text import cause_text
 from configs.errors import ConfigError
 from configs.gateway_settings import CallbackSettings, GatewaySettings
@@ -35,7 +36,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 _SECRETS = {
     "store": ("access_key", "secret_key"),
     "queue": ("url",),
-    "gateway": ("url_secret",),
+    "gateway": ("url_secret", "page_token"),
     "callbacks": ("secret",),
     "alerts": ("secret",),
 }
@@ -143,6 +144,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     alerts: AlertSettings = AlertSettings()
     logs: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
     web_server: WebServerSettings = WebServerSettings()
 
     @classmethod
@@ -166,8 +168,16 @@ class Settings(BaseSettings):
         queue = self.queue.model_copy(update={"path": home / self.queue.path.expanduser()})
         inbox = self.catalog_source.folder
         source = self.catalog_source.model_copy(update={"folder": inbox and home / inbox.expanduser()})
+        audit = self.audit.model_copy(update={"folder": home / self.audit.folder.expanduser()})
         folders = tuple(home / folder.expanduser() for folder in self.model_folders)
-        parts = {"home": home, "store": store, "queue": queue, "catalog_source": source, "model_folders": folders}
+        parts = {
+            "home": home,
+            "store": store,
+            "queue": queue,
+            "catalog_source": source,
+            "audit": audit,
+            "model_folders": folders,
+        }
         for name, value in {**parts, **paths}.items():
             self.__dict__[name] = value
         return self

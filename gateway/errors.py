@@ -7,7 +7,7 @@ from configs.error_text import error_text
 from configs.errors import ImageGenXError
 from configs.problems import Problem
 from models.errors import InvalidRequestError
-from resources.accounts import ExpiredKeyError, RateLimitedError, UnknownKeyError
+from resources.accounts import ExpiredKeyError, MissingScopeError, RateLimitedError, UnknownKeyError
 from resources.object_store import StoreError
 from resources.queue import ConflictError, OwnerLimitError, QueueAccessError, QueueFullError, QueueUnavailableError
 
@@ -49,7 +49,7 @@ def service_error(exc: ImageGenXError) -> ServiceError:
     match exc:
         case InvalidRequestError():
             return ServiceError(422, str(exc), problems=exc.problems)
-        case UnknownKeyError() | ExpiredKeyError():
+        case UnknownKeyError() | ExpiredKeyError() | MissingScopeError():
             return ServiceError(403, str(exc))
         case RateLimitedError() | OwnerLimitError():
             return ServiceError(429, str(exc), retry_after_s=exc.retry_after_s)

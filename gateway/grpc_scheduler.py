@@ -8,7 +8,7 @@ from gateway.answers import Answers
 from gateway.errors import ServiceError
 from gateway.service import GatewayService
 from gateway.stubs import imagegenx_pb2 as pb2
-from resources.accounts import Account
+from resources.accounts import Account, Scope
 
 _GIGABYTE = 10**9
 _FLOAT_DIGITS = 7
@@ -28,14 +28,14 @@ class Scheduler:
 
     def submit_task(self, request: pb2.SubmitTaskRequest) -> pb2.SubmitTaskResponse:
         """Queue a request under the client's task id."""
-        account = self._service.authenticate(request.api_key)
+        account = self._service.authenticate(request.api_key, Scope.SUBMIT)
         _check_user(account, request.user_id)
         task = self._service.submit(account, request_data(request), task_id=request.task_id)
         return pb2.SubmitTaskResponse(code=200, message="submitted", task_id=task.name)
 
     def query_task(self, request: pb2.QueryTaskRequest) -> pb2.QueryTaskResponse:
         """The status of one of the caller's tasks."""
-        account = self._service.authenticate(request.api_key)
+        account = self._service.authenticate(request.api_key, Scope.READ)
         data = self._answers.task(self._service.task(account, request.task_id))
         result = cast("Mapping[str, str]", data.get("result") or {})
         status = pb2.TaskStatus(
@@ -50,7 +50,7 @@ class Scheduler:
 
     def query_gpu_load(self, request: pb2.QueryGPULoadRequest) -> pb2.QueryGPULoadResponse:
         """The GPUs of the live workers; none where they compute on the CPU."""
-        self._service.authenticate(request.api_key)
+        self._service.authenticate(request.api_key, Scope.READ, Scope.OPERATE)
         loads = [
             pb2.GPULoad(
                 device_id=load.device_id,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -18,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from configs.errors import ImageGenXError
 from configs.logs import log_ids
+from gateway.caller import calling_from
 from gateway.errors import ServiceError
 from gateway.grpc_health import ServiceHealth
 from gateway.grpc_scheduler import Scheduler
@@ -190,9 +192,9 @@ def _method(call: _Handler, request_type: type[Message], response_type: type[Mes
             logger.exception("%s failed", name)
             return _refusal(ServiceError(500, "The gateway failed; its log says why."), response_type)
 
-    def logged(request: Message | bytes) -> tuple[Message, _Metadata]:
+    def logged(request: Message | bytes, peer: str) -> tuple[Message, _Metadata]:
         began = time.perf_counter()
-        with log_ids(request_id=secrets.token_hex(8), **_task_id(request)):
+        with calling_from(_address(peer)), log_ids(request_id=secrets.token_hex(8), **_task_id(request)):
             answer: Any
             answer, metadata = answered(request)
             with log_ids(**_task_id(answer)):
@@ -200,7 +202,7 @@ def _method(call: _Handler, request_type: type[Message], response_type: type[Mes
         return answer, metadata
 
     async def respond(request: Message | bytes, context: Any) -> Message:
-        answer, metadata = await calls.run(lambda: logged(request), context)
+        answer, metadata = await calls.run(lambda: logged(request, context.peer()), context)
         if metadata:
             context.set_trailing_metadata(metadata)
         return answer
@@ -208,6 +210,11 @@ def _method(call: _Handler, request_type: type[Message], response_type: type[Mes
     return grpc.unary_unary_rpc_method_handler(
         respond, request_deserializer=parse, response_serializer=response_type.SerializeToString
     )
+
+
+def _address(peer: str) -> str:
+    """The address in gRPC's name of a client, like `ipv4:127.0.0.1:50412` or `ipv6:%5B::1%5D:50412`."""
+    return unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")
 
 
 def _task_id(message: Message | bytes) -> dict[str, str]:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.gateway_settings import GatewaySettings
 from configs.logs import log_ids
+from gateway.caller import calling_from
 from gateway.errors import ServiceError
 from resources.queue import TASK_ID
 
@@ -76,6 +77,7 @@ class Guard:
 
         with ExitStack() as stack:
             stack.enter_context(log_ids(request_id=request_id))
+            stack.enter_context(calling_from((scope.get("client") or ("",))[0]))
             scope[_ABOUT] = stack
             try:
                 await self._app(scope, self._limited(scope, receive), noting)

@@ -19,7 +19,7 @@ from gateway.errors import ServiceError, bad_field
 from gateway.form_room import FormRoom
 from gateway.guard import largest_form_bytes
 from gateway.service import GatewayService
-from resources.accounts import Account
+from resources.accounts import Account, Scope
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,19 +51,19 @@ class HttpFace:
         """`call`, for what asks the object store: one that does not answer holds up no other calls."""
         return await anyio.to_thread.run_sync(lambda: function(*args, **options), limiter=self._store_threads)
 
-    async def account(self, request: Request) -> Account:
-        """The caller's account, counted against its QPS."""
-        return await self.call(self.service.authenticate, api_key(request))
+    async def account(self, request: Request, *scopes: Scope) -> Account:
+        """The caller's account, whose key has one of these scopes, counted against its QPS."""
+        return await self.call(self.service.authenticate, api_key(request), *scopes)
 
     async def body(self, request: Request) -> tuple[bytes, Callable[[], Account]]:
-        """The body, and what gives the caller's account, to be called on a thread.
+        """The body of a submission, and what gives the caller's account, to be called on a thread.
 
         A body that is large, or of unknown size, is only read once its key is accepted.
         """
         size = declared_bytes(request)
         if size is not None and size <= SMALL_BODY_BYTES:
-            return await request.body(), lambda: self.service.authenticate(api_key(request))
-        account = await self.account(request)
+            return await request.body(), lambda: self.service.authenticate(api_key(request), Scope.SUBMIT)
+        account = await self.account(request, Scope.SUBMIT)
         return await request.body(), lambda: account
 
     @asynccontextmanager

@@ -21,7 +21,7 @@ from gateway.http_face import HttpFace, api_key, is_multipart, json_object
 from gateway.streams import EventStream, StreamPlaces
 from models.registry import ModelCard
 from models.request import MAX_IMAGES
-from resources.accounts import Account
+from resources.accounts import Account, Scope
 from resources.queue import STORED_ID, Batch, Task
 
 GENERATE = f"{API}/generate"
@@ -76,7 +76,7 @@ class ImageCalls:
         """The counts, progress and tasks of a batch."""
 
         def ask() -> object:
-            account = self._service.authenticate(api_key(request))
+            account = self._service.authenticate(api_key(request), Scope.READ)
             return self._face.answers(request).batch(*self._service.batch(account, batch_task_id))
 
         return answer(200, "ok", await self._face.call(ask), _NO_STORE)
@@ -85,7 +85,7 @@ class ImageCalls:
         """Cancel a task: at once while it waits, within a few seconds while it runs; an ended one stays as it is."""
 
         def cancel() -> Task:
-            return self._service.cancel(self._service.authenticate(api_key(request)), task_id)
+            return self._service.cancel(self._service.authenticate(api_key(request), Scope.SUBMIT), task_id)
 
         task = await self._face.call(cancel)
         return answer(200, task.status.value, self._face.answers(request).task(task), _NO_STORE)
@@ -97,7 +97,7 @@ class ImageCalls:
         before_s, before_id = _read_cursor(before) if before else (None, "")
 
         def ask() -> list[Task]:
-            account = self._service.authenticate(api_key(request))
+            account = self._service.authenticate(api_key(request), Scope.READ)
             return self._service.owned(account, before_s=before_s, before_id=before_id, limit=limit)
 
         found = await self._face.call(ask)
@@ -114,7 +114,7 @@ class ImageCalls:
         A client that comes back names the last event it has in the header `Last-Event-ID`, and is not sent that again;
         if it was the task's last one, the answer is 204, which tells clients to come back no more.
         """
-        account = await self._face.account(request)
+        account = await self._face.account(request, Scope.READ)
         task = await self._face.call(self._service.task, account, task_id)
         seen = request.headers.get("last-event-id", "")
         if task.status.ended and seen == _event_id(task):
@@ -135,7 +135,7 @@ class ImageCalls:
             if token and not api_key(request):
                 key = self._service.links.key(task_id, kind, token)
             else:
-                account = self._service.authenticate(api_key(request))
+                account = self._service.authenticate(api_key(request), Scope.READ)
                 key = self._service.picture_key(account, task_id, kind, number)
             return key, self._service.store_url(key)
 
@@ -149,7 +149,7 @@ class ImageCalls:
 
         @service_errors()
         def ask() -> object:
-            self._service.authenticate(api_key(request))
+            self._service.authenticate(api_key(request), Scope.READ, Scope.SUBMIT)
             registry = self._service.registry
             cards = [_model(registry.card(name)) for name in registry.names]
             return {"models": cards, "default_model": registry.default_model}
@@ -157,13 +157,13 @@ class ImageCalls:
         return answer(200, "ok", await self._face.call(ask))
 
     def _own_task(self, request: Request, task_id: str) -> Task:
-        return self._service.task(self._service.authenticate(api_key(request)), task_id)
+        return self._service.task(self._service.authenticate(api_key(request), Scope.READ), task_id)
 
     def _submit(self, account: Callable[[], Account], body: bytes, idempotency_key: str) -> Task:
         return self._service.submit(account(), json_object(body), idempotency_key=idempotency_key)
 
     async def _uploaded(self, request: Request, idempotency_key: str) -> Task:
-        account = await self._face.account(request)
+        account = await self._face.account(request, Scope.SUBMIT)
         async with self._face.form(request, files=len(_UPLOADS)) as (texts, pictures):
             data, by_field = _read_upload(texts, pictures)
             submit = self._service.submit

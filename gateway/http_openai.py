@@ -18,7 +18,7 @@ from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.guard import about
 from gateway.http_face import HttpFace, json_object
 from models.errors import InvalidRequestError, RejectedError
-from resources.accounts import Account
+from resources.accounts import Account, Scope
 from resources.queue import Task, TaskPicture, TaskStatus
 
 PREFIX = "/v1/"
@@ -60,14 +60,14 @@ class OpenAICalls:
 
     async def generations(self, request: Request) -> Response:
         """Make pictures from a prompt and wait for them."""
-        account = await self._face.account(request)
+        account = await self._face.account(request, Scope.SUBMIT)
         data, response_format = _translated(_without_nulls(json_object(await request.body())))
         task = await self._face.call(self._submit, request, account, data, {})
         return await self._answered(request, account, task, response_format)
 
     async def edits(self, request: Request) -> Response:
         """Change an uploaded picture: all of it, or where `mask` is transparent."""
-        account = await self._face.account(request)
+        account = await self._face.account(request, Scope.SUBMIT)
         async with self._face.form(request, files=4) as (texts, pictures):
             data, response_format = _translated(_numbers(texts))
             task = await self._face.call_store(self._submit, request, account, data, pictures)
@@ -75,7 +75,7 @@ class OpenAICalls:
 
     async def models(self, request: Request) -> Response:
         """The models in the OpenAI form."""
-        await self._face.account(request)
+        await self._face.account(request, Scope.READ, Scope.SUBMIT)
         models = [_model(name) for name in self._service.registry.names]
         return json_response(200, {"object": "list", "data": models})
 

@@ -1,32 +1,32 @@
 """The page at `/`, the documentation page and health: what needs no API key."""
 
 import asyncio
+import hmac
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from configs.settings import Settings
 from gateway.answers import answer
+from gateway.caller import caller_address
 from gateway.documentation import described
 from gateway.errors import ServiceError, service_errors
 from gateway.http_face import HttpFace
-from resources.accounts import ExpiredKeyError, UnknownKeyError
+from resources.accounts import ID_CHARACTERS, ExpiredKeyError, UnknownKeyError
+from resources.audit import AuditEvent
 from resources.queue import QueueError
 
 PAGE_FOLDER = Path(__file__).parent / "page"
 LOCAL_USER = "local"
-"""Owner of the pictures made on the page of one's own machine."""
+"""Owner of the pictures made on the page with the start-up token."""
 
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
 }
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
 
 
 class PageCalls:
@@ -38,7 +38,7 @@ class PageCalls:
         self._headers = _page_headers(settings)
         self._files = {file.name: file.read_bytes() for file in PAGE_FOLDER.iterdir() if file.suffix in _KINDS}
         self._key = ""
-        self._offers_key = settings.gateway.page_key and is_loopback(settings.gateway.host)
+        self._token = settings.gateway.page_token.get_secret_value()
 
     async def page(self) -> Response:
         """The page where a person makes pictures."""
@@ -53,9 +53,11 @@ class PageCalls:
         return self._file(name)
 
     async def local_key(self, request: Request) -> Response:
-        """A key for the page of one's own machine; empty unless the operator switched that on, and for all others."""
-        offered = self._offers_key and _from_this_machine(request)
-        key = await self._face.call(self._made_key) if offered else ""
+        """A key for the page, for who has the token that this gateway was started with. No address proves anything."""
+        given = request.headers.get("x-page-token", "")
+        if not self._token or not hmac.compare_digest(given.encode(), self._token.encode()):
+            raise ServiceError(403, "Open the page by the address that `imagegenx dev` prints, or enter an API key.")
+        key = await self._face.call(self._made_key)
         return answer(200, "ok", {"key": key}, {"Cache-Control": "no-store"})
 
     async def health(self) -> Response:
@@ -94,6 +96,8 @@ class PageCalls:
             accounts.authenticate(self._key)
             return self._key
         self._key = accounts.create(LOCAL_USER, role="paid", qps=1000)
+        facts = {"user_id": LOCAL_USER, "key": self._key[:ID_CHARACTERS]}
+        self._face.service.audit.record(AuditEvent.KEY_CREATED, f"page at {caller_address()}", **facts)
         return self._key
 
     def _file(self, name: str) -> Response:
@@ -108,7 +112,7 @@ def page_routes(calls: PageCalls) -> APIRouter:
     add = router.add_api_route
     add("/", calls.page, methods=["GET"], include_in_schema=False)
     add("/docs", calls.docs, methods=["GET"], include_in_schema=False)
-    add("/page/key", calls.local_key, methods=["GET"], include_in_schema=False)
+    add("/page/key", calls.local_key, methods=["POST"], include_in_schema=False)
     add("/page/{name}", calls.part, methods=["GET"], include_in_schema=False)
     add("/health", calls.health, methods=["GET"], tags=["operation"], **described("HealthState"))
     add("/livez", calls.alive, methods=["GET"], tags=["operation"], **described("ProbeState"))
@@ -117,27 +121,6 @@ def page_routes(calls: PageCalls) -> APIRouter:
     for path, call in {"/": calls.page, "/docs": calls.docs, **operation}.items():
         add(path, call, methods=["HEAD"], include_in_schema=False)
     return router
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address reaches only processes of its own machine."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _from_this_machine(request: Request) -> bool:
-    """Whether a page of this gateway asks, on this machine: no proxy between, no other site, no rebound host name."""
-    headers = request.headers
-    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
-    return (
-        request.client is not None
-        and is_loopback(request.client.host)
-        and is_loopback(host)
-        and not any(name in headers for name in _FORWARDED)
-        and headers.get("sec-fetch-site", "same-origin") == "same-origin"
-    )
 
 
 def _page_headers(settings: Settings) -> dict[str, str]:

@@ -15,7 +15,6 @@ from gateway.callbacks import CallbackDeliverer
 from gateway.connections import room_for_clients
 from gateway.grpc_server import start_grpc
 from gateway.http_app import build_app
-from gateway.http_page import is_loopback
 from gateway.http_server import HttpLimits, HttpServer
 from gateway.metrics_server import MetricsServer
 from gateway.service import GatewayService
@@ -61,8 +60,6 @@ def run_gateway(settings: Settings) -> None:
 
 def open_service(settings: Settings) -> GatewayService:
     """The service over the configured registry, queue, accounts and store; closing its queue closes all of Redis."""
-    if settings.gateway.page_key and not is_loopback(settings.gateway.host):
-        logger.warning("gateway.page_key has no effect: %s is not a loopback address", settings.gateway.host)
     link = RedisLink(settings.queue)
     accounts, store = open_accounts(settings, link), open_store(settings.store)
     return GatewayService(settings, open_registry(settings), RequestQueue(link), accounts, store)

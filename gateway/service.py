@@ -1,9 +1,11 @@
 """The one service behind the HTTP and the gRPC face: who may do what with which task."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from configs.problems import Problem, shown
 from configs.settings import Settings
+from gateway.caller import caller_address
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.health import Health, HealthCheck
 from gateway.inputs import check_urls
@@ -11,11 +13,12 @@ from gateway.kept_secret import kept_secret
 from gateway.links import Kind, PictureLinks
 from gateway.uploads import UPLOAD_SCHEME, Uploads
 from models.blocklist import Blocklist
-from models.errors import InvalidRequestError
+from models.errors import ImageGenXError, InvalidRequestError, RejectedError
 from models.gpu_load import GPULoad
 from models.registry import ModelRegistry
 from models.request import GenerationRequest, parse_request
-from resources.accounts import Account, Accounts
+from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeError, Scope, UnknownKeyError
+from resources.audit import AuditEvent, open_audit
 from resources.object_store import ObjectStore
 from resources.outbound.urls import UrlRules
 from resources.queue import TASK_ID, Batch, NewTask, RequestQueue, Task, TaskPicture, new_task_id, owned_id
@@ -44,14 +47,23 @@ class GatewayService:
         self.store = store
         self.links = PictureLinks(_url_secret(settings), public_url(settings), settings.queue.url_ttl_s)
         self.uploads = Uploads(settings, store)
+        self.audit = open_audit(settings)
         self._blocklist = Blocklist(settings.checks.blocked_words if settings.checks.moderation else ())
         self._url_rules = UrlRules(settings.gateway.allow_private_hosts)
         self._health = HealthCheck(queue, store)
 
     @service_errors()
-    def authenticate(self, api_key: str | None) -> Account:
-        """The account of an API key, counted against its QPS: 401 without one, 403 for a wrong one, 429 beyond."""
+    def authenticate(self, api_key: str | None, *scopes: Scope) -> Account:
+        """The account of an API key that has one of these scopes, counted against its QPS.
+
+        401 without a key, 403 for a wrong one and for one without the scope, 429 beyond its QPS.
+        """
         account = self.recognise(api_key)
+        try:
+            account.require(*scopes)
+        except MissingScopeError:
+            self._note_refusal("scope", key=account.key_id)
+            raise
         self.accounts.admit(account)
         return account
 
@@ -59,8 +71,19 @@ class GatewayService:
     def recognise(self, api_key: str | None) -> Account:
         """The account of an API key, without counting a call: to see that it still is one."""
         if not api_key:
+            self._note_refusal("no key")
             raise ServiceError(401, "No API key. Send one in the header X-API-Key; over gRPC, in the field api_key.")
-        return self.accounts.authenticate(api_key)
+        try:
+            return self.accounts.authenticate(api_key)
+        except UnknownKeyError:
+            self._note_refusal("unknown key")
+            raise
+        except ExpiredKeyError:
+            self._note_refusal("expired key")
+            raise
+
+    def _note_refusal(self, reason: str, **facts: str) -> None:
+        self.audit.record_often(AuditEvent.LOGIN_REFUSED, caller_address(), reason=reason, **facts)
 
     @service_errors()
     def submit(
@@ -84,9 +107,11 @@ class GatewayService:
             _check_task_id(task_id)
         id = self._new_id(account, task_id)
         if not pictures:
-            task = NewTask(id=id, request=self._request(data, {}))
+            with self._rejections_noted(account):
+                task = NewTask(id=id, request=self._request(data, {}))
             return self.queue.submit(task, owner=account.user_id, idempotency_key=idempotency_key)
-        self.validate(data, pictures)
+        with self._rejections_noted(account):
+            self.validate(data, pictures)
         uploads = self.uploads.checked(pictures)
         task = NewTask(id=id, request=self._request(data, uploads.references))
         user, key = account.user_id, idempotency_key
@@ -106,10 +131,9 @@ class GatewayService:
         _check_idempotency_key(idempotency_key)
         texts = _texts(data)
         shared = {name: value for name, value in data.items() if name != "texts"}
-        tasks = [
-            NewTask(id=new_task_id(), request=self._batch_request(shared, text, place))
-            for place, text in enumerate(texts)
-        ]
+        with self._rejections_noted(account):
+            requests = [self._batch_request(shared, text, place) for place, text in enumerate(texts)]
+        tasks = [NewTask(id=new_task_id(), request=request) for request in requests]
         callback_url = tasks[0].request.callback_url
         return self.queue.submit_batch(
             [_without_callback(task) for task in tasks],
@@ -175,6 +199,18 @@ class GatewayService:
     def health(self) -> Health:
         """The state of queue, store and workers; never raises."""
         return self._health.now()
+
+    @contextmanager
+    def _rejections_noted(self, account: Account) -> Iterator[None]:
+        """A request that is rejected for its words inside is told to the audit log."""
+        try:
+            yield
+        except ImageGenXError as exc:
+            rejected = exc if isinstance(exc, RejectedError) else exc.__cause__
+            if isinstance(rejected, RejectedError):
+                facts = {"why": str(rejected), "key": account.key_id}
+                self.audit.record_often(AuditEvent.REQUEST_REJECTED, account.user_id, **facts)
+            raise
 
     def _new_id(self, account: Account, chosen: str) -> str:
         """Where a new task is kept: the ids that clients choose are each user's own; none of a task made here is."""

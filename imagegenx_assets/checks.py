@@ -46,6 +46,7 @@ from ops.checks import (
 from ops.freshness import FRESH_CHECK, is_stale, stale_text
 from ops.gallery_page import contact_sheet_key, gallery_key
 from ops.moderation import open_moderation
+from resources.audit import AuditEvent, open_audit
 
 SHOWN_ROWS = 20
 
@@ -83,7 +84,13 @@ def _watermarks_shown(work: CatalogWork) -> Outcome:
 
 def _moderated(work: CatalogWork) -> Outcome:
     moderation = open_moderation(work.settings.checks, work.store)
-    return check_moderated(work.images("generated_images"), moderation.stamp) if moderation else Outcome(0)
+    if moderation is None:
+        return Outcome(0)
+    outcome = check_moderated(work.images("generated_images"), moderation.stamp)
+    if rejected := sum(not problem.blocks for problem in outcome.problems):
+        facts = {"catalog": work.catalog, "rows": rejected, "of": outcome.checked}
+        open_audit(work.settings).record(AuditEvent.ROWS_REJECTED, moderation.stamp, **facts)
+    return outcome
 
 
 def _published(work: CatalogWork) -> Outcome:

@@ -20,6 +20,7 @@ from configs.settings import Settings
 from imagegenx_assets.partitions import CATALOGS
 from ops.catalog import registered_files
 from ops.store_life import Collection, Retention, collect_garbage, live_tasks
+from resources.audit import AuditEvent, open_audit, this_person
 from resources.object_store import ObjectStore
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
@@ -100,6 +101,11 @@ def collect_for(
         catalog_folder=settings.catalog_folder,
         dry_run=dry_run,
     )
+    if not dry_run:
+        facts = {"reasons": {str(reason): gone.objects for reason, gone in done.removed.items()}}
+        open_audit(settings).record(
+            AuditEvent.GARBAGE_COLLECTED, this_person(), objects=done.objects, bytes=done.bytes, **facts
+        )
     return done, active_since_s, runs
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ from configs.private_folder import make_private
 from configs.settings import PACKAGE_ROOT, Settings, load_settings
 from imagegenx_cli.catalogs import SHIPPED_CATALOGS, add_partitions, register_shipped
 from imagegenx_cli.embedded_dagster import code_server_folder, dagster_instance, end_dead_runs
+from imagegenx_cli.keys import record_new_key
 from imagegenx_cli.processes import ProcessStack
 from imagegenx_cli.terminal import say
 from models.registry import ModelRegistry, open_registry
@@ -32,6 +34,7 @@ HOST = "127.0.0.1"
 START_S = 90.0
 LOCAL_USER = "local"
 CODE, LOCATION = "imagegenx_assets.definitions", "imagegenx"
+_PAGE_TOKEN = "IMAGEGENX_GATEWAY__PAGE_TOKEN"
 _QUIET = ("--log-level", "warning")
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -83,15 +86,16 @@ def _code_folder() -> "tempfile.TemporaryDirectory[str]":
 
 def _serve(settings: Settings, ports: Ports, folder: Path, queue: RequestQueue) -> None:
     code_socket, workspace = write_workspace(folder)
+    token = os.environ.get(_PAGE_TOKEN, secrets.token_urlsafe(24))
     with ProcessStack(settings.home / "logs") as stack, _ending_waits(queue), _ending_once():
         stack.start("code server", code_server_command(code_socket), engine_threads(settings))
-        stack.start("gateway", [sys.executable, "-P", "-m", "gateway"], _gateway_settings(ports))
+        stack.start("gateway", [sys.executable, "-P", "-m", "gateway"], _gateway_settings(ports, token))
         stack.wait_until("Dagster's code server", code_socket.exists, START_S)
         stack.start("daemon", daemon_command(workspace))
         stack.start("web server", web_server_command(workspace, ports.ui))
         stack.wait_until("the gateway", lambda: _answers(f"http://{HOST}:{ports.http}/health"), START_S)
         stack.wait_until("Dagster's web server", lambda: _answers(f"http://{HOST}:{ports.ui}/server_info"), START_S)
-        _announce(settings, ports)
+        _announce(settings, ports, token)
         stack.watch()
 
 
@@ -121,8 +125,9 @@ def web_server_command(workspace: Path, port: int) -> list[str]:
     return [sys.executable, "-P", "-m", "imagegenx_cli.web_server", *place, *_QUIET]
 
 
-def _announce(settings: Settings, ports: Ports) -> None:
-    say(f"Pictures: http://{HOST}:{ports.http} (API: http://{HOST}:{ports.http}/docs)")
+def _announce(settings: Settings, ports: Ports, token: str) -> None:
+    say(f"Pictures: http://{HOST}:{ports.http}/{f'#token={token}' if token else ''}")
+    say(f"API:      http://{HOST}:{ports.http}/docs")
     say(f"gRPC:     {HOST}:{ports.grpc}")
     say(f"Dagster:  http://{HOST}:{ports.ui}")
     say(f"Logs:     {settings.home / 'logs'}")
@@ -138,7 +143,11 @@ def first_key(settings: Settings) -> str | None:
     """A key for the local user, if there is no account at all yet."""
     accounts = open_accounts(settings)
     try:
-        return None if accounts.list() else accounts.create(LOCAL_USER)
+        if accounts.list():
+            return None
+        key = accounts.create(LOCAL_USER)
+        record_new_key(settings, accounts.authenticate(key))
+        return key
     finally:
         accounts.close()
 
@@ -168,10 +177,9 @@ def engine_threads(settings: Settings) -> Mapping[str, str]:
     return {"IMAGEGENX_ENGINE__THREADS": str((os.cpu_count() or 2) - 1)}
 
 
-def _gateway_settings(ports: Ports) -> Mapping[str, str]:
+def _gateway_settings(ports: Ports, token: str) -> Mapping[str, str]:
     return {
-        "IMAGEGENX_GATEWAY__PAGE_KEY": "true",
-        **{name: value for name, value in os.environ.items() if name == "IMAGEGENX_GATEWAY__PAGE_KEY"},
+        _PAGE_TOKEN: token,
         "IMAGEGENX_GATEWAY__HOST": HOST,
         "IMAGEGENX_GATEWAY__HTTP_PORT": str(ports.http),
         "IMAGEGENX_GATEWAY__GRPC_PORT": str(ports.grpc),

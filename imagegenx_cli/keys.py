@@ -1,15 +1,16 @@
 """`imagegenx keys`: the API keys of the gateway's users."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from configs.errors import ImageGenXError
-from configs.settings import load_settings
+from configs.settings import Settings, load_settings
 from imagegenx_cli.terminal import say, say_table
-from resources.accounts import Account, Accounts, open_accounts
+from resources.accounts import ID_CHARACTERS, Account, Accounts, open_accounts
+from resources.audit import AuditEvent, open_audit, this_person
 
-_COLUMNS = ("key", "user", "role", "qps", "created", "expires")
+_COLUMNS = ("key", "user", "role", "qps", "scopes", "created", "expires")
 
 
 class NoSuchKeyError(ImageGenXError):
@@ -21,11 +22,12 @@ class NoSuchKeyError(ImageGenXError):
         )
 
 
-def create_key(user: str, role: str, qps: int | None) -> None:
+def create_key(user: str, role: str, qps: int | None, expires_days: int | None, scopes: Sequence[str]) -> None:
     """Print a new API key, alone on the last line; it cannot be shown again."""
     with _accounts() as accounts:
-        key = accounts.create(user, role, qps)
+        key = accounts.create(user, role, qps, expires_days=expires_days, scopes=scopes)
         account = accounts.authenticate(key)
+    record_new_key(load_settings(), account)
     expires = _day(account.expires_at_s)
     say(
         f"API key of {account.user_id}: {account.role}, {account.qps_limit} calls a second, until {expires}."
@@ -34,11 +36,19 @@ def create_key(user: str, role: str, qps: int | None) -> None:
     say(key)
 
 
+def record_new_key(settings: Settings, account: Account) -> None:
+    """Tell the audit log of a key that this person made."""
+    facts = account.model_dump(mode="json", include={"user_id", "role", "qps_limit", "scopes"})
+    expires = _day(account.expires_at_s)
+    open_audit(settings).record(AuditEvent.KEY_CREATED, this_person(), key=account.key_id, expires=expires, **facts)
+
+
 def revoke_key(key: str) -> None:
     """Make a key worthless at once, given whole or as `keys list` shows it."""
     with _accounts() as accounts:
         if not accounts.revoke(key):
             raise NoSuchKeyError
+    open_audit(load_settings()).record(AuditEvent.KEY_REVOKED, this_person(), key=key[:ID_CHARACTERS])
     say("Revoked.")
 
 
@@ -62,7 +72,14 @@ def _cells(account: Account) -> tuple[str, ...]:
     expired = account.expires_at_s <= time.time()
     expires = _day(account.expires_at_s) + (" (expired)" if expired else "")
     days = (_day(account.created_at_s), expires)
-    return (account.key_id, account.user_id, account.role.value, str(account.qps_limit), *days)
+    return (
+        account.key_id,
+        account.user_id,
+        account.role.value,
+        str(account.qps_limit),
+        ",".join(account.scopes),
+        *days,
+    )
 
 
 def _day(at_s: float) -> str:

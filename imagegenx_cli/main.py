@@ -270,11 +270,29 @@ def keys_create(
     user: Annotated[str, typer.Option(help="Whose key it is; a user sees only their own tasks.")],
     role: Annotated[str, typer.Option(help="free or paid.")] = "free",
     qps: Annotated[int | None, typer.Option(help="Calls a second; the configured default if not given.")] = None,
+    expires: Annotated[
+        int | None, typer.Option(min=1, max=3650, help="Days it is good for; the configured life if not given.")
+    ] = None,
+    scopes: Annotated[str, typer.Option(help="What it may do: submit, read, operate; with commas.")] = "submit,read",
 ) -> None:
     """Make an API key and print it once, alone on the last line."""
     from imagegenx_cli.keys import create_key
 
-    create_key(user, role, qps)
+    create_key(user, role, qps, expires, [scope.strip() for scope in scopes.split(",")])
+
+
+@app.command()
+def audit(
+    event: Annotated[str, typer.Option(help="Only events whose name begins so, like key or login.refused.")] = "",
+    who: Annotated[str, typer.Option(help="Only what this user, program or address did.")] = "",
+    days: Annotated[float | None, typer.Option(min=0, help="Only the last days.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
+) -> None:
+    """Print who made and revoked keys, refused logins, verdicts, deletions and roll-outs, oldest first."""
+    from imagegenx_cli.audit import Wanted, show_audit
+
+    show_audit(Wanted(event, who, days, limit), as_json=as_json)
 
 
 @keys_app.command("revoke")

@@ -4,6 +4,7 @@ import hashlib
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 KEY_PREFIX = "igx_"
 RATE_WINDOW_S = 1
 _KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}", re.ASCII)
-_ID_CHARACTERS = len(KEY_PREFIX) + 8
+ID_CHARACTERS = len(KEY_PREFIX) + 8
 _SECRET_BYTES = 32
 _REMEMBERED_S = 7 * 24 * 3600
 """An expired key is told from an unknown one for so long."""
@@ -61,6 +62,29 @@ class RateLimitedError(AccountError):
         super().__init__(f"API key {account.key_id}… may make {account.qps_limit} calls a second. Wait a moment.")
 
 
+class MissingScopeError(AccountError):
+    """The API key may not do this."""
+
+    def __init__(self, account: "Account", scopes: Sequence["Scope"]) -> None:
+        wanted = " or ".join(f"'{scope}'" for scope in scopes)
+        super().__init__(
+            f"API key {account.key_id}… has not the scope {wanted}, only {', '.join(account.scopes)}. "
+            "Use a key that has it."
+        )
+
+
+class Scope(StrEnum):
+    """What an API key may be used for."""
+
+    SUBMIT = "submit"
+    READ = "read"
+    OPERATE = "operate"
+
+
+USER_SCOPES = (Scope.SUBMIT, Scope.READ)
+"""What keys may do that nobody restricted, as all could before there were scopes."""
+
+
 class Role(StrEnum):
     """What an account pays."""
 
@@ -83,6 +107,12 @@ class Account(ValueObject):
     key_id: str
     created_at_s: float = Field(description="Unix time")
     expires_at_s: float = Field(description="Unix time")
+    scopes: tuple[Scope, ...] = USER_SCOPES
+
+    def require(self, *scopes: Scope) -> None:
+        """Raise MissingScopeError if the key has none of these scopes."""
+        if not set(scopes) & set(self.scopes):
+            raise MissingScopeError(self, scopes)
 
 
 class Accounts:
@@ -97,15 +127,27 @@ class Accounts:
         self._link = link
         self._settings = settings
 
-    def create(self, user: str, role: str = Role.FREE, qps: int | None = None) -> str:
-        """A new API key for a user; nobody can show it again. `qps` None takes the configured `default_qps`.
+    def create(
+        self,
+        user: str,
+        role: str = Role.FREE,
+        qps: int | None = None,
+        *,
+        expires_days: int | None = None,
+        scopes: Sequence[str] = USER_SCOPES,
+    ) -> str:
+        """A new API key for a user; nobody can show it again.
 
+        Args:
+            qps: calls a second; None takes the configured `default_qps`.
+            expires_days: days that the key is good for; None takes the configured `key_ttl_s`.
         Raises:
             InvalidAccountError: naming what is wrong.
         """
         key = KEY_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
-        account = self._account(user, role, qps, key[:_ID_CHARACTERS])
-        remembered_s = self._settings.key_ttl_s + _REMEMBERED_S
+        lasts_s = self._settings.key_ttl_s if expires_days is None else expires_days * 24 * 3600
+        account = self._account(user, role, qps, key[:ID_CHARACTERS], lasts_s, scopes)
+        remembered_s = lasts_s + _REMEMBERED_S
         stored = self._record(key)
 
         def write(client: "Redis") -> None:
@@ -119,8 +161,8 @@ class Accounts:
 
     def revoke(self, key_or_id: str) -> bool:
         """Make a key, given whole or as its `key_id`, worthless at once; False if there is none."""
-        key_id = key_or_id[:_ID_CHARACTERS]
-        whole = len(key_or_id) > _ID_CHARACTERS
+        key_id = key_or_id[:ID_CHARACTERS]
+        whole = len(key_or_id) > ID_CHARACTERS
 
         def remove(client: "Redis") -> bool:
             stored = client.hget(self._index, key_id)
@@ -194,7 +236,9 @@ class Accounts:
     def _record(self, key: str) -> str:
         return f"{self._link.prefix}key:{hashlib.sha256(key.encode()).hexdigest()}"
 
-    def _account(self, user: str, role: str, qps: int | None, key_id: str) -> Account:
+    def _account(
+        self, user: str, role: str, qps: int | None, key_id: str, lasts_s: int, scopes: Sequence[str]
+    ) -> Account:
         now_s = time.time()
         fields = {
             "user_id": user,
@@ -202,7 +246,8 @@ class Accounts:
             "qps_limit": self._settings.default_qps if qps is None else qps,
             "key_id": key_id,
             "created_at_s": now_s,
-            "expires_at_s": now_s + self._settings.key_ttl_s,
+            "expires_at_s": now_s + lasts_s,
+            "scopes": tuple(dict.fromkeys(scopes)),
         }
         try:
             return Account.model_validate(fields)

@@ -21,6 +21,7 @@ from configs.lifecycle_settings import ReleaseSettings
 from configs.settings import Settings
 from models.registry import open_registry
 from ops.releases import CurrentReleases, stale_catalogs
+from resources.audit import AuditEvent, open_audit
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.launching import (
@@ -165,7 +166,10 @@ def _roll_out(
         description="Launched by the sensor model_release. Rows whose picture is up to date are not made again.",
         tags={RELEASE_TAG: memory.release, "imagegenx/reason": "model release"},
     )
-    return f"Backfill {add_backfill(context, launch)} of {len(waiting)} catalogs, {rows} stale rows."
+    backfill = add_backfill(context, launch)
+    facts = {"release": memory.release, "backfill": backfill, "catalogs": len(waiting), "rows": rows}
+    open_audit(settings).record(AuditEvent.RELEASE_ROLLED_OUT, "sensor model_release", **facts)
+    return f"Backfill {backfill} of {len(waiting)} catalogs, {rows} stale rows."
 
 
 _UNSETTLED = "Something has changed: it is taken if the next look finds the same, since it may be half-copied."

@@ -7,14 +7,26 @@ class Refused extends Error {
   }
 }
 
+// The token in the address that `imagegenx dev` prints: it leaves the address at once, and this tab keeps it.
+function startToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token") || "";
+  if (given) history.replaceState(null, "", location.pathname + location.search);
+  try {
+    if (given) sessionStorage.setItem("imagegenx-token", given);
+    return sessionStorage.getItem("imagegenx-token") || "";
+  } catch { return given; }
+}
+
 const service = {
   key: kept.get("key"),
+  token: startToken(),
   local: false,
 
-  // On one's own machine the gateway may hand the page a key; elsewhere it is empty.
+  // Who has the start-up token gets a key from the gateway; all others enter one.
   async findKey() {
     if (this.key && !this.local) return true;
-    const response = await fetch("/page/key", {cache: "no-store"});
+    if (!this.token) return false;
+    const response = await fetch("/page/key", {method: "POST", headers: {"X-Page-Token": this.token}, cache: "no-store"});
     const key = response.ok ? (await response.json()).data.key : "";
     if (key) Object.assign(this, {key, local: true});
     return Boolean(key);

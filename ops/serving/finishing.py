@@ -16,11 +16,12 @@ from models.encoding import CONTENT_TYPES, RecipeNotFoundError, encode_picture, 
 from models.errors import PictureError
 from models.image import GeneratedImage, open_stored_picture
 from models.request import ImageFormat, PostProcess
-from ops.moderation import Moderation, open_moderation
+from ops.moderation import Moderation, PictureRejectedError, open_moderation
 from ops.serving.patience import Patience
 from ops.serving.planning import PlannedPicture, finished_size
 from ops.stages import Change
 from ops.thumbnail import make_thumbnail
+from resources.audit import AuditEvent, open_audit
 from resources.object_store import ObjectNotFoundError, ObjectStore
 from resources.queue import Task, TaskPicture, keys
 
@@ -47,6 +48,7 @@ class Finisher:
     def __init__(self, settings: Settings, store: ObjectStore, patience: Patience) -> None:
         self._pictures = settings.pictures
         self._moderation = open_moderation(settings.checks, store)
+        self._audit = open_audit(settings)
         self._store = store
         self._patience = patience
         self._upscaling = threading.Lock()
@@ -104,7 +106,11 @@ class Finisher:
         recipe = planned.job.recipe
         size = finished_size(recipe, post)
         key = keys.original_key(task, planned.n, size.width_px, size.height_px, post.format)
-        self._patience.until_it_works(lambda: moderation.review(key, image, recipe))
+        try:
+            self._patience.until_it_works(lambda: moderation.review(key, image, recipe))
+        except PictureRejectedError:
+            self._audit.record(AuditEvent.PICTURE_REJECTED, moderation.stamp, task=task.id, user=task.owner, key=key)
+            raise
 
     def _apply(self, change: Change, image: "Image") -> "Image":
         # Each upscaling takes the whole of the device.

@@ -210,7 +210,7 @@ def test_a_doubled_picture_of_512_px_has_1024_and_shows_the_mark(dev):
 
 @pytest.mark.timeout(600)
 def test_a_person_makes_a_picture_on_the_page(dev, page):
-    page.goto(dev.url)
+    page.goto(re.search(r"Pictures: (\S+)", dev.text())[1])
     page.wait_for_selector("html[data-ready]")
     page.locator("#model").select_option("tiny")
     page.locator("#steps").fill("4")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from configs.gateway_settings import GatewaySettings
 from configs.queue_settings import QueueSettings
@@ -14,6 +15,8 @@ from gateway.main import open_service
 from gateway.service import GatewayService
 from tests.gateway.painter import Painter
 from tests.gateway.running import RunningGateway, running_gateway
+
+PAGE_TOKEN = SecretStr("start-up-token")
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +33,7 @@ def redis_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def settings(redis_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The settings of one module of tests."""
     queue = QueueSettings(path=redis_folder, namespace=f"test-{uuid.uuid4().hex[:12]}", default_qps=10_000)
-    gateway = GatewaySettings(page_key=True, http_port=0, grpc_port=0, sync_timeout_s=5)
+    gateway = GatewaySettings(page_token=PAGE_TOKEN, http_port=0, grpc_port=0, sync_timeout_s=5)
     return Settings(home=tmp_path_factory.mktemp("home"), queue=queue, gateway=gateway)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from pydantic import SecretStr
 
 from configs.settings import Settings
 from gateway.main import open_service
@@ -50,8 +51,9 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def visit(page: Page, gateway: RunningGateway) -> None:
-    page.goto(gateway.url)
+    page.goto(f"{gateway.url}/#token=start-up-token")
     page.wait_for_selector("html[data-ready]")
+    assert page.url == f"{gateway.url}/"
 
 
 def make(page: Page, text: str) -> None:
@@ -146,7 +148,7 @@ def test_a_picture_can_be_cancelled(page, service, gateway, key) -> None:
 
 
 def test_a_person_with_a_key_enters_it_once(page, settings: Settings, tmp_path) -> None:
-    own = settings.gateway.model_copy(update={"page_key": False})
+    own = settings.gateway.model_copy(update={"page_token": SecretStr("")})
     service = open_service(settings.model_copy(update={"gateway": own, "home": tmp_path}))
     with running_gateway(service) as gateway:
         visit(page, gateway)

@@ -1,0 +1,119 @@
+"""The audit log: who made and revoked keys, refused logins, verdicts, deletions, roll-outs; JSON lines, appended."""
+
+import fcntl
+import getpass
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from configs.audit_settings import AuditSettings
+from configs.private_folder import make_private
+from configs.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+WINDOW_S = 60.0
+"""What happens often is written once in so long, with its number."""
+MOST_KINDS = 1000
+"""So many different things are counted apart in one window; the others are counted together."""
+
+
+class AuditEvent(StrEnum):
+    """What is kept."""
+
+    KEY_CREATED = "key.created"
+    KEY_REVOKED = "key.revoked"
+    LOGIN_REFUSED = "login.refused"
+    REQUEST_REJECTED = "request.rejected"
+    PICTURE_REJECTED = "picture.rejected"
+    ROWS_REJECTED = "rows.rejected"
+    GARBAGE_COLLECTED = "garbage.collected"
+    RELEASE_ROLLED_OUT = "release.rolled_out"
+
+
+class AuditLog:
+    """The log of one home folder. Safe for threads and processes; it holds no secret, and no prompt.
+
+    What cannot be written is told in the process's log, and holds up nothing.
+    """
+
+    def __init__(self, settings: AuditSettings) -> None:
+        self._settings = settings
+        self._file = settings.folder / "audit.jsonl"
+        self._lock = threading.Lock()
+        self._counted: dict[tuple[str, ...], list[float]] = {}
+
+    def record(self, event: AuditEvent, who: str, **facts: object) -> None:
+        """Append an event, with who did it and what else is to be known."""
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"at": at, "event": event, "who": who, **facts}, default=str)
+        try:
+            self._append(line.encode() + b"\n")
+        except OSError as exc:
+            logger.error("the audit log %s cannot be written (%s): %s", self._file, exc, line)
+
+    def record_often(self, event: AuditEvent, who: str, **facts: object) -> None:
+        """`record` for what may happen thousands of times: the first at once, then their number once a minute."""
+        kind = (event, who, json.dumps(facts, sort_keys=True, default=str))
+        now = time.monotonic()
+        with self._lock:
+            if kind not in self._counted and len(self._counted) >= MOST_KINDS:
+                self._counted = {one: seen for one, seen in self._counted.items() if now - seen[0] < WINDOW_S}
+                if len(self._counted) >= MOST_KINDS:
+                    kind, who, facts = (event, "others", ""), "others", {}
+            since = self._counted.get(kind)
+            if since and now - since[0] < WINDOW_S:
+                since[1] += 1
+                return
+            self._counted[kind] = [now, 0]
+        self.record(event, who, **facts, **({"times_before": int(since[1])} if since and since[1] else {}))
+
+    def read(self) -> Iterator[Mapping[str, object]]:
+        """Every event that is kept, oldest first."""
+        for file in [*map(self._closed, range(self._settings.files, 0, -1)), self._file]:
+            if file.is_file():
+                with file.open(encoding="utf-8") as lines:
+                    yield from (json.loads(line) for line in lines if line.endswith("\n"))
+
+    def _append(self, line: bytes) -> None:
+        make_private(self._settings.folder)
+        with (self._settings.folder / "lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._file.is_file() and self._file.stat().st_size + len(line) > self._settings.max_bytes:
+                self._close_file()
+            descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                os.write(descriptor, line)
+            finally:
+                os.close(descriptor)
+
+    def _close_file(self) -> None:
+        """Begin a new file; the oldest closed one goes."""
+        for number in range(self._settings.files, 0, -1):
+            before = self._file if number == 1 else self._closed(number - 1)
+            if before.is_file():
+                before.replace(self._closed(number))
+
+    def _closed(self, number: int) -> Path:
+        return self._file.with_name(f"audit.{number}.jsonl")
+
+
+def open_audit(settings: Settings) -> AuditLog:
+    """The configured audit log. Touches nothing yet."""
+    return AuditLog(settings.audit)
+
+
+def this_person() -> str:
+    """Who runs this process, for the log: the user of the machine and its name."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without an entry
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
