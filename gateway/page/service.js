@@ -17,6 +17,9 @@ function startToken() {
   } catch { return given; }
 }
 
+// The address of a new start, put into a tab where the page is open, loads nothing by itself.
+addEventListener("hashchange", () => { if (location.hash.startsWith("#token=")) { startToken(); location.reload(); } });
+
 const service = {
   key: kept.get("key"),
   token: startToken(),

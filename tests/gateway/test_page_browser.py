@@ -53,7 +53,7 @@ def page(browser: Browser) -> Iterator[Page]:
 def visit(page: Page, gateway: RunningGateway) -> None:
     page.goto(f"{gateway.url}/#token=start-up-token")
     page.wait_for_selector("html[data-ready]")
-    assert page.url == f"{gateway.url}/"
+    page.wait_for_url(f"{gateway.url}/")
 
 
 def make(page: Page, text: str) -> None:
