@@ -1,6 +1,7 @@
 """The gRPC health service (grpc.health.v1), which tells what the gateway's own health check tells."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -9,6 +10,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import OVERALL_HEALTH
 
 from gateway.service import GatewayService
+
+LOOK_EVERY_S = 2.0
+"""How old the state is at most that those who watch are told."""
 
 _STATES = health_pb2.HealthCheckResponse
 
@@ -24,10 +28,12 @@ class ServiceHealth(health_pb2_grpc.HealthServicer):
         self._names = (OVERALL_HEALTH, name)
         self._serving = True
         self._ending = False
+        self._looked_at_s = float("-inf")
         self._news = asyncio.Event()
 
     async def look(self) -> None:
         """Ask the gateway how it is; those who Watch hear of a change."""
+        self._looked_at_s = time.monotonic()
         healthy = (await asyncio.to_thread(self._service.health)).code == 200
         self._tell(healthy and not self._ending)
 
@@ -53,7 +59,15 @@ class ServiceHealth(health_pb2_grpc.HealthServicer):
             if state != told:
                 yield health_pb2.HealthCheckResponse(status=state)
             told = state
-            await news.wait()
+            try:
+                await asyncio.wait_for(news.wait(), LOOK_EVERY_S)
+            except TimeoutError:
+                await self._look_if_due()
+
+    async def _look_if_due(self) -> None:
+        """One look for all who watch: nobody else may ask."""
+        if time.monotonic() - self._looked_at_s >= LOOK_EVERY_S:
+            await self.look()
 
     def _state(self, name: str) -> Any:
         known = _STATES.SERVING if self._serving else _STATES.NOT_SERVING

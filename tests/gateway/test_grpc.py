@@ -17,6 +17,7 @@ from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from models.gpu_load import GPULoad
 from resources.queue import WorkerState, original_key
 from tests.gateway.open_gateway import close, end_tasks, new_service
+from tests.redis_server import running_redis
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -349,6 +350,21 @@ def test_calls_beyond_the_most_are_refused_at_once(stub, server, service, key, m
 
     assert codes.count(grpc.StatusCode.OK) == 128
     assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 12
+
+
+def test_who_watches_the_health_hears_of_an_outage_that_nobody_asked_about(tmp_path):
+    with running_redis(tmp_path) as redis:
+        service = new_service(tmp_path, queue={"url": redis.url})
+        server = start_grpc(service, "127.0.0.1", 0)
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+            assert next(watch).status == SERVING
+            redis.order("CONFIG", "SET", "maxmemory", 1)
+            assert next(watch).status == NOT_SERVING
+            redis.order("CONFIG", "SET", "maxmemory", 0)
+            assert next(watch).status == SERVING
+        server.stop()
+        close(service)
 
 
 def test_without_the_queue_calls_are_503_and_the_health_says_so(tmp_path):
