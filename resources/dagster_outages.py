@@ -7,7 +7,7 @@ def is_outage(exc: BaseException) -> bool:
 
     found: BaseException | None = exc
     while found is not None:
-        if isinstance(found, OperationalError | InterfaceError | TimeoutError | OSError):
+        if isinstance(found, OperationalError | InterfaceError | TimeoutError):
             return True
         found = found.__cause__ or found.__context__
     return False

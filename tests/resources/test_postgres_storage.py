@@ -175,4 +175,5 @@ def test_what_a_server_refuses_for_good_is_not_waited_for(server, engine_of, cap
 
 def test_a_fault_is_no_outage():
     assert not is_outage(ValueError("a bug"))
+    assert not is_outage(OSError("a broken picture"))
     assert not is_outage(sqlalchemy.exc.IntegrityError("INSERT", {}, Exception("duplicate key")))
