@@ -79,10 +79,14 @@ class _Watched:
         threading.Thread(target=self._look_once, name="health", daemon=True).start()
 
     def state(self) -> State:
-        """What the look that goes on finds, if it is quick, else what the last one found; `age_s` says when."""
+        """What the look that goes on finds, if it is quick, else what the last one found; `age_s` says when.
+
+        What was down just now is not waited for: it may well hang.
+        """
         with self._changed:
-            left_s = self._begun_at_s + ANSWER_S - time.monotonic()
-            self._changed.wait_for(lambda: not self._is_looking, max(0.0, left_s))
+            if self._found.get("status") != "down" or time.monotonic() - self._found_at_s > STALE_S:
+                left_s = self._begun_at_s + ANSWER_S - time.monotonic()
+                self._changed.wait_for(lambda: not self._is_looking, max(0.0, left_s))
             now_s = time.monotonic()
             age_s, silent_s = now_s - self._found_at_s, now_s - self._begun_at_s
             if self._is_looking and age_s > STALE_S:
