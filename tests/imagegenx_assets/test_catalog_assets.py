@@ -144,14 +144,14 @@ def test_a_catalog_with_problems_lists_them_all_and_materializes_nothing(shop):
 def test_a_failed_row_is_counted_and_shown_while_the_others_go_on(shop):
     shop.write(CSV + "d,a lost mug,64x64,,webp\n")
     shop.run()
-    shop.write(CSV.replace("春日小店", "\U0010fffd"))
+    shop.write(CSV.replace("春日小店", "lost.png").replace("watermark_text", "watermark_image"))
 
     assert shop.run().success
 
     marked = shop.metadata("watermarked_images")
     assert (marked["failed"], marked["passed"]) == (1, 2)
     (failure,) = (record.data for record in marked["failures"].records)
-    assert (failure["row"], failure["error"][:24]) == ("b", "watermark text: the font")
+    assert (failure["row"], failure["error"][:16]) == ("b", "logo 'lost.png':")
     assert [row.status for row in read_image_set(shop.store, "thumbnails", "shop").rows()] == [
         "reused",
         "failed",
@@ -160,7 +160,7 @@ def test_a_failed_row_is_counted_and_shown_while_the_others_go_on(shop):
 
 
 def test_if_every_row_fails_the_asset_fails(shop):
-    shop.write("id,text,watermark_text\na,a mug,\U0010fffd\nb,a cup,\U0010fffd\n")
+    shop.write("id,text,watermark_image\na,a mug,lost.png\nb,a cup,lost.png\n")
 
     with pytest.raises(NoPictureError, match="all 2 rows of catalog 'shop' failed in watermarked_images"):
         shop.run()

@@ -45,13 +45,17 @@ def test_the_demo_makes_the_pictures_then_none_then_only_what_was_edited(imagege
 
 
 def test_a_failed_row_is_named_counted_and_told_by_the_exit_status(imagegenx, catalog):
-    catalog.write_text(CSV + "e,a lost mug,64x64,,\U0010fffd,webp\n", encoding="utf-8")
+    catalog.write_text(
+        CSV.replace("春日小店", "").replace("watermark_text", "watermark_image")
+        + "e,a lost mug,64x64,,lost.png,webp\n",
+        encoding="utf-8",
+    )
 
     status, lines, error = summary(imagegenx)
 
     assert status == 1
     assert lines[0] == "summary: 5 generated, 0 reused, 1 failed"
-    assert "failed: e: watermark text: the font" in error
+    assert "failed: e: logo 'lost.png': no such file" in error
 
 
 def test_a_wrong_catalog_is_one_paragraph_with_every_problem(imagegenx, catalog):
@@ -65,12 +69,12 @@ def test_a_wrong_catalog_is_one_paragraph_with_every_problem(imagegenx, catalog)
 
 
 def test_a_run_in_which_every_row_fails_says_why(imagegenx, catalog):
-    catalog.write_text("id,text,watermark_text\na,a mug,\U0010fffd\n", encoding="utf-8")
+    catalog.write_text("id,text,watermark_image\na,a mug,lost.png\n", encoding="utf-8")
 
     status, lines, error = summary(imagegenx)
 
     assert (status, lines) == (1, [])
-    assert "error: all 1 rows of catalog 'shop' failed in watermarked_images:\n  watermark text: the font" in error
+    assert "error: all 1 rows of catalog 'shop' failed in watermarked_images:\n  logo 'lost.png': no such file" in error
     assert "Traceback" not in error
 
 
