@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from configs.error_text import error_text
 from io_managers.image_set import (
     MAX_STORED_PIXELS,
     FailedPicture,
@@ -76,6 +77,7 @@ def recipe_row(row_id: str, status: Status, recipe: Recipe, file_format: str, po
 
 def failed_row(picture: Picture, error: str) -> ManifestRow:
     """The manifest row of a picture that could not be made or kept."""
+    error = error_text(error)
     if isinstance(picture, KeptPicture):
         return replace(picture.row, status=Status.FAILED, error=error, **_NO_FILE)
     row = ManifestRow(picture.row_id, Status.FAILED, error=error, post_process=picture.post_process)

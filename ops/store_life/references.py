@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 
+from configs.error_text import cause_text
 from io_managers.image_set import MANIFESTS, SUPERSEDED
 from models.errors import ImageGenXError
 from ops.editions import FOLDER as EDITIONS
@@ -81,7 +82,7 @@ def named_keys(place: str, data: bytes) -> Iterator[str]:
                 yield from (str(key) for key in column.to_pylist() if key)
     except (pa.ArrowException, OSError) as exc:
         raise UnreadableManifestError(
-            f"'{place}' cannot be read: {exc}. Run `imagegenx store verify --heal`, "
+            f"'{place}' cannot be read: {cause_text(exc)}. Run `imagegenx store verify --heal`, "
             "then materialize that catalog again."
         ) from exc
 

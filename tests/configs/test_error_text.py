@@ -16,6 +16,8 @@ from configs.log_settings import LogSettings
 from configs.logs import set_up_logs
 from configs.problems import Problem
 from configs.settings import PACKAGE_ROOT
+from io_managers.image_set import FailedPicture
+from io_managers.settling import failed_row
 from models.batching.failures import failed
 from models.card import read_card
 from models.errors import InvalidRequestError, ModelLoadError
@@ -133,6 +135,7 @@ class _Pipeline:
 
 def paths(tmp_path) -> Iterator[str]:
     """What users read of a library's error, one text for each way to them."""
+    yield failed_row(FailedPicture("1", LONG), LONG).error
     card, placement = (
         open_registry(importlib.import_module("configs.settings").Settings()).card("tiny"),
         Placement("cpu", "float32", "eager"),
@@ -154,7 +157,7 @@ def paths(tmp_path) -> Iterator[str]:
 def test_what_libraries_say_is_cut_on_every_way_to_the_user(tmp_path):
     texts = list(paths(tmp_path))
 
-    assert len(texts) == 6
+    assert len(texts) == 7
     assert [text for text in texts if not is_fit(text)] == []
 
 

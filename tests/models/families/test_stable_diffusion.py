@@ -414,7 +414,7 @@ def resaved(random_models, tmp_path_factory) -> ModelRegistry:
         (folder / name / "model_index.json").unlink()
         index["scheduler"] = ["diffusers", type(scheduler).__name__]
         (folder / name / "model_index.json").write_text(json.dumps(index))
-        (folder / f"{name}.yaml").write_text(f"family: sd\nsource: {name}\nmax_side_px: 64\n")
+        (folder / f"{name}.yaml").write_text(f"family: sd\nsource: {name}\ndefault_resolution: 64×64\n")
     return ModelRegistry.load([folder], "euler")
 
 
