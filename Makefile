@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --constraint constraints.txt
 
-.PHONY: help demo test dev bench soak lint train stubs browser exiftool clean
+.PHONY: help demo test dev bench soak lint train stubs programs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -33,7 +33,7 @@ dev: .venv/.installed ## Run the whole stack on this machine
 	@$(BIN)/imagegenx dev
 
 # Files in their order: largest first, as xdist has it, leaves the few long tests to one worker at the end.
-test: .venv/.installed-dev lint browser exiftool ## Check style, types and imports, then run every test
+test: .venv/.installed-dev lint programs $(BIN)/promtool ## Check style, types and imports, then run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed-dev ## Check style, types and the direction of imports
@@ -54,19 +54,28 @@ train: .venv/.installed-dev ## Train the next built-in model, or go on where tha
 stubs: .venv/.installed-dev ## Make the gRPC stubs from the proto file again
 	$(BIN)/python -m gateway.stubs.generate
 
-# The browser tests use Chromium. Where it is missing and we may install it, we do; elsewhere they say how to get it.
-browser:
-	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 || \
-		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && echo "Installing Chromium for the browser tests …" && \
-		apt-get update -qq >/dev/null && apt-get install -y -qq chromium >/dev/null; } || \
-		echo "No Chromium here: the browser tests will be skipped, or fail where CI is set. Install it to run them (Debian: apt-get install chromium)."
+# Tests read and look at what we make with programs that are not ours. What is missing is installed where we may;
+# elsewhere it is named, and the tests that need it are skipped, or fail where CI is set.
+programs:
+	@missing=""; \
+	need() { for program in $$2; do command -v $$program >/dev/null 2>&1 && return; done; missing="$$missing $$1"; }; \
+	need chromium "chromium chromium-browser google-chrome"; need libimage-exiftool-perl exiftool; need tini tini; \
+	test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf || missing="$$missing fonts-dejavu-core"; \
+	ldconfig -p 2>/dev/null | grep -q libfribidi.so.0 || missing="$$missing libfribidi0"; \
+	test -z "$$missing" && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing$$missing for the tests …"; \
+		apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "Not here:$$missing. Tests that need them are skipped. Install them to run all (apt-get install$$missing)."; fi
 
-# Tests read our pictures back with exiftool, as other people's tools do.
-exiftool:
-	@command -v exiftool >/dev/null 2>&1 || \
-		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && echo "Installing exiftool for the tests …" && \
-		apt-get update -qq >/dev/null && apt-get install -y -qq libimage-exiftool-perl >/dev/null; } || \
-		echo "No exiftool here: tests that need it will be skipped, or fail where CI is set. Install it to run them (Debian: apt-get install libimage-exiftool-perl)."
+# promtool checks the alerts. It comes with Prometheus, a server that nobody wants started: only the program is taken.
+$(BIN)/promtool: .venv/bin/python
+	@if command -v promtool >/dev/null 2>&1; then ln -sf "$$(command -v promtool)" $@; \
+	elif command -v apt-get >/dev/null 2>&1; then echo "Fetching promtool for the tests …"; \
+		{ [ "$$(id -u)" != 0 ] || apt-get update -qq >/dev/null; } && mkdir -p .venv/promtool && cd .venv/promtool && \
+		apt-get download -qq prometheus >/dev/null 2>&1 && dpkg-deb -x prometheus_*.deb . && \
+		cp usr/bin/promtool ../bin/promtool && cd .. && rm -rf promtool || echo "promtool could not be fetched: its tests are skipped."; \
+	else echo "No promtool here: the tests of the alerts are skipped."; fi
 
 clean: ## Remove the virtual environment and all generated data
 	rm -rf .venv var *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,12 +1,11 @@
 """A real browser for tests of pages."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+from tests.programs import program
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
@@ -27,10 +26,4 @@ def running_browser() -> Iterator[Browser]:
 
 def browser_program() -> str:
     """Where the browser is."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is not None:
-        return program
-    missing = f"no browser: none of {', '.join(PROGRAMS)} is on the PATH; `apt-get install chromium` brings one"
-    if os.environ.get("CI", "").lower() in ("", "0", "false"):
-        pytest.skip(missing)
-    pytest.fail(missing, pytrace=False)
+    return program(*PROGRAMS, package="chromium")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from models.gpu_load import GPULoad
 from models.request import GenerationRequest
 from resources.object_store import open_store
 from resources.queue import NewTask, TaskPicture, TaskResult, WorkerState, new_task_id, open_queue
+from tests.programs import program
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 METRIC = re.compile(r"\bimagegenx_[a-z_]+")
@@ -219,7 +219,6 @@ FIRES = {
 }
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool, of Prometheus, is not here")
 @pytest.mark.parametrize("name", SERIES)
 def test_these_series_fire_these_alerts_and_no_other(tmp_path, name):
     series = SERIES[name] | ({"up{job='imagegenx'}": "1x30"} if name != "no gateway at all" else {})
@@ -235,7 +234,8 @@ def test_these_series_fire_these_alerts_and_no_other(tmp_path, name):
     case = {"interval": "1m", "input_series": given, "promql_expr_test": found}
     (tmp_path / "case.yaml").write_text(yaml.safe_dump({"rule_files": [str(DEPLOY / "alerts.yaml")], "tests": [case]}))
 
-    told = subprocess.run(["promtool", "test", "rules", tmp_path / "case.yaml"], capture_output=True, text=True)
+    promtool = program("promtool", package="prometheus")
+    told = subprocess.run([promtool, "test", "rules", tmp_path / "case.yaml"], capture_output=True, text=True)
 
     assert told.returncode == 0, told.stdout + told.stderr
 

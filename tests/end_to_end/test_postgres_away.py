@@ -1,7 +1,6 @@
 """A deployment while PostgreSQL is away, while a serving run is killed, and while it is told to end."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
 from sensors.serving_runs import SERVING_JOB
 from tests.dagster_daemon import running_daemon
 from tests.postgres_server import running_postgres
+from tests.programs import program
 from tests.random_model import write_random_model
 from tests.waiting import wait_until
 
@@ -49,7 +49,7 @@ class Deployment:
     def start_code_server(self, stack):
         command = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["code-location"]["command"]
         place = {"0.0.0.0": "127.0.0.1", "4000": str(self.port), "python": sys.executable}
-        init = [shutil.which("tini"), "--"] if shutil.which("tini") else []
+        init = [program("tini", package="tini"), "--"]
         log = stack.enter_context((self.home / "code_server.log").open("ab"))
         command = [*init, *(place.get(word, word) for word in command)]
         self.server = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.home)

@@ -25,6 +25,7 @@ from models.request import WatermarkParams
 from models.shaping import shaping_identity
 from ops.watermark import WatermarkError, draw_watermark, recorded_params, watermark_step
 from tests.costly_pictures import adobe_rgb_profile, png_with
+from tests.programs import lacking
 
 CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
 NOWHERE = Path("no such folder")
@@ -280,8 +281,7 @@ def dejavu(tmp_path):
     """A folder with a font that has Hebrew and Arabic."""
     file = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
     if not file.is_file():
-        missing = "no DejaVu Sans here; `apt-get install fonts-dejavu-core` brings it"
-        pytest.skip(missing) if os.environ.get("CI", "").lower() in ("", "0", "false") else pytest.fail(missing)
+        lacking("no DejaVu Sans here", "fonts-dejavu-core")
     shutil.copy(file, tmp_path)
     return tmp_path
 
@@ -291,7 +291,7 @@ def dejavu(tmp_path):
 )
 def test_text_is_ordered_and_joined_as_pillow_does_with_raqm_and_fribidi(dejavu, text):
     if not features.check("fribidi"):
-        pytest.skip("no libfribidi here to compare with")
+        lacking("no libfribidi here to compare with", "libfribidi0")
     black = plain(color="black")
     drawn = np.asarray(draw(black, dejavu, text=text, font="DejaVuSans", font_size=48, transparency=1.0).convert("L"))
     expected = Image.new("L", (512, 512))
