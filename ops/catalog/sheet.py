@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ MAX_UNPACKED_BYTES = 512 * 2**20
 
 _DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}
 """By ending: the first is taken where nothing tells them apart."""
+
+_SEPARATOR = re.compile(r'"?sep=([^"\s]|\t)?"?\1*\s*', re.IGNORECASE)
+"""Excel's first line; saved again, it is followed by a separator for each further column."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,10 @@ def read_sheet(ending: str, content: bytes, problems: ProblemList) -> Sheet | No
 
 def _delimited(text: str, delimiters: str, problems: ProblemList) -> Sheet | None:
     first, _, rest = text.partition("\n")
-    told = first.strip().strip('"').casefold()
+    told = _SEPARATOR.fullmatch(first.strip("\r\n"))
     skipped = 0
-    if told.startswith("sep=") and len(told) == len("sep=;"):
-        delimiters, text, skipped = told[-1], rest, 1
-    elif told == "sep=":
-        delimiters, text, skipped = "\t", rest, 1
+    if told:
+        delimiters, text, skipped = told[1] or "\t", rest.removeprefix("\ufeff"), 1
     delimiter = _delimiter(text, delimiters)
     records = _records(text, delimiter, skipped, problems)
     header = next(records, None)

@@ -106,6 +106,8 @@ def test_many_foreign_columns_are_told_as_one(tmp_path: Path) -> None:
         ("a.csv", "id;text;cfg_scale\na;a mug, red;4,5\n"),
         ("a.csv", "sep=;\r\nid;text;cfg_scale\r\na;a mug, red;4,5\r\n"),
         ("a.csv", '"sep=;"\nid;text;cfg_scale\na;a mug, red;4.5\n'),
+        ("a.csv", "SEP=;;;\n\ufeffid;text;cfg_scale\na;a mug, red;4.5\n"),
+        ("a.csv", "sep=\t\nid\ttext\tcfg_scale\na\ta mug, red\t4.5\n"),
         ("a.csv", "id\ttext\tcfg_scale\na\ta mug, red\t4.5\n"),
         ("a.tsv", "id\ttext\tcfg_scale\na\ta mug, red\t4.5\n"),
         ("a.csv", 'id,text,cfg_scale\na,"a mug, red",4.5\n'),
