@@ -160,7 +160,10 @@ def test_every_sampler_is_diffusers_own_for_every_noise_schedule(sampler, betas)
             assert (sampler, betas) == (Sampler.EULER_A, "squaredcos_cap_v2")
 
 
-@pytest.mark.parametrize("sampler", set(Sampler) - {Sampler.LMS, Sampler.HEUN, Sampler.PNDM, Sampler.DPMPP_2M_KARRAS})
+_OF_ZERO_SNR = sorted(set(Sampler) - {Sampler.LMS, Sampler.HEUN, Sampler.PNDM, Sampler.DPMPP_2M_KARRAS})
+
+
+@pytest.mark.parametrize("sampler", _OF_ZERO_SNR)
 @pytest.mark.parametrize("solver", ["DDIM", "EulerDiscrete", "UniPCMultistep"])
 def test_zero_snr_trailing_checkpoints_are_sampled_as_diffusers_does(sampler, solver):
     zero_snr = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "prediction_type": "v_prediction"}
