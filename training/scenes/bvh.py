@@ -27,6 +27,12 @@ def jit(function: Function) -> Function:
     return compiled
 
 
+def inlined(function: Function) -> Function:
+    """Compile a function into each of its callers: handing over many arrays costs more than what it does with them."""
+    compiled: Function = numba.njit(forceinline=True, fastmath=True, nogil=True, error_model="numpy")(function)
+    return compiled
+
+
 @dataclass(frozen=True)
 class Hierarchy:
     """The tree and its triangles, reordered.

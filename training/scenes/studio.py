@@ -7,9 +7,10 @@ from scipy.ndimage import binary_dilation
 
 from training.scenes.bvh import Floats, build_hierarchy
 from training.scenes.filtering import smooth
-from training.scenes.materials import STANDARD, Material, table
+from training.scenes.lighting import Setting
+from training.scenes.materials import GLASS, STANDARD, Material, table
 from training.scenes.shapes import Mesh, rotation
-from training.scenes.tracer import GUIDES, UNSHADED, Geometry, Setting, first_hits, trace
+from training.scenes.tracer import GUIDES, UNSHADED, Geometry, first_hits, trace
 
 NOWHERE = -1e9
 
@@ -23,7 +24,6 @@ class Model:
         materials: by name, beside the standard ones.
         turn, raise_: ranges of the angles about y and of the camera's height, in degrees.
         stands: whether it stands on a floor; else it hangs before a wall, or lies (`raise_` near 90).
-        tint: the asked colour may be moved towards this by a product that is never saturated.
     """
 
     meshes: list[Mesh]
@@ -111,12 +111,12 @@ def _geometry(meshes: list[Mesh], places: list[np.ndarray], own: dict[str, Mater
     texture = np.concatenate(places).astype(np.float32)
     materials = table([known[name] for name in names])
     kinds = kinds[tree.order]
-    clear = materials[kinds, 6] > 0
+    clear = materials[kinds, GLASS] > 0
     return Geometry(
         tree.boxes, tree.links, tree.corners,
         np.ascontiguousarray(normals[faces[tree.order]].reshape(-1, 9)),
         np.ascontiguousarray(texture[faces[tree.order]].reshape(-1, 9)),
-        kinds, clear, np.zeros(len(kinds), np.bool_), materials,
+        kinds, clear, np.zeros(len(kinds), np.bool_), np.empty(64, np.int32), materials,
     )  # fmt: skip
 
 
