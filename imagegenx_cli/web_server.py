@@ -53,11 +53,19 @@ class Guard:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or _name(hosts[0]) not in self._hosts:
             return 403, "This host name is not one of web_server.allowed_hosts."
-        if any(urlsplit(origin).netloc.lower() != hosts[0].lower() for origin in origins):
+        if any(_place(origin) != hosts[0].lower() for origin in origins):
             return 403, "Pages of other sites may not call this server."
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not _follows_a_link(scope, headers):
             return 403, "Pages of other sites may not show or call this server."
         return _graphql_refusal(scope, headers) if scope["type"] == "http" else None
+
+
+def _place(origin: str) -> str:
+    """Host and port of an Origin header, in lower case; "" if it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _name(host: str) -> str:

@@ -81,6 +81,7 @@ def test_no_form_of_another_page_runs_a_mutation(server):
     for headers in (
         {"Content_Type": "application/json", "Origin": "https://attacker.example"},
         {"Content_Type": "application/json", "Origin": "null"},
+        {"Content_Type": "application/json", "Origin": "http://["},
         {"Content_Type": "application/json", "Origin": "http://127.0.0.1:8000"},
         {"Content_Type": "application/json", "Sec_Fetch_Site": "cross-site"},
         {"Content_Type": "application/json", "Sec_Fetch_Site": "same-site"},
