@@ -45,7 +45,7 @@ def backpack(rng: Random) -> Model:
     )
     zipper = tube(zip_path, 0.012, sides=8).of("trim")
     pulls = [
-        block(0.018, 0.07, 0.01, 0.004).moved(x, y, z).of("steel")
+        block(0.012, 0.045, 0.01, 0.004).moved(x, y, z).of("trim")
         for x, y, z in ((0.2 * w, -0.03, 0.262), (0.28 * w, 0.3, 0.15))
     ]
     grip = tube(
