@@ -6,15 +6,23 @@ from PIL import Image, ImageCms
 
 _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """How Pillow calls the colours that a profile of this ICC colour space is for."""
+_NEARLY = 0.1
+"""Of a gamma: so near to 1, samples are proportional to light (as ImageMagick has it)."""
 _HIGH_BYTES = [level >> 8 for level in range(65_536)]
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """The picture in mode L, LA, RGB or RGBA; colours by its profile in sRGB, a profile that is none is passed over."""
+    """The picture in mode L, LA, RGB or RGBA; colours by its profile in sRGB, a profile that is none is passed over.
+
+    A PNG without one whose gamma (gAMA) says that it holds linear light is converted, too; another gamma is taken for
+    that of sRGB.
+    """
     profile = image.info.get("icc_profile")
     plain = _eight_bits(image)
     if profile:
         plain = _by_profile(plain, profile)
+    elif "srgb" not in image.info and abs(image.info.get("gamma", 0) - 1) < _NEARLY:
+        plain = _from_linear(plain)
     result = plain.convert("RGB") if plain.mode == "CMYK" else plain
     result.info = {}
     return result
@@ -40,6 +48,17 @@ def _high_bytes(image: Image.Image) -> Image.Image:
     opaque = [255] * 65_536
     opaque[key & 0xFFFF] = 0
     return Image.merge("LA", (grey, levels.point(opaque, "L")))
+
+
+def _from_linear(image: Image.Image) -> Image.Image:
+    """The same with sRGB's curve (IEC 61966-2-1) on its colours."""
+    levels = [_encoded(level / 255) for level in range(256)]
+    bands = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3}[image.mode]
+    return image.point(levels * bands + list(range(256)) * (len(image.getbands()) - bands))
+
+
+def _encoded(light: float) -> int:
+    return round(255 * (12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055))
 
 
 def _by_profile(image: Image.Image, profile: bytes) -> Image.Image:

@@ -17,6 +17,8 @@ MAX_PROFILE_BYTES = 4_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _GIF = b"GIF8"
+_COLOUR_CHUNKS = {b"gAMA": 4, b"sRGB": 1}
+"""Those that say how samples become light, and their bytes."""
 _TEXT_CHUNKS = frozenset((b"tEXt", b"zTXt"))
 _EXIF_TEXT = b"Raw profile type exif\0"
 """Begins the text chunk in which ImageMagick kept EXIF, and with it the orientation, before PNG had eXIf."""
@@ -46,7 +48,12 @@ def _plain_chunks(data: bytes) -> Iterator[bytes]:
             depth, colour = body[8], body[9]
         if name == b"tRNS":
             yield _chunk(name, _transparency(body, depth, colour))
-        elif name.isupper() or name == b"eXIf" or (_is_read(name, body) and _unpacks(name, body)):
+        elif (
+            name.isupper()
+            or name == b"eXIf"
+            or len(body) == _COLOUR_CHUNKS.get(name)
+            or (_is_read(name, body) and _unpacks(name, body))
+        ):
             yield chunk
 
 

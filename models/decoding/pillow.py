@@ -28,6 +28,8 @@ def decoded(data: bytes, max_pixels: int) -> Image.Image:
     """
     with _opened(data, max_pixels) as image:
         image.load()
+        # Of the orientations only EXIF's counts, as in other programs; Pillow would take that of XMP, too.
+        image.info.pop("xmp", None)
         ImageOps.exif_transpose(image, in_place=True)
         return to_srgb(image)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from models.decoding.containers import MAX_PARTS, MAX_SCANS
 from models.errors import PictureError
@@ -148,6 +149,40 @@ def test_the_orientation_counts_in_every_format(kind):
     exif = Image.Exif()
     exif[0x0112] = 6
     assert open_picture(encoded(Image.new("RGB", (40, 30)), kind, exif=exif)).size == (30, 40)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_an_orientation_in_xmp_alone_is_passed_over_in_every_format(kind):
+    xmp = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    texts = PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", xmp)
+    options = {"pnginfo": texts} if kind == "PNG" else {"xmp": xmp.encode()}
+
+    assert open_picture(encoded(Image.new("RGB", (40, 30), TEAL), kind, **options)).size == (40, 30)
+
+
+@pytest.mark.parametrize(
+    ("mode", "chunks", "pixel"),
+    [
+        # ImageMagick's, to a level.
+        ("RGB", [(b"gAMA", 100_000)], (239, 79, 133)),
+        ("RGB", [(b"gAMA", 45_455)], CRIMSON),
+        ("RGB", [(b"gAMA", 55_556)], CRIMSON),
+        ("RGB", [(b"gAMA", 100_000), (b"sRGB", 0)], CRIMSON),
+        ("RGBA", [(b"gAMA", 100_000)], (239, 79, 133, 100)),
+        ("L", [(b"gAMA", 100_000)], (129,)),
+    ],
+)
+def test_only_a_gamma_of_one_tells_that_a_picture_holds_linear_light(mode, chunks, pixel):
+    colour = {"RGB": CRIMSON, "RGBA": (*CRIMSON, 100), "L": 56}[mode]
+    told = [(name, struct.pack(">I", value) if name == b"gAMA" else bytes([value])) for name, value in chunks]
+
+    found = open_picture(costly.png_with(*told, picture=Image.new(mode, (40, 30), colour))).getpixel((0, 0))
+
+    np.testing.assert_array_equal(np.atleast_1d(found), pixel)
 
 
 def test_where_a_picture_is_transparent():
