@@ -16,6 +16,8 @@ from imagegenx_cli.terminal import print_json, say
 
 PATIENCE_S = 15.0
 """A check that has not ended by then has failed: whatever it asks hangs."""
+_COMPUTING = {"models"}
+"""Checks that load PyTorch, and may compile: they have eight times as long."""
 _SHOWN = {State.OK: "ok   ", State.NOTE: "note ", State.BAD: "BAD  "}
 _COLOURS = {State.OK: typer.colors.GREEN, State.NOTE: typer.colors.BLUE, State.BAD: typer.colors.RED}
 
@@ -67,9 +69,10 @@ def _within_patience(
 
     thread = threading.Thread(target=run, name=f"doctor-{name}", daemon=True)
     thread.start()
-    thread.join(PATIENCE_S)
+    patience_s = PATIENCE_S * (8 if name in _COMPUTING else 1)
+    thread.join(patience_s)
     if thread.is_alive():
-        silent = Finding(name, State.BAD, f"no answer within {PATIENCE_S:g} s.", "Check the address and the network.")
+        silent = Finding(name, State.BAD, f"no answer within {patience_s:g} s.", "Check the address and the network.")
         return [*found, silent]
     return found
 

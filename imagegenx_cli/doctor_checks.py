@@ -135,8 +135,8 @@ def models(settings: Settings) -> Iterator[Finding]:
     if registry.default_model not in registry.names:
         return
     default = registry.card(registry.default_model)
-    placement = choose_placement(default, settings.engine)
-    yield Finding("models", State.OK, f"{default.name} (the default) runs as {placement.kind}")
+    kind = choose_placement(default, settings.engine).kind(default.default_resolution)
+    yield Finding("models", State.OK, f"{default.name} (the default) runs as {kind}")
 
 
 def _absent(card: "ModelCard") -> Iterator[tuple[str, str]]:

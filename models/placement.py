@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from configs.settings import EngineSettings
-from models.acceleration.availability import has_accelerator, require_accelerator, warn_of_missing
+from models.acceleration.availability import (
+    has_accelerator,
+    keep_graphs,
+    require_accelerator,
+    warn_of_missing,
+)
 from models.errors import AcceleratorError
 from models.families import FAMILIES
 
@@ -56,6 +61,8 @@ def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
         AcceleratorError: if the card or the settings ask for what this machine or version has not.
     """
     device = choose_device(settings.device)
+    if card.accelerator == "compile" or device != "cpu":
+        keep_graphs(card.engines_folder.absolute().with_name("graphs"))
     accelerator = _best(card, device) if card.accelerator == "auto" else card.accelerator
     if accelerator != "eager" and not FAMILIES[card.family].by_step:
         raise AcceleratorError(

@@ -6,6 +6,7 @@ import shutil
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 from configs.error_text import cause_text
 from models.errors import AcceleratorError
@@ -31,6 +32,15 @@ def warn_of_missing(accelerator: str, device: str) -> None:
     logger.warning("accelerator auto takes eager on %s: %s %s", device, accelerator, _missing(accelerator, device))
 
 
+def keep_graphs(folder: Path) -> None:
+    """Have PyTorch keep compiled code here, and not where it is lost with the machine's temporary files.
+
+    TORCHINDUCTOR_CACHE_DIR, where the operator has set it, names another folder. It must be called before anything is
+    compiled: PyTorch then sets the variable itself.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+
+
 def _missing(accelerator: str, device: str) -> str:
     on_gpu = device.startswith("cuda")
     if accelerator == "compile" and on_gpu and (problem := _import_problem("triton")):
@@ -43,6 +53,25 @@ def _missing(accelerator: str, device: str) -> str:
         return f"needs an NVIDIA GPU, and this is {device}."
     if accelerator == "tensorrt" and (problem := _import_problem("torch_tensorrt")):
         return f"needs torch-tensorrt, which {problem}: pip install 'imagegenx[tensorrt]'."
+    if accelerator == "compile" and (problem := _compile_problem(device)):
+        return f"cannot compile the smallest function here ({problem}). Correct that."
+    return ""
+
+
+@cache
+def _compile_problem(device: str) -> str:
+    """Why PyTorch compiles nothing on this device; tried, for a missing header or driver shows in no other way.
+
+    Known before anything is planned: what is planned as compiled is either painted so or refused.
+    """
+    import torch
+
+    try:
+        torch.compile(torch.sin, dynamic=False)(torch.zeros(8, device=device))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as exc:  # a missing compiler or header, a driver, a kernel: each raises its own
+        return cause_text(exc)
     return ""
 
 

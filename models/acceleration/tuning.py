@@ -1,7 +1,5 @@
 """A loaded model made fast on its device, without changing what it computes."""
 
-import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -11,15 +9,14 @@ import torch
 import torch._dynamo
 from diffusers.models.attention_processor import Attention
 
+from configs.error_text import cause_text
 from models.acceleration.building import process_builds
 from models.acceleration.exact_rows import ROWS_MULTIPLE, make_rows_exact
 from models.acceleration.tensorrt import TENSORRT_SIZES, TensorRTUNet
 from models.batching.rows import BatchSizes
 from models.batching.step_model import StepModel
+from models.errors import ModelError
 
-logger = logging.getLogger(__name__)
-
-_LONGEST_REASON = 300
 _MOST_GRAPHS = 256
 """Graphs of one network: each batch size, resolution, length of text and LoRA has its own. From PyTorch's default of 8
 on, further ones would run uncompiled, and nothing would say so."""
@@ -35,10 +32,9 @@ def tune(
 
     Args:
         accelerator: `eager` (channels last in memory; attention is PyTorch's fused kernel already), or
-            `compile` (`torch.compile`, on a GPU with CUDA graphs; PyTorch keeps compiled code on disk, see
-            `keep_graphs`). Compilation happens at the first pass of each batch size, resolution and LoRA.
-            `tensorrt` builds engines instead, see `TensorRTUNet`.
-        engines: the folder of built TensorRT engines; compiled code is kept beside it.
+            `compile` (`torch.compile`, on a GPU with CUDA graphs). Compilation happens at the first pass of each batch
+            size, resolution and LoRA. `tensorrt` builds engines instead, see `TensorRTUNet`.
+        engines: the folder of built TensorRT engines.
         release: the digest of the model's files, which engines are kept by.
         has_loras: the model may get LoRAs, which need the projections of attention apart; else they are joined.
     """
@@ -52,19 +48,10 @@ def tune(
         return TENSORRT_SIZES
     if accelerator != "compile":
         return _exact_on_cpu(model)
-    keep_graphs(engines.absolute().with_name("graphs"))
     model.unet = CompiledPart(model.unet)
     if model.controlnet is not None:
         model.controlnet = CompiledPart(model.controlnet)
     return COMPILED_SIZES
-
-
-def keep_graphs(folder: Path) -> None:
-    """Have PyTorch keep compiled code here, and not where it is lost with the machine's temporary files.
-
-    TORCHINDUCTOR_CACHE_DIR, where the operator has set it, names another folder.
-    """
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
 def _exact_on_cpu(model: StepModel) -> BatchSizes:
@@ -89,7 +76,7 @@ def join_projections(unet: Any) -> None:
 
 
 class CompiledPart:
-    """A UNet or ControlNet compiled for fixed shapes, else run as it is. Its outputs are the caller's to keep."""
+    """A UNet or ControlNet compiled for fixed shapes. Its outputs are the caller's to keep."""
 
     def __init__(self, part: Any) -> None:
         self.config = part.config
@@ -99,36 +86,33 @@ class CompiledPart:
         self._run: Any = torch.compile(part, dynamic=False, mode=mode)
         self._name = type(part).__name__
         self._shapes: set[torch.Size] = set()
-        self._uncompiled: set[torch.Size] = set()
+        self._failures: dict[torch.Size, str] = {}
 
     def __call__(self, **inputs: Any) -> Any:
         """Run it, as the part it was made from; the first run of each shape compiles, and says so.
 
-        A shape that cannot be compiled runs uncompiled from then on, with a warning; so does every shape while none
-        ever was, for each try takes minutes.
+        Raises:
+            ModelError: if this shape cannot be compiled, which is not tried again, for each try takes minutes. Run
+                uncompiled, its pictures would not be those that their recipes name.
         """
         shape = inputs["sample"].shape
-        if shape in self._shapes:
-            return self._called(inputs)
-        if self._uncompiled and (shape in self._uncompiled or not self._shapes):
-            return self._part(**inputs)
-        return self._first_call(inputs)
+        return self._called(inputs) if shape in self._shapes else self._first_call(shape, inputs)
 
-    def _first_call(self, inputs: dict[str, Any]) -> Any:
-        rows, _, height, width = shape = inputs["sample"].shape
+    def _first_call(self, shape: torch.Size, inputs: dict[str, Any]) -> Any:
+        rows, _, height, width = shape
         what = f"graph of {self._name} for {rows} rows of latents {width}×{height}"
-        try:
-            with process_builds().run(what, "compiling"):
-                output = self._called(inputs)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as exc:  # a missing compiler or header, a driver, a kernel: each raises its own
-            reason = " ".join(str(exc).partition("\n\n")[0].split())[:_LONGEST_REASON]
-            logger.warning("%s cannot be compiled and runs uncompiled (%s). Or use accelerator eager.", what, reason)
-            self._uncompiled.add(shape)
-            return self._part(**inputs)
-        self._shapes.add(shape)
-        return output
+        if shape not in self._failures:
+            try:
+                with process_builds().run(what, "compiling"):
+                    output = self._called(inputs)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as exc:  # a kernel, a compiler, a driver: each raises its own
+                self._failures[shape] = cause_text(exc)
+            else:
+                self._shapes.add(shape)
+                return output
+        raise ModelError(f"the {what} cannot be compiled ({self._failures[shape]}). Use accelerator eager.")
 
     def _called(self, inputs: dict[str, Any]) -> Any:
         if not self._on_gpu:

@@ -31,10 +31,10 @@ PACKAGES = ("triton", "torch_tensorrt")
 
 @pytest.fixture(autouse=True)
 def _nothing_is_known_of_packages():
-    for known in (availability._import_problem, availability.warn_of_missing):
+    for known in (availability._import_problem, availability.warn_of_missing, availability._compile_problem):
         known.cache_clear()
     yield
-    for known in (availability._import_problem, availability.warn_of_missing):
+    for known in (availability._import_problem, availability.warn_of_missing, availability._compile_problem):
         known.cache_clear()
 
 
@@ -50,7 +50,26 @@ def install(monkeypatch, *names, problem: Exception | None = None) -> list[str]:
     monkeypatch.setattr(availability, "find_spec", lambda name: name in names or None)
     monkeypatch.setattr(availability, "import_module", import_module)
     monkeypatch.setattr(availability.shutil, "which", lambda program: f"/usr/bin/{program}")
+    monkeypatch.setattr(torch, "compile", _compile_nothing)
     return imported
+
+
+def _compile_nothing(function, **options):
+    return lambda value: value
+
+
+@pytest.fixture(autouse=True)
+def tried_on(monkeypatch, tmp_path):
+    """The devices on which something was compiled to see whether it can be."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    devices = []
+
+    def zeros(count, device=None):
+        devices.append(str(device))
+        return device
+
+    monkeypatch.setattr(torch, "zeros", zeros)
+    return devices
 
 
 @pytest.mark.parametrize(
@@ -112,10 +131,36 @@ def test_a_gpu_that_is_not_here_is_a_clear_error(device):
     )
 
 
-def test_the_kind_says_that_a_model_is_compiled():
+def test_the_kind_says_that_a_model_is_compiled(monkeypatch):
+    monkeypatch.setattr(torch, "compile", _compile_nothing)
     assert (
         choose_placement(card(accelerator="compile"), EngineSettings(device="cpu")).kind(SIZE) == "compile/cpu/float32"
     )
+
+
+def test_where_nothing_can_be_compiled_recipes_say_eager_and_compile_is_a_clear_error(monkeypatch, caplog, tried_on):
+    def compile_in_vain(function, **options):
+        def run(value):
+            raise RuntimeError("fatal error: Python.h: No such file or directory")
+
+        return run
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    install(monkeypatch, "triton")
+    monkeypatch.setattr(torch, "compile", compile_in_vain)
+
+    for _ in range(2):
+        assert choose_placement(card(), EngineSettings()).kind(SIZE) == "eager/cuda/float16"
+    with pytest.raises(AcceleratorError) as caught:
+        choose_placement(card(accelerator="compile"), EngineSettings())
+
+    assert str(caught.value) == (
+        "model 'mine': accelerator 'compile' cannot compile the smallest function here (fatal error: Python.h: No such "
+        "file or directory). Correct that. Or use auto or eager."
+    )
+    assert len(caplog.messages) == 1
+    assert tried_on == ["cuda"]
 
 
 def test_tensorrt_without_a_gpu_or_its_packages_is_a_clear_error(monkeypatch):
