@@ -16,6 +16,7 @@ from dagster import StringSource
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 
+import resources.alembic_paths  # noqa: F401 as it says
 from resources.check_states import CheckStatesBySet
 
 logger = logging.getLogger(__name__)

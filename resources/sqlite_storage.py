@@ -27,6 +27,7 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
+import resources.alembic_paths  # noqa: F401 as it says
 from resources.check_states import CheckStatesBySet
 
 if TYPE_CHECKING:

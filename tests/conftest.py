@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+import resources.alembic_paths  # noqa: F401 ephemeral instances below a folder with a % in its name
 from configs.process_start import accept_signals
 
 # What tests start inherits the signals of this process, which a background shell or `nohup` has ignored.
