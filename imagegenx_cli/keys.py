@@ -23,11 +23,20 @@ class NoSuchKeyError(ImageGenXError):
 
 
 def create_key(user: str, role: str, qps: int | None, expires_days: int | None, scopes: Sequence[str]) -> None:
-    """Print a new API key, alone on the last line; it cannot be shown again."""
+    """Print a new API key, alone on the last line; it cannot be shown again. What cannot be shown is revoked."""
     with _accounts() as accounts:
         key = accounts.create(user, role, qps, expires_days=expires_days, scopes=scopes)
-        account = accounts.authenticate(key)
-    record_new_key(load_settings(), account)
+        try:
+            account = accounts.authenticate(key)
+            record_new_key(load_settings(), account)
+            _show(key, account)
+        except BaseException:  # a full disk, a closed pipe, Ctrl-C
+            accounts.revoke(key)
+            _record_revoked(key)
+            raise
+
+
+def _show(key: str, account: Account) -> None:
     expires = _day(account.expires_at_s)
     say(
         f"API key of {account.user_id}: {account.role}, {account.qps_limit} calls a second, until {expires}."
@@ -48,7 +57,7 @@ def revoke_key(key: str) -> None:
     with _accounts() as accounts:
         if not accounts.revoke(key):
             raise NoSuchKeyError
-    open_audit(load_settings()).record(AuditEvent.KEY_REVOKED, this_person(), key=key[:ID_CHARACTERS])
+    _record_revoked(key)
     say("Revoked.")
 
 
@@ -57,6 +66,10 @@ def list_keys() -> None:
     with _accounts() as accounts:
         rows = [_COLUMNS, *(_cells(account) for account in accounts.list())]
     say_table(rows)
+
+
+def _record_revoked(key: str) -> None:
+    open_audit(load_settings()).record(AuditEvent.KEY_REVOKED, this_person(), key=key[:ID_CHARACTERS])
 
 
 @contextmanager

@@ -115,3 +115,13 @@ def read(terminal):
         return os.read(terminal, 1000).decode(errors="replace")
     except OSError:
         return ""
+
+
+@pytest.mark.parametrize("place", [">/dev/full", ">&-", "| true"])
+def test_a_key_that_nobody_has_seen_is_no_key(shell, imagegenx, place):
+    status, _, _ = shell(f'set -o pipefail; sleep 0.2; "$0" keys create --user ann {place}')
+
+    assert status != 0
+    assert imagegenx("keys", "list")[1].splitlines()[1:] == []
+    made, revoked = json.loads(imagegenx("audit", "--event", "key", "--json")[1])
+    assert (made["event"], revoked["event"], made["key"]) == ("key.created", "key.revoked", revoked["key"])
