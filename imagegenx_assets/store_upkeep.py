@@ -1,5 +1,6 @@
 """The nightly job that removes from the store what nothing refers to, and what has been kept long enough."""
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,14 @@ from dagster import (
 from configs.settings import Settings
 from imagegenx_assets.partitions import CATALOGS
 from ops.catalog import registered_files
-from ops.store_life import Collection, Retention, collect_garbage, live_tasks
+from ops.store_life import (
+    Collection,
+    CollectionUnderWayError,
+    Retention,
+    collect_garbage,
+    live_tasks,
+    only_collection,
+)
 from resources.audit import AuditEvent, open_audit, this_person
 from resources.object_store import ObjectStore
 from resources.object_store_resource import ObjectStoreResource
@@ -38,11 +46,12 @@ _UNDER_WAY = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunSta
 def collect_store_garbage(
     context: OpExecutionContext, settings: SettingsResource, object_store: ObjectStoreResource
 ) -> int:
-    """Remove what `imagegenx store gc` would; leaves it to a run of this job that is under way already."""
-    if other := _older_run(context):
-        context.log.warning(f"Run {other} collects already: this one leaves it to that.")
+    """Remove what `imagegenx store gc` would; leaves it to a collection that is under way already."""
+    try:
+        done, _, runs = collect_for(context.instance, settings.current, object_store.store)
+    except CollectionUnderWayError as exc:
+        context.log.warning(f"Nothing was done here: {exc}")
         return 0
-    done, _, runs = collect_for(context.instance, settings.current, object_store.store)
     reasons = {reason: f"{gone.objects:,} objects, {gone.bytes:,} bytes" for reason, gone in done.removed.items()}
     context.log.info(f"{done.objects:,} objects removed, {done.bytes:,} bytes: {reasons or 'nothing was to go'}.")
     totals = {"objects": done.objects, "bytes": done.bytes, "spared": done.spared, "active_runs": runs}
@@ -72,14 +81,6 @@ nightly_collection = ScheduleDefinition(
 )
 
 
-def _older_run(context: OpExecutionContext) -> str:
-    """The run of this job that is under way and was made before this one; "" if there is none."""
-    runs = context.instance.get_run_records(RunsFilter(job_name=store_upkeep.name, statuses=_UNDER_WAY))
-    own = next((record.storage_id for record in runs if record.dagster_run.run_id == context.run_id), 0)
-    older = [record for record in runs if record.storage_id < own]
-    return min(older, key=lambda record: record.storage_id).dagster_run.run_id if older else ""
-
-
 def collect_for(
     instance: DagsterInstance, settings: Settings, store: ObjectStore, *, dry_run: bool = False
 ) -> tuple[Collection, float | None, int]:
@@ -89,18 +90,20 @@ def collect_for(
         what was removed; since when the oldest active run is under way (seconds since 1970; None: there is none), as
         what was written since is kept; and how many active runs there are.
     Raises:
+        CollectionUnderWayError: if somebody else removes from this store now.
         QueueUnavailableError: if the queue cannot be asked which pictures its tasks still have; nothing is removed.
         UnreadableManifestError: if a manifest cannot be read; no picture is removed.
     """
     active_since_s, runs = active_runs(instance)
-    done = collect_garbage(
-        store,
-        Retention.now(settings.retention, active_since_s),
-        registered=partial(registered_catalogs, instance, settings),
-        tasks=live_tasks(settings),
-        catalog_folder=settings.catalog_folder,
-        dry_run=dry_run,
-    )
+    with nullcontext() if dry_run else only_collection(store):
+        done = collect_garbage(
+            store,
+            Retention.now(settings.retention, active_since_s),
+            registered=partial(registered_catalogs, instance, settings),
+            tasks=live_tasks(settings),
+            catalog_folder=settings.catalog_folder,
+            dry_run=dry_run,
+        )
     if not dry_run:
         facts = {"reasons": {str(reason): gone.objects for reason, gone in done.removed.items()}}
         open_audit(settings).record(

@@ -6,9 +6,13 @@ from dagster._core.test_utils import create_run_for_test
 
 from configs.settings import load_settings
 from imagegenx_assets.definitions import RESOURCES
-from imagegenx_assets.store_upkeep import COLLECTED, active_runs, store_upkeep
+from imagegenx_assets.store_upkeep import COLLECTED, active_runs, collect_for, store_upkeep
+from ops.store_life import CollectionUnderWayError, collection_lock, only_collection
+from ops.store_life.collection_lock import LOCKS
+from resources.audit import open_audit
 from resources.object_store import open_store
 from tests.stored_catalogs import keys_of, make_old, store_catalog, store_orphans
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -42,16 +46,42 @@ def test_what_nothing_refers_to_goes_by_itself_and_the_run_says_how_much(store, 
 
 
 def test_a_collection_leaves_it_to_the_one_that_is_under_way(store, instance):
-    other = create_run_for_test(instance, job_name=store_upkeep.name, status=DagsterRunStatus.STARTED)
     orphans = store_orphans(store, 2)
     make_old(store, orphans)
 
-    assert collect(instance).success
+    with only_collection(store):
+        assert collect(instance).success
+        with pytest.raises(CollectionUnderWayError, match="collects the garbage of this store already, since 2"):
+            collect_for(instance, load_settings(), store)
+        assert collect_for(instance, load_settings(), store, dry_run=True)[0].objects == 2
     assert orphans <= keys_of(store)
 
-    instance.report_run_failed(other)
     assert collect(instance).success
     assert not orphans & keys_of(store)
+    assert keys_of(store, "gc/") == set()
+
+
+def test_the_lock_of_a_killed_collection_is_void_after_a_while(store, instance, monkeypatch):
+    store.put(f"{LOCKS}dead.json", b'{"who": "ann", "since": "2026"}', content_type="application/json")
+    with pytest.raises(CollectionUnderWayError):
+        collect_for(instance, load_settings(), store)
+    make_old(store, [f"{LOCKS}dead.json"])
+    collect_for(instance, load_settings(), store)
+    assert keys_of(store, "gc/") == set()
+
+
+def test_a_collection_renews_its_lock(store, monkeypatch):
+    monkeypatch.setattr(collection_lock, "RENEWED_EVERY_S", 0.02)
+    with only_collection(store):
+        (lock,) = store.list(LOCKS)
+        wait_until(lambda: next(iter(store.list(LOCKS))).written_s > lock.written_s)
+
+
+def test_a_collection_is_in_the_audit_log(store, instance):
+    make_old(store, store_orphans(store, 2))
+    collect(instance)
+    (event,) = open_audit(load_settings()).read()
+    assert (event["event"], event["objects"], event["reasons"]) == ("garbage.collected", 2, {"pictures": 2})
 
 
 def test_serving_runs_however_long_keep_nothing_from_being_collected(store, instance):
