@@ -46,7 +46,7 @@ class GatewayService:
         self.accounts = accounts
         self.store = store
         self.links = PictureLinks(_url_secret(settings), public_url(settings), settings.queue.url_ttl_s)
-        self.uploads = Uploads(settings, store)
+        self.uploads = Uploads(settings, store, queue)
         self.audit = open_audit(settings)
         self._blocklist = Blocklist(settings.checks.blocked_words if settings.checks.moderation else ())
         self._url_rules = UrlRules(settings.gateway.allow_private_hosts)

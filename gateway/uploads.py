@@ -1,10 +1,9 @@
 """Pictures that clients upload: looked at without decoding them, then stored for the serving run."""
 
 import hashlib
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from configs.settings import Settings
@@ -12,12 +11,11 @@ from gateway.errors import ServiceError, bad_field, service_errors
 from models.errors import PictureError
 from models.image import check_picture, transparency_of
 from resources.object_store import ObjectStore, StoreError
-from resources.queue import UploadSize
+from resources.queue import RequestQueue, UploadSize
 
 UPLOAD_SCHEME = "store:"
 """How a request names an uploaded picture; never accepted from outside."""
 
-_LOCKS = 64
 _SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8": "jpg", b"RIFF": "webp", b"BM": "bmp", b"GIF8": "gif"}
 
 
@@ -33,11 +31,11 @@ class CheckedUploads:
 class Uploads:
     """Checks uploaded pictures and keeps them under their digest, so that the same one is stored once a day."""
 
-    def __init__(self, settings: Settings, store: ObjectStore) -> None:
+    def __init__(self, settings: Settings, store: ObjectStore, queue: RequestQueue) -> None:
         self._max_bytes = settings.gateway.max_upload_bytes
         self._max_pixels = settings.pictures.max_input_pixels
         self._store = store
-        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+        self._queue = queue
 
     @service_errors()
     def checked(self, pictures: Mapping[str, bytes]) -> CheckedUploads:
@@ -60,11 +58,9 @@ class Uploads:
     def kept(self, uploads: CheckedUploads) -> Iterator[None]:
         """Store the pictures before the block; those that were not there go again if it fails.
 
-        Calls of this process that have a picture in common wait for each other: none removes what another needs.
+        Calls that have a picture in common wait for each other, in whichever gateway: none removes what another needs.
         """
-        with ExitStack() as locks:
-            for place in sorted({hash(key) % _LOCKS for key in uploads.contents}):
-                locks.enter_context(self._locks[place])
+        with self._queue.alone(uploads.contents):
             added = []
             try:
                 for key, data in uploads.contents.items():

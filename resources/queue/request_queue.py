@@ -4,13 +4,14 @@ from configs.settings import Settings
 from resources.queue.callbacks import CallbackBox
 from resources.queue.claiming import Claiming
 from resources.queue.link import RedisLink
+from resources.queue.locks import Locks
 from resources.queue.submitting import Submitting
 from resources.queue.waiting import Watching
 
 _CHECK_KEPT_S = 60
 
 
-class RequestQueue(Submitting, Claiming, Watching, CallbackBox):
+class RequestQueue(Submitting, Claiming, Watching, CallbackBox, Locks):
     """Requests on their way to pictures, in Redis Streams: at-least-once delivery, one end for every task.
 
     Each owner has a stream in each lane, with the consumer group `serving` from its beginning; owners are served in

@@ -184,6 +184,35 @@ def test_a_picture_whose_request_is_refused_at_the_last_moment_goes_again(servic
     assert {found.key for found in service.store.list("uploads/")} == before
 
 
+def test_a_gateway_that_refuses_a_picture_leaves_what_another_has_taken_meanwhile(service, user, monkeypatch) -> None:
+    other = open_service(service.settings)
+    account = service.recognise(service.accounts.create(user))
+    pictures, taken = {"image_url": big_png(30)}, []
+    beside = threading.Thread(
+        target=lambda: taken.append(other.submit(account, {"text": "a mug"}, pictures=pictures).request["image_url"])
+    )
+    tell_room, original = threading.Event(), other.queue.room
+
+    def tell(*args: object, **options: object) -> object:
+        tell_room.set()
+        return original(*args, **options)
+
+    def refuse(*args: object, **options: object) -> None:
+        beside.start()
+        assert tell_room.wait(30)
+        beside.join(0.3)  # the other gateway is as far as it comes
+        raise QueueFullError(1, 2)
+
+    monkeypatch.setattr(other.queue, "room", tell)
+    monkeypatch.setattr(service.queue, "submit", refuse)
+    with pytest.raises(ServiceError, match="1 requests wait already"):
+        service.submit(account, {"text": "a mug"}, pictures=pictures)
+    beside.join()
+    (reference,) = taken
+    assert service.store.get(reference.removeprefix("store:")) == pictures["image_url"]
+    other.queue.close()
+
+
 def big_png(padding: int) -> bytes:
     """A picture with a chunk that nobody reads before its end."""
     data = encoded(Image.new("RGB", (64, 64), "gold"), "png")
