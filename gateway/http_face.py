@@ -67,13 +67,15 @@ class HttpFace:
         return await request.body(), lambda: account
 
     @asynccontextmanager
-    async def form(self, request: Request, files: int) -> AsyncIterator[tuple[dict[str, str], dict[str, bytes]]]:
+    async def form(
+        self, request: Request, account: Account, files: int
+    ) -> AsyncIterator[tuple[dict[str, str], dict[str, bytes]]]:
         """The text fields and the files of a form, each by its name; there is room for them until the block ends.
 
         Raises:
             ServiceError: 422 for a name given twice, 408 if it does not arrive, 503 while too much is held.
         """
-        with self._form_room.taken(declared_bytes(request)):
+        with self._form_room.taken(account.user_id, declared_bytes(request)):
             try:
                 async with asyncio.timeout(FORM_TIMEOUT_S):
                     texts, pictures = await _read_form(request, files, self.service.settings.gateway.max_body_bytes)

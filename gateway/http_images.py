@@ -164,7 +164,7 @@ class ImageCalls:
 
     async def _uploaded(self, request: Request, idempotency_key: str) -> Task:
         account = await self._face.account(request, Scope.SUBMIT)
-        async with self._face.form(request, files=len(_UPLOADS)) as (texts, pictures):
+        async with self._face.form(request, account, files=len(_UPLOADS)) as (texts, pictures):
             data, by_field = _read_upload(texts, pictures)
             submit = self._service.submit
             return await self._face.call_store(

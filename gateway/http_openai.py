@@ -68,7 +68,7 @@ class OpenAICalls:
     async def edits(self, request: Request) -> Response:
         """Change an uploaded picture: all of it, or where `mask` is transparent."""
         account = await self._face.account(request, Scope.SUBMIT)
-        async with self._face.form(request, files=4) as (texts, pictures):
+        async with self._face.form(request, account, files=4) as (texts, pictures):
             data, response_format = _translated(_numbers(texts))
             task = await self._face.call_store(self._submit, request, account, data, pictures)
         return await self._answered(request, account, task, response_format)
