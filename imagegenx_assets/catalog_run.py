@@ -13,14 +13,18 @@ from dagster import (
     AssetMaterialization,
 )
 
+from configs.error_text import error_text
 from imagegenx_assets.catalog_work import CatalogWork, Stage, StageCheck
 from io_managers.settling import is_outage
 from models.errors import ImageGenXError
+from ops.catalog import CatalogError
 from ops.check_targets import CheckTarget
 
 Event = AssetMaterialization | AssetCheckEvaluation
 
 _SHOWN_FAILURES = 20
+_SHOWN_PROBLEMS = 50
+"""Of a catalog's; `catalog validate` lists them all. Dagster keeps what is raised, and sends it to every viewer."""
 
 
 class CatalogsFailedError(ImageGenXError):
@@ -74,8 +78,10 @@ def run_catalogs(works: Iterable[CatalogWork], scope: RunScope, log: Logger) -> 
         except Exception as exc:
             if isinstance(exc, ImageGenXError) and is_outage(exc):
                 raise
-            failures[work.catalog] = exc
-            log.error(f"catalog '{work.catalog}' failed: {exc}", exc_info=not isinstance(exc, ImageGenXError))
+            failures[work.catalog] = exc.first(_SHOWN_PROBLEMS) if isinstance(exc, CatalogError) else exc
+            log.error(
+                error_text(f"catalog '{work.catalog}' failed: {exc}"), exc_info=not isinstance(exc, ImageGenXError)
+            )
     if failures:
         raise _summary(failures, total)
 

@@ -3,6 +3,7 @@
 import atexit
 import os
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Annotated
 
@@ -98,6 +99,11 @@ def _set_up_logs() -> None:
         set_up_logs(load_settings().logs)
 
 
+def _composed(name: str) -> str:
+    """A name as it is kept, in whichever of Unicode's forms the terminal gave it."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -121,7 +127,9 @@ def _options(
 
 @app.command()
 def demo(
-    catalog: Annotated[str, typer.Option(help="A shipped catalog, or one that `catalog add` registered.")] = "demo",
+    catalog: Annotated[
+        str, typer.Option(callback=_composed, help="A shipped catalog, or one that `catalog add` registered.")
+    ] = "demo",
 ) -> None:
     """Turn a prompt catalog into finished pictures: the main job, on the embedded defaults."""
     from imagegenx_cli.demo import run_demo
@@ -223,7 +231,9 @@ def catalog_list(as_json: Annotated[bool, typer.Option("--json", help="A JSON li
 
 
 @catalog_app.command("retire")
-def catalog_retire(name: Annotated[str, typer.Argument(help="A catalog of `catalog list`.")]) -> None:
+def catalog_retire(
+    name: Annotated[str, typer.Argument(callback=_composed, help="A catalog of `catalog list`.")],
+) -> None:
     """Take a catalog out of use. It is made no more; its pictures stay for a while."""
     from imagegenx_cli.catalogs import retire
 
@@ -239,7 +249,7 @@ def models_list(as_json: Annotated[bool, typer.Option("--json", help="A JSON lis
 
 
 @models_app.command("fetch")
-def models_fetch(name: Annotated[str, typer.Argument(help="A name from `models list`.")]) -> None:
+def models_fetch(name: Annotated[str, typer.Argument(callback=_composed, help="A name from `models list`.")]) -> None:
     """Fetch a model's files from the hub, if they are not here yet; an interrupted fetch goes on where it was."""
     from imagegenx_cli.models import fetch_model
 
@@ -248,7 +258,7 @@ def models_fetch(name: Annotated[str, typer.Argument(help="A name from `models l
 
 @models_app.command("impact")
 def models_impact(
-    name: Annotated[str, typer.Argument(help="A name from `models list`.")],
+    name: Annotated[str, typer.Argument(callback=_composed, help="A name from `models list`.")],
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
 ) -> None:
     """Tell what the release of a model that is here now makes stale: catalogs, rows and seconds. Nothing is made."""

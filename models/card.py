@@ -1,6 +1,7 @@
 """A model card: one YAML file that says where a model's files are and what it can do."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,9 +20,9 @@ from models.request import (
     DEFAULT_RESOLUTION,
     CfgScale,
     Mode,
+    ModelName,
     Sampler,
     Schedule,
-    ShortText,
     Steps,
 )
 from models.resolution import ANY_MODEL, Resolution, SizeLimits
@@ -53,7 +54,7 @@ class CardDefaults(ValueObject):
 class ModelCard(ValueObject):
     """One model: where its files are and what it can do."""
 
-    name: ShortText = Field(description="the model_type of requests; the name of the YAML file")
+    name: ModelName = Field(description="the model_type of requests; the name of the YAML file")
     description: str = ""
     family: str = Field(description="the code that runs it: sd, sdxl or diffusers")
     source: str = Field(description="a folder in the diffusers layout, one .safetensors file, or a hub id")
@@ -227,8 +228,9 @@ def read_card(file: Path, hub_folder: Path) -> ModelCard | list[Problem]:
         return [Problem(file.name, f"not readable as YAML: {cause_text(exc)}")]
     if not isinstance(data, dict):
         return [Problem(file.name, "must hold the fields of a model card")]
-    if data.setdefault("name", file.stem) != file.stem:
-        return [Problem(f"{file.name}: name", f"'{data['name']}' must be '{file.stem}', like the file")]
+    stem = unicodedata.normalize("NFC", file.stem)
+    if unicodedata.normalize("NFC", str(data.setdefault("name", stem))) != stem:
+        return [Problem(f"{file.name}: name", f"'{data['name']}' must be '{stem}', like the file")]
     try:
         card = ModelCard.model_validate({**data, "folder": file.parent, "hub_folder": hub_folder})
     except ValidationError as exc:

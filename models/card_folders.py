@@ -1,6 +1,7 @@
 """The model cards of folders that people fill: the good ones by name, and what is wrong with each other file."""
 
 import logging
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ class BadCard:
     @property
     def name(self) -> str:
         """The name of the model that it would describe."""
-        return self.file.stem
+        return _model_name(self.file)
 
     def __str__(self) -> str:
         return f"{self.file.name}: {self.reason}"
@@ -77,7 +78,7 @@ class CardFolders:
 
     def _add(self, file: Path, hub_folder: Path) -> None:
         card = _card(file, hub_folder)
-        other = self._files.get(file.stem)
+        other = self._files.get(_model_name(file))
         if isinstance(card, BadCard):
             self.bad.append(card)
         elif other and other.parent == file.parent:
@@ -86,6 +87,10 @@ class CardFolders:
             if other:
                 self.replaced.append((other, file))
             self.cards[card.name], self._files[card.name] = card, file
+
+
+def _model_name(file: Path) -> str:
+    return unicodedata.normalize("NFC", file.stem)
 
 
 def _card_files(folder: Path) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -57,6 +58,7 @@ class ModelRegistry:
         Raises:
             ConfigError: if a folder cannot be read, or no card is named like the default model.
         """
+        default_model = unicodedata.normalize("NFC", default_model)
         read = CardFolders.read(folders, hub_folder or default_home() / "models")
         if default_model not in read.cards and not read.reason(default_model):
             raise ConfigError([Problem("default_model", str(ModelNotFoundError(default_model, read.cards)))])
@@ -79,6 +81,7 @@ class ModelRegistry:
 
     def card(self, name: str) -> ModelCard:
         """The card of a model; ModelNotFoundError says what is wrong with its card, or names the nearest known one."""
+        name = unicodedata.normalize("NFC", name)
         if name not in self._cards:
             raise ModelNotFoundError(name, self._cards, self._folders.reason(name))
         return self._cards[name]

@@ -1,8 +1,10 @@
 """The generation request of catalogs, queue, HTTP and gRPC, and the one validation that lets it in."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -93,6 +95,8 @@ StrictBool = Annotated[bool, Strict()]
 AnyText = Annotated[StrictStr, Field(max_length=10_000), AfterValidator(_without_nul)]
 Prompt = Annotated[AnyText, AfterValidator(_not_blank)]
 ShortText = Annotated[StrictStr, Field(max_length=1_000), AfterValidator(_without_nul)]
+ModelName = Annotated[ShortText, AfterValidator(partial(unicodedata.normalize, "NFC"))]
+"""Composed: file systems and keyboards give the same name in two forms (Unicode annex 15)."""
 Url = Annotated[
     Annotated[StrictStr, Field(max_length=4_096), AfterValidator(_without_nul)] | None, BeforeValidator(_blank_is_none)
 ]
@@ -188,7 +192,7 @@ class GenerationRequest(ValueObject):
     """One request for pictures. `parse_request` makes it from outside data and also checks the model's own limits."""
 
     text: Prompt
-    model_type: ShortText
+    model_type: ModelName
     params: GenerationParams = GenerationParams()
     image_url: Url = None
     mask_url: Url = None

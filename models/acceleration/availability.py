@@ -71,8 +71,13 @@ def _compile_problem(device: str) -> str:
     except torch.OutOfMemoryError:
         raise
     except Exception as exc:  # a missing compiler or header, a driver, a kernel: each raises its own
-        return cause_text(exc)
+        return compile_failure(exc)
     return ""
+
+
+def compile_failure(exc: Exception) -> str:
+    """Why something could not be compiled, without the advice to PyTorch's developers that follows."""
+    return cause_text(RuntimeError(str(exc).partition("\n\n")[0] or type(exc).__name__))
 
 
 def _is_here(*programs: str | None) -> bool:

@@ -9,7 +9,7 @@ import torch
 import torch._dynamo
 from diffusers.models.attention_processor import Attention
 
-from configs.error_text import cause_text
+from models.acceleration.availability import compile_failure
 from models.acceleration.building import process_builds
 from models.acceleration.exact_rows import ROWS_MULTIPLE, make_rows_exact
 from models.acceleration.tensorrt import TENSORRT_SIZES, TensorRTUNet
@@ -108,7 +108,7 @@ class CompiledPart:
             except torch.OutOfMemoryError:
                 raise
             except Exception as exc:  # a kernel, a compiler, a driver: each raises its own
-                self._failures[shape] = cause_text(exc)
+                self._failures[shape] = compile_failure(exc)
             else:
                 self._shapes.add(shape)
                 return output

@@ -42,6 +42,10 @@ class CatalogError(ImageGenXError):
             lines.append(f"  … and {self.total - len(self.problems):,} more")
         super().__init__("\n".join(lines))
 
+    def first(self, count: int) -> "CatalogError":
+        """The same error with only its first problems, and how many more there are."""
+        return type(self)(self.name, self.problems[:count], self.total)
+
 
 class CatalogHeldUpError(CatalogError):
     """What is in the way is around a catalog's file, not in it: the same content may be taken later."""

@@ -15,6 +15,7 @@ from imagegenx_assets.catalog_run import CatalogsFailedError, CheckFailedError, 
 from imagegenx_assets.catalog_work import CatalogWork, StageCheck
 from imagegenx_assets.checks import STAGE_CHECKS
 from imagegenx_assets.definitions import RESOURCES
+from ops.catalog import CatalogError, CatalogProblem
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
 
@@ -211,3 +212,25 @@ def test_a_store_that_fails_ends_the_run_at_once():
     with pytest.raises(StoreUnavailableError):
         list(run_catalogs([work("a"), work("b")], scope(stock), Log()))
     assert begun == ["a"]
+
+
+def test_dagster_keeps_the_first_of_many_problems_and_their_count():
+    said = []
+
+    class Listening(Log):
+        def error(self, text, **options):
+            said.append(text)
+
+    def stock(work):
+        """A stage on a catalog whose every row is wrong."""
+        raise CatalogError(
+            work.catalog, [CatalogProblem(f"line {n}", "steps", "x" * 500) for n in range(2, 1002)], 5000
+        )
+
+    with pytest.raises(CatalogError) as caught:
+        list(run_catalogs([work("a")], scope(stock), Listening()))
+
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[0], lines[-1]) == (52, "catalog 'a': 5,000 problems", "  … and 4,950 more")
+    assert len(said[0]) <= 600
+    assert said[0].endswith("… and 1,001 more.")

@@ -141,7 +141,7 @@ def test_the_kind_says_that_a_model_is_compiled(monkeypatch):
 def test_where_nothing_can_be_compiled_recipes_say_eager_and_compile_is_a_clear_error(monkeypatch, caplog, tried_on):
     def compile_in_vain(function, **options):
         def run(value):
-            raise RuntimeError("fatal error: Python.h: No such file or directory")
+            raise RuntimeError("fatal error: Python.h: No such file or directory\n\nSet TORCH_LOGS for more.")
 
         return run
 

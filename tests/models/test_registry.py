@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -352,6 +353,19 @@ def test_pickled_weights_are_no_weights(cards):
 
     with pytest.raises(ModelLoadError, match=r"no weights \(\.safetensors\)"):
         ModelRegistry.load([cards], "mine").release("mine")
+
+
+@pytest.mark.parametrize("kept", ["NFC", "NFD"])
+def test_a_model_is_found_by_its_name_in_either_unicode_form(cards, kept):
+    composed, apart = "Möbel", unicodedata.normalize("NFD", "Möbel")
+    write_card(cards, unicodedata.normalize(kept, composed), f"name: {apart}\nfamily: sd\nsource: weights\n")
+
+    registry = ModelRegistry.load([cards], apart)
+
+    assert (set(registry.names), registry.bad_cards) == ({"mine", "Möbel"}, ())
+    assert registry.card(apart) is registry.card(composed)
+    for typed in (apart, composed):
+        assert parse_request({"text": "a chair", "model_type": typed}, registry).model_type == composed
 
 
 def test_loras_are_known_by_name_and_content(cards):
