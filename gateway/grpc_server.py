@@ -35,6 +35,16 @@ SERVICE_NAME = pb2.DESCRIPTOR.services_by_name["SchedulerService"].full_name
 _CALLS_PER_THREAD = 64
 """Calls beyond that are refused at once (RESOURCE_EXHAUSTED) instead of waiting for a thread."""
 
+TIME_LIMITS = {
+    "grpc.keepalive_time_ms": 120_000,  # finds clients that are gone without a word
+    "grpc.keepalive_timeout_ms": 20_000,
+    "grpc.server_handshake_timeout_ms": 10_000,  # for clients that connect and say nothing
+    "grpc.max_connection_idle_ms": 300_000,
+    "grpc.max_connection_age_ms": 3_600_000,  # clients connect again; nobody holds a place for ever
+    "grpc.max_connection_age_grace_ms": 60_000,
+}
+"""Of a connection."""
+
 T = TypeVar("T")
 _Handler = Callable[[Any], Message]
 _Metadata = tuple[tuple[str, str], ...]
@@ -140,12 +150,7 @@ def _options(max_message_bytes: int, max_streams: int) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", max_streams),  # of one connection
         ("grpc.max_metadata_size", 16_384),
         ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake to be told of
-        ("grpc.keepalive_time_ms", 120_000),  # finds clients that are gone without a word
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.server_handshake_timeout_ms", 10_000),  # for clients that connect and say nothing
-        ("grpc.max_connection_idle_ms", 300_000),
-        ("grpc.max_connection_age_ms", 3_600_000),  # clients connect again; nobody holds a place for ever
-        ("grpc.max_connection_age_grace_ms", 60_000),
+        *TIME_LIMITS.items(),
     ]
 
 

@@ -76,6 +76,19 @@ def test_odd_headers_are_answered(client, name, odd) -> None:
     assert answer.status_code in (200, 400, 401, 403, 422), answer.text
 
 
+@pytest.mark.parametrize(
+    "name", ["Host", "Forwarded", "X-Forwarded-Host", "Origin", "Referer", "Cookie", "Range", "Accept"]
+)
+@pytest.mark.parametrize("odd", ["[", "[::1", "a:99999999", "http://[", b"\xff\xfe", "bytes=9-1,a-", ";=", LONG])
+def test_no_route_fails_for_an_odd_header(gateway, key, name, odd) -> None:
+    paths = ["/", "/page/key", "/health", "/health/", "/nothing", "/v1/models", "/v1/nothing", "/api/v1/image/tasks"]
+    with httpx.Client(base_url=gateway.url, headers={"X-API-Key": key}, timeout=20) as client:
+        for path in paths:
+            for method in ("GET", "POST"):
+                answer = client.request(method, path, headers={name: odd})
+                assert answer.status_code < 500, answer.text
+
+
 @pytest.mark.parametrize("field", ["image_url", "mask_url", "control_image_url", "callback_url"])
 @pytest.mark.parametrize(
     "url", ["http://xn--a/", "http://xn--/", "http://[/", "http://[::1%25a]/", "http://a:99999/", "http://\u2488/"]

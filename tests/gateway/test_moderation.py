@@ -33,13 +33,16 @@ def mark(text):
         ({"text": "a mug", "params": mark("玩具枪")}, "params.post_process.watermark.text"),
     ],
 )
-def test_http_refuses_the_field(strict, client, body, field):
+def test_http_refuses_the_field(strict, client, user, body, field):
     key = client.headers["X-API-Key"]
     answer = client.post(f"{strict.url}/api/v1/image/generate", json=body, headers={"X-API-Key": key})
 
     assert answer.status_code == 422
     assert answer.json()["message"].startswith(f"{field}: has the blocked word '")
     assert client.get("/api/v1/image/tasks").json()["data"]["tasks"] == []
+    (event,) = [event for event in strict.service.audit.read() if event["who"] == user]
+    assert (event["event"], event["key"]) == ("request.rejected", key[:12])
+    assert event["why"].startswith(f"{field}: has the blocked word '")
 
 
 def test_one_text_of_a_batch_refuses_all_of_it(strict, client):

@@ -6,11 +6,13 @@ import dagster as dg
 import pytest
 
 from benchmarks.stand_in import StandInEngine, StandInGPUEngine, write_stand_in_model
+from configs.settings import load_settings
 from imagegenx_assets.catalog_run import CheckFailedError
 from imagegenx_assets.checks import STAGE_CHECKS
 from io_managers.image_set import read_image_set
 from models.engine import Engine
 from models.image import GeneratedImage
+from resources.audit import open_audit
 from resources.local_store import LocalObjectStore
 
 CSV = "id,text,resolution,watermark_text\na,a red mug,64x64,春日小店\nb,a gun,64x64,\nc,a hat,64x64,\n"
@@ -180,6 +182,9 @@ def test_rejected_rows_are_neither_painted_nor_published(shop, monkeypatch):
     assert list(shop.store.list("quarantine/")) == []
     result = shop.result("generated_images", "moderated")
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    first, again = open_audit(load_settings()).read()
+    assert (first["event"], first["catalog"], first["rows"], first["of"]) == ("rows.rejected", "shop", 1, 3)
+    assert again["event"] == "rows.rejected"
 
 
 def test_a_rejected_picture_is_not_painted_again_and_a_moderator_judges_what_is_stored(shop, monkeypatch):

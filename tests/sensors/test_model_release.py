@@ -1,6 +1,8 @@
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
+from configs.settings import load_settings
+from resources.audit import open_audit
 from sensors.model_release import RELEASE_TAG, model_release
 
 NAMES = ["plain", "soft", "softer"]
@@ -48,6 +50,9 @@ def test_a_new_lora_backfills_exactly_the_catalogs_that_used_it(ticker, shops):
     assert title.endswith(": 2 catalogs, 2 stale rows")
     (backfill,) = ticker.instance.get_backfills()
     assert backfill.tags[RELEASE_TAG] in title
+    (event,) = open_audit(load_settings()).read()
+    told = event["event"], event["backfill"], event["release"], event["catalogs"], event["rows"]
+    assert told == ("release.rolled_out", backfill.backfill_id, backfill.tags[RELEASE_TAG], 2, 2)
     assert backfill.status is BulkActionStatus.REQUESTED
 
 
