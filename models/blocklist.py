@@ -3,8 +3,9 @@
 A request is looked at before it costs anything: its prompt, what it shall not show, and the text that is drawn on it.
 Texts are compared by what is seen: compatibility forms (NFKC), case, accents, letters of other scripts that look like
 Latin ones (Unicode TS #39) and small capitals make no difference, nor does what is not seen: soft hyphens, zero-width
-characters. Letters may stand apart (`g u n`, `g-u-n`). A word in Latin letters must stand alone; any other may stand
-inside a longer text, as Chinese words do.
+characters. Letters may stand apart (`g u n`, `g-u-n`), have signs between them (`g.un`), and be signs that look like
+them (`k1ll`, `n@ked`). A word in Latin letters must stand alone; any other may stand inside a longer text, as Chinese
+words do.
 """
 
 import hashlib
@@ -20,7 +21,10 @@ from models.request import GenerationRequest
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Ignorable characters that are no format characters."""
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
-"""Marks of any script; those that belong to one script make its words what they are."""
+"""Marks of any script; those that belong to one script make its words what they are, but no Latin ones."""
+_ON_LATIN = re.compile("(?<=[a-z0-9])[^\\x00-\u02ff]+")
+_SIGNS = {"a": "[a@]", "e": "[e€]", "i": "[i1|!]", "l": "[l1|]", "o": "[o0]", "s": "[s$]"}
+"""What letters are written as in ASCII, by letter."""
 _LATIN_NAME = re.compile(
     r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL |SCRIPT |DOTLESS |TURNED )*([A-Z])(?: WITH .*)?"
 )
@@ -33,13 +37,13 @@ class Blocklist:
 
     def __init__(self, words: Iterable[str]) -> None:
         folded = sorted({plain(word) for word in words} - {""})
-        self.version = hashlib.sha256("\n".join(["2", *folded]).encode()).hexdigest()[:12]
+        self.version = hashlib.sha256("\n".join(["3", *folded]).encode()).hexdigest()[:12]
         self._patterns = {word: re.compile(_pattern(word)) for word in folded}
 
     def found(self, text: str) -> list[str]:
         """The blocked words that a text has."""
         seen = plain(text)
-        return [word for word, pattern in self._patterns.items() if pattern.search(seen)]
+        return [word for word, pattern in self._patterns.items() if _is_in(word, pattern, seen)]
 
     def problems(self, request: GenerationRequest) -> Iterator[Problem]:
         """Each field of a request that has blocked words."""
@@ -59,6 +63,7 @@ def plain(text: str) -> str:
     """A text by what is seen of it: lower case, Latin letters for those that look like them, single spaces."""
     letters = "".join(_looks_like(letter) for letter in unicodedata.normalize("NFKC", text))
     apart = _ACCENTS.sub("", unicodedata.normalize("NFD", letters.casefold()))
+    apart = _ON_LATIN.sub(lambda found: found[0].lstrip(_marks(found[0])), apart)
     return " ".join(unicodedata.normalize("NFC", apart).split())
 
 
@@ -66,7 +71,7 @@ def plain(text: str) -> str:
 def _looks_like(letter: str) -> str:
     """The Latin letter that a character looks like, nothing for one that is not seen, else the character itself."""
     if letter.isascii():
-        return letter
+        return letter if letter.isprintable() or letter in "\t\n\r" else ""
     if unicodedata.category(letter) == "Cf" or _UNSEEN.match(letter):
         return ""
     for first, count in _LETTERED:
@@ -90,12 +95,36 @@ def _confusables() -> dict[str, str]:
     }
 
 
+def _marks(text: str) -> str:
+    """The combining marks in a text."""
+    return "".join(letter for letter in text if unicodedata.category(letter).startswith("M"))
+
+
+def _is_in(word: str, pattern: re.Pattern[str], seen: str) -> bool:
+    """Whether a text has a word; digits that only look like its letters are a number."""
+    return any(_has_letters(found[0]) or not _has_letters(word) for found in pattern.finditer(seen))
+
+
+def _has_letters(text: str) -> bool:
+    return any(letter.isalpha() for letter in text)
+
+
 def _pattern(word: str) -> str:
     """The word, or all of its letters apart; at an end that is Latin, it must not go on with another letter."""
-    whole = r"[\W_]+".join(re.escape(part) for part in word.split())
-    letters = [re.escape(letter) for letter in word if letter != " "]
+    # Signs between letters are seen through.
+    whole = re.sub(r"(?<=\w)(?=\w)", "\0", word)
+    forms = ["".join(_BETWEEN.get(letter) or _written(letter) for letter in whole)]
+    letters = [_written(letter) for letter in word if letter != " "]
     # Three letters apart are a word; two are an abbreviation.
-    apart = [r"[\W_]{1,3}".join(letters)] if len(letters) > 2 or not word.isascii() else []
+    if len(letters) > 2 or not word.isascii():
+        forms.append(r"[\W_]{1,3}".join(letters))
     before = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", word) else ""
     after = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", word) else ""
-    return before + f"(?:{'|'.join([whole, *apart])})" + after
+    return before + f"(?:{'|'.join(forms)})" + after
+
+
+def _written(letter: str) -> str:
+    return _SIGNS.get(letter, re.escape(letter))
+
+
+_BETWEEN = {" ": r"[\W_]+", "\0": r"(?:[^\w\s]|_)*"}

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from models.blocklist import Blocklist
@@ -15,6 +17,9 @@ def blocked(text, *words):
         *("gu\u0301n", "g\u0336u\u0336n\u0336", "gǘn", "gün", "g\u034fun"),  # combining marks
         *("gцn g\u03c5n", "ɡun", "ɢᴜɴ", "GUΝ"),  # letters that look alike
         *("g u n", "g-u-n", "G.U.N.", "g _ u _ n", "a g\u200b \u200bu n"),  # letters apart
+        *("g\u0488un", "g\u064fun", "g\u05b1un", "g\u094du\u0e31n", "gun\u0fa0"),  # marks of other scripts
+        *("g\x00un", "g\x1fun", "g\x7fun", "g\ue000un", "g\u2800un", "g\ufffdun", "g\U0001f3fbun"),  # and signs
+        *("g-un", "gu*n", "g_un", "gu......n", "g\u2044un"),
         *("一把gun的照片", "gun!", "_gun_"),
     ],
 )
@@ -25,6 +30,22 @@ def test_a_blocked_word_is_found_as_people_hide_it(text):
 @pytest.mark.parametrize("text", ["a gunmetal mug", "begun today", "a big unicorn", "gu and n", "a red mug", "", "枪"])
 def test_other_words_are_not(text):
     assert not blocked(text, "gun")
+
+
+def test_signs_that_look_like_letters_are_letters_and_numbers_are_numbers():
+    assert all(blocked(text, "kill") for text in ("k1ll", "ki||", "KI1L", "k!l|"))
+    assert blocked("n@ked, 5 mugs", "naked")
+    assert blocked("a p0is0n", "poison")
+    assert not blocked("011 mugs for $0", "oil", "so")
+    assert blocked("the 88", "88")
+
+
+def test_a_long_text_is_looked_at_quickly():
+    signs = Blocklist(["c++x", "a machine gun", "oil+++"])
+    began_s = time.perf_counter()
+    for text in ("+" * 10_000, "c" + "+" * 9_999, "g." * 5_000, "o1l" * 3_000, "a\u0488" * 5_000, "\u0488" * 10_000):
+        signs.found(text)
+    assert time.perf_counter() - began_s < 5
 
 
 def test_a_word_that_is_not_latin_may_stand_inside_a_text():
