@@ -21,7 +21,8 @@ _UNITS = 64
 """Of HarfBuzz's coordinates in a pixel."""
 
 _NO_GLYPH = 0
-_EMBEDDINGS = {"\u2066": "\u202a", "\u2067": "\u202b", "\u2068": "\u202a", "\u2069": "\u202c"}
+_LRE, _RLE, _FIRST_STRONG, _END = "\u202a", "\u202b", "\u2068", "\u2069"
+_EMBEDDINGS = {"\u2066": _LRE, "\u2067": _RLE, _END: "\u202c"}
 """Isolates of Unicode 6.3 as the embeddings before them, which is what the algorithm here knows."""
 
 _LEFT_TO_RIGHT = frozenset({"L", "EN", "ES", "ET", "CS", "NSM", "BN", "B", "S", "WS", "ON"})
@@ -201,7 +202,7 @@ def _levels(text: str) -> list[int]:
     storage = algorithm.get_empty_storage()
     storage["base_level"] = algorithm.get_base_level(text)
     storage["base_dir"] = ("L", "R")[storage["base_level"]]
-    algorithm.get_embedding_levels("".join(_EMBEDDINGS.get(letter, letter) for letter in text), storage)
+    algorithm.get_embedding_levels("".join(_embeddings(text)), storage)
     for at, letter in enumerate(storage["chars"]):
         letter["at"] = at
     algorithm.explicit_embed_and_overrides(storage)
@@ -213,6 +214,26 @@ def _levels(text: str) -> list[int]:
     for at in range(len(text)):
         levels.append(known.get(at, levels[-1] if levels else storage["base_level"]))
     return levels
+
+
+def _embeddings(text: str) -> Iterator[str]:
+    for at, letter in enumerate(text):
+        if letter == _FIRST_STRONG:
+            yield _RLE if _begins_rtl(text[at + 1 :]) else _LRE
+        else:
+            yield _EMBEDDINGS.get(letter, letter)
+
+
+def _begins_rtl(isolate: str) -> bool:
+    """Whether the first letter with a direction, outside of isolates in this one, is written leftwards (rule P2)."""
+    depth = 0
+    for letter in isolate:
+        depth += (letter in _EMBEDDINGS or letter == _FIRST_STRONG) and (-1 if letter == _END else 1)
+        if depth < 0:
+            return False
+        if not depth and (kind := unicodedata.bidirectional(letter)) in ("L", "R", "AL"):
+            return kind != "L"
+    return False
 
 
 def _scripts(text: str) -> list[str]:

@@ -63,3 +63,21 @@ def test_an_override_turns_text_round(override):
     turned = [glyph.number for glyph in shaped(override).glyphs if glyph.number in plain]
     digits = (override.count("\u202c") and 3) or 5
     assert turned[:digits] == plain[:digits][::-1] or turned[-digits:] == plain[:digits][::-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        # Hebrew, which the font has no glyphs for, is seen as "?"; the mark of its sentence stands to its left.
+        ("ab\u2068אב!\u2069ab", "ab!??ab"),
+        ("ab\u2068cd!\u2069ab", "abcd!ab"),
+        ("ab\u2066אב!\u2069ab", "ab??!ab"),
+        ("ab\u2068\u2066cd\u2069אב!\u2069ab", "ab!??cdab"),
+        ("ab\u2068\u2069אב", "ab??"),
+    ],
+)
+def test_an_isolate_takes_the_direction_of_its_first_letter(text, order):
+    known = {shaped(letter).glyphs[0].number: letter for letter in "abcd!"}
+    # HarfBuzz draws the isolates' own marks as spaces without a width.
+    known[shaped(" ").glyphs[0].number] = ""
+    assert "".join(known.get(glyph.number, "?") for glyph in shaped(text).glyphs) == order
