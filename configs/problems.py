@@ -69,9 +69,11 @@ def one_of(value: object, known: Iterable[str]) -> str:
 
 
 def validation_problems(exc: ValidationError, model: type[BaseModel]) -> tuple[Problem, ...]:
-    """Every error of a failed validation of `model`, in our words; the first hundred, should somebody try."""
+    """Every error of a failed validation of `model`, in our words; of more than a hundred these and their count."""
     errors = [error for error in exc.errors(include_url=False) if error["type"] not in _CONSEQUENCES]
-    return tuple(_problem(error, model) for error in errors[:_MOST_PROBLEMS])
+    problems = tuple(_problem(error, model) for error in errors[:_MOST_PROBLEMS])
+    more = len(errors) - len(problems)
+    return (*problems, Problem("", f"… and {more:,} more")) if more else problems
 
 
 def _problem(error: ErrorDetails, model: type[BaseModel]) -> Problem:

@@ -1,5 +1,6 @@
 """The noise schedule a checkpoint was trained with, whatever solver it was saved with."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ _LEADING_BY_DEFAULT = frozenset(
     for name in ("DDIM", "DDIMInverse", "DDIMParallel", "DDPM", "DDPMParallel", "LCM", "PNDM", "TCD", "CogVideoXDDIM")
 )
 """diffusers' solvers whose own spacing is `leading`; that of all others is `linspace`."""
+
+_NUMBERS = {"num_train_timesteps", "beta_start", "beta_end"}
 
 _REFUSED = "the checkpoint's scheduler{0} {1}. Use a checkpoint whose scheduler has a noise schedule of betas."
 
@@ -52,7 +55,7 @@ class NoiseSchedule:
             steps=config["num_train_timesteps"],
             beta_start=config["beta_start"],
             beta_end=config["beta_end"],
-            beta_schedule=config["beta_schedule"],
+            beta_schedule=config.get("beta_schedule", cls.beta_schedule),
             trained_betas=None if betas is None else tuple(float(beta) for beta in betas),
             prediction_type=config.get("prediction_type", "epsilon"),
             is_zero_snr=bool(config.get("rescale_betas_zero_snr")),
@@ -72,8 +75,11 @@ def _broken_rule(config: Mapping[str, Any]) -> str | None:
     prediction, betas = config.get("prediction_type", "epsilon"), config.get("beta_schedule")
     if config.get("use_flow_sigmas") or prediction == "flow_prediction":
         return "is one of flow matching"
-    if "beta_start" not in config or "num_train_timesteps" not in config:
+    if not config.keys() >= _NUMBERS:
         return "has no betas"
+    for name in sorted(_NUMBERS):
+        if not _is_positive(config[name]):
+            return f"has the {name} {str(config[name])[:40]!r}, which is not a number above 0"
     if config.get("timestep_type", "discrete") != "discrete":
         return f"counts time as {str(config['timestep_type'])[:40]!r} (EDM)"
     if betas not in BETA_SCHEDULES and config.get("trained_betas") is None:
@@ -81,6 +87,10 @@ def _broken_rule(config: Mapping[str, Any]) -> str | None:
     if prediction not in PREDICTION_TYPES:
         return f"has the prediction_type {str(prediction)[:40]!r}, which is not one of {', '.join(PREDICTION_TYPES)}"
     return None
+
+
+def _is_positive(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < math.inf
 
 
 def _spacing(config: Mapping[str, Any]) -> Schedule | None:

@@ -180,6 +180,9 @@ def test_zero_snr_trailing_checkpoints_are_sampled_as_diffusers_does(sampler, so
     ("config", "rule"),
     [
         (dict(diffusers.EDMEulerScheduler().config), "has no betas"),
+        ({"beta_start": 0.1, "num_train_timesteps": 9, "beta_schedule": "linear"}, "has no betas"),
+        ({**BETAS, "num_train_timesteps": "x"}, "has the num_train_timesteps 'x', which is not a number above 0"),
+        ({**BETAS, "beta_end": None}, "has the beta_end 'None', which is not a number above 0"),
         (dict(diffusers.FlowMatchEulerDiscreteScheduler().config), "has no betas"),
         (dict(diffusers.CMStochasticIterativeScheduler().config), "has no betas"),
         ({**BETAS, "use_flow_sigmas": True}, "is one of flow matching"),
