@@ -5,6 +5,7 @@ import io
 import json
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, time
@@ -17,6 +18,11 @@ from ops.catalog.problems import ProblemList
 
 MAX_UNPACKED_BYTES = 512 * 2**20
 """What a workbook, a zip file of XML, may come to; a table of 100,000 rows and 30 columns takes about 200 MB."""
+
+MAX_CELLS = 20_000_000
+"""What the sheets of a workbook may hold, empty cells between others among them."""
+_ROW_CELLS = 10
+"""A row takes as long as so many cells, if it is empty, too."""
 
 _DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}
 """By ending: the first is taken where nothing tells them apart."""
@@ -123,7 +129,7 @@ def _objects(text: str, problems: ProblemList) -> Iterator[tuple[str, dict[str, 
 def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     names = dict(pairs)
     if len(names) < len(pairs):
-        twice = next(name for name in names if sum(name == other for other, _ in pairs) > 1)
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the column {shown(twice)} is named twice")
     return names
 
@@ -145,9 +151,12 @@ def _workbook(content: bytes, problems: ProblemList) -> Sheet | None:
     try:
         workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         sheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
-        tables = [table for table in map(_table, sheets) if table is not None]
+        cells = _Cells(problems)
+        tables = [table for sheet in sheets if (table := _table(sheet, cells)) is not None]
     except Exception as exc:  # openpyxl raises whatever its parsers do
         problems.add("", "", f"this is not a workbook that can be read ({type(exc).__name__}); save it again as .xlsx")
+        return None
+    if problems.total:
         return None
     ours = [(name, table) for name, table in tables if any(column_named(cell) == "text" for cell in table.header)]
     if len(ours) > 1:
@@ -160,18 +169,36 @@ def _workbook(content: bytes, problems: ProblemList) -> Sheet | None:
     return (ours or tables)[0][1]
 
 
-def _table(worksheet: Any) -> tuple[str, Sheet] | None:
+class _Cells:
+    """The cells of a workbook that have been read; a few bytes of XML can stand for millions that are empty."""
+
+    def __init__(self, problems: ProblemList) -> None:
+        self._problems = problems
+        self._left = MAX_CELLS
+
+    def of(self, worksheet: Any) -> Iterator[tuple[str, list[str]]]:
+        """(place, cells) of each row that is not blank; what is beyond MAX_CELLS is a problem."""
+        worksheet.reset_dimensions()  # what it says of its size is not believed
+        for number, row in enumerate(worksheet.iter_rows(values_only=True), start=1):
+            self._left -= _ROW_CELLS + len(row)
+            if self._left < 0:
+                rule = f"the workbook has more than {MAX_CELLS:,} cells, most of them empty"
+                self._problems.add(f"row {number}", "", f"{rule}; delete the empty ones, or save it as CSV, in UTF-8")
+                return
+            cells = [_cell(value) for value in row]
+            if any(cell.strip() for cell in cells):
+                yield f"row {number}", cells
+
+
+def _table(worksheet: Any, cells: _Cells) -> tuple[str, Sheet] | None:
     """The sheet's name and table; None if it holds nothing."""
-    rows = _worksheet_rows(worksheet)
+    rows = cells.of(worksheet)
     header = next(rows, None)
-    return (worksheet.title, Sheet(header[1], header[0], rows)) if header else None
+    return (worksheet.title, Sheet(header[1], header[0], _as_wide(rows, len(header[1])))) if header else None
 
 
-def _worksheet_rows(worksheet: Any) -> Iterator[tuple[str, list[str]]]:
-    for number, row in enumerate(worksheet.iter_rows(values_only=True), start=1):
-        cells = [_cell(value) for value in row]
-        if any(cell.strip() for cell in cells):
-            yield f"row {number}", cells
+def _as_wide(rows: Iterable[tuple[str, list[str]]], width: int) -> Iterator[tuple[str, list[str]]]:
+    return ((place, cells + [""] * (width - len(cells))) for place, cells in rows)
 
 
 def _cell(value: Any) -> str:

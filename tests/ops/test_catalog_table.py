@@ -1,6 +1,8 @@
 """Catalogs that are tables: CSV and its relatives, lines of JSON, workbooks."""
 
 import io
+import time
+import zipfile
 from pathlib import Path
 
 import openpyxl
@@ -198,6 +200,54 @@ def test_a_workbook_that_is_damaged_empty_or_a_bomb_is_refused(tmp_path: Path, m
     monkeypatch.setattr(sheet, "MAX_UNPACKED_BYTES", 1000)
     (problem,) = problems(tmp_path, "c.xlsx", content)
     assert problem == "the workbook unpacks to more than 1,000 bytes; save it as CSV, in UTF-8"
+
+
+def with_cells(content: bytes, sheet: str) -> bytes:
+    """A workbook whose first sheet is this XML instead."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as after:
+        for name in before.namelist():
+            after.writestr(name, sheet if name == "xl/worksheets/sheet1.xml" else before.read(name))
+    return file.getvalue()
+
+
+def cell(place: str, text: str) -> str:
+    return f'<c r="{place}" t="inlineStr"><is><t>{text}</t></is></c>'
+
+
+WORKSHEET = (
+    '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><dimension ref="A1:XFD1048576"/>'
+    f'<sheetData><row r="1">{cell("A1", "text")}</row>{{}}</sheetData></worksheet>'
+)
+
+
+def test_a_workbook_may_say_that_it_is_large_and_is_read_for_what_it_holds(tmp_path: Path) -> None:
+    sheet = WORKSHEET.format(f'<row r="9000">{cell("A9000", "a mug")}{cell("CV9000", "")}</row>')
+    began_s = time.perf_counter()
+    table = read(tmp_path, "a.xlsx", with_cells(workbook([]), sheet)).table
+    assert table["text"].tolist() == ["a mug"]
+    assert time.perf_counter() - began_s < 10
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "".join(f'<row r="{n}">{cell(f"A{n}", "a mug")}{cell(f"XFD{n}", "")}</row>' for n in range(2, 60)),
+        f'<row r="99999999">{cell("A99999999", "a mug")}</row>',
+    ],
+)
+def test_a_workbook_of_few_bytes_and_millions_of_cells_is_refused(tmp_path: Path, monkeypatch, rows: str) -> None:
+    monkeypatch.setattr(sheet, "MAX_CELLS", 500_000)
+    found = problems(tmp_path, "a.xlsx", with_cells(workbook([]), WORKSHEET.format(rows)))
+    assert "the workbook has more than 500,000 cells, most of them empty; delete the empty ones" in found[-1]
+
+
+def test_a_column_of_thousands_that_is_named_twice_is_found_quickly(tmp_path: Path) -> None:
+    columns = ",".join(f'"c{number}":1' for number in range(60_000))
+    began_s = time.perf_counter()
+    found = problems(tmp_path, "a.jsonl", f'{{{columns},"text":"a mug","text":"a hat"}}')
+    assert "the column 'text' is named twice" in found[0]
+    assert time.perf_counter() - began_s < 10
 
 
 @pytest.mark.parametrize(
