@@ -107,7 +107,7 @@ def _json_lines(text: str, problems: ProblemList) -> Sheet | None:
     header = list(dict.fromkeys(name for _, row in rows for name in row))
     if not header or problems.total:
         return None
-    return Sheet(header, "line 1", [(place, [row.get(name, "") for name in header]) for place, row in rows])
+    return Sheet(header, "line 1", ((place, [row.get(name, "") for name in header]) for place, row in rows))
 
 
 def _objects(text: str, problems: ProblemList) -> Iterator[tuple[str, dict[str, str]]]:
