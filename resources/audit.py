@@ -1,5 +1,6 @@
 """The audit log: who made and revoked keys, refused logins, verdicts, deletions, roll-outs; JSON lines, appended."""
 
+import errno
 import fcntl
 import getpass
 import json
@@ -90,7 +91,7 @@ class AuditLog:
                 self._close_file()
             descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
-                os.write(descriptor, line)
+                _write_whole(descriptor, line)
             finally:
                 os.close(descriptor)
 
@@ -103,6 +104,14 @@ class AuditLog:
 
     def _closed(self, number: int) -> Path:
         return self._file.with_name(f"audit.{number}.jsonl")
+
+
+def _write_whole(descriptor: int, line: bytes) -> None:
+    """Append a line, or nothing of it: a part, as a full disk takes it, would spoil the next line, too."""
+    before = os.fstat(descriptor).st_size
+    if os.write(descriptor, line) < len(line):
+        os.ftruncate(descriptor, before)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def open_audit(settings: Settings) -> AuditLog:

@@ -1,3 +1,4 @@
+import os
 from multiprocessing import get_context
 
 import pytest
@@ -76,3 +77,16 @@ def test_it_follows_no_link(tmp_path, caplog):
     AuditLog(AuditSettings(folder=tmp_path / "audit")).record(AuditEvent.KEY_REVOKED, "ann")
 
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_line_that_finds_no_room_is_told_and_spoils_no_other(tmp_path, caplog, monkeypatch):
+    log = AuditLog(AuditSettings(folder=tmp_path / "audit"))
+    log.record(AuditEvent.KEY_CREATED, "ann")
+    with monkeypatch.context() as full:
+        write = os.write
+        full.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:20]))  # as a full disk takes it
+        log.record(AuditEvent.KEY_CREATED, "ben")
+    log.record(AuditEvent.KEY_CREATED, "cid")
+
+    assert [event["who"] for event in log.read()] == ["ann", "cid"]
+    assert "No space left on device" in caplog.text
