@@ -12,6 +12,7 @@ from standardwebhooks import Webhook
 from configs.settings import Settings
 from gateway.callback_secret import callback_secret
 from gateway.callbacks import DELIVERIES, CallbackDeliverer
+from resources.accounts import Scope
 from resources.outbound import DeliveryRefusedError, TransferError
 from resources.redis_server import PrivateRedis
 from tests.gateway.open_gateway import close, end_tasks, new_service
@@ -65,7 +66,7 @@ def delivering(service):
 
 
 def submit(service, url, user="ann", **fields):
-    account = service.authenticate(service.accounts.create(user))
+    account = service.authenticate(service.accounts.create(user), Scope.SUBMIT)
     return service.submit(account, {"text": "a cat", "callback_url": url, **fields})
 
 
@@ -109,7 +110,7 @@ def test_a_failed_task_calls_back_with_the_reason_and_a_cancelled_one_too(open_s
 
 def test_a_batch_calls_back_once_when_all_of_it_has_ended(open_service, web):
     service = open_service()
-    account = service.authenticate(service.accounts.create("ann"))
+    account = service.authenticate(service.accounts.create("ann"), Scope.SUBMIT)
     batch = service.submit_batch(account, {"texts": ["a", "b", "c"], "callback_url": f"{web.url}/hook"})
     with delivering(service):
         end_tasks(service.queue, 2)

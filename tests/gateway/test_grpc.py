@@ -15,6 +15,7 @@ from gateway.grpc_server import GrpcError, start_grpc
 from gateway.stubs import imagegenx_pb2 as pb2
 from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from models.gpu_load import GPULoad
+from resources.accounts import Scope
 from resources.queue import WorkerState, original_key
 from tests.gateway.open_gateway import close, end_tasks, new_service
 from tests.redis_server import running_redis
@@ -334,7 +335,7 @@ def test_who_watches_the_health_hears_that_the_server_ends(server, channel):
 def test_calls_beyond_the_most_are_refused_at_once(stub, server, service, key, monkeypatch):
     go_on, ended = threading.Event(), threading.Semaphore(0)
 
-    def slow(given: str):
+    def slow(given: str, *scopes: Scope):
         go_on.wait(20)
         raise ServiceError(418, "late")
 
@@ -381,7 +382,7 @@ def test_without_the_queue_calls_are_503_and_the_health_says_so(tmp_path):
 
 
 def test_an_error_nobody_foresaw_is_a_500_that_tells_the_log_alone(stub, service, key, monkeypatch, caplog):
-    monkeypatch.setattr(service, "authenticate", lambda key: 1 / 0)
+    monkeypatch.setattr(service, "authenticate", lambda key, *scopes: 1 / 0)
 
     answer = stub.SubmitTask(cat(key))
 
@@ -398,7 +399,7 @@ def test_a_port_that_is_taken_is_a_clear_error(service, server):
 def test_stopping_lets_a_call_under_way_end_and_takes_no_other(stub, server, service, key, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(given: str):
+    def slow(given: str, *scopes: Scope):
         begun.set()
         go_on.wait(20)
         raise ServiceError(418, "late")
@@ -428,7 +429,7 @@ def test_a_call_whose_deadline_passed_while_it_waited_for_a_thread_is_not_begun(
 ):
     go_on, begun, keys = threading.Event(), threading.Semaphore(0), []
 
-    def slow(given: str):
+    def slow(given: str, *scopes: Scope):
         keys.append(given)
         begun.release()
         go_on.wait(20)

@@ -26,7 +26,6 @@ CALLS = (
     ("GET", "/health"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
-    ("GET", "/metrics"),
 )
 WITHOUT_DATA = (("GET", "/health"), ("GET", "/livez"), ("GET", "/readyz"))
 
