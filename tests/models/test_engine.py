@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 import models.families
 from configs.errors import FailureCause
@@ -38,8 +39,13 @@ def registry(tmp_path, monkeypatch) -> ModelRegistry:
         (tmp_path / f"{name}.yaml").write_text(f"source: weights\n{text}", encoding="utf-8")
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights/model.safetensors").write_bytes(b"weights")
-    (tmp_path / "weights/soft.safetensors").write_bytes(b"soft")
+    write_lora(tmp_path / "weights/soft.safetensors", 0.0)
     return ModelRegistry.load([tmp_path], "plain")
+
+
+def write_lora(file: Path, value: float) -> None:
+    parts = {f"unet.layer.lora_{part}.weight": np.full((1, 1), value, np.float32) for part in "AB"}
+    save_file(parts, file)
 
 
 @pytest.fixture
@@ -246,7 +252,7 @@ def test_a_model_that_cannot_be_loaded_fails_only_its_own_jobs_and_is_tried_once
 
 def test_a_recipe_for_other_files_is_refused(registry, engine, tmp_path):
     jobs = [job(registry, 1), job(registry, 2, lora_name="soft")]
-    (tmp_path / "weights/soft.safetensors").write_bytes(b"another one")
+    write_lora(tmp_path / "weights/soft.safetensors", 1.0)
     after = registry.release("plain")
 
     results = {result.id: result.error for result in engine.generate(jobs)}

@@ -22,8 +22,8 @@ from models.batching.step_model import StepModel
 from models.canny import canny_edges
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import PictureError
+from models.families import lora_switch
 from models.families.any_diffusers import AnyDiffusers
-from models.families.lora_switch import LoraSwitch
 from models.families.stable_diffusion import StableDiffusion
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
@@ -92,7 +92,7 @@ def test_a_mixed_list_gives_each_job_its_picture_as_alone(engine, job):
 
 def test_the_recipe_says_how_its_control_picture_is_prepared(engine, job):
     def painted(preprocess, picture) -> np.ndarray:
-        one = job(1, control=picture, sampler="DDIM")
+        one = job(1, control=picture)
         recipe = one.recipe.model_copy(update={"control_preprocess": preprocess})
         return pixels(engine, GenerationJob("1", recipe, control=one.control))["1"]
 
@@ -100,8 +100,9 @@ def test_the_recipe_says_how_its_control_picture_is_prepared(engine, job):
     from_picture = painted("auto", PICTURE.resize((64, 64)))
 
     assert job(1, control=PICTURE).recipe.control_preprocess == "none"
-    assert np.abs(from_picture - painted("none", edges)).max() <= 1
-    assert np.abs(from_picture - painted("none", PICTURE.resize((64, 64)))).max() > 1
+    # The random ControlNet leads weakly: by what share of the values, not by how much, pictures are told apart.
+    assert np.mean(from_picture != painted("none", edges)) < 0.01
+    assert np.mean(from_picture != painted("none", PICTURE.resize((64, 64)))) > 0.1
 
 
 def test_a_job_submitted_while_others_run_is_painted_as_alone(engine, job):
@@ -282,10 +283,10 @@ def test_memory_that_is_missing_anywhere_is_a_clear_error(engine, job, monkeypat
 
 
 def test_a_lora_that_finds_no_memory_is_not_told_to_be_unfit(random_models, job, monkeypatch):
-    def without_memory(self, lora):
+    def without_memory(file):
         raise RuntimeError(CUBLAS)
 
-    monkeypatch.setattr(LoraSwitch, "_read", without_memory)
+    monkeypatch.setattr(lora_switch, "read_lora", without_memory)
     engine = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
     (failed,) = engine.generate([job(1, lora_name="bold")])
 

@@ -219,10 +219,9 @@ def test_a_slow_name_server_counts_against_the_time_limit(client, names, monkeyp
     over.set()
 
 
-@pytest.mark.parametrize("host", ["unknown.example", "a..example"])
-def test_an_unknown_name_is_said_to_be_unknown(client, host):
-    with pytest.raises(TransferError, match=f"the name '{host}' does not resolve"):
-        client().fetch_picture(f"http://{host}/")
+def test_an_unknown_name_is_said_to_be_unknown(client):
+    with pytest.raises(TransferError, match="the name 'unknown.example' does not resolve"):
+        client().fetch_picture("http://unknown.example/")
 
 
 def test_of_several_addresses_the_next_is_tried_when_one_does_not_answer(web, client, names, picture):

@@ -51,8 +51,8 @@ def test_everything_that_grows_with_traffic_has_an_end(queue, names, life):
     left = names()
 
     assert {name for name in left if life(name) == -1} == {"bell", "turns"}
-    assert {name.partition(":")[0] for name in left} == {"bell", "turns", "task", "owned", "given", "ended"}
-    assert len(left) <= 200 + 20 + 10
+    assert {name.partition(":")[0] for name in left} == {"bell", "turns", "task", "owned", "given", "ended", "kept"}
+    assert len(left) <= 200 + 2 * 20 + 10
 
 
 def test_an_owners_list_forgets_tasks_that_are_gone(open_queue, redis, namespace):

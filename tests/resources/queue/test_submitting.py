@@ -79,7 +79,7 @@ def test_many_callers_with_one_key_make_one_task(queue):
     assert len(queue.claim("w", 9)) == 1
 
 
-@pytest.mark.parametrize("id", ["", "a b", "a/b", "../x", "a~2", "-a", "ä", "a\n", "a" * 129])
+@pytest.mark.parametrize("id", ["", "a b", "a/b", "../x", "a~2", "-a", "ä", "a\n", "a" * 146])
 def test_a_malformed_id_is_refused(id):
     with pytest.raises(ValidationError, match="is not a task id"):
         new_task(id=id) if id else type(new_task())(id="", request=new_task().request)
