@@ -12,6 +12,7 @@ from models.registry import BUILTIN_CARDS, ModelRegistry
 from models.request import PostProcess
 from ops.releases import CurrentReleases, record_releases
 from ops.stages import generated_format, upscaled_format, upscaling, watermarking
+from ops.watermark import recorded_params
 from resources.local_store import LocalObjectStore
 from tests.recipes import a_recipe
 
@@ -113,5 +114,5 @@ def post_process(recipe):
         if step.op == "upscale":
             asked["super_resolution"] = f"{step.params['scale']}x"
         else:
-            asked["watermark"] = {"enable": True, **step.params}
+            asked["watermark"] = recorded_params(step)
     return PostProcess.model_validate(asked)
