@@ -8,6 +8,7 @@ from dagster._core.definitions.run_request import InstigatorType
 
 from benchmarks.serving_stack import objects_of, wait_for
 from benchmarks.soak import prepared_stack
+from configs.settings import PACKAGE_ROOT
 from models.registry import open_registry
 from models.request import parse_request
 from resources.object_store import open_store
@@ -26,6 +27,7 @@ would be seen to be late."""
 def stack(tmp_path_factory):
     settings = {
         **write_random_model(tmp_path_factory.mktemp("model")),
+        "PYTHONPATH": str(PACKAGE_ROOT),
         "IMAGEGENX_CHECKS__MODERATION": "tests.end_to_end.killing_moderator:KillingModerator",
         "IMAGEGENX_QUEUE__LEASE_S": str(LEASE_S),
         "IMAGEGENX_QUEUE__MAX_DELIVERIES": str(MAX_DELIVERIES),
