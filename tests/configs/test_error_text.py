@@ -27,7 +27,7 @@ from models.families.lora_switch import LoraSwitch
 from models.placement import Placement
 from models.registry import open_registry
 from models.rrdb_weights import read_network
-from tests.recipes import a_recipe
+from tests.support.recipes import a_recipe
 
 PACKAGES = (
     "configs",

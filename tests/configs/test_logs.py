@@ -9,7 +9,7 @@ import pytest
 
 from configs.log_settings import LogSettings
 from configs.logs import PACKAGES, log_ids, set_up_logs, with_log_ids
-from tests.hostile_text import ACTS, FORGED_LINE, HOSTILE
+from tests.support.hostile_text import ACTS, FORGED_LINE, HOSTILE
 
 SECRETS = {
     "presigned": "GET http://store/pictures/a.webp?X-Amz-Credential=AKIA%2Fus&X-Amz-Signature=5ec2e7&x=1",

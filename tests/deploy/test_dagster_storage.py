@@ -23,12 +23,12 @@ from imagegenx_assets.partitions import CATALOGS
 from imagegenx_cli.catalogs import add_partition
 from io_managers.image_set import read_image_set
 from resources.object_store import open_store
-from tests.dagster_daemon import running_daemon
-from tests.postgres_server import running_postgres
-from tests.s3_server import running_s3_server
+from tests.support.dagster_daemon import running_daemon
+from tests.support.postgres_server import running_postgres
+from tests.support.s3_server import running_s3_server
 
 DAGSTER_YAML = Path(__file__).parent.parent.parent / "deploy" / "dagster.yaml"
-CODE_LOCATION = Path(__file__).parent / "code_location.py"
+CODE_LOCATION = Path(__file__).parent.parent / "support" / "code_location.py"
 DAEMON_TIMEOUT_S = 300
 CSV = "id,text,resolution\na,a red mug,64x64\nb,蓝色的杯子,64x64\n"
 

@@ -17,7 +17,7 @@ from models.gpu_load import GPULoad
 from models.request import GenerationRequest
 from resources.object_store import open_store
 from resources.queue import NewTask, TaskPicture, TaskResult, WorkerState, new_task_id, open_queue
-from tests.programs import program
+from tests.support.programs import program
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 METRIC = re.compile(r"\bimagegenx_[a-z_]+")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser import running_browser
+from tests.support.browser import running_browser
 
 
 @pytest.fixture(scope="module")

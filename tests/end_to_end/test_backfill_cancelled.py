@@ -10,9 +10,9 @@ from dagster import DagsterRunStatus
 from dagster._core.execution.backfill import BulkActionStatus
 
 from configs.settings import PACKAGE_ROOT
-from tests.dagster_daemon import DaemonHome
-from tests.dagster_web_server import ask, web_server
-from tests.random_model import write_random_model
+from tests.support.dagster_daemon import DaemonHome
+from tests.support.dagster_web_server import ask, web_server
+from tests.support.random_model import write_random_model
 
 NAMES = [f"c{number}" for number in range(6)]
 ROWS = 3

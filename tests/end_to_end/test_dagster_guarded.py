@@ -11,8 +11,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from imagegenx_cli.embedded_dagster import dagster_instance
-from tests.dagster_web_server import ask, web_server
-from tests.web_server import reply, running_web_server
+from tests.support.dagster_web_server import ask, web_server
+from tests.support.web_server import reply, running_web_server
 
 MUTATION = 'mutation { setConcurrencyLimit(concurrencyKey: "stolen", limit: 1) }'
 LIMITS = "{ instance { concurrencyLimits { concurrencyKey } } }"

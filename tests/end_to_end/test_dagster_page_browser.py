@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from benchmarks.main_job import run_main_job
 from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
-from tests.dagster_web_server import web_server
+from tests.support.dagster_web_server import web_server
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from dagster import DagsterRunStatus
 from io_managers.image_set import Status, read_image_set
 from resources.local_store import LocalObjectStore
 from resources.object_store import TEMP_FOLDER
-from tests.dagster_daemon import open_instance
-from tests.random_model import write_random_model
+from tests.support.dagster_daemon import open_instance
+from tests.support.random_model import write_random_model
 
 TOOL = Path(sys.executable).with_name("imagegenx")
 ROWS = 24

@@ -22,7 +22,7 @@ from playwright.sync_api import expect
 from gateway.stubs import imagegenx_pb2 as pb2
 from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from imagegenx_cli.processes import is_alive
-from tests.random_model import CARD, write_random_model
+from tests.support.random_model import CARD, write_random_model
 
 TOOL = Path(sys.executable).with_name("imagegenx")
 DEADLINE_S = 180

@@ -15,8 +15,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from ops.gallery import GalleryPicture, write_gallery
-from tests.browser import running_browser
-from tests.waiting import wait_until
+from tests.support.browser import running_browser
+from tests.support.waiting import wait_until
 
 COLOURS = {"red": (200, 40, 40), "teal": (20, 150, 150), "yellow": (240, 200, 60)}
 UPSCALE = {"op": "upscale", "params": {"scale": 2}, "uses": ""}

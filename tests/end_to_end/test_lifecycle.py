@@ -11,7 +11,7 @@ from dagster._core.execution.backfill import BulkActionStatus
 from configs.settings import PACKAGE_ROOT
 from io_managers.image_set import ImageSet, decode_manifest
 from ops.editions import edition_folder, edition_seed, made_edition
-from tests.dagster_daemon import DaemonHome
+from tests.support.dagster_daemon import DaemonHome
 
 BUILTIN = PACKAGE_ROOT / "models/builtin"
 CARD = """

@@ -12,7 +12,7 @@ from configs.settings import load_settings
 from imagegenx_cli.demo import gallery_file
 from io_managers.image_set import read_image_set
 from resources.object_store import open_store
-from tests.s3_server import running_s3_server
+from tests.support.s3_server import running_s3_server
 
 
 @pytest.fixture(scope="module")

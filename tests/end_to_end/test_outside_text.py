@@ -16,8 +16,8 @@ from imagegenx_cli.embedded_dagster import dagster_instance
 from models.image import FailedImage
 from ops.serving import ResultGroup
 from sensors.catalog_source import catalog_source
-from tests.dagster_web_server import web_server
-from tests.hostile_text import ACTS, CATALOG, HOSTILE
+from tests.support.dagster_web_server import web_server
+from tests.support.hostile_text import ACTS, CATALOG, HOSTILE
 
 ON_DEMAND, FILES = dg.AssetKey("on_demand_images"), dg.AssetKey("catalog_files")
 

@@ -19,11 +19,11 @@ from models.registry import open_registry
 from models.request import parse_request
 from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
 from sensors.serving_runs import SERVING_JOB
-from tests.dagster_daemon import running_daemon
-from tests.postgres_server import running_postgres
-from tests.programs import program
-from tests.random_model import write_random_model
-from tests.waiting import wait_until
+from tests.support.dagster_daemon import running_daemon
+from tests.support.postgres_server import running_postgres
+from tests.support.programs import program
+from tests.support.random_model import write_random_model
+from tests.support.waiting import wait_until
 
 DEPLOY = PACKAGE_ROOT / "deploy"
 AWAY_S = 12

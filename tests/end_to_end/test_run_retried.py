@@ -11,8 +11,8 @@ from dagster import DagsterEventType, DagsterRunStatus
 from benchmarks.main_job import run_main_job
 from configs.settings import PACKAGE_ROOT
 from resources.gpu_engine import GPUEngine
-from tests.dagster_daemon import DaemonHome
-from tests.random_model import write_random_model
+from tests.support.dagster_daemon import DaemonHome
+from tests.support.random_model import write_random_model
 
 ROWS = 12
 CATALOG = "id,text,steps\n" + "".join(f"r{row},a mug {row},40\n" for row in range(ROWS))

@@ -86,7 +86,7 @@ def test_ten_thousand_requests_take_bounded_memory_and_a_small_user_does_not_wai
 
 def serve_until_ended(queue, few, many):
     """Run a worker process until the few have ended; how many of the many have ended by then."""
-    with subprocess.Popen([sys.executable, "-m", "tests.ops.serving.stand_in_worker"]) as worker:
+    with subprocess.Popen([sys.executable, "-m", "tests.support.stand_in_worker"]) as worker:
         try:
             deadline = time.monotonic() + DEADLINE_S
             while not all(task.status.ended for task in queue.tasks(few)):

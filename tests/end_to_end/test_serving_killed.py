@@ -4,7 +4,7 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 
 from benchmarks.soak import LIMITS, endure, prepared_stack
-from tests.random_model import write_random_model
+from tests.support.random_model import write_random_model
 
 REQUESTS, KILLS = 40, 4  # so that each thing goes away once
 

@@ -14,7 +14,7 @@ from models.request import parse_request
 from resources.object_store import open_store
 from resources.queue import NewTask, TaskStatus, new_task_id
 from sensors.serving_runs import POOL, SERVING_JOB
-from tests.random_model import write_random_model
+from tests.support.random_model import write_random_model
 
 DEADLINE_S = 240.0
 MAX_DELIVERIES = 3
@@ -28,7 +28,7 @@ def stack(tmp_path_factory):
     settings = {
         **write_random_model(tmp_path_factory.mktemp("model")),
         "PYTHONPATH": str(PACKAGE_ROOT),
-        "IMAGEGENX_CHECKS__MODERATION": "tests.end_to_end.killing_moderator:KillingModerator",
+        "IMAGEGENX_CHECKS__MODERATION": "tests.support.killing_moderator:KillingModerator",
         "IMAGEGENX_QUEUE__LEASE_S": str(LEASE_S),
         "IMAGEGENX_QUEUE__MAX_DELIVERIES": str(MAX_DELIVERIES),
         "IMAGEGENX_SERVING__IDLE_EXIT_S": "600",

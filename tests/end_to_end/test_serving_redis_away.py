@@ -9,9 +9,9 @@ import pytest
 from benchmarks.stand_in import write_stand_in_model
 from configs.settings import load_settings
 from gateway.main import open_service
-from tests.gateway.running import running_gateway
-from tests.redis_server import RedisServer
-from tests.waiting import wait_until
+from tests.support.redis_server import RedisServer
+from tests.support.running_gateway import running_gateway
+from tests.support.waiting import wait_until
 
 MUG = {"text": "a red mug", "params": {"resolution": "64x64"}}
 
@@ -38,7 +38,7 @@ def gateway(tmp_path, monkeypatch, redis):
 
 @pytest.fixture
 def worker(gateway):
-    process = subprocess.Popen([sys.executable, "-m", "tests.ops.serving.stand_in_worker"])
+    process = subprocess.Popen([sys.executable, "-m", "tests.support.stand_in_worker"])
     yield process
     process.kill()
     process.wait()

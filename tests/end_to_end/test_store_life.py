@@ -14,8 +14,8 @@ from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
 from configs.settings import load_settings
 from io_managers.image_set import Status, read_image_set
 from resources.object_store import open_store
-from tests.s3_server import running_s3_server
-from tests.stored_catalogs import keys_of, make_old, store_orphans
+from tests.support.s3_server import running_s3_server
+from tests.support.stored_catalogs import keys_of, make_old, store_orphans
 
 TOOL = Path(sys.executable).with_name("imagegenx")
 ASSETS = ("generated_images", "upscaled_images", "watermarked_images", "thumbnails")
@@ -69,7 +69,7 @@ def test_gc_removes_exactly_a_thousand_orphans_while_a_run_reuses_others(home, t
     orphans = store_orphans(store, 1_000)
     make_old(store, orphans | reused)
     write_catalog(home, 25)
-    with subprocess.Popen([sys.executable, "-m", "tests.paused_run", "shop", str(tmp_path)]) as run:
+    with subprocess.Popen([sys.executable, "-m", "tests.support.paused_run", "shop", str(tmp_path)]) as run:
         limit = time.monotonic() + 240
         while not (tmp_path / "painting").exists():
             assert run.poll() is None, "the run ended before it was to wait"

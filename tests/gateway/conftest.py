@@ -13,8 +13,8 @@ from configs.queue_settings import QueueSettings
 from configs.settings import Settings
 from gateway.main import open_service
 from gateway.service import GatewayService
-from tests.gateway.painter import Painter
-from tests.gateway.running import RunningGateway, running_gateway
+from tests.support.painter import Painter
+from tests.support.running_gateway import RunningGateway, running_gateway
 
 PAGE_TOKEN = SecretStr("start-up-token")
 

@@ -15,9 +15,9 @@ from gateway.callbacks import DELIVERIES, CallbackDeliverer
 from resources.accounts import Scope
 from resources.outbound import DeliveryRefusedError, TransferError
 from resources.redis_server import PrivateRedis
-from tests.gateway.open_gateway import close, end_tasks, new_service
-from tests.waiting import wait_until
-from tests.web_server import reply, running_web_server
+from tests.support.open_gateway import close, end_tasks, new_service
+from tests.support.waiting import wait_until
+from tests.support.web_server import reply, running_web_server
 
 WAIT_S = 30
 

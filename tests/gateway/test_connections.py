@@ -12,8 +12,8 @@ import pytest
 from gateway import http_server
 from gateway.connections import client_of
 from gateway.http_server import MAX_HEAD_BYTES, HttpLimits
-from tests.gateway.running import RunningGateway, running_gateway
-from tests.waiting import wait_until
+from tests.support.running_gateway import RunningGateway, running_gateway
+from tests.support.waiting import wait_until
 
 MOST = 12
 HALF_HEAD = b"GET /livez HTTP/1.1\r\nHost: a\r\n"

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
 MUG = {"text": "a red mug", "params": {"resolution": "128×96"}}

@@ -17,8 +17,8 @@ from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from models.gpu_load import GPULoad
 from resources.accounts import Scope
 from resources.queue import WorkerState, original_key
-from tests.gateway.open_gateway import close, end_tasks, new_service
-from tests.redis_server import running_redis
+from tests.support.open_gateway import close, end_tasks, new_service
+from tests.support.redis_server import running_redis
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 

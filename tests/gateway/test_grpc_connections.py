@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway import grpc_server
 from gateway.grpc_server import start_grpc
-from tests.gateway.open_gateway import close, new_service
+from tests.support.open_gateway import close, new_service
 
 MOST = 3
 

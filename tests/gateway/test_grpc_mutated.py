@@ -10,7 +10,7 @@ import pytest
 
 from gateway.grpc_server import start_grpc
 from gateway.stubs import imagegenx_pb2 as pb2
-from tests.gateway.open_gateway import close, new_service
+from tests.support.open_gateway import close, new_service
 
 MESSAGES = int(os.environ.get("MUTATED_MESSAGES", "3000"))
 AT_ONCE, LONGEST_S = 50, 5.0

@@ -8,8 +8,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway import grpc_streams
 from gateway.grpc_server import start_grpc
-from tests.gateway.open_gateway import close, new_service
-from tests.waiting import wait_until
+from tests.support.open_gateway import close, new_service
+from tests.support.waiting import wait_until
 
 MOST = 5
 

@@ -14,11 +14,11 @@ from PIL import Image
 
 from configs.settings import Settings
 from gateway.main import open_service
-from tests.faulty_network import silent_listener
-from tests.gateway.painter import encoded
-from tests.gateway.running import RunningGateway, running_gateway
-from tests.redis_server import RedisServer, running_redis
-from tests.waiting import wait_until
+from tests.support.faulty_network import silent_listener
+from tests.support.painter import encoded
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.running_gateway import RunningGateway, running_gateway
+from tests.support.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
 REQUEST = {"request": json.dumps({"text": "a mug", "params": {"resolution": "128×128"}})}

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from gateway.service import GatewayService
-from tests.gateway.running import RunningGateway
-from tests.waiting import wait_until
+from tests.support.running_gateway import RunningGateway
+from tests.support.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
 MUG = {"text": "a red mug", "params": {"resolution": "128×96", "steps": 4, "post_process": {"format": "png"}}}
@@ -230,7 +230,7 @@ def test_an_idempotency_key_makes_one_task_of_two_calls(client) -> None:
 
 def test_a_full_queue_says_when_to_come_back(settings) -> None:
     from gateway.main import open_service
-    from tests.gateway.running import running_gateway
+    from tests.support.running_gateway import running_gateway
 
     queue = settings.queue.model_copy(update={"max_waiting": 3, "namespace": "test-full"})
     service = open_service(settings.model_copy(update={"queue": queue}))

@@ -16,10 +16,10 @@ from configs.queue_settings import QueueSettings
 from configs.settings import Settings
 from gateway.main import open_service
 from resources.object_store import StoreError
-from tests.gateway.painter import Painter, encoded
-from tests.gateway.running import RunningGateway, running_gateway
-from tests.redis_server import running_redis
-from tests.waiting import wait_until
+from tests.support.painter import Painter, encoded
+from tests.support.redis_server import running_redis
+from tests.support.running_gateway import RunningGateway, running_gateway
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

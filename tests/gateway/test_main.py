@@ -24,8 +24,8 @@ from gateway.main import open_service
 from gateway.service import GatewayService
 from gateway.stubs import imagegenx_pb2 as pb2
 from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
-from tests.gateway.painter import Painter
-from tests.waiting import wait_until
+from tests.support.painter import Painter
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 MUG = {"text": "a red mug", "params": {"resolution": "128×96"}}

@@ -9,7 +9,7 @@ from gateway.grpc_server import start_grpc
 from gateway.main import open_service
 from gateway.stubs import imagegenx_pb2 as pb2
 from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
-from tests.gateway.running import running_gateway
+from tests.support.running_gateway import running_gateway
 
 
 @pytest.fixture(scope="module")

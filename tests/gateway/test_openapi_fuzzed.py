@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import CHECKS
 
-from tests.gateway.running import RunningGateway
+from tests.support.running_gateway import RunningGateway
 
 EXAMPLES = 40
 RULES = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")

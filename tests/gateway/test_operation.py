@@ -9,8 +9,8 @@ from gateway.main import open_service
 from gateway.metrics import GatewayMetrics
 from models.request import GenerationRequest
 from resources.queue import NewTask, new_task_id
-from tests.gateway.running import running_gateway
-from tests.waiting import wait_until
+from tests.support.running_gateway import running_gateway
+from tests.support.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
 REQUEST = GenerationRequest(text="a mug", model_type="tiny")

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from configs.settings import Settings
 from gateway.main import open_service
-from tests.browser import running_browser
-from tests.gateway.painter import Painter
-from tests.gateway.running import RunningGateway, running_gateway
+from tests.support.browser import running_browser
+from tests.support.painter import Painter
+from tests.support.running_gateway import RunningGateway, running_gateway
 
 PHONE, SMALL = {"width": 390, "height": 844}, {"width": 320, "height": 600}
 TABLET, DESK = {"width": 768, "height": 1024}, {"width": 1440, "height": 900}

@@ -9,10 +9,10 @@ from PIL import Image
 
 from configs.settings import Settings
 from gateway.main import open_service
-from tests.gateway.painter import Painter
-from tests.gateway.running import RunningGateway, running_gateway
-from tests.s3_server import running_s3_server
-from tests.waiting import wait_until
+from tests.support.painter import Painter
+from tests.support.running_gateway import RunningGateway, running_gateway
+from tests.support.s3_server import running_s3_server
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from gateway.main import open_service
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 MOST = 2
 MUG = {"text": "a red mug", "params": {"resolution": "128×96"}}

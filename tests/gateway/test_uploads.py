@@ -19,9 +19,9 @@ from gateway.errors import ServiceError
 from gateway.form_room import FORMS_AT_ONCE
 from gateway.main import open_service
 from resources.queue import QueueFullError
-from tests.costly_pictures import many_scans, png_with, webp_header
-from tests.gateway.painter import encoded
-from tests.waiting import wait_until
+from tests.support.costly_pictures import many_scans, png_with, webp_header
+from tests.support.painter import encoded
+from tests.support.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
 REQUEST = {"request": json.dumps({"text": "a mug", "params": {"resolution": "128×128"}})}

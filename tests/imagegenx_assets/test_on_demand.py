@@ -17,8 +17,8 @@ from models.registry import open_registry
 from models.request import parse_request
 from ops.serving import ResultGroup
 from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
-from tests.random_model import write_random_model
-from tests.waiting import wait_until
+from tests.support.random_model import write_random_model
+from tests.support.waiting import wait_until
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

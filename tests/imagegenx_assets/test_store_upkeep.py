@@ -11,8 +11,8 @@ from ops.store_life import CollectionUnderWayError, collection_lock, only_collec
 from ops.store_life.collection_lock import LOCKS
 from resources.audit import open_audit
 from resources.object_store import open_store
-from tests.stored_catalogs import keys_of, make_old, store_catalog, store_orphans
-from tests.waiting import wait_until
+from tests.support.stored_catalogs import keys_of, make_old, store_catalog, store_orphans
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

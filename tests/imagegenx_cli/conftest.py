@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from imagegenx_cli.main import run as run_command
-from tests.random_model import write_random_model
+from tests.support.random_model import write_random_model
 
 
 @pytest.fixture(scope="session")

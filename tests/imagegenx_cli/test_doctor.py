@@ -19,9 +19,9 @@ from redis import Redis
 
 from imagegenx_cli import doctor
 from imagegenx_cli.embedded_dagster import dagster_instance
-from tests.postgres_server import running_postgres
-from tests.redis_server import running_redis
-from tests.s3_server import running_s3_server
+from tests.support.postgres_server import running_postgres
+from tests.support.redis_server import running_redis
+from tests.support.s3_server import running_s3_server
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOYED = ROOT / "deploy" / "dagster.yaml"

@@ -21,7 +21,7 @@ from imagegenx_cli.embedded_dagster import (
     this_process,
 )
 from imagegenx_cli.files import FileError
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 NO_HOME = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
 OPEN = """

@@ -8,7 +8,7 @@ from PIL import Image
 
 from models.encoding import encode_picture, read_recipe
 from models.recipe import PostStep
-from tests.costly_pictures import png_with
+from tests.support.costly_pictures import png_with
 
 
 def recipe_of(file):

@@ -4,7 +4,7 @@ import pytest
 
 from imagegenx_cli.catalogs import add_partition
 from imagegenx_cli.embedded_dagster import dagster_instance
-from tests.released_catalogs import Studio
+from tests.support.released_catalogs import Studio
 
 
 @pytest.fixture

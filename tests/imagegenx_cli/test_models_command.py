@@ -6,7 +6,7 @@ import pytest
 
 from configs.settings import load_settings
 from models.registry import open_registry
-from tests.models.hub_server import COMMIT, REPOSITORY, HubServer
+from tests.support.hub_server import COMMIT, REPOSITORY, HubServer
 
 
 @pytest.fixture(autouse=True)

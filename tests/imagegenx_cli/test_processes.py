@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from imagegenx_cli.processes import ProcessEndedError, ProcessStack, is_alive
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 SLEEPER = "import time; time.sleep(600)"
 PARENT = f"""

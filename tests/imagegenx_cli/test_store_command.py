@@ -4,7 +4,7 @@ import pytest
 
 from configs.settings import load_settings
 from resources.object_store import open_store
-from tests.stored_catalogs import keys_of, make_old, store_catalog, store_orphans
+from tests.support.stored_catalogs import keys_of, make_old, store_catalog, store_orphans
 
 
 @pytest.fixture

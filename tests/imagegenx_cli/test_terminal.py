@@ -12,8 +12,8 @@ from imagegenx_cli import terminal
 from imagegenx_cli.terminal import ProgressBars
 from models.encoding import encode_picture
 from models.recipe import Recipe
-from tests.hostile_text import ACTING, ACTS, CATALOG, FORGED_LINE, HOSTILE
-from tests.recipes import a_recipe
+from tests.support.hostile_text import ACTING, ACTS, CATALOG, FORGED_LINE, HOSTILE
+from tests.support.recipes import a_recipe
 
 
 def shown(bars):

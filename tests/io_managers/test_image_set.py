@@ -11,7 +11,7 @@ from io_managers.image_set import (
 )
 from models.errors import PictureError
 from resources.local_store import LocalObjectStore
-from tests.recipes import PLAIN, a_recipe
+from tests.support.recipes import PLAIN, a_recipe
 
 ROWS = [
     ManifestRow("b", Status.MADE, key="pictures/aa/b.png", digest="d", size_bytes=9, seed=2**53 - 1, text="红色T恤"),

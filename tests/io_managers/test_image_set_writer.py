@@ -20,7 +20,7 @@ from models.errors import PictureError
 from models.request import PostProcess
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
-from tests.recipes import a_recipe, some_pixels
+from tests.support.recipes import a_recipe, some_pixels
 
 POST = PostProcess().model_dump_json()
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from io_managers.look import look_at
-from tests.recipes import some_pixels
+from tests.support.recipes import some_pixels
 
 
 def test_a_blank_picture_spreads_nothing_and_a_painted_one_does():

@@ -7,7 +7,7 @@ import pytest
 
 from models.pipeline_pool import PipelinePool
 from models.registry import ModelRegistry
-from tests.model_factory import build_random_controlnet, build_random_lora, build_random_sd, build_random_sdxl
+from tests.support.model_factory import build_random_controlnet, build_random_lora, build_random_sd, build_random_sdxl
 
 CARDS = {
     "small": """

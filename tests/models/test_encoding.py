@@ -14,7 +14,7 @@ from models.encoding import RecipeNotFoundError, encode_picture, read_recipe, re
 from models.errors import PictureError
 from models.recipe import PostStep
 from models.request import Mode
-from tests.recipes import a_recipe, some_pixels
+from tests.support.recipes import a_recipe, some_pixels
 
 FORMATS = ("webp", "png", "jpg")
 TINY = np.zeros((2, 2, 3), np.uint8)

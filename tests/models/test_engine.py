@@ -17,7 +17,7 @@ from models.recipe import plan_recipe
 from models.registry import ModelRegistry
 from models.request import Mode, Sampler, parse_request
 from models.resolution import Resolution
-from tests.models.stub_family import STUB, STUB_ALONE, StubFamily
+from tests.support.stub_family import STUB, STUB_ALONE, StubFamily
 
 MODES = "modes: [text2img, img2img, inpaint, controlnet]\ncontrolnet: weights\n"
 

@@ -12,7 +12,7 @@ from configs.settings import PACKAGE_ROOT
 from models.errors import ModelLoadError
 from models.hub import fetch_missing, wanted_files
 from models.registry import ModelRegistry
-from tests.models.hub_server import COMMIT, REPOSITORY, HubServer
+from tests.support.hub_server import COMMIT, REPOSITORY, HubServer
 
 INDEX = {
     "_class_name": "StableDiffusionPipeline",

@@ -13,7 +13,7 @@ from models.picture_metadata import (
     split_xmp_packet,
     xmp_packet,
 )
-from tests.recipes import a_recipe
+from tests.support.recipes import a_recipe
 
 
 def test_the_a1111_form_is_prompt_negative_prompt_and_settings():

@@ -14,8 +14,8 @@ from PIL import ExifTags, Image
 from configs.settings import PACKAGE_ROOT
 from models.encoding import encode_picture
 from models.picture_metadata import AI_MADE, parameters_text
-from tests.exiftool import exiftool
-from tests.recipes import a_recipe
+from tests.support.exiftool import exiftool
+from tests.support.recipes import a_recipe
 
 FORMATS = {"JPEG": "jpg", "WebP": "webp", "PNG": "png"}
 PROMPTS = {

@@ -10,7 +10,7 @@ from models.recipe import row_seed
 from models.request import Mode, Priority
 from ops.catalog import COLUMNS, CatalogError, catalog_name, picture_file, read_catalog, row_request
 from ops.catalog.endings import MAX_BYTES
-from tests.ops.catalog_writer import REGISTRY, problems, read, write
+from tests.support.catalog_writer import REGISTRY, problems, read, write
 
 
 def test_the_table_has_every_column_with_every_default_filled_in(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from ops.catalog import (
     registered_files,
     retire_catalog,
 )
-from tests.ops.catalog_writer import REGISTRY, write
+from tests.support.catalog_writer import REGISTRY, write
 
 
 @pytest.fixture

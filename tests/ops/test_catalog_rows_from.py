@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ops.catalog_writer import problems, read, write
+from tests.support.catalog_writer import problems, read, write
 
 PRODUCTS = (
     "Handle,Title,Colour,SKU,Status,Body (HTML)\n"

@@ -9,7 +9,7 @@ import openpyxl
 import pytest
 
 from ops.catalog import sheet
-from tests.ops.catalog_writer import problems, read
+from tests.support.catalog_writer import problems, read
 
 
 def test_cells_are_taken_to_the_letter(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ops.catalog_writer import problems, read
+from tests.support.catalog_writer import problems, read
 
 
 def ids(folder: Path, text: str) -> list[str]:

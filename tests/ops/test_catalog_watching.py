@@ -13,7 +13,7 @@ from ops.catalog.problems import SourceGoneError
 from ops.catalog.source import BucketSource, FolderSource
 from ops.catalog.watching import SourceState, look
 from resources.local_store import LocalObjectStore
-from tests.ops.catalog_writer import REGISTRY
+from tests.support.catalog_writer import REGISTRY
 
 GOOD = "id,text\na,a red mug\n"
 

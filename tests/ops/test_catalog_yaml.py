@@ -8,7 +8,7 @@ from configs.lifecycle_settings import CheckSettings
 from configs.settings import Settings
 from ops.catalog import CatalogSchedule
 from ops.catalog.schedules import catalog_freshness_hours, freshness_hours
-from tests.ops.catalog_writer import problems, read
+from tests.support.catalog_writer import problems, read
 
 WATERMARK = ["watermark_text", "watermark_image", "watermark_position"]
 

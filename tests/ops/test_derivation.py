@@ -13,7 +13,7 @@ from models.request import PostProcess
 from ops.derivation import derive_images
 from ops.stages import Change, Stage, generated_format, thumbnailing, watermarking
 from resources.local_store import LocalObjectStore
-from tests.recipes import a_recipe, some_pixels
+from tests.support.recipes import a_recipe, some_pixels
 
 PLAIN = PostProcess()
 MARKED = PostProcess.model_validate({"watermark": {"enable": True, "text": "春日小店"}, "format": "jpg"})

@@ -13,7 +13,7 @@ from ops.derivation import derive_images
 from ops.gallery_page import gallery_key, publish_gallery
 from ops.stages import thumbnailing
 from resources.local_store import LocalObjectStore
-from tests.recipes import a_recipe, some_pixels
+from tests.support.recipes import a_recipe, some_pixels
 
 POST = PostProcess().model_dump_json()
 

@@ -8,7 +8,7 @@ from PIL import Image
 from models.errors import PictureError
 from ops.input_pictures import InputPictures
 from resources.local_store import LocalObjectStore
-from tests.costly_pictures import adobe_rgb_profile, png_with
+from tests.support.costly_pictures import adobe_rgb_profile, png_with
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from configs.lifecycle_settings import CheckSettings
 from models.encoding import read_recipe
 from ops.moderation import Moderation, ModerationError, PictureRejectedError, Verdict, open_moderation
 from resources.local_store import LocalObjectStore
-from tests.recipes import a_recipe, some_pixels
+from tests.support.recipes import a_recipe, some_pixels
 
 KEY = "pictures/aa/a.png"
 BLOCK_GUNS = CheckSettings(moderation="blocklist", blocked_words=("gun", "枪"))
@@ -89,7 +89,7 @@ def test_a_moderator_of_ones_own_is_named_by_module_and_class(store):
 
 
 def test_a_class_is_imported_by_its_name(store):
-    moderation = open_moderation(CheckSettings(moderation="tests.ops.own_moderator:Refusing"), store)
+    moderation = open_moderation(CheckSettings(moderation="tests.support.own_moderator:Refusing"), store)
 
     with pytest.raises(PictureRejectedError, match="no reason given"):
         moderation.review(KEY, some_pixels(1), a_recipe())

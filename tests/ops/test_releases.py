@@ -8,7 +8,7 @@ from models.recipe import INPUT_READING
 from models.registry import BUILTIN_CARDS, ModelRegistry
 from models.request import Mode
 from ops.releases import CurrentReleases, Impact, record_releases, release_impact, stale_catalogs, used_releases
-from tests.released_catalogs import LARGE, MARKED, Studio
+from tests.support.released_catalogs import LARGE, MARKED, Studio
 
 CATALOGS = ["plain", "soft", "large", "never made"]
 DEFAULTS = {"steps": 4, "cfg_scale": 4.0, "sampler": "DDIM", "resolution": "64×64"}

@@ -7,7 +7,7 @@ from models.errors import ModelError
 from models.recipe import PostStep
 from models.request import PostProcess
 from ops.stages import generated_format, recorded_change, thumbnailing, upscaling, watermarking
-from tests.recipes import some_pixels
+from tests.support.recipes import some_pixels
 
 
 @pytest.fixture

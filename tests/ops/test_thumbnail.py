@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ops.thumbnail import make_thumbnail, thumbnail_step
-from tests.recipes import some_pixels
+from tests.support.recipes import some_pixels
 
 
 @settings(max_examples=150, deadline=None)

@@ -6,7 +6,7 @@ import pytest
 
 from configs.settings import PACKAGE_ROOT
 from ops.upkeep import delete_old_check_results, delete_old_runs
-from tests.dagster_daemon import open_instance
+from tests.support.dagster_daemon import open_instance
 
 DAYS = dg.StaticPartitionsDefinition(["a", "b"])
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from models.errors import ModelLoadError
 from models.esrgan import RRDBNet
 from ops.upscaling import upscale_pixels, upscale_step
-from tests.recipes import some_pixels
+from tests.support.recipes import some_pixels
 
 
 @pytest.fixture

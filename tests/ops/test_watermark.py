@@ -24,8 +24,8 @@ from models.recipe import INPUT_READING
 from models.request import WatermarkParams
 from models.shaping import shaping_identity
 from ops.watermark import WatermarkError, draw_watermark, recorded_params, watermark_step
-from tests.costly_pictures import adobe_rgb_profile, png_with
-from tests.programs import lacking
+from tests.support.costly_pictures import adobe_rgb_profile, png_with
+from tests.support.programs import lacking
 
 CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
 NOWHERE = Path("no such folder")

@@ -9,7 +9,7 @@ import pytest
 from resources.local_store import LocalObjectStore
 from resources.object_store import ObjectStore
 from resources.s3_store import S3ObjectStore
-from tests.s3_server import S3Server, running_s3_server
+from tests.support.s3_server import S3Server, running_s3_server
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,8 @@ from resources.accounts import (
 )
 from resources.queue import QueueUnavailableError
 from resources.queue.link import RedisLink
-from tests.faulty_network import closed_port
-from tests.redis_server import running_redis
+from tests.support.faulty_network import closed_port
+from tests.support.redis_server import running_redis
 
 DAY_S = 24 * 3600
 

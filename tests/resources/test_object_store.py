@@ -24,7 +24,7 @@ from resources.object_store import (
     open_store,
 )
 from resources.s3_store import S3ObjectStore
-from tests.s3_server import S3Server
+from tests.support.s3_server import S3Server
 
 HOSTILE_KEYS = {
     "": "it is empty, ends with '/', or has an empty part",

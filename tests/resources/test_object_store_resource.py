@@ -20,8 +20,8 @@ from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
 from resources.object_store_resource import ObjectStoreResource
 from resources.s3_store import S3ObjectStore
-from tests.faulty_network import closed_port
-from tests.s3_server import S3Server
+from tests.support.faulty_network import closed_port
+from tests.support.s3_server import S3Server
 
 pytestmark = [  # raised by Dagster's own code
     pytest.mark.filterwarnings("ignore:The `__fields__` attribute is deprecated"),

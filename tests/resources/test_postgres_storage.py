@@ -11,8 +11,8 @@ from ops.upkeep import delete_old_check_results
 from resources import postgres_storage
 from resources.dagster_outages import is_outage
 from resources.postgres_storage import EventLogStorage
-from tests.postgres_server import running_postgres
-from tests.waiting import wait_until
+from tests.support.postgres_server import running_postgres
+from tests.support.waiting import wait_until
 
 PLAIN = """
 telemetry: {enabled: false}

@@ -18,7 +18,7 @@ from resources.queue import QueueUnavailableError, RequestQueue
 from resources.queue.link import RedisLink
 from resources.redis_server import PrivateRedis, _configuration, _is_server_of, _locked, private_redis, redis_executable
 from tests.resources.queue.conftest import ids, new_task
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 DEADLINE_S = 20
 KEYS = 4_000

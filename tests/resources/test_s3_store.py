@@ -23,8 +23,8 @@ from resources.object_store import (
     open_store,
 )
 from resources.s3_store import S3ObjectStore
-from tests.faulty_network import Relay, closed_port, refusing_server, silent_listener
-from tests.s3_server import S3Server
+from tests.support.faulty_network import Relay, closed_port, refusing_server, silent_listener
+from tests.support.s3_server import S3Server
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 USES: dict[str, Callable[[ObjectStore], object]] = {

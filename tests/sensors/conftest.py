@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 import resources.sqlite_storage  # noqa: F401 Dagster's own storage takes no path with % or ?
-from tests.released_catalogs import Studio
+from tests.support.released_catalogs import Studio
 
 
 class Ticker:

@@ -5,7 +5,7 @@ from configs.settings import load_settings
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.freshness import stale_catalogs_sensor
-from tests.stored_catalogs import make_old
+from tests.support.stored_catalogs import make_old
 
 
 @pytest.fixture

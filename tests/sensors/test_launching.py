@@ -8,7 +8,7 @@ import yaml
 from configs.settings import PACKAGE_ROOT
 from imagegenx_assets.catalog_assets import catalog_stages
 from sensors.launching import GPU_POOL, bound_pool
-from tests.dagster_daemon import open_instance
+from tests.support.dagster_daemon import open_instance
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from models.acceleration.exact_rows import ROWS_MULTIPLE, make_rows_exact
-from tests.models.batching.workbench import Workbench
+from tests.support.workbench import Workbench
 
 ROWS = 16
 

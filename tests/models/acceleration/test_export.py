@@ -3,7 +3,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from models.acceleration.export import export_unet, unet_inputs
-from tests.models.batching.workbench import distance
+from tests.support.workbench import distance
 
 
 def random_inputs(unet, rows: int) -> tuple[torch.Tensor, ...]:

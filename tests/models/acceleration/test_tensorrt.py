@@ -16,7 +16,7 @@ from models.acceleration.tuning import tune
 from models.batching.step_model import StepModel
 from models.errors import ModelError
 from models.request import Mode
-from tests.models.batching.workbench import Workbench, distance, make_item
+from tests.support.workbench import Workbench, distance, make_item
 
 
 class StandIn:

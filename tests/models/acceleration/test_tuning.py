@@ -12,7 +12,7 @@ from models.batching.step_model import StepModel
 from models.errors import ModelError
 from models.families.weights import weights_bytes
 from models.request import Mode, Sampler
-from tests.models.batching.workbench import Workbench, distance, make_item
+from tests.support.workbench import Workbench, distance, make_item
 
 
 @pytest.fixture(autouse=True)

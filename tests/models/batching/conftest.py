@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.models.batching.workbench import Workbench
+from tests.support.workbench import Workbench
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from models.pipeline_pool import PipelinePool
 from models.recipe import plan_recipe
 from models.registry import ModelRegistry
 from models.request import parse_request
-from tests.models.batching.listening import Waiting
-from tests.models.hub_server import COMMIT, REPOSITORY, HubServer
+from tests.support.hub_server import COMMIT, REPOSITORY, HubServer
+from tests.support.listening import Waiting
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 

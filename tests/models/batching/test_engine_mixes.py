@@ -29,8 +29,8 @@ from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
 from models.recipe import plan_recipe
 from models.request import Priority, Sampler, parse_request
-from tests.models.batching.listening import Waiting
-from tests.models.batching.workbench import EDGES, MASK, PICTURE
+from tests.support.listening import Waiting
+from tests.support.workbench import EDGES, MASK, PICTURE
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.batching.step_model import StepModel
 from models.errors import ModelError
 from models.request import Mode, Sampler
-from tests.models.batching.workbench import FOLDERS, PIPELINES, distance, make_item
+from tests.support.workbench import FOLDERS, PIPELINES, distance, make_item
 
 CASES = list(PIPELINES)
 

@@ -11,7 +11,7 @@ from models.families.base import BatchItem
 from models.image import GeneratedImage
 from models.pipeline_pool import PoolKey
 from models.request import Priority
-from tests.models.batching.listening import Waiting
+from tests.support.listening import Waiting
 
 GROUP = Group("m", PoolKey("m", "eager", "cpu", "float32"))
 

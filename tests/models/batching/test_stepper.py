@@ -19,7 +19,7 @@ from models.families.samplers import make_scheduler
 from models.placement import choose_placement
 from models.recipe import plan_recipe
 from models.request import Mode, Priority, Sampler, parse_request
-from tests.models.batching.workbench import distance, make_item
+from tests.support.workbench import distance, make_item
 
 
 def test_a_family_infers_a_batch_by_itself_as_the_engine_does(random_models, workbench):

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from models.decoding.containers import MAX_PARTS, MAX_SCANS
 from models.errors import PictureError
 from models.image import check_picture, open_picture, transparency_of
-from tests import costly_pictures as costly
+from tests.support import costly_pictures as costly
 
 TEAL = (0, 128, 128)
 ADOBE_CRIMSON, CRIMSON = (188, 27, 61), (0xDC, 0x14, 0x3C)

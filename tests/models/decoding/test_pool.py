@@ -12,9 +12,9 @@ from PIL import Image
 from models.decoding import pool
 from models.decoding.errors import UnreadableError
 from models.decoding.pool import Decoders
-from tests.costly_pictures import many_scans, plain_webp, webp_header
 from tests.models.decoding.test_files import encoded
-from tests.waiting import wait_until
+from tests.support.costly_pictures import many_scans, plain_webp, webp_header
+from tests.support.waiting import wait_until
 
 PICTURE = encoded(Image.new("RGB", (40, 30), "teal"), "PNG")
 

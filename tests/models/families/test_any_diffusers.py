@@ -17,7 +17,7 @@ from models.pipeline_pool import PipelinePool
 from models.recipe import plan_recipe
 from models.registry import ModelRegistry
 from models.request import Sampler, parse_request
-from tests.model_factory import build_random_flux
+from tests.support.model_factory import build_random_flux
 
 
 @pytest.fixture

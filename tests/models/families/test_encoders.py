@@ -12,7 +12,7 @@ from models.families.encoders import load_encoders
 from models.families.single_file import single_file_configuration
 from models.placement import choose_placement
 from models.registry import ModelRegistry
-from tests.model_factory import build_random_flux, build_random_sd
+from tests.support.model_factory import build_random_flux, build_random_sd
 
 FOREIGN = "somebody/some-kernel"
 

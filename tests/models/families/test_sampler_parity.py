@@ -13,7 +13,7 @@ from models.errors import ModelError, ModelLoadError
 from models.families.samplers import make_scheduler
 from models.noise_schedule import BETA_SCHEDULES, PREDICTION_TYPES, NoiseSchedule
 from models.request import Sampler
-from tests.recipes import a_recipe
+from tests.support.recipes import a_recipe
 
 BETAS = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 PIPELINE = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, "skip_prk_steps": True}

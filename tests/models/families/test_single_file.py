@@ -29,7 +29,7 @@ from models.recipe import plan_recipe
 from models.registry import ModelRegistry
 from models.request import Sampler, parse_request
 from tests.models.families.original_layout import write_controlnet_file, write_single_file
-from tests.recipes import a_recipe
+from tests.support.recipes import a_recipe
 
 CONTROLLED = "family: sd\nsource: {source}\ncontrolnet: {controlnet}\nmodes: [controlnet]\ndefault_resolution: 64×64\n"
 CARD = "family: {family}\nsource: {file}\nconfig: {config}\ndefault_resolution: 64×64\n"

@@ -26,8 +26,8 @@ from ops.checks import (
 from ops.derivation import derive_images
 from ops.stages import thumbnailing, watermarking
 from resources.local_store import LocalObjectStore
-from tests.recipes import a_recipe, some_pixels
-from tests.stored_catalogs import new_picture, store_catalog
+from tests.support.recipes import a_recipe, some_pixels
+from tests.support.stored_catalogs import new_picture, store_catalog
 
 MARKED = PostProcess(watermark=WatermarkParams(enable=True, text="SHOP", position="center", margin=2))
 

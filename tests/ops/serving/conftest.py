@@ -12,7 +12,7 @@ from models.request import parse_request
 from ops.serving import ServingWorker, Workplace
 from resources.local_store import LocalObjectStore
 from resources.queue import NewTask, new_task_id, open_queue
-from tests.random_model import write_random_model
+from tests.support.random_model import write_random_model
 
 DEADLINE_S = 60
 

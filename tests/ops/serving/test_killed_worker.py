@@ -13,8 +13,8 @@ from models.registry import open_registry
 from models.request import parse_request
 from resources.local_store import LocalObjectStore
 from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
-from tests.ops.serving.stand_in_worker import SLOW_PICTURE_S
-from tests.waiting import wait_until
+from tests.support.stand_in_worker import SLOW_PICTURE_S
+from tests.support.waiting import wait_until
 
 MAX_DELIVERIES = 3
 LEASE_S = 1
@@ -42,7 +42,7 @@ class Workers:
 
     def start(self):
         """A worker process."""
-        self.processes.append(subprocess.Popen([sys.executable, "-m", "tests.ops.serving.stand_in_worker"]))
+        self.processes.append(subprocess.Popen([sys.executable, "-m", "tests.support.stand_in_worker"]))
         return self.processes[-1]
 
     def serve_until(self, condition):

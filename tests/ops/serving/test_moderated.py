@@ -21,7 +21,7 @@ def test_words_that_were_blocked_after_a_request_was_taken_fail_it_before_it_is_
 
 
 def test_the_verdict_on_a_painted_picture_is_in_the_audit_log_and_not_its_words(shop):
-    checks = CheckSettings(moderation="tests.ops.own_moderator:Refusing")
+    checks = CheckSettings(moderation="tests.support.own_moderator:Refusing")
     shop.settings = shop.settings.model_copy(update={"checks": checks})
     shop.worker()
 

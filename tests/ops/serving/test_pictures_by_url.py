@@ -10,7 +10,7 @@ from configs.errors import FailureCause
 from ops.serving.preparing import THREADS_PER_OWNER
 from resources.queue import TaskStatus
 from tests.gateway.test_uploads import bomb
-from tests.web_server import redirect, reply, running_web_server
+from tests.support.web_server import redirect, reply, running_web_server
 
 
 def png():

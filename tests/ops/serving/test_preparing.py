@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from ops.serving.preparing import CLAIMS_PER_OWNER, THREADS, THREADS_PER_OWNER, Preparing
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ops.editions import edition_folder, made_edition
 from ops.store_life import Retention, TaskReferences, UnreadableManifestError, collect_garbage
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
-from tests.stored_catalogs import DAY_S, keys_of, make_old, store_catalog, store_orphans
+from tests.support.stored_catalogs import DAY_S, keys_of, make_old, store_catalog, store_orphans
 
 HOUR_S = 3600
 

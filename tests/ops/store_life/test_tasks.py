@@ -8,7 +8,7 @@ from configs.settings import Settings
 from models.request import GenerationRequest
 from ops.store_life import TaskReferences, live_tasks
 from resources.queue import NewTask, QueueUnavailableError, TaskPicture, TaskResult, new_task_id, open_queue
-from tests.redis_server import running_redis
+from tests.support.redis_server import running_redis
 
 
 @pytest.fixture(scope="module")

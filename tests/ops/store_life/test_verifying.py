@@ -3,7 +3,7 @@ import pytest
 from ops.editions import edition_folder
 from ops.store_life import What, heal, verify_store
 from resources.local_store import LocalObjectStore
-from tests.stored_catalogs import keys_of, store_catalog
+from tests.support.stored_catalogs import keys_of, store_catalog
 
 
 @pytest.mark.parametrize("kind", ["local", "s3"])

@@ -9,8 +9,8 @@ from PIL import Image
 
 from models.errors import PictureError
 from resources.outbound import TransferError, UrlRefusedError
-from tests.faulty_network import closed_port, silent_listener
-from tests.web_server import certificate, raw, redirect, reply, running_web_server
+from tests.support.faulty_network import closed_port, silent_listener
+from tests.support.web_server import certificate, raw, redirect, reply, running_web_server
 
 
 @pytest.fixture

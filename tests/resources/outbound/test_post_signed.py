@@ -6,7 +6,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from resources.outbound import DeliveryRefusedError, TransferError, UrlRefusedError
 from resources.outbound.webhooks import new_secret
-from tests.web_server import raw, redirect, reply, running_web_server
+from tests.support.web_server import raw, redirect, reply, running_web_server
 
 EVENT = {"type": "task.success", "data": {"task_id": "img_1", "text": "一只猫"}}
 

@@ -10,7 +10,7 @@ from configs.queue_settings import QueueSettings
 from models.request import GenerationRequest
 from resources.queue import Claim, NewTask, RequestQueue, TaskPicture, TaskResult, WorkerState, new_task_id
 from resources.queue.link import RedisLink
-from tests.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer, running_redis
 
 Opened = Callable[..., RequestQueue]
 

@@ -395,7 +395,7 @@ def test_a_submission_whose_answer_was_lost_is_there_once(queue, lost_answers):
 
 @contextmanager
 def worker_process(redis, namespace, name, count):
-    words = [sys.executable, "-m", "tests.resources.queue.dying_worker", redis.url, namespace, name, str(count)]
+    words = [sys.executable, "-m", "tests.support.dying_worker", redis.url, namespace, name, str(count)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process

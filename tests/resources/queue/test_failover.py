@@ -11,10 +11,10 @@ from resources.accounts import Accounts
 from resources.queue import QueueAccessError, QueueUnavailableError, Renewal, RequestQueue
 from resources.queue.link import RedisLink
 from resources.queue.trouble import TROUBLES
-from tests.faulty_network import Relay
-from tests.redis_server import PASSWORD, RedisServer, running_redis
 from tests.resources.queue.conftest import new_task, result, state
-from tests.waiting import wait_until
+from tests.support.faulty_network import Relay
+from tests.support.redis_server import PASSWORD, RedisServer, running_redis
+from tests.support.waiting import wait_until
 
 THREADS = 8
 

@@ -8,9 +8,9 @@ from configs.queue_settings import QueueSettings
 from configs.settings import load_settings
 from resources.queue import QueueAccessError, QueueUnavailableError, RequestQueue
 from resources.queue.link import RedisLink
-from tests.faulty_network import closed_port, silent_listener
-from tests.redis_server import PASSWORD, running_redis
 from tests.resources.queue.conftest import ids, new_task, result
+from tests.support.faulty_network import closed_port, silent_listener
+from tests.support.redis_server import PASSWORD, running_redis
 
 TIMEOUT_S = 0.5
 

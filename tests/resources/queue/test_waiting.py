@@ -7,9 +7,9 @@ from configs.queue_settings import QueueSettings
 from models.request import Priority
 from resources.queue import QueueDepth, RequestQueue, WorkerState
 from resources.queue.link import RedisLink
-from tests.redis_server import running_redis
 from tests.resources.queue.conftest import new_task, result, state
-from tests.waiting import wait_until
+from tests.support.redis_server import running_redis
+from tests.support.waiting import wait_until
 
 DEADLINE_S = 20
 

@@ -10,8 +10,8 @@ from models.families import FamilyEntry
 from models.families.base import BatchItem, BatchResult, LoraUse, ModelFamily, OnBatchStep
 from models.request import Mode
 
-STUB = FamilyEntry("tests.models.stub_family:StubFamily", frozenset(Mode))
-STUB_ALONE = FamilyEntry("tests.models.stub_family:StubFamily", frozenset(Mode), max_batch_size=1)
+STUB = FamilyEntry("tests.support.stub_family:StubFamily", frozenset(Mode))
+STUB_ALONE = FamilyEntry("tests.support.stub_family:StubFamily", frozenset(Mode), max_batch_size=1)
 
 
 class StubFamily(ModelFamily):

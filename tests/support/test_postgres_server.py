@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests import postgres_server
-from tests.postgres_server import PostgresServerError, running_postgres
+from tests.support import postgres_server
+from tests.support.postgres_server import PostgresServerError, running_postgres
 
 
 def test_it_runs_as_no_root_and_leaves_nothing():

@@ -1,8 +1,8 @@
-"""The process behind `tests.s3_server`: OpenStack Swift's four servers as green threads of one process.
+"""The process behind `tests.support.s3_server`: OpenStack Swift's four servers as green threads of one process.
 
-Started as `python -m tests.swift_process FOLDER`. Prints `ready PORT` (the S3 port) once it listens; ends when its
-standard input closes, and then removes FOLDER, so that nothing outlives the process that started it, however that one
-ended. Logs go to standard error.
+Started as `python -m tests.support.swift_process FOLDER`. Prints `ready PORT` (the S3 port) once it listens; ends when
+its standard input closes, and then removes FOLDER, so that nothing outlives the process that started it, however that
+one ended. Logs go to standard error.
 """
 
 import logging

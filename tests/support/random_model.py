@@ -1,6 +1,6 @@
 """A random Stable Diffusion model and upscaling network as the default ones of a home folder of their own."""
 
-from tests.model_factory import build_random_sd
+from tests.support.model_factory import build_random_sd
 
 CARD = """
 family: sd

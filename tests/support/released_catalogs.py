@@ -14,7 +14,7 @@ from ops.releases import CurrentReleases, record_releases
 from ops.stages import generated_format, upscaled_format, upscaling, watermarking
 from ops.watermark import recorded_params
 from resources.local_store import LocalObjectStore
-from tests.recipes import a_recipe
+from tests.support.recipes import a_recipe
 
 CARD = """
 family: sd

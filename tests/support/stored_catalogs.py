@@ -6,7 +6,7 @@ import time
 from io_managers.image_set import ImageStream, NewPicture
 from io_managers.image_set_writer import ImageSetWriter
 from models.request import PostProcess
-from tests.recipes import a_recipe, some_pixels
+from tests.support.recipes import a_recipe, some_pixels
 
 POST = PostProcess().model_dump_json()
 DAY_S = 24 * 3600

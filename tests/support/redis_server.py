@@ -17,7 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from resources.redis_server import redis_executable
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 PASSWORD = "correct-horse"
 START_TIMEOUT_S = 20

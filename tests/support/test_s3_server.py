@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.s3_server import S3ServerError, running_s3_server
+from tests.support.s3_server import S3ServerError, running_s3_server
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 def wait_until_gone(endpoint: str, folder: Path) -> None:
@@ -36,7 +36,7 @@ def kill(child: int) -> None:
 
 
 def test_a_server_that_cannot_start_is_an_error_with_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.s3_server.PROXY_FILTERS", ("catch_errors", "s3api"))
+    monkeypatch.setattr("tests.support.s3_server.PROXY_FILTERS", ("catch_errors", "s3api"))
     with (
         pytest.raises(S3ServerError, match=r"did not start within 60 s:\n(.|\n)*ValueError: Invalid pipeline"),
         running_s3_server(),
@@ -51,7 +51,7 @@ def test_a_server_that_ends_by_itself_fails_who_used_it() -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_by_hand_it_prints_settings_and_ends_with_its_process(ending: signal.Signals) -> None:
-    command = [sys.executable, "-m", "tests.s3_server"]
+    command = [sys.executable, "-m", "tests.support.s3_server"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         lines = [process.stdout.readline().strip() for _ in range(9)]

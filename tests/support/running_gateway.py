@@ -12,7 +12,7 @@ from gateway.http_app import build_app
 from gateway.http_server import HttpLimits, HttpServer
 from gateway.metrics_server import MetricsServer
 from gateway.service import GatewayService
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 LIMITS = HttpLimits(connections=500, connections_per_client=500, grace_s=2)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.browser import browser_program
+from tests.support.browser import browser_program
 
 
 @pytest.mark.parametrize(

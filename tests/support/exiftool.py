@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.programs import program
+from tests.support.programs import program
 
 
 def exiftool(file: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A real S3 server for tests, from the Python index: OpenStack Swift with its S3 face, on a free loopback port.
 
-In tests, use the `s3_server` fixture. By hand, `python -m tests.s3_server` prints the settings that make ImageGenX use
-the server and serves until Ctrl-C; everything it stored is gone then.
+In tests, use the `s3_server` fixture. By hand, `python -m tests.support.s3_server` prints the settings that make
+ImageGenX use the server and serves until Ctrl-C; everything it stored is gone then.
 """
 
 import secrets
@@ -24,7 +24,7 @@ from configs.settings import StoreSettings
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 MIN_FREE_BYTES = 1 << 30
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 SWIFT_CONF = """\
 [swift-hash]
@@ -40,7 +40,7 @@ devices = {folder}/devices
 mount_check = false
 disable_fallocate = true
 log_level = WARNING
-log_custom_handlers = tests.swift_process.log_to_stderr
+log_custom_handlers = tests.support.swift_process.log_to_stderr
 [pipeline:main]
 pipeline = {pipeline}
 """
@@ -56,7 +56,7 @@ account_autocreate = true
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:memory]
-paste.filter_factory = tests.swift_process:memory_filter
+paste.filter_factory = tests.support.swift_process:memory_filter
 [filter:listing_formats]
 use = egg:swift#listing_formats
 [filter:s3api]
@@ -175,7 +175,7 @@ def _process(folder: Path, log: Path) -> Iterator["subprocess.Popen[str]"]:
     with (
         log.open("wb") as stderr,
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.swift_process", str(folder)],
+            [sys.executable, "-W", "ignore", "-m", "tests.support.swift_process", str(folder)],
             cwd=REPOSITORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """A run of the main job in a process of its own, whose engine paints two pictures and then waits for a file `go`.
 
-Run as `python -m tests.paused_run CATALOG FOLDER`; the file `painting` in the folder says that the engine waits.
+Run as `python -m tests.support.paused_run CATALOG FOLDER`; the file `painting` in the folder says that the engine
+waits.
 """
 
 import sys
