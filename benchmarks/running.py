@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from configs.errors import ImageGenXError
-from configs.problems import one_of
+from foundation.errors import ImageGenXError
+from foundation.problems import one_of
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "pipeline": ("startup", "catalog_memory", "catalog_overhead", "large_catalog"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from configs.value_object import ValueObject
+from foundation.value_object import ValueObject
 
 
 class AuditSettings(ValueObject):

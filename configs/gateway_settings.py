@@ -4,9 +4,9 @@ import re
 
 from pydantic import Field, SecretStr, field_validator
 
-from configs.problems import shown
-from configs.value_object import ValueObject
 from configs.webhook_secret import checked_webhook_secret
+from foundation.problems import shown
+from foundation.value_object import ValueObject
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?")
 

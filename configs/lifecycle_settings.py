@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from configs.cron import cron_rule, timezone_rule
-from configs.value_object import NamedPath, ValueObject
 from configs.webhook_secret import checked_webhook_secret
+from foundation.cron import cron_rule, timezone_rule
+from foundation.value_object import NamedPath, ValueObject
 
 
 class CatalogSourceSettings(ValueObject):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from configs.value_object import NamedPath, ValueObject
+from foundation.value_object import NamedPath, ValueObject
 
 
 class QueueSettings(ValueObject):

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from configs.value_object import ValueObject
+from foundation.value_object import ValueObject
 
 
 class ServingSettings(ValueObject):

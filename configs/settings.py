@@ -12,8 +12,6 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from configs.audit_settings import AuditSettings
-from configs.error_text import cause_text
-from configs.errors import ConfigError
 from configs.gateway_settings import CallbackSettings, GatewaySettings
 from configs.lifecycle_settings import (
     AlertSettings,
@@ -24,11 +22,13 @@ from configs.lifecycle_settings import (
     ScheduleSettings,
 )
 from configs.log_settings import LogSettings
-from configs.problems import Problem, validation_problems
 from configs.queue_settings import QueueSettings
 from configs.serving_settings import ServingSettings
-from configs.value_object import NamedPath, ValueObject
 from configs.web_server_settings import WebServerSettings
+from foundation.error_text import cause_text
+from foundation.errors import ConfigError
+from foundation.problems import Problem, validation_problems
+from foundation.value_object import NamedPath, ValueObject
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: the checkout, or site-packages."""

@@ -4,8 +4,8 @@ import re
 
 from pydantic import Field, field_validator
 
-from configs.problems import shown
-from configs.value_object import ValueObject
+from foundation.problems import shown
+from foundation.value_object import ValueObject
 
 _NAME = re.compile(r"\[[0-9A-Fa-f:.]+\]|[\w-]+(\.[\w-]+)*", re.ASCII)
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from configs.errors import ImageGenXError
-from configs.process_start import start_process
 from configs.settings import load_settings
+from foundation.errors import ImageGenXError
+from foundation.process_start import start_process
 from gateway.main import run_gateway
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.responses import Response
 
-from configs.error_text import error_text
+from foundation.error_text import error_text
 from gateway.errors import ServiceError
 from gateway.links import PictureLinks
 from gateway.service import picture_result

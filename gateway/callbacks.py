@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import prometheus_client
 
-from configs.logs import log_ids
+from foundation.logs import log_ids
 from gateway.answers import Answers
 from gateway.callback_secret import callback_secret
 from gateway.service import GatewayService

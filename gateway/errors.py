@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from configs.error_text import error_text
-from configs.errors import ImageGenXError
-from configs.problems import Problem
+from foundation.error_text import error_text
+from foundation.errors import ImageGenXError
+from foundation.problems import Problem
 from models.errors import InvalidRequestError
 from resources.accounts import ExpiredKeyError, MissingScopeError, RateLimitedError, UnknownKeyError
 from resources.object_store import StoreError

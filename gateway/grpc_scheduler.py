@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from configs.problems import shown
+from foundation.problems import shown
 from gateway.answers import Answers
 from gateway.errors import ServiceError
 from gateway.service import GatewayService

@@ -17,8 +17,8 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_NAME
 from grpc_reflection.v1alpha import reflection
 
-from configs.errors import ImageGenXError
-from configs.logs import log_ids
+from foundation.errors import ImageGenXError
+from foundation.logs import log_ids
 from gateway.caller import calling_from
 from gateway.errors import ServiceError
 from gateway.grpc_health import ServiceHealth

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.gateway_settings import GatewaySettings
-from configs.logs import log_ids
+from foundation.logs import log_ids
 from gateway.caller import calling_from
 from gateway.errors import ServiceError
 from resources.queue import TASK_ID

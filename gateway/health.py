@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from configs.errors import ImageGenXError
+from foundation.errors import ImageGenXError
 from resources.object_store import ObjectStore, StoreAccessError
 from resources.queue import QueueUnavailableError, RequestQueue
 

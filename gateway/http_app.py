@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
-from configs.errors import ImageGenXError
-from configs.problems import Problem
+from foundation.errors import ImageGenXError
+from foundation.problems import Problem
 from gateway.answers import refusal
 from gateway.changes import TaskChanges
 from gateway.documentation import documented

@@ -12,7 +12,7 @@ from anyio import CapacityLimiter
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from configs.problems import shown
+from foundation.problems import shown
 from gateway.answers import Answers
 from gateway.changes import TaskChanges
 from gateway.errors import ServiceError, bad_field

@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from configs.problems import shown
+from foundation.problems import shown
 from gateway.answers import API, answer
 from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, LAST_EVENT, described
 from gateway.errors import ServiceError, bad_field, service_errors

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Security
 from fastapi.security import HTTPBearer
 from starlette.responses import Response
 
-from configs.problems import Problem, one_of, shown
+from foundation.problems import Problem, one_of, shown
 from gateway.answers import json_response, retry_headers
 from gateway.documentation import form_body
 from gateway.errors import ServiceError, bad_field, service_errors

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from configs.problems import Problem
+from foundation.problems import Problem
 from models.errors import InvalidRequestError
 from resources.outbound import UrlRefusedError
 from resources.outbound.urls import UrlRules

@@ -5,7 +5,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from configs.private_folder import make_private
+from foundation.private_folder import make_private
 
 SECRET_BYTES = 32
 

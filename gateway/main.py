@@ -7,10 +7,10 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from configs.errors import ImageGenXError
 from configs.gateway_settings import GatewaySettings
-from configs.logs import set_up_logs
 from configs.settings import Settings
+from foundation.errors import ImageGenXError
+from foundation.logs import set_up_logs
 from gateway.callbacks import CallbackDeliverer
 from gateway.connections import room_for_clients
 from gateway.grpc_server import start_grpc

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from configs.errors import FailureCause
+from foundation.errors import FailureCause
 from gateway.callbacks import DELIVERIES
 from gateway.health import Health
 from resources.queue import QueueError, RequestQueue, Task, TaskStatus

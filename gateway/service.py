@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from configs.problems import Problem, shown
 from configs.settings import Settings
+from foundation.problems import Problem, shown
 from gateway.caller import caller_address
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.health import Health, HealthCheck

@@ -28,7 +28,7 @@ from dagster import (
     multi_asset,
 )
 
-from configs.logs import set_up_logs
+from foundation.logs import set_up_logs
 from imagegenx_assets.catalog_run import RunScope, run_catalogs
 from imagegenx_assets.catalog_work import CatalogWork, Metadata, stage
 from imagegenx_assets.checks import STAGE_CHECKS

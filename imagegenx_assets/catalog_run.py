@@ -13,7 +13,7 @@ from dagster import (
     AssetMaterialization,
 )
 
-from configs.error_text import error_text
+from foundation.error_text import error_text
 from imagegenx_assets.catalog_work import CatalogWork, Stage, StageCheck
 from io_managers.settling import is_outage
 from models.errors import ImageGenXError

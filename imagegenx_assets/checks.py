@@ -22,7 +22,7 @@ from typing import Any
 from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec
 from dagster._utils.warnings import disable_dagster_warnings
 
-from configs.outside_text import as_code
+from foundation.outside_text import as_code
 from imagegenx_assets.catalog_work import CatalogWork, StageCheck
 from imagegenx_assets.partitions import CATALOGS
 from io_managers.text_table import text_table

@@ -20,8 +20,8 @@ from dagster import (
 )
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
-from configs.logs import set_up_logs
 from configs.settings import EngineSettings
+from foundation.logs import set_up_logs
 from io_managers.text_table import text_table
 from models.engine import BatchingEngine
 from models.gpu_load import read_gpu_loads

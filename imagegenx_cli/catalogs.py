@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.private_folder import make_private
 from configs.settings import PACKAGE_ROOT, Settings, load_settings
+from foundation.private_folder import make_private
 from imagegenx_cli.embedded_dagster import dagster_instance
 from imagegenx_cli.terminal import print_json, say, say_table
 from models.registry import ModelRegistry, open_registry

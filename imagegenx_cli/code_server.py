@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
-from configs.process_start import start_process
+from foundation.process_start import start_process
 from imagegenx_cli.processes import ProcessEndedError, ProcessStack
 
 NAME = "code server"

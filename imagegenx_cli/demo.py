@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from configs.outside_text import one_line
-from configs.private_folder import make_private
 from configs.settings import Settings, load_settings
+from foundation.outside_text import one_line
+from foundation.private_folder import make_private
 from imagegenx_cli.catalogs import add_partition, register_shipped
 from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs, this_process
 from imagegenx_cli.terminal import InterruptedByPersonError, progress_bars, say

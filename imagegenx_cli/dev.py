@@ -16,9 +16,9 @@ from types import FrameType
 
 import yaml
 
-from configs.errors import ImageGenXError
-from configs.private_folder import make_private
 from configs.settings import PACKAGE_ROOT, Settings, load_settings
+from foundation.errors import ImageGenXError
+from foundation.private_folder import make_private
 from imagegenx_cli.catalogs import SHIPPED_CATALOGS, add_partitions, register_shipped
 from imagegenx_cli.embedded_dagster import code_server_folder, dagster_instance, end_dead_runs
 from imagegenx_cli.keys import record_new_key

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import typer
 
-from configs.error_text import cause_text
-from configs.errors import ConfigError, ImageGenXError
-from configs.logs import without_secrets
-from configs.outside_text import one_line
 from configs.settings import Settings, load_settings
+from foundation.error_text import cause_text
+from foundation.errors import ConfigError, ImageGenXError
+from foundation.logs import without_secrets
+from foundation.outside_text import one_line
 from imagegenx_cli.doctor_checks import CHECKS
 from imagegenx_cli.doctor_finding import Finding, State
 from imagegenx_cli.terminal import print_json, say

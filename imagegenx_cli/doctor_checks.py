@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.private_folder import make_private
 from configs.settings import Settings
+from foundation.private_folder import make_private
 from imagegenx_cli.doctor_dagster import dagster
 from imagegenx_cli.doctor_finding import Finding, State
 

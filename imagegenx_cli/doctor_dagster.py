@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from configs.error_text import cause_text
 from configs.settings import Settings
+from foundation.error_text import cause_text
 from imagegenx_cli.doctor_finding import Finding, State
 from imagegenx_cli.embedded_dagster import dagster_instance
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from configs.logs import without_secrets
+from foundation.logs import without_secrets
 
 
 class State(StrEnum):

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.private_folder import make_private
 from configs.settings import PACKAGE_ROOT
+from foundation.private_folder import make_private
 from imagegenx_cli.files import FileError, write_file
 
 if TYPE_CHECKING:

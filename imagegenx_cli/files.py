@@ -6,7 +6,7 @@ import stat
 from errno import EACCES
 from pathlib import Path
 
-from configs.errors import ImageGenXError
+from foundation.errors import ImageGenXError
 
 
 class FileError(ImageGenXError):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.problems import Problem
 from configs.settings import Settings, load_settings
+from foundation.problems import Problem
 from imagegenx_cli.files import check_writable, read_file, write_file
 from imagegenx_cli.terminal import progress_bars, say
 from models.encoding import encode_picture, rgb_picture

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from configs.errors import ImageGenXError
 from configs.settings import Settings, load_settings
+from foundation.errors import ImageGenXError
 from imagegenx_cli.terminal import say, say_table
 from resources.accounts import ID_CHARACTERS, Account, Accounts, open_accounts
 from resources.audit import AuditEvent, open_audit, this_person

@@ -38,7 +38,7 @@ app.add_typer(keys_app, name="keys")
 
 def main() -> None:
     """The `imagegenx` program: runs the command line of this process, and ends the process."""
-    from configs.process_start import start_process
+    from foundation.process_start import start_process
 
     start_process()
     if status := run():
@@ -48,8 +48,8 @@ def main() -> None:
 
 def run() -> int:
     """Run the command line and return the exit status; an error we foresaw is one clear paragraph and no traceback."""
-    from configs.errors import ImageGenXError
-    from configs.process_start import OutputClosedError
+    from foundation.errors import ImageGenXError
+    from foundation.process_start import OutputClosedError
     from imagegenx_cli.terminal import InterruptedByPersonError, say
 
     try:
@@ -91,9 +91,9 @@ def _end_at_once(status: int) -> None:
 def _set_up_logs() -> None:
     from contextlib import suppress
 
-    from configs.errors import ConfigError
-    from configs.logs import set_up_logs
     from configs.settings import load_settings
+    from foundation.errors import ConfigError
+    from foundation.logs import set_up_logs
 
     with suppress(ConfigError):  # told by the command itself, if it needs settings
         set_up_logs(load_settings().logs)

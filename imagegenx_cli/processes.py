@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.errors import ImageGenXError
-from configs.private_folder import make_private
-from configs.process_start import started_clean
+from foundation.errors import ImageGenXError
+from foundation.private_folder import make_private
+from foundation.process_start import started_clean
 
 if TYPE_CHECKING:
     import psutil

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from configs.errors import ImageGenXError
-from configs.outside_text import one_line, printable
-from configs.process_start import lossy_text
+from foundation.errors import ImageGenXError
+from foundation.outside_text import one_line, printable
+from foundation.process_start import lossy_text
 from resources.progress import watching
 
 if TYPE_CHECKING:

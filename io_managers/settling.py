@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from configs.error_text import error_text
+from foundation.error_text import error_text
 from io_managers.image_set import (
     MAX_STORED_PIXELS,
     FailedPicture,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from dagster import MetadataValue, TableMetadataValue, TableRecord
 
-from configs.outside_text import one_line
+from foundation.outside_text import one_line
 
 
 def text_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> TableMetadataValue:

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-from configs.problems import Problem
+from foundation.problems import Problem
 from models.errors import RejectedError
 from models.request import GenerationRequest
 

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from configs.error_text import cause_text
-from configs.problems import Problem, one_of, validation_problems
 from configs.settings import PACKAGE_ROOT
-from configs.value_object import ValueObject
+from foundation.error_text import cause_text
+from foundation.problems import Problem, one_of, validation_problems
+from foundation.value_object import ValueObject
 from models.errors import ModelLoadError
 from models.families import FAMILIES
 from models.recipe import ControlPreprocess

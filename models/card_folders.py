@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from configs.errors import ConfigError
-from configs.problems import Problem
+from foundation.errors import ConfigError
+from foundation.problems import Problem
 from models.card import ModelCard, read_card
 from models.visible_files import is_hidden
 

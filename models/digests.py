@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.private_folder import make_private
+from foundation.private_folder import make_private
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from configs.errors import told
+from foundation.errors import told
 from models import picture_metadata
 from models.errors import ImageGenXError, InvalidRequestError, PictureError
 from models.recipe import Recipe

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from configs.errors import FailureCause, ImageGenXError
-from configs.problems import Problem, nearest
+from foundation.errors import FailureCause, ImageGenXError
+from foundation.problems import Problem, nearest
 
 __all__ = [
     "AcceleratorError",

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from configs.error_text import cause_text
-from configs.private_folder import make_private
+from foundation.error_text import cause_text
+from foundation.private_folder import make_private
 from models.errors import ModelLoadError
 from models.families import FAMILIES
 from models.model_files import INDEX, index_parts

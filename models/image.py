@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.errors import FailureCause
+from foundation.errors import FailureCause
 from models.decoding.errors import UnreadableError
 from models.errors import PictureError
 from models.recipe import Recipe

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from configs.problems import Problem, validation_problems
-from configs.value_object import ValueObject
+from foundation.problems import Problem, validation_problems
+from foundation.value_object import ValueObject
 from models.errors import InvalidRequestError
 from models.request import (
     AnyText,

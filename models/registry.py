@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from configs.errors import ConfigError
-from configs.problems import Problem
 from configs.settings import PACKAGE_ROOT, Settings, default_home
+from foundation.errors import ConfigError
+from foundation.problems import Problem
 from models.architectures import read_architecture
 from models.card import SINGLE_FILE, ModelCard
 from models.card_folders import BadCard, CardFolders

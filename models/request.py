@@ -18,8 +18,8 @@ from pydantic import (
     field_validator,
 )
 
-from configs.problems import Problem, one_of, shown, validation_problems
-from configs.value_object import ValueObject
+from foundation.problems import Problem, one_of, shown, validation_problems
+from foundation.value_object import ValueObject
 from models.errors import InvalidRequestError, ModelNotFoundError
 from models.lora_file import lora_problem
 from models.resolution import Resolution, parse_sides

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from configs.problems import shown
+from foundation.problems import shown
 
 MULTIPLE_PX = 8
 """Sides are multiples of this: the VAEs of all families shrink pictures 8×."""

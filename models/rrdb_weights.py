@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from configs.error_text import cause_text
+from foundation.error_text import cause_text
 from models.errors import ModelLoadError
 from models.rrdb import RRDBNet
 

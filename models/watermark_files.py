@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.errors import FailureCause
-from configs.problems import nearest, shown
+from foundation.errors import FailureCause
+from foundation.problems import nearest, shown
 from models.digests import file_digest
 from models.errors import ImageGenXError
 from models.visible_files import visible_files

@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
-from configs.error_text import cause_text
-from configs.errors import FailureCause, told
 from configs.lifecycle_settings import CheckSettings
+from foundation.error_text import cause_text
+from foundation.errors import FailureCause, told
 from models.blocklist import Blocklist
 from models.encoding import CONTENT_TYPES, encode_picture, rgb_picture
 from models.errors import ImageGenXError

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from configs.errors import ImageGenXError
-from configs.problems import shown, validation_problems
 from configs.queue_settings import QueueSettings
 from configs.settings import Settings
-from configs.value_object import ValueObject
+from foundation.errors import ImageGenXError
+from foundation.problems import shown, validation_problems
+from foundation.value_object import ValueObject
 from resources.queue.link import RedisLink
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from configs.audit_settings import AuditSettings
-from configs.private_folder import make_private
 from configs.settings import Settings
+from foundation.private_folder import make_private
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from configs.errors import FailureCause, ImageGenXError
-from configs.problems import shown
 from configs.settings import StoreSettings
+from foundation.errors import FailureCause, ImageGenXError
+from foundation.problems import shown
 
 MAX_KEY_BYTES = 900
 MAX_KEY_PART_BYTES = 255

@@ -5,8 +5,8 @@ import socket
 from io import BufferedWriter
 from pathlib import Path
 
-from configs.private_folder import make_private
 from configs.settings import Settings
+from foundation.private_folder import make_private
 from models.gpu_load import GPULoad, read_gpu_loads
 
 ANY_GPU = ("auto", "cuda")

@@ -19,10 +19,10 @@ from socket import socket as unix_socket
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
-from configs.error_text import cause_text
-from configs.private_folder import make_private
-from configs.process_start import started_clean
 from configs.queue_settings import QueueSettings
+from foundation.error_text import cause_text
+from foundation.private_folder import make_private
+from foundation.process_start import started_clean
 from resources.queue.errors import QueueUnavailableError
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from urllib3.exceptions import (
 )
 from urllib3.util import Retry, Timeout
 
-from configs.error_text import cause_text
 from configs.settings import StoreSettings
+from foundation.error_text import cause_text
 from resources.object_store import (
     CHECK,
     TEMP_FOLDER,

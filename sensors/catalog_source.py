@@ -15,8 +15,8 @@ from dagster import (
     SkipReason,
 )
 
-from configs.outside_text import one_line
 from configs.settings import Settings
+from foundation.outside_text import one_line
 from io_managers.text_table import text_table
 from models.errors import ImageGenXError
 from models.registry import open_registry

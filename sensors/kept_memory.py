@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from configs.private_folder import make_private
+from foundation.private_folder import make_private
 
 SHORT = 500
 """A memory of at most so many letters is the cursor itself."""

@@ -22,9 +22,9 @@ from dagster._core.storage.tags import (
     WILL_RETRY_TAG,
 )
 
-from configs.logs import without_secrets
-from configs.outside_text import printable
 from configs.settings import Settings
+from foundation.logs import without_secrets
+from foundation.outside_text import printable
 from resources.outbound import DeliveryRefusedError, OutboundError, open_outbound
 from resources.settings_resource import SettingsResource
 from sensors.owned import owned_sensor

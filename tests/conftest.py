@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 import resources.alembic_paths  # noqa: F401 ephemeral instances below a folder with a % in its name
-from configs.process_start import accept_signals
+from foundation.process_start import accept_signals
 
 # What tests start inherits the signals of this process, which a background shell or `nohup` has ignored.
 accept_signals()
@@ -25,5 +25,5 @@ def _no_log_lines_of_earlier_runs() -> Iterator[None]:
     """
     yield
     root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if type(handler).__module__ == "configs.logs"]:
+    for handler in [handler for handler in root.handlers if type(handler).__module__ == "foundation.logs"]:
         root.removeHandler(handler)

@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from configs.error_text import cause_text
+from foundation.error_text import cause_text
 from models.errors import AcceleratorError
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from configs.error_text import cause_text
-from configs.private_folder import make_private
+from foundation.error_text import cause_text
+from foundation.private_folder import make_private
 from models.acceleration.building import process_builds
 from models.acceleration.export import FEWEST_ROWS, export_unet, row_shapes, unet_inputs
 from models.batching.rows import BatchSizes

@@ -2,7 +2,7 @@
 
 import logging
 
-from configs.error_text import cause_text, error_text
+from foundation.error_text import cause_text, error_text
 from models.errors import ImageGenXError, OutOfMemoryError
 from models.image import FailedImage
 from models.recipe import Recipe

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from configs.error_text import cause_text
+from foundation.error_text import cause_text
 from models.batching.step_queue import Groups, StepQueue, Turn
 from models.batching.ticket import Ticket
 from models.image import FailedImage, GeneratedImage

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from configs.errors import told
+from foundation.errors import told
 from models.errors import ModelLoadError, OutOfMemoryError
 from models.families.quiet_libraries import quiet_libraries
 from models.request import Mode

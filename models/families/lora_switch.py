@@ -4,7 +4,7 @@ import warnings
 from collections import OrderedDict
 from typing import Any
 
-from configs.errors import told
+from foundation.errors import told
 from models.batching.memory import is_out_of_memory
 from models.digests import file_digest
 from models.errors import ModelError, ModelLoadError

@@ -12,7 +12,7 @@ import torch
 from diffusers import ControlNetModel
 from safetensors import safe_open
 
-from configs.problems import shown
+from foundation.problems import shown
 from models.architectures import read_architecture, write_configuration
 from models.errors import ModelLoadError
 from models.families.modelspec import told_schedule

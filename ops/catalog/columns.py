@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from configs.problems import nearest, shown
+from foundation.problems import nearest, shown
 from models.request import ImageFormat, Position, Sampler, Scale, Schedule
 
 PICTURE_COLUMNS = ("image", "mask", "control_image")

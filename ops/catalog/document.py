@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from configs.cron import cron_rule, timezone_rule
-from configs.problems import nearest, one_of
+from foundation.cron import cron_rule, timezone_rule
+from foundation.problems import nearest, one_of
 from ops.catalog.columns import COLUMNS, layered, unknown_column
 from ops.catalog.pictures import CatalogPicture
 from ops.catalog.problems import ProblemList

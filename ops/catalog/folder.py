@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from configs.error_text import cause_text
-from configs.private_folder import make_private
+from foundation.error_text import cause_text
+from foundation.private_folder import make_private
 from ops.catalog.endings import MAX_BYTES
 from ops.catalog.inside import LeadsOutError
 from ops.catalog.pictures import CatalogPicture

@@ -5,7 +5,7 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
-from configs.problems import shown
+from foundation.problems import shown
 
 
 class LeadsOutError(ValueError):

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from configs.error_text import MAX_CHARS, shortened
-from configs.outside_text import one_line
+from foundation.error_text import MAX_CHARS, shortened
+from foundation.outside_text import one_line
 from models.errors import ImageGenXError
 
 MAX_PROBLEMS = 1_000

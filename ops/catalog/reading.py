@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.errors import told
+from foundation.errors import told
 from models.errors import InvalidRequestError
 from models.recipe import row_seed
 from models.request import GenerationRequest, parse_request

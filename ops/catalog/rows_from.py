@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.errors import told
-from configs.problems import nearest
+from foundation.errors import told
+from foundation.problems import nearest
 from ops.catalog.columns import COLUMNS
 from ops.catalog.endings import MAX_BYTES, TABLES, size_rule
 from ops.catalog.pictures import CatalogPicture, picture_file

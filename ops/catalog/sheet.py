@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, time
 from typing import Any
 
-from configs.problems import shown
+from foundation.problems import shown
 from ops.catalog.columns import column_named
 from ops.catalog.decoding import decoded
 from ops.catalog.problems import ProblemList

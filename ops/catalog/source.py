@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from configs.error_text import cause_text
+from foundation.error_text import cause_text
 from models.digests import FileMark
 from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, TABLES, size_rule
 from ops.catalog.inside import LeadsOutError, open_inside

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from configs.problems import nearest
+from foundation.problems import nearest
 from ops.catalog.columns import COLUMNS
 from ops.catalog.problems import ProblemList
 from ops.catalog.rows import RawRow

@@ -8,8 +8,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from configs.logs import with_log_ids
 from configs.settings import Settings
+from foundation.logs import with_log_ids
 from io_managers.image_set import MAX_STORED_PIXELS
 from io_managers.preview_sheet import make_tile
 from models.encoding import CONTENT_TYPES, RecipeNotFoundError, encode_picture, read_recipe, rgb_picture

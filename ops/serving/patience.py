@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from configs.errors import FailureCause, ImageGenXError
+from foundation.errors import FailureCause, ImageGenXError
 from resources.object_store import StoreUnavailableError
 from resources.queue import QueueUnavailableError
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from configs.error_text import cause_text, error_text
-from configs.errors import FailureCause, ImageGenXError, told
-from configs.logs import log_ids
+from foundation.error_text import cause_text, error_text
+from foundation.errors import FailureCause, ImageGenXError, told
+from foundation.logs import log_ids
 from models.engine import BatchingEngine
 from models.image import FailedImage, GeneratedImage
 from models.request import GenerationRequest

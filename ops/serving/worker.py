@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from configs.errors import ImageGenXError
 from configs.settings import Settings
+from foundation.errors import ImageGenXError
 from models.engine import BatchingEngine
 from models.registry import ModelRegistry
 from ops.serving.groups import ResultGroup

@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from configs.errors import ImageGenXError
-from configs.problems import shown
+from foundation.errors import ImageGenXError
+from foundation.problems import shown
 from resources.audit import this_person
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoreError
 

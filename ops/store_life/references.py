@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 
-from configs.error_text import cause_text
+from foundation.error_text import cause_text
 from io_managers.image_set import MANIFESTS, SUPERSEDED
 from models.errors import ImageGenXError
 from ops.editions import FOLDER as EDITIONS

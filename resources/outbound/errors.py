@@ -3,7 +3,7 @@
 What follows the host may be secret (a presigned URL), and what the host answered may not be meant for who named it.
 """
 
-from configs.errors import FailureCause, ImageGenXError
+from foundation.errors import FailureCause, ImageGenXError
 
 
 class OutboundError(ImageGenXError):

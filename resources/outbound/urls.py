@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import httpx
 
-from configs.problems import shown
+from foundation.problems import shown
 from resources.outbound.addresses import is_public, literal_address, not_public
 from resources.outbound.errors import UrlRefusedError
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from configs.error_text import error_text
-from configs.value_object import ValueObject
+from foundation.error_text import error_text
+from foundation.value_object import ValueObject
 from resources.queue.link import RedisLink
 from resources.queue.reading import read_batch, read_tasks
 from resources.queue.task import Batch, Task, TaskStatus

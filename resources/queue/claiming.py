@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from configs.errors import FailureCause
+from foundation.errors import FailureCause
 from resources.queue.link import RedisLink
 from resources.queue.task import TaskResult, TaskStatus, pairs, read_task
 from resources.queue.waiting import wait_for_bell

@@ -1,6 +1,6 @@
 """Errors of the request queue and of the Redis it lives in."""
 
-from configs.errors import ImageGenXError
+from foundation.errors import ImageGenXError
 from resources.queue.trouble import UNREACHABLE, Trouble
 
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from configs.errors import FailureCause
-from configs.problems import shown
-from configs.value_object import ValueObject
+from foundation.errors import FailureCause
+from foundation.problems import shown
+from foundation.value_object import ValueObject
 from models.request import MAX_SEED, GenerationRequest, ImageFormat
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from configs.errors import ConfigError, ImageGenXError
 from configs.settings import PACKAGE_ROOT, Settings, default_home, load_settings
+from foundation.errors import ConfigError, ImageGenXError
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import pytest
 from configs.settings import PACKAGE_ROOT
 
 PACKAGES = (
+    "foundation",
     "configs",
     "models",
     "resources",

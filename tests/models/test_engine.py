@@ -7,8 +7,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import models.families
-from configs.errors import FailureCause
 from configs.settings import EngineSettings
+from foundation.errors import FailureCause
 from models.engine import LOOK_AHEAD_BATCHES, BatchingEngine, GenerationJob
 from models.errors import PictureError
 from models.image import FailedImage, GeneratedImage, InputPicture

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import ConfigError
 from configs.settings import PACKAGE_ROOT, Settings
+from foundation.errors import ConfigError
 from models.errors import InvalidRequestError, ModelLoadError, ModelNotFoundError
 from models.registry import ModelRegistry, open_registry
 from models.request import Mode, Sampler, parse_request

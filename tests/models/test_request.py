@@ -2,8 +2,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from configs.problems import Problem
 from configs.settings import Settings
+from foundation.problems import Problem
 from models.errors import InvalidRequestError
 from models.registry import BUILTIN_CARDS, ModelRegistry, open_registry
 from models.request import GenerationRequest, Mode, Priority, Sampler, Schedule, parse_request

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from configs.errors import ConfigError
+from foundation.errors import ConfigError
 from resources.gpu_engine import GPUEngine
 
 

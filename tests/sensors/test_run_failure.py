@@ -10,7 +10,7 @@ from dagster import DagsterInstance, StaticPartitionsDefinition, build_sensor_co
 from standardwebhooks import Webhook
 
 import resources.sqlite_storage  # noqa: F401 Dagster's own storage takes no path with % or ?
-from configs.errors import ImageGenXError
+from foundation.errors import ImageGenXError
 from resources.outbound.webhooks import new_secret
 from resources.settings_resource import SettingsResource
 from sensors.run_failure import MOST_PER_TICK, MOST_TRIES, REFUSED_TRIES, run_failure_alert
@@ -119,7 +119,7 @@ def test_a_failed_run_is_told_once_signed_with_its_error_and_link(instance, rece
         "run_id": run_id,
         "job": "fragile",
         "partitions": ["spring"],
-        "error": "break_down: configs.errors.ImageGenXError: the shelf fell down"
+        "error": "break_down: foundation.errors.ImageGenXError: the shelf fell down"
         " (from OSError: redis://default:***@cache:6379 is gone)",
         "will_retry": False,
         "url": f"https://dagster.example.com/runs/{run_id}",

@@ -7,7 +7,7 @@ import time
 
 from PIL import Image, ImageDraw
 
-from configs.errors import FailureCause
+from foundation.errors import FailureCause
 from models.gpu_load import GPULoad
 from resources.object_store import ObjectStore
 from resources.queue import Claim, RequestQueue, TaskPicture, TaskResult, WorkerState, original_key, thumb_key

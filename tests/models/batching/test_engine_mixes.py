@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from benchmarks import engine_soak
-from configs.errors import FailureCause
 from configs.settings import EngineSettings
+from foundation.errors import FailureCause
 from models.batching import passes, runner, stepper
 from models.batching.decoding import Decoder
 from models.batching.passes import Denoiser

@@ -8,8 +8,8 @@ from diffusers import (
     FluxPipeline,
 )
 
-from configs.errors import FailureCause
 from configs.settings import EngineSettings
+from foundation.errors import FailureCause
 from models.engine import BatchingEngine, GenerationJob
 from models.families.any_diffusers import own_sampler
 from models.image import FailedImage, GeneratedImage

@@ -1,7 +1,7 @@
 """A moderator in front of what serving runs store."""
 
-from configs.errors import FailureCause
 from configs.lifecycle_settings import CheckSettings
+from foundation.errors import FailureCause
 from resources.audit import open_audit
 from resources.queue import TaskStatus
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from PIL import Image
 
-from configs.errors import FailureCause
+from foundation.errors import FailureCause
 from ops.serving.preparing import THREADS_PER_OWNER
 from resources.queue import TaskStatus
 from tests.gateway.test_uploads import bomb

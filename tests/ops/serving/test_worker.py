@@ -8,9 +8,9 @@ import time
 import pytest
 from PIL import Image
 
-from configs.errors import FailureCause
 from configs.log_settings import LogSettings
-from configs.logs import set_up_logs
+from foundation.errors import FailureCause
+from foundation.logs import set_up_logs
 from models.encoding import read_recipe
 from models.recipe import Recipe
 from models.request import Priority

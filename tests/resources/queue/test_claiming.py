@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError
 
-from configs.errors import FailureCause
+from foundation.errors import FailureCause
 from models.request import Priority
 from resources.queue import QueueUnavailableError, TaskStatus
 from tests.resources.queue.conftest import ids, new_task, result, state

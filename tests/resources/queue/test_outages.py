@@ -3,9 +3,9 @@ import time
 
 import pytest
 
-from configs.errors import ConfigError
 from configs.queue_settings import QueueSettings
 from configs.settings import load_settings
+from foundation.errors import ConfigError
 from resources.queue import QueueAccessError, QueueUnavailableError, RequestQueue
 from resources.queue.link import RedisLink
 from tests.resources.queue.conftest import ids, new_task, result

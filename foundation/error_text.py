@@ -2,7 +2,7 @@
 
 import re
 
-from configs.outside_text import one_line, printable
+from foundation.outside_text import one_line, printable
 
 MAX_CHARS = 600
 """No error text is longer."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from dagster._utils.schedules import get_latest_completed_cron_tick, get_next_cron_tick, is_valid_cron_string
 
-from configs.cron import cron_rule, timezone_rule
+from foundation.cron import cron_rule, timezone_rule
 
 
 @pytest.mark.parametrize(

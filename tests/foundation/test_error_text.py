@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from configs.error_text import MAX_CAUSE_CHARS, MAX_CHARS, cause_text, error_text
-from configs.errors import ImageGenXError, told
 from configs.log_settings import LogSettings
-from configs.logs import set_up_logs
-from configs.problems import Problem
 from configs.settings import PACKAGE_ROOT
+from foundation.error_text import MAX_CAUSE_CHARS, MAX_CHARS, cause_text, error_text
+from foundation.errors import ImageGenXError, told
+from foundation.logs import set_up_logs
+from foundation.problems import Problem
 from io_managers.image_set import FailedPicture
 from io_managers.settling import failed_row
 from models.batching.failures import failed
@@ -30,6 +30,7 @@ from models.rrdb_weights import read_network
 from tests.support.recipes import a_recipe
 
 PACKAGES = (
+    "foundation",
     "configs",
     "models",
     "resources",

@@ -8,8 +8,8 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from configs.error_text import MAX_CHARS, shortened
-from configs.outside_text import one_line
+from foundation.error_text import MAX_CHARS, shortened
+from foundation.outside_text import one_line
 
 _LONGEST_SHOWN = 80
 _MOST_PROBLEMS = 100

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from configs.errors import ImageGenXError
+from foundation.errors import ImageGenXError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

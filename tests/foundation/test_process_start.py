@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.process_start import started_clean
+from foundation.process_start import started_clean
 
 ROOT = Path(__file__).parent.parent.parent
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
@@ -17,7 +17,7 @@ watched = {[int(number) for number in IGNORED]}
 print(sorted(number for number in watched if signal.getsignal(number) == signal.SIG_IGN))
 print(sorted(int(number) for number in signal.pthread_sigmask(signal.SIG_SETMASK, [])))
 """
-START = "from configs.process_start import start_process; start_process()"
+START = "from foundation.process_start import start_process; start_process()"
 INHERIT = f"""
 import os, signal, sys
 for number in {[int(number) for number in IGNORED]}:

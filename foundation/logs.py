@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
-from configs.error_text import error_text, log_text
-from configs.log_settings import LogSettings
-from configs.outside_text import one_line, printable
+from foundation.error_text import error_text, log_text
+from foundation.outside_text import one_line, printable
 
 PACKAGES = (
-    *("configs", "models", "resources", "gateway", "io_managers", "ops", "sensors"),
+    *("foundation", "configs", "models", "resources", "gateway", "io_managers", "ops", "sensors"),
     *("imagegenx_assets", "imagegenx_cli", "benchmarks"),
 )
 """The loggers that `logs.level` rules; all others begin at warnings."""
@@ -44,7 +43,19 @@ _Result = TypeVar("_Result")
 _ids: ContextVar[Mapping[str, str]] = ContextVar("imagegenx_log_ids", default={})  # noqa: B039 never changed in place
 
 
-def set_up_logs(settings: LogSettings, **process_ids: str) -> None:
+class LogChoices(Protocol):
+    """What an operator chooses: the settings `logs`."""
+
+    @property
+    def format(self) -> str:
+        """`text`, or `json`: one object a line."""
+
+    @property
+    def level(self) -> str:
+        """The least grave lines of `PACKAGES` that are written."""
+
+
+def set_up_logs(settings: LogChoices, **process_ids: str) -> None:
     """Write this process's log lines to standard error; calling it again replaces the earlier setup.
 
     Args:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from configs.log_settings import LogSettings
-from configs.logs import PACKAGES, log_ids, set_up_logs, with_log_ids
+from foundation.logs import PACKAGES, log_ids, set_up_logs, with_log_ids
 from tests.support.hostile_text import ACTS, FORGED_LINE, HOSTILE
 
 SECRETS = {

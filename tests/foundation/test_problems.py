@@ -3,8 +3,8 @@ from typing import Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from configs.problems import Problem, nearest, one_of, shown, validation_problems
-from configs.value_object import ValueObject
+from foundation.problems import Problem, nearest, one_of, shown, validation_problems
+from foundation.value_object import ValueObject
 
 
 class Inner(ValueObject):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.private_folder import make_private
+from foundation.private_folder import make_private
 
 
 def mode(path: Path) -> int:

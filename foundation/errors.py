@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar
 
-from configs.error_text import cause_text, error_lines, error_text
-from configs.problems import Problem
+from foundation.error_text import cause_text, error_lines, error_text
+from foundation.problems import Problem
 
 
 class FailureCause(StrEnum):
