@@ -20,21 +20,19 @@ from dagster import (
 )
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
-from configs.settings import EngineSettings
 from foundation.logs import set_up_logs
 from io_managers.text_table import text_table
 from models.engine import BatchingEngine
-from models.gpu_load import read_gpu_loads
 from ops.serving import EngineStalledError, ResultGroup, ServingWorker, Workplace
 from resources.dagster_outages import is_outage
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
-from resources.own_gpu import ANY_GPU
+from resources.own_gpu import with_own_gpu
 from resources.queue import TaskStatus
 from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
 from sensors.owned import OWNERS, part_tags
-from sensors.serving_runs import POOL, SERVING_JOB, SLOT_TAG
+from sensors.serving_runs import POOL, SERVING_JOB
 
 logger = logging.getLogger(__name__)
 
@@ -68,10 +66,9 @@ def serve_requests(
     """Do what the request queue holds, until it has been empty for a while or the run is old enough to hand over."""
     current = settings.current
     set_up_logs(current.logs, run_id=context.run_id)
-    engine_settings = on_slot(current.engine, int(context.run.tags.get(SLOT_TAG, "0")), len(read_gpu_loads()))
-    engine = BatchingEngine(gpu_engine.registry, engine_settings)
+    placed = with_own_gpu(current)  # upscaling reads it, too
+    engine = BatchingEngine(gpu_engine.registry, placed.engine)
     queue, store = request_queue.queue, object_store.store
-    placed = current.model_copy(update={"engine": engine_settings})  # upscaling reads it, too
     worker = ServingWorker(Workplace(placed, gpu_engine.registry, engine, store, queue, context.run_id))
     reports = Reports(context, worker)
     worker.start()
@@ -102,13 +99,6 @@ def serve_requests(
 def serving_run() -> None:
     """See the job's description."""
     serve_requests()
-
-
-def on_slot(engine: EngineSettings, slot: int, gpus: int) -> EngineSettings:
-    """The engine's settings for a GPU slot: where a machine has several GPUs, each slot has its own."""
-    if engine.device not in ANY_GPU or gpus < 2:
-        return engine
-    return engine.model_copy(update={"device": f"cuda:{slot % gpus}"})
 
 
 def report(context: OpExecutionContext, groups: Sequence[ResultGroup]) -> None:

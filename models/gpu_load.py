@@ -1,6 +1,8 @@
 """How busy the GPUs of this machine are, told by NVIDIA's management library; no PyTorch needed."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -20,20 +22,52 @@ class GPULoad:
 
 def read_gpu_loads() -> tuple[GPULoad, ...]:
     """The load of every GPU that tells it; none where there is no GPU, no driver, or no `nvidia-ml-py`."""
+    with _nvml() as nvml:
+        return tuple(load for index in range(_count(nvml)) if (load := _load(nvml, index)))
+
+
+def has_gpus() -> bool:
+    """Whether the driver tells of a GPU, visible to this process or not."""
+    with _nvml() as nvml:
+        return _count(nvml) > 0
+
+
+def memory_used_bytes(uuid: str) -> int:
+    """How much memory of a GPU is in use, by all processes; 0 if it does not tell."""
+    named = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+    with _nvml() as nvml:
+        try:
+            return int(nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByUUID(named)).used) if nvml else 0
+        except nvml.NVMLError as exc:
+            logger.debug("no memory of GPU %s: %s", uuid, exc)
+            return 0
+
+
+def _count(nvml: Any) -> int:
+    """The GPUs of the machine; 0 without the library, or while it fails."""
+    try:
+        return int(nvml.nvmlDeviceGetCount()) if nvml else 0
+    except nvml.NVMLError as exc:
+        logger.debug("no GPU loads: %s", exc)
+        return 0
+
+
+@contextmanager
+def _nvml() -> Iterator[Any]:
+    """The library, ready for use; None where it has nothing to tell of."""
     try:
         nvml: Any = import_module("pynvml")
     except ImportError:
-        return ()
+        yield None
+        return
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as exc:
         logger.debug("no GPU loads: %s", exc)
-        return ()
+        yield None
+        return
     try:
-        return tuple(load for index in range(nvml.nvmlDeviceGetCount()) if (load := _load(nvml, index)))
-    except nvml.NVMLError as exc:
-        logger.debug("no GPU loads: %s", exc)
-        return ()
+        yield nvml
     finally:
         nvml.nvmlShutdown()
 

@@ -188,7 +188,7 @@ def test_the_gpu_goes_to_the_container_that_runs_pictures():
     assert added["code-location"]["build"]["args"]["SYSTEM_PACKAGES"].split() == ["gcc", "libc6-dev"]
     # One tag, one set of arguments.
     assert added["code-location"]["image"] == f"{services()['code-location']['image']}-gpu"
-    # No device is named: each serving run takes the GPU of its slot, and each catalog run one of its own.
+    # No device is named: each run that computes takes a GPU of its own.
     assert list(added["code-location"]["environment"]) == ["IMAGEGENX_SERVING__GPU_SLOTS"]
 
 

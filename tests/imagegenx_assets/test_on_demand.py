@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 import sqlalchemy
 
-from configs.settings import EngineSettings, load_settings
-from imagegenx_assets.on_demand import DAYS, materialization, on_slot
+from configs.settings import load_settings
+from imagegenx_assets.on_demand import DAYS, materialization
 from models.engine import BatchingEngine
 from models.registry import open_registry
 from models.request import parse_request
@@ -230,14 +230,3 @@ def test_a_materialization_stays_small_however_many_pictures_it_stands_for():
 
     assert len(str(event)) < 30_000
     assert event.partition == "2026-11-23"
-
-
-@pytest.mark.parametrize(
-    ("device", "slot", "gpus", "expected"),
-    [
-        *[("auto", 1, 0, "auto"), ("auto", 0, 1, "auto"), ("auto", 1, 4, "cuda:1"), ("auto", 5, 4, "cuda:1")],
-        *[("cuda:2", 1, 4, "cuda:2"), ("cpu", 1, 4, "cpu"), ("cuda", 1, 2, "cuda:1"), ("cuda", 0, 1, "cuda")],
-    ],
-)
-def test_each_slot_has_its_own_gpu_where_there_are_several(device, slot, gpus, expected):
-    assert on_slot(EngineSettings(device=device), slot, gpus).device == expected

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from models.gpu_load import GPULoad, read_gpu_loads
+from models.gpu_load import GPULoad, memory_used_bytes, read_gpu_loads
 
 
 class NoDriverError(Exception):
@@ -30,6 +30,9 @@ class Library(SimpleNamespace):
 
     def nvmlDeviceGetHandleByIndex(self, index):
         return self.gpus[index]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid):
+        return self.gpus[int(uuid.removeprefix("GPU-"))]
 
     def nvmlDeviceGetMemoryInfo(self, gpu):
         return SimpleNamespace(used=gpu[1], total=gpu[2])
@@ -61,3 +64,9 @@ def test_without_a_gpu_there_is_no_load(monkeypatch, library):
     monkeypatch.setitem(sys.modules, "pynvml", library)
 
     assert read_gpu_loads() == ()
+
+
+def test_a_gpu_tells_the_memory_in_use_by_its_uuid(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", Library(gpus=[(97, 10, 80), (None, 20, 80)]))
+
+    assert (memory_used_bytes("1"), memory_used_bytes("GPU-0")) == (20, 10)

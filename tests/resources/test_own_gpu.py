@@ -1,4 +1,4 @@
-"""Which GPU a catalog run takes; processes of their own, since a process keeps the GPU that it took."""
+"""Which GPU a process takes; processes of their own, since a process keeps the GPU that it took."""
 
 import subprocess
 import sys
@@ -7,14 +7,15 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from configs.settings import Settings
-from models.gpu_load import GPULoad
+from models.visible_gpus import VisibleGPU
 from resources import own_gpu
 
 PROCESS = """
 import sys
-from models.gpu_load import GPULoad
+from models.visible_gpus import VisibleGPU
 from resources import own_gpu
-own_gpu.read_gpu_loads = lambda: tuple(GPULoad(n, 0.0, used, 100) for n, used in enumerate(map(int, sys.argv[1:])))
+gpus = [argument.split("=") for argument in sys.argv[1:]]
+own_gpu.visible_gpus = lambda: tuple(VisibleGPU(n, uuid, int(free)) for n, (uuid, free) in enumerate(gpus))
 from configs.settings import load_settings
 settings = load_settings()
 again = own_gpu.with_own_gpu(settings)
@@ -25,37 +26,49 @@ sys.stdin.read()
 
 
 @contextmanager
-def run_beside(*used):
-    """A process that takes a GPU of a machine whose GPUs use so much of their memory; yields the device."""
-    command = [sys.executable, "-c", PROCESS, *map(str, used)]
+def process_that_sees(*gpus):
+    """A process that takes one of the GPUs it sees, each given as `uuid=free bytes`; yields the device."""
+    command = [sys.executable, "-c", PROCESS, *gpus]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process.stdout.readline().strip()
         process.stdin.close()
 
 
+@pytest.fixture(autouse=True)
+def machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture(params=["auto", "cuda"])
-def home(request, monkeypatch, tmp_path):
-    monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path))
+def any_gpu(request, monkeypatch):
     monkeypatch.setenv("IMAGEGENX_ENGINE__DEVICE", request.param)
 
 
-def test_runs_side_by_side_take_different_gpus_and_one_that_ends_leaves_its_own(home):
-    with ExitStack() as runs, run_beside(0, 0) as first:
-        devices = [first, runs.enter_context(run_beside(0, 0)), runs.enter_context(run_beside(50, 20))]
-    with run_beside(0, 0) as later:
-        devices.append(later)
+def test_processes_side_by_side_take_different_gpus_and_one_that_ends_leaves_its_own(any_gpu):
+    with ExitStack() as running, process_that_sees("a=9", "b=9") as first:
+        second = running.enter_context(process_that_sees("a=9", "b=9"))
+        third = running.enter_context(process_that_sees("a=1", "b=5"))
+    with process_that_sees("a=9", "b=9") as later:
+        assert (first, second, third, later) == ("cuda:0", "cuda:1", "cuda:1", "cuda:0")
 
-    assert devices == ["cuda:0", "cuda:1", "cuda:1", "cuda:0"]
 
-
-def test_the_gpu_with_the_most_free_memory_is_taken_first(home):
-    with run_beside(90, 10, 40) as first, run_beside(90, 10, 40) as second:
+def test_the_gpu_with_the_most_free_memory_is_taken_first(any_gpu):
+    seen = ("a=10", "b=90", "c=60")
+    with process_that_sees(*seen) as first, process_that_sees(*seen) as second:
         assert (first, second) == ("cuda:1", "cuda:2")
 
 
-@pytest.mark.parametrize(("device", "gpus"), [("cpu", 4), ("cuda:3", 4), ("auto", 1), ("cuda", 1), ("auto", 0)])
-def test_a_named_device_and_a_single_gpu_stay_as_they_are(device, gpus, monkeypatch, tmp_path):
-    monkeypatch.setattr(own_gpu, "read_gpu_loads", lambda: tuple(GPULoad(n, 0.0, 0, 100) for n in range(gpus)))
+def test_a_gpu_is_the_same_one_whatever_number_it_has_and_whatever_the_home(any_gpu, monkeypatch, tmp_path):
+    with process_that_sees("b=9") as first:  # CUDA_VISIBLE_DEVICES=1: the second GPU is its first
+        monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path / "another"))
+        with process_that_sees("b=9", "a=1") as second:
+            assert (first, second) == ("cuda:0", "cuda:1")
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cpu", 4), ("cuda:3", 4), ("auto", 0), ("cuda", 0)])
+def test_a_named_device_and_a_machine_without_gpus_stay_as_they_are(device, gpus, monkeypatch, tmp_path):
+    monkeypatch.setattr(own_gpu, "visible_gpus", lambda: tuple(VisibleGPU(n, f"{n}", 100) for n in range(gpus)))
     settings = Settings(home=tmp_path, engine={"device": device})
 
     assert own_gpu.with_own_gpu(settings) is settings
