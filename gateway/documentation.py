@@ -44,7 +44,9 @@ class BatchRequest(BaseModel):
     """1 to 20 texts that share everything else."""
 
     texts: list[AnyText] = Field(min_length=1, max_length=20)
-    model_type: str = Field(default="", description="a model of GET /api/v1/models; the default model if left out")
+    model_type: str | None = Field(
+        default=None, description="a model of GET /api/v1/models; the default one if left out"
+    )
     params: GenerationParams = GenerationParams()
     callback_url: str | None = None
     priority: Priority = Priority.INTERACTIVE
@@ -218,6 +220,9 @@ def described(data: str, extra: dict[str, Any] | None = None) -> dict[str, Any]:
     good: dict[str, Any] = {"model": Answer[kind]} if kind else {"content": {data: {"schema": {"type": "string"}}}}  # type: ignore[valid-type]
     refusals = {code: {"model": Answer[Problems], "description": text} for code, text in _REFUSALS.items()}
     responses: dict[int, Any] = {200: {**good, "description": "Done"}, **refusals}
+    if data == "image/*":
+        responses[304] = {"description": "The caller has this picture: its header If-None-Match names it"}
+        responses[416] = {**responses[422], "description": "The header Range asks for bytes that the picture has not"}
     if extra is LAST_EVENT:
         responses[204] = {"description": "The client has the task's last event"}
     return {"responses": responses, "response_model": None, "openapi_extra": extra or {}}
@@ -257,6 +262,20 @@ def documented(app: FastAPI) -> dict[str, Any]:
         document.setdefault("components", {}).setdefault("schemas", {}).update(_components())
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def request_properties() -> dict[str, Any]:
+    """The schemas of a request's fields and, as `params.…`, of its parameters; without references to others."""
+    components = _components()
+
+    def inlined(schema: Any) -> Any:
+        if isinstance(schema, dict):
+            target = components[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
+            return {name: inlined(value) for name, value in {**target, **schema}.items() if name != "$ref"}
+        return [inlined(one) for one in schema] if isinstance(schema, list) else schema
+
+    own, params = (components[name]["properties"] for name in ("GenerationRequest", "GenerationParams"))
+    return inlined({**own, **{f"params.{name}": value for name, value in params.items()}})  # type: ignore[no-any-return]
 
 
 def _components() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The one error of the gateway's service, with the code that HTTP and gRPC answer."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from foundation.error_text import error_text
@@ -31,6 +31,18 @@ class ServiceError(ImageGenXError):
 def bad_field(field: str, rule: str) -> ServiceError:
     """The refusal (422) of a request with one bad field."""
     return service_error(InvalidRequestError([Problem(field, rule)]))
+
+
+@contextmanager
+def named_as(names: Mapping[str, str]) -> Iterator[None]:
+    """Call fields in the refusals of the block as the caller knows them, by our names for them."""
+    try:
+        yield
+    except ServiceError as exc:
+        if not any(problem.field in names for problem in exc.problems):
+            raise
+        renamed = [Problem(names.get(problem.field, problem.field), problem.rule) for problem in exc.problems]
+        raise ServiceError(exc.code, str(InvalidRequestError(renamed)), problems=renamed) from exc.__cause__
 
 
 @contextmanager

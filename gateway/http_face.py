@@ -102,6 +102,15 @@ def api_key(request: Request) -> str:
     return given or (token.strip() if scheme.lower() == "bearer" else "")
 
 
+async def known_query(request: Request) -> None:
+    """Refuse query parameters that a call does not take; the dependency of its route."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            takes = f"This call takes: {', '.join(sorted(known))}" if known else "This call takes none"
+            raise bad_field(name[:80], f"unknown query parameter. {takes}")
+
+
 def is_multipart(request: Request) -> bool:
     """Whether the body is a form with files."""
     return request.headers.get("content-type", "").startswith("multipart/form-data")

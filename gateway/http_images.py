@@ -4,20 +4,20 @@ import json
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from fastapi import APIRouter, Depends, Query, Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from foundation.problems import shown
 from gateway.answers import API, answer
 from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, LAST_EVENT, described
-from gateway.errors import ServiceError, bad_field, service_errors
+from gateway.errors import ServiceError, bad_field, named_as, service_errors
 from gateway.guard import about, about_path
-from gateway.http_face import HttpFace, api_key, is_multipart, json_object
+from gateway.http_face import HttpFace, api_key, is_multipart, json_object, known_query
+from gateway.picture_file import PictureFile
 from gateway.streams import EventStream, StreamPlaces
 from models.registry import ModelCard
 from models.request import MAX_IMAGES
@@ -32,8 +32,6 @@ _SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
 
 _UPLOADS = {"image": "image_url", "mask": "mask_url", "control_image": "control_image_url"}
 _NO_STORE = {"Cache-Control": "no-store"}
-_CONTENT_TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
-_A_DAY = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
 
 
 class ImageCalls:
@@ -129,10 +127,13 @@ class ImageCalls:
         token: str = "",
         number: Annotated[int, Query(ge=1, le=MAX_IMAGES)] = 1,
     ) -> Response:
-        """A finished picture, for its owner's key or the token in a result's URL; `number` counts from 1."""
+        """A finished picture: the one that the token of a result's URL names, whatever else is sent.
+
+        Without a token, for its owner's key, picture `number`, from 1.
+        """
 
         def find() -> tuple[str, str]:
-            if token and not api_key(request):
+            if token:
                 key = self._service.links.key(task_id, kind, token)
             else:
                 account = self._service.authenticate(api_key(request), Scope.READ)
@@ -142,7 +143,7 @@ class ImageCalls:
         key, url = await self._face.call(find)
         if not url.startswith("file:"):
             return RedirectResponse(url, 302, _NO_STORE)
-        return await self._face.call(_local_file, url2pathname(urlsplit(url).path), key)
+        return await self._face.call(PictureFile, url2pathname(urlsplit(url).path), key)
 
     async def models(self, request: Request) -> Response:
         """The models a request may name, and what each can do."""
@@ -167,9 +168,10 @@ class ImageCalls:
         async with self._face.form(request, account, files=len(_UPLOADS)) as (texts, pictures):
             data, by_field = _read_upload(texts, pictures)
             submit = self._service.submit
-            return await self._face.call_store(
-                submit, account, data, idempotency_key=idempotency_key, pictures=by_field
-            )
+            with named_as({_UPLOADS[name]: name for name in pictures}):
+                return await self._face.call_store(
+                    submit, account, data, idempotency_key=idempotency_key, pictures=by_field
+                )
 
     async def _changes(self, request: Request, task: Task, seen: str) -> AsyncGenerator[bytes, None]:
         answers, silent = self._face.answers(request), 0
@@ -201,7 +203,7 @@ class ImageCalls:
 def image_routes(face: HttpFace) -> APIRouter:
     """The routes of these calls."""
     calls = ImageCalls(face)
-    router = APIRouter(tags=["images"], dependencies=[KEY, Depends(about_path)])
+    router = APIRouter(tags=["images"], dependencies=[KEY, Depends(about_path), Depends(known_query)])
     generate = described("Submitted", GENERATE_BODY | IDEMPOTENT)
     batch = described("SubmittedBatch", BATCH_BODY | IDEMPOTENT)
     add = router.add_api_route
@@ -254,15 +256,6 @@ def _event(name: str, id: str, data: object) -> bytes:
 def _event_id(task: Task) -> str:
     """What tells a state of a task from its others, in every gateway."""
     return f"{round(task.updated_at_s * 1000)}-{task.status.value}-{task.progress}"
-
-
-def _local_file(path: str, key: str) -> Response:
-    name, kind = PurePosixPath(key).name, _CONTENT_TYPES[PurePosixPath(key).suffix]
-    try:
-        status = Path(path).stat()
-    except OSError as exc:
-        raise ServiceError(404, "The picture is no longer stored.") from exc
-    return FileResponse(path, 200, _A_DAY, kind, None, name, status, content_disposition_type="inline")
 
 
 def _model(card: ModelCard) -> Mapping[str, object]:

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
-from fastapi import APIRouter, Request, Security
+from fastapi import APIRouter, Depends, Request, Security
 from fastapi.security import HTTPBearer
 from starlette.responses import Response
 
 from foundation.problems import Problem, one_of, shown
 from gateway.answers import json_response, retry_headers
-from gateway.documentation import form_body
+from gateway.caller_waits import CallerWaits
+from gateway.documentation import form_body, request_properties
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.guard import about
-from gateway.http_face import HttpFace, json_object
+from gateway.http_face import HttpFace, json_object, known_query
 from models.errors import InvalidRequestError, RejectedError
 from resources.accounts import Account, Scope
 from resources.queue import Task, TaskPicture, TaskStatus
@@ -31,18 +32,27 @@ _OWN_PARAMS = (
     *("steps", "cfg_scale", "sampler", "schedule", "seed", "negative_text", "strength"),
     *("lora_name", "lora_weight"),
 )
-_WITHOUT_EFFECT = (
-    *("quality", "style", "user", "background", "moderation", "input_fidelity"),
-    *("output_compression", "partial_images"),
-)
+_WITHOUT_EFFECT = ("quality", "style", "user", "moderation", "input_fidelity")
+_REFUSED = {
+    "stream": ((False, "false"), "streaming is not offered here; leave it out"),
+    "partial_images": ((0,), "streaming is not offered here; leave it out"),
+    "background": (("auto", "opaque"), "no model here paints transparent backgrounds; leave it out"),
+    "output_compression": ((100,), "files are compressed as `pictures.original_quality` says; leave it out"),
+}
+"""Fields that ask for what is not done here, unless they say one of these values."""
 _WHOLE_NUMBERS = ("n", "steps", "seed", "output_compression", "partial_images")
 _NUMBERS = ("cfg_scale", "strength", "lora_weight")
-_KNOWN = ("prompt", "model", "response_format", "output_format", "stream", *_PARAMS, *_OWN_PARAMS, *_WITHOUT_EFFECT)
+_KNOWN = (
+    *("prompt", "model", "response_format", "output_format"),
+    *(*_PARAMS, *_OWN_PARAMS, *_WITHOUT_EFFECT, *_REFUSED),
+)
 _NAMES = {
     **{"text": "prompt", "model_type": "model", "image_url": "image", "mask_url": "mask"},
     **{"params.resolution": "size", "params.num_images": "n"},
 }
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+_RETRIES = "x-stainless-retry-count"
+"""How often an official client has sent this call before."""
 _DONT_RETRY = {"x-should-retry": "false"}
 """OpenAI's clients send a request again after a 5xx unless told not to."""
 
@@ -57,6 +67,7 @@ class OpenAICalls:
     def __init__(self, face: HttpFace) -> None:
         self._face = face
         self._service = face.service
+        self._waits = CallerWaits(face)
 
     async def generations(self, request: Request) -> Response:
         """Make pictures from a prompt and wait for them."""
@@ -79,16 +90,25 @@ class OpenAICalls:
         models = [_model(name) for name in self._service.registry.names]
         return json_response(200, {"object": "list", "data": models})
 
+    async def model(self, request: Request, model: str) -> Response:
+        """One of them."""
+        await self._face.account(request, Scope.READ, Scope.SUBMIT)
+        if model not in self._service.registry.names:
+            raise ServiceError(404, f"There is no model {shown(model)}. GET /v1/models lists those that there are.")
+        return json_response(200, _model(model))
+
     def _submit(
         self, request: Request, account: Account, data: Mapping[str, object], pictures: Mapping[str, bytes]
     ) -> Task:
         given = self._given(data, pictures) if pictures or request.url.path == EDITS else {}
         key = request.headers.get("idempotency-key", "")
-        return self._service.submit(account, data, idempotency_key=key, pictures=given)
+        return self._service.submit(
+            account, data, idempotency_key=key, pictures=given, is_retry=request.headers.get(_RETRIES, "0") != "0"
+        )
 
     async def _answered(self, request: Request, account: Account, task: Task, response_format: str) -> Response:
         about(request, task_id=task.id)
-        task = await self._finished(account, task)
+        task = await self._waits.while_connected(request, task, self._finished(account, task))
         try:
             pictures = await self._face.call_store(self._pictures, request, task, response_format)
         except ServiceError as exc:
@@ -165,7 +185,7 @@ def openai_refusal(error: ServiceError) -> Response:
 def openai_routes(face: HttpFace) -> APIRouter:
     """The routes of these calls."""
     calls = OpenAICalls(face)
-    router = APIRouter(tags=["OpenAI"], dependencies=[Security(HTTPBearer(auto_error=False))])
+    router = APIRouter(tags=["OpenAI"], dependencies=[Security(HTTPBearer(auto_error=False)), Depends(known_query)])
     json_body = {"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}}
     form = {"requestBody": {"required": True, "content": _FORM}}
     options: dict[str, Any] = {"response_model": None, "responses": _RESPONSES}
@@ -173,6 +193,7 @@ def openai_routes(face: HttpFace) -> APIRouter:
     add("/v1/images/generations", calls.generations, methods=["POST"], openapi_extra=json_body, **options)
     add(EDITS, calls.edits, methods=["POST"], openapi_extra=form, **options)
     add("/v1/models", calls.models, methods=["GET"], **options)
+    add("/v1/models/{model}", calls.model, methods=["GET"], **options)
     return router
 
 
@@ -180,8 +201,9 @@ def _translated(asked: Mapping[str, Any]) -> tuple[dict[str, object], str]:
     """The request in our form, and how the pictures are to be answered."""
     if unknown := [Problem(str(name)[:80], "unknown field") for name in asked if name not in _KNOWN]:
         raise _refused(unknown[:100])
-    if asked.get("stream") not in (None, False, "false"):
-        raise bad_field("stream", "streaming is not offered here; leave it out")
+    for name, (harmless, rule) in _REFUSED.items():
+        if name in asked and asked[name] not in harmless:
+            raise bad_field(name, rule)
     response_format = asked.get("response_format", "url")
     if response_format not in _RESPONSE_FORMATS:
         raise bad_field("response_format", one_of(response_format, _RESPONSE_FORMATS))
@@ -231,17 +253,23 @@ def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "imagegenx"}
 
 
+_OWN = request_properties()
 _FIELDS: dict[str, Any] = {
-    "prompt": {"type": "string"},
+    "prompt": _OWN["text"],
     "model": {"type": "string", "description": f"a model of GET /api/v1/models, like {shown('tiny')}"},
-    "n": {"type": "integer", "minimum": 1, "maximum": 16},
-    "size": {"type": "string", "description": "WxH in px, or auto"},
-    "response_format": {"type": "string", "enum": list(_RESPONSE_FORMATS)},
-    "output_format": {"type": "string", "enum": list(_FORMATS)},
-    "steps": {"type": "integer", "minimum": 1, "maximum": 200},
-    "seed": {"type": "integer", "minimum": 0},
+    "n": _OWN["params.num_images"],
+    "size": {
+        "type": "string",
+        "pattern": r"^(auto|\d{1,4}[×xX*]\d{1,4})$",
+        "description": "W×H in px; auto: the model's",
+    },
+    "response_format": {"type": "string", "enum": list(_RESPONSE_FORMATS), "default": "url"},
+    "output_format": {"type": "string", "enum": list(_FORMATS), "default": "webp"},
+    **{name: _OWN[f"params.{name}"] for name in _OWN_PARAMS},
+    **{name: {"type": "string", "description": "taken, and without effect here"} for name in _WITHOUT_EFFECT},
+    **{name: {"enum": list(harmless), "description": rule} for name, (harmless, rule) in _REFUSED.items()},
 }
-_BODY = {"type": "object", "properties": _FIELDS, "required": ["prompt"]}
+_BODY = {"type": "object", "properties": _FIELDS, "required": ["prompt"], "additionalProperties": False}
 _FILE = {"type": "string", "format": "binary"}
 _FORM = form_body({**_FIELDS, "image": _FILE, "mask": _FILE}, ["prompt", "image"])
 _ERROR = {

@@ -1,13 +1,96 @@
-"""The URLs in a request, checked as far as that goes without reaching them: the serving run fetches pictures."""
+"""How requests name input pictures: by URL, by a data URI, or by a picture that the caller has made here before."""
 
-from collections.abc import Mapping
+import base64
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from foundation.problems import Problem
+from foundation.problems import Problem, shown
+from gateway.errors import ServiceError, bad_field
+from gateway.links import Kind, PictureLinks
 from models.errors import InvalidRequestError
 from resources.outbound import UrlRefusedError
 from resources.outbound.urls import UrlRules
+from resources.queue import TASK_ID
 
-URL_FIELDS = ("image_url", "mask_url", "control_image_url", "callback_url")
+PICTURE_FIELDS = ("image_url", "mask_url", "control_image_url")
+URL_FIELDS = (*PICTURE_FIELDS, "callback_url")
+
+_DATA_URI = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
+_NUMBER = re.compile(r"[1-9]\d?", re.ASCII)
+
+OwnPicture = Callable[[str, Kind, int], str]
+"""The object key of one of the caller's pictures, by task id, kind and number; ServiceError if there is none."""
+
+
+@dataclass(frozen=True)
+class References:
+    """A request without the pictures that it names otherwise than by a URL to fetch, and these, by request field.
+
+    Attributes:
+        stored: object keys of pictures that were made here.
+        carried: the content of data URIs.
+    """
+
+    data: Mapping[str, object]
+    stored: Mapping[str, str]
+    carried: Mapping[str, bytes]
+
+
+def read_references(data: Mapping[str, object], links: PictureLinks, own_picture: OwnPicture) -> References:
+    """Find the pictures of a request that are here already, or that it carries as data URIs.
+
+    A task's id stands for its first picture, `id/2` for its second. A URL of this gateway is good for who has its
+    token, and without one for the picture's owner.
+
+    Raises:
+        ServiceError: 422 naming the field, for a data URI or a picture of one's own that is not to be had.
+    """
+    plain = dict(data)
+    stored: dict[str, str] = {}
+    carried: dict[str, bytes] = {}
+    for field in PICTURE_FIELDS:
+        given = data.get(field)
+        if not isinstance(given, str):
+            continue
+        try:
+            if given[:5].lower() == "data:":
+                carried[field] = _carried(given)
+            elif key := _stored_key(given, links, own_picture):
+                stored[field] = key
+            else:
+                continue
+        except ServiceError as exc:
+            raise bad_field(field, exc.message) from exc
+        del plain[field]
+    return References(plain, stored, carried)
+
+
+def _carried(uri: str) -> bytes:
+    if not (head := _DATA_URI.match(uri)):
+        raise ServiceError(422, f"{shown(uri[:60])} is no data URI of a picture like data:image/png;base64,…")
+    try:
+        return base64.b64decode(uri[head.end() :], validate=True)
+    except ValueError:
+        raise ServiceError(422, "the data URI's content is not base64") from None
+
+
+def _stored_key(given: str, links: PictureLinks, own_picture: OwnPicture) -> str:
+    """The object key of a picture made here; "" for any other reference."""
+    task_id, _, number = given.partition("/")
+    if TASK_ID.fullmatch(task_id) and _NUMBER.fullmatch(number or "1"):
+        return own_picture(task_id, "original", int(number or 1))
+    place = links.place(given)
+    if place is None or not (place.token or place.is_here):
+        return ""
+    try:
+        if place.token:
+            return links.key(place.task_id, place.kind, place.token)
+        return own_picture(place.task_id, place.kind, place.number)
+    except ServiceError:
+        if place.is_here:
+            raise
+        return ""  # another gateway's, to be fetched
 
 
 def check_urls(data: Mapping[str, object], rules: UrlRules) -> None:

@@ -5,7 +5,9 @@ import hashlib
 import hmac
 import re
 import time
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, cast
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from gateway.errors import ServiceError
 from resources.queue import Task, TaskPicture
@@ -15,6 +17,18 @@ Kind = Literal["original", "thumb"]
 _MAC_BYTES = 16
 _TOKEN = re.compile(r"([0-9a-f]{1,12})\.([\w-]{1,2048})\.([\w-]{22})", re.ASCII)
 """When it expires (Unix time, hexadecimal), the key and the MAC, both in URL-safe base64."""
+_PATH = re.compile(r"/api/v1/image/file/([\w.-]{1,128})/(original|thumb)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class PicturePlace:
+    """What the URL of a picture says; `is_here` tells that its host is ours, beyond all doubt."""
+
+    task_id: str
+    kind: Kind
+    number: int
+    token: str
+    is_here: bool
 
 
 class PictureLinks:
@@ -40,6 +54,22 @@ class PictureLinks:
         token = f"{expires_s:x}.{_encoded(key.encode())}.{self._mac(task.name, kind, expires_s, key)}"
         return self.absolute(f"/api/v1/image/file/{task.name}/{kind}?token={token}", base_url)
 
+    def place(self, url: str) -> PicturePlace | None:
+        """What a URL of the form of ours names; None for any other.
+
+        A gateway may be known by more hosts than it knows itself: whether a URL of another one is ours, its token says.
+        """
+        parts = _split(url)
+        path = _PATH.fullmatch(parts.path) if parts and parts.scheme in ("http", "https") else None
+        if parts is None or path is None:
+            return None
+        query = parse_qs(parts.query)
+        token, number = query.get("token", [""])[0], query.get("number", ["1"])[0]
+        if not (number.isascii() and number.isdigit() and len(number) < 3):
+            return None
+        is_here = parts.netloc == urlsplit(self._base_url).netloc
+        return PicturePlace(path[1], cast("Kind", path[2]), int(number), token, is_here)
+
     def key(self, task_id: str, kind: str, token: str) -> str:
         """The object key that a token names.
 
@@ -63,6 +93,13 @@ class PictureLinks:
     def _mac(self, task_id: str, kind: str, expires_s: int, key: str) -> str:
         named = "\n".join((task_id, kind, str(expires_s), key)).encode("utf-8", "surrogatepass")
         return _encoded(hmac.digest(self._secret, named, hashlib.sha256)[:_MAC_BYTES])
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
 
 
 def _refused(what: str) -> ServiceError:

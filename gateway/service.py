@@ -1,5 +1,6 @@
 """The one service behind the HTTP and the gRPC face: who may do what with which task."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -8,7 +9,7 @@ from foundation.problems import Problem, shown
 from gateway.caller import caller_address
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.health import Health, HealthCheck
-from gateway.inputs import check_urls
+from gateway.inputs import References, check_urls, read_references
 from gateway.kept_secret import kept_secret
 from gateway.links import Kind, PictureLinks
 from gateway.uploads import UPLOAD_SCHEME, Uploads
@@ -21,10 +22,24 @@ from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeE
 from resources.audit import AuditEvent, open_audit
 from resources.object_store import ObjectStore
 from resources.outbound.urls import UrlRules
-from resources.queue import TASK_ID, Batch, NewTask, RequestQueue, Task, TaskPicture, new_task_id, owned_id
+from resources.queue import (
+    TASK_ID,
+    Batch,
+    NewTask,
+    RequestQueue,
+    Task,
+    TaskPicture,
+    TaskStatus,
+    new_task_id,
+    owned_id,
+    pixels_of,
+)
 
 MAX_BATCH = 20
 MAX_IDEMPOTENCY_KEY = 255
+RETRIED_AMONG = 20
+RETRIED_WITHIN_S = 600
+"""A call that is sent again is looked for among so many of its caller's latest tasks."""
 
 _BATCH_FIELDS = ("texts", "params", "model_type", "callback_url", "priority")
 
@@ -94,6 +109,7 @@ class GatewayService:
         task_id: str = "",
         idempotency_key: str = "",
         pictures: Mapping[str, bytes] | None = None,
+        is_retry: bool = False,
     ) -> Task:
         """Queue one request (INTERFACES.md §1) and return its task, or that of the same call made before.
 
@@ -101,19 +117,27 @@ class GatewayService:
             task_id: the client's own id; one is made if it is empty.
             pictures: uploaded pictures by request field (`image_url`, `mask_url`, …); they are stored once everything
                 else is known to be right, and a refused request leaves none behind.
+            is_retry: the caller sends this again after having hung up; see `_sent_before`.
         """
         _check_idempotency_key(idempotency_key)
         if task_id:
             _check_task_id(task_id)
         id = self._new_id(account, task_id)
+        found = self._references(account, data)
+        pictures = {**found.carried, **(pictures or {})}
+        stored = {field: UPLOAD_SCHEME + key for field, key in found.stored.items()}
         if not pictures:
             with self._rejections_noted(account):
-                task = NewTask(id=id, request=self._request(data, {}))
+                task = NewTask(id=id, request=self._request(found.data, stored))
+            if is_retry and (before := self._sent_before(account, task)):
+                return before
             return self.queue.submit(task, owner=account.user_id, idempotency_key=idempotency_key)
         with self._rejections_noted(account):
-            self.validate(data, pictures)
+            self._request(found.data, {**stored, **_placeholders(pictures)})
         uploads = self.uploads.checked(pictures)
-        task = NewTask(id=id, request=self._request(data, uploads.references))
+        task = NewTask(id=id, request=self._request(found.data, {**stored, **uploads.references}))
+        if is_retry and (before := self._sent_before(account, task)):
+            return before
         user, key = account.user_id, idempotency_key
         if known := self.queue.room(task, owner=user, idempotency_key=key, uploads=uploads.size):
             return known
@@ -123,7 +147,7 @@ class GatewayService:
     @service_errors()
     def validate(self, data: Mapping[str, object], uploaded: Iterable[str]) -> None:
         """Refuse a bad request, before anything is done with the pictures that are uploaded for these fields."""
-        self._request(data, dict.fromkeys(uploaded, f"{UPLOAD_SCHEME}uploads/"))
+        self._request(data, _placeholders(uploaded))
 
     @service_errors()
     def submit_batch(self, account: Account, data: Mapping[str, object], *, idempotency_key: str = "") -> Batch:
@@ -219,6 +243,29 @@ class GatewayService:
         known = self.queue.task(chosen) if chosen.startswith("img_") else None
         return chosen if known and known.owner == account.user_id else owned_id(account.user_id, chosen)
 
+    def _sent_before(self, account: Account, task: NewTask) -> Task | None:
+        """The caller's task of the same content, if it was sent a little while ago and has a picture, or will have."""
+        since_s = time.time() - RETRIED_WITHIN_S
+        for known in self.queue.owned(account.user_id, limit=RETRIED_AMONG):
+            over = known.status in (TaskStatus.FAILED, TaskStatus.CANCELLED) or known.created_at_s < since_s
+            if not over and task.is_like(known):
+                return known
+        return None
+
+    def _references(self, account: Account, data: Mapping[str, object]) -> References:
+        """The pictures that a request names otherwise than by a URL to fetch; 422 if one is not to be had."""
+
+        def own_picture(task_id: str, kind: Kind, number: int) -> str:
+            account.require(Scope.READ)
+            return self.picture_key(account, task_id, kind, number)
+
+        found = read_references(data, self.links, own_picture)
+        for field, key in found.stored.items():
+            if (pixels := pixels_of(key)) > self.settings.pictures.max_input_pixels:
+                most = self.settings.pictures.max_input_pixels
+                raise bad_field(field, f"the picture has {pixels:,} pixels, above the maximum of {most:,}")
+        return found
+
     def _request(self, data: Mapping[str, object], uploads: Mapping[str, str]) -> GenerationRequest:
         check_urls(data, self._url_rules)
         request = parse_request({**data, **uploads} if uploads else data, self.registry)
@@ -232,6 +279,11 @@ class GatewayService:
             raise type(exc)(
                 [Problem(f"texts.{place}" if p.field == "text" else p.field, p.rule) for p in exc.problems]
             ) from None
+
+
+def _placeholders(fields: Iterable[str]) -> dict[str, str]:
+    """References for pictures that are not stored yet."""
+    return dict.fromkeys(fields, f"{UPLOAD_SCHEME}uploads/")
 
 
 def public_url(settings: Settings) -> str:

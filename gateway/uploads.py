@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from configs.problems import Problem
+
 from configs.settings import Settings
 from gateway.errors import ServiceError, bad_field, service_errors
 from models.errors import PictureError
@@ -85,7 +87,8 @@ class Uploads:
     def _check(self, field: str, data: bytes) -> int:
         """Its pixels."""
         if len(data) > self._max_bytes:
-            raise ServiceError(413, f"{field}: {len(data):,} bytes are above the maximum of {self._max_bytes:,}.")
+            rule = f"{len(data):,} bytes are above the maximum of {self._max_bytes:,}"
+            raise ServiceError(413, f"{field}: {rule}.", problems=[Problem(field, rule)])
         try:
             return check_picture(data, self._max_pixels)
         except PictureError as exc:

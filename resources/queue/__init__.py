@@ -9,7 +9,7 @@ from resources.queue.errors import (
     QueueFullError,
     QueueUnavailableError,
 )
-from resources.queue.keys import original_key, thumb_key
+from resources.queue.keys import original_key, pixels_of, thumb_key
 from resources.queue.request_queue import RequestQueue, open_queue
 from resources.queue.submitting import UploadSize
 from resources.queue.task import (
@@ -54,5 +54,6 @@ __all__ = [
     "open_queue",
     "original_key",
     "owned_id",
+    "pixels_of",
     "thumb_key",
 ]

@@ -1,9 +1,12 @@
 """Where on-demand pictures live in the object store."""
 
+import re
 from datetime import UTC, datetime
 
 from models.request import ImageFormat
 from resources.queue.task import Task
+
+_SIZE = re.compile(r"_(\d+)x(\d+)\.\w+$", re.ASCII)
 
 
 def original_key(task: Task, n: int, width_px: int, height_px: int, format: ImageFormat) -> str:
@@ -22,6 +25,13 @@ def thumb_key(task: Task, n: int, width_px: int, height_px: int, original: str) 
     """
     key = f"{_stem(task, n)}_{width_px}x{height_px}.webp"
     return key if key != original else f"{_stem(task, n)}~thumb_{width_px}x{height_px}.webp"
+
+
+def pixels_of(key: str) -> int:
+    """How many pixels the picture of such a key has."""
+    size = _SIZE.search(key)
+    assert size, key
+    return int(size[1]) * int(size[2])
 
 
 def _stem(task: Task, n: int) -> str:

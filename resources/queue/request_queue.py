@@ -2,6 +2,7 @@
 
 from configs.settings import Settings
 from resources.queue.callbacks import CallbackBox
+from resources.queue.callers import Callers
 from resources.queue.claiming import Claiming
 from resources.queue.link import RedisLink
 from resources.queue.locks import Locks
@@ -11,7 +12,7 @@ from resources.queue.waiting import Watching
 _CHECK_KEPT_S = 60
 
 
-class RequestQueue(Submitting, Claiming, Watching, CallbackBox, Locks):
+class RequestQueue(Submitting, Claiming, Watching, CallbackBox, Callers, Locks):
     """Requests on their way to pictures, in Redis Streams: at-least-once delivery, one end for every task.
 
     Each owner has a stream in each lane, with the consumer group `serving` from its beginning; owners are served in

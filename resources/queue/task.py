@@ -113,6 +113,17 @@ class NewTask(ValueObject):
         undated = {name: _UPLOAD_DAY.sub(r"\1", url) for name, url in given.items() if url}
         return hashlib.sha256(self.request.model_copy(update=undated).model_dump_json().encode()).hexdigest()
 
+    def is_like(self, task: Task) -> bool:
+        """Whether a task that the queue knows has the same content; a seed that was drawn for it is not its content."""
+        try:
+            request = GenerationRequest.model_validate(task.request)
+        except ValueError:  # of another version, or shortened since it ended
+            return False
+        if self.request.params.seed is None:
+            params = request.params.model_copy(update={"seed": None})
+            request = request.model_copy(update={"params": params})
+        return NewTask(id=self.id, request=request).digest == self.digest
+
     def seeded(self) -> GenerationRequest:
         """The request with a seed: its own, or one drawn at random."""
         params = self.request.params

@@ -10,12 +10,15 @@ import httpx
 import openai
 import pytest
 from openai import OpenAI
+from openapi_spec_validator import validate
 from PIL import Image
 
 from configs.queue_settings import QueueSettings
 from configs.settings import Settings
+from gateway import caller_waits
 from gateway.main import open_service
 from resources.object_store import StoreError
+from resources.queue import TaskStatus
 from tests.support.painter import Painter, encoded
 from tests.support.redis_server import running_redis
 from tests.support.running_gateway import RunningGateway, running_gateway
@@ -181,3 +184,78 @@ def test_a_picture_that_cannot_be_read_is_not_made_again(gateway, key, painter, 
     (task,) = client.get("/api/v1/image/tasks").json()["data"]["tasks"]
     assert refused.value.status_code == 503
     assert f"Task '{task['task_id']}' is done; its result will be at" in refused.value.message
+
+
+def test_a_client_that_times_out_and_sends_again_pays_for_one_picture(gateway, key, service, user) -> None:
+    with (
+        OpenAI(base_url=f"{gateway.url}/v1", api_key=key, timeout=2, max_retries=2) as hasty,
+        pytest.raises(openai.APITimeoutError),
+    ):
+        hasty.images.generate(prompt="a mug nobody paints")
+    assert len(service.queue.owned(user)) == 1
+
+
+def test_the_same_call_made_again_on_purpose_is_another_picture(official, painter, service, user) -> None:
+    for _ in range(2):
+        official.images.generate(prompt="a red mug")
+    assert len(service.queue.owned(user)) == 2
+
+
+def test_the_picture_of_a_caller_who_hangs_up_for_good_is_cancelled(service, key, user, monkeypatch) -> None:
+    monkeypatch.setattr(caller_waits, "COMES_BACK_WITHIN_S", 0.3)
+    with (
+        running_gateway(service) as gateway,
+        OpenAI(base_url=f"{gateway.url}/v1", api_key=key, timeout=2, max_retries=0) as hasty,
+    ):
+        with pytest.raises(openai.APITimeoutError):
+            hasty.images.generate(prompt="a mug nobody paints")
+        wait_until(lambda: [task.status for task in service.queue.owned(user)] == [TaskStatus.CANCELLED])
+
+
+def test_a_picture_is_made_for_the_call_that_came_back(service, key, user, monkeypatch) -> None:
+    monkeypatch.setattr(caller_waits, "COMES_BACK_WITHIN_S", 1.5)
+    with (
+        running_gateway(service) as gateway,
+        OpenAI(base_url=f"{gateway.url}/v1", api_key=key, timeout=2, max_retries=0) as hasty,
+        ThreadPoolExecutor() as pool,
+    ):
+        with pytest.raises(openai.APITimeoutError):
+            hasty.images.generate(prompt="a red mug")
+        patient, again = hasty.with_options(timeout=20), {"x-stainless-retry-count": "1"}
+        answer = pool.submit(patient.images.generate, prompt="a red mug", extra_headers=again)
+        time.sleep(2)  # the one who hung up would have been given up by now
+        with Painter(service.queue, service.store):
+            assert len(answer.result(20).data) == 1
+    assert len(service.queue.owned(user)) == 1
+
+
+def test_one_model_is_told_of(official) -> None:
+    assert official.models.retrieve("tiny").id == "tiny"
+    with pytest.raises(openai.NotFoundError, match="There is no model 'gpt-image-9'"):
+        official.models.retrieve("gpt-image-9")
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [({"background": "transparent"}, "background"), ({"output_compression": 50}, "output_compression")],
+)
+def test_what_cannot_be_done_is_refused(official, options, param) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        official.images.generate(prompt="a", **options)
+    assert refused.value.param == param
+
+
+def test_what_is_documented_as_the_default_is_the_default(gateway, official, painter, client) -> None:
+    document = httpx.get(f"{gateway.url}/openapi.json").json()
+    validate(document)
+    body = document["paths"]["/v1/images/generations"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    defaults = {name: field["default"] for name, field in body["properties"].items() if "default" in field}
+    bare, full = {"prompt": "a red mug", "seed": 5}, {**defaults, "prompt": "a red mug", "seed": 5}
+    for body in (bare, full):
+        answer = httpx.post(
+            f"{gateway.url}/v1/images/generations", json=body, headers={"Authorization": f"Bearer {official.api_key}"}
+        )
+        assert answer.status_code == 200, answer.text
+    full_task, bare_task = client.get("/api/v1/image/tasks?limit=2").json()["data"]["tasks"]
+    for name in ("params", "model_type", "text"):
+        assert full_task[name] == bare_task[name]

@@ -23,6 +23,7 @@ CALLS = (
     ("POST", "/v1/images/generations"),
     ("POST", "/v1/images/edits"),
     ("GET", "/v1/models"),
+    ("GET", "/v1/models/{model}"),
     ("GET", "/health"),
     ("GET", "/livez"),
     ("GET", "/readyz"),

@@ -20,6 +20,7 @@ CALLS = {
     "tasks": ("GET", "/api/v1/image/tasks", {"read"}),
     "models": ("GET", "/api/v1/models", {"read", "submit"}),
     "OpenAI models": ("GET", "/v1/models", {"read", "submit"}),
+    "OpenAI model": ("GET", "/v1/models/tiny", {"read", "submit"}),
 }
 
 
@@ -37,7 +38,7 @@ def test_every_call_of_the_api_is_in_this_table(client):
     listed = client.get("/openapi.json").json()["paths"]
     free = ("/health", "/livez", "/readyz", "/api/v1/image/file")
     paths = {path for path in listed if not path.startswith(free)}
-    ids = {"{task_id}": "img_0", "{batch_task_id}": "batch_0"}
+    ids = {"{task_id}": "img_0", "{batch_task_id}": "batch_0", "{model}": "tiny"}
     tried = {path for _, path, _ in CALLS.values()}
     for path in paths:
         for name, value in ids.items():

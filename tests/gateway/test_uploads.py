@@ -79,7 +79,7 @@ def test_what_is_no_picture_is_refused_with_its_field(client, picture, rule) -> 
     answer = client.post(GENERATE, data=REQUEST, files={"image": ("a.png", picture)})
     assert answer.status_code == answer.json()["code"] == 422
     (problem,) = answer.json()["data"]["problems"]
-    assert problem["field"] == "image_url"
+    assert problem["field"] == "image"
     assert rule in problem["rule"]
 
 
