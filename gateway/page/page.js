@@ -38,15 +38,62 @@ function chooseModel(name) {
   $("sampler").value = model.defaults.sampler;
 }
 
-function asked() {
-  const params = {resolution: $("size").value, steps: $("steps").valueAsNumber, sampler: $("sampler").value,
-    negative_text: $("negative").value, post_process: {super_resolution: $("enlarge").value, format: $("format").value}};
-  if ($("guidance").value) params.cfg_scale = $("guidance").valueAsNumber;
-  if ($("seed").value) params.seed = $("seed").valueAsNumber;
-  return {text: $("text").value, model_type: $("model").value, params};
+// What an earlier picture had and the form has no field for; each is shown, and can be taken away.
+let carried = {params: {}, inputs: {}};
+const INPUTS = ["image_url", "mask_url", "control_image_url"];
+
+function carriedParts() {
+  const {params, inputs} = carried, parts = [];
+  const add = (label, drop) => parts.push({label, drop});
+  if (params.lora_name) add(`${word("lora")} ${params.lora_name} (${params.lora_weight})`, () => { delete params.lora_name; delete params.lora_weight; });
+  for (const lora of params.loras || []) add(`${word("lora")} ${lora.name} (${lora.weight})`, () => { params.loras = params.loras.filter((one) => one !== lora); });
+  if (params.watermark) add(`${word("watermark")} ${params.watermark.text || params.watermark.image_path}`, () => delete params.watermark);
+  if (params.schedule) add(`${word("schedule")} ${params.schedule}`, () => delete params.schedule);
+  for (const name of INPUTS) if (inputs[name]) add(word(name), () => dropInput(name));
+  if (inputs.image_url) add(`${word("strength")} ${params.strength}`, () => delete params.strength);
+  return parts.filter(({label}) => !label.endsWith("undefined"));
 }
 
-function fillIn(task) {
+function dropInput(name) {
+  delete carried.inputs[name];
+  if (name === "image_url") { delete carried.inputs.mask_url; delete carried.params.strength; }
+}
+
+function carry(task) {
+  const {lora_name, lora_weight, loras, schedule, strength, post_process: post} = task.params;
+  const params = {schedule};
+  if (lora_name) Object.assign(params, {lora_name, lora_weight});
+  if (loras?.length) params.loras = loras;
+  if (post?.watermark?.enable) params.watermark = post.watermark;
+  const inputs = Object.fromEntries(INPUTS.filter((name) => task[name]).map((name) => [name, task[name]]));
+  if (inputs.image_url) params.strength = strength;
+  carried = {params, inputs};
+  drawCarried();
+}
+
+function drawCarried() {
+  const parts = carriedParts();
+  $("carried").replaceChildren(...parts.map(({label, drop}) => {
+    const chip = element("button", "button small", `${label} ✕`);
+    chip.type = "button";
+    chip.setAttribute("aria-label", word("without", label));
+    chip.addEventListener("click", () => { drop(); drawCarried(); });
+    return chip;
+  }));
+  $("carried").hidden = !parts.length;
+}
+
+function asked() {
+  const {watermark, ...more} = carried.params;
+  const post_process = {super_resolution: $("enlarge").value, format: $("format").value, ...(watermark && {watermark})};
+  const params = {...more, resolution: $("size").value, steps: $("steps").valueAsNumber, sampler: $("sampler").value,
+    negative_text: $("negative").value, post_process};
+  if ($("guidance").value) params.cfg_scale = $("guidance").valueAsNumber;
+  if ($("seed").value) params.seed = $("seed").valueAsNumber;
+  return {text: $("text").value, model_type: $("model").value, params, ...carried.inputs};
+}
+
+function fillIn(task, picture) {
   const {params} = task;
   chooseModel(task.model_type);
   $("text").value = task.text;
@@ -56,9 +103,10 @@ function fillIn(task) {
   $("guidance").value = params.cfg_scale;
   $("sampler").value = params.sampler;
   $("negative").value = params.negative_text || "";
-  $("seed").value = task.result?.seed ?? params.seed ?? "";
+  $("seed").value = picture?.seed ?? params.seed ?? "";
   $("enlarge").value = params.post_process?.super_resolution || "";
   $("format").value = params.post_process?.format || "webp";
+  carry(task);
   $("more").open = true;
   $("viewer").close();
   $("text").focus();
@@ -79,8 +127,9 @@ function calm() {
 
 async function make(event) {
   event.preventDefault();
-  const request = asked();
   calm();
+  if (!models.size) return void withKey(start).catch(complain);
+  const request = asked();
   $("make").disabled = true;
   try {
     const task = await withKey(() => service.call("POST", "/api/v1/image/generate", request));
@@ -99,13 +148,20 @@ function show(task, first = false) {
   tasks.set(task.task_id, task);
   const card = cards.get(task.task_id) || newCard(task, first);
   draw(card, task);
+  if (known && known.status !== task.status && isOver(task)) tell(`${word(task.status)}: ${task.text} ${task.error_msg || ""}`);
   $("empty").hidden = true;
   $("earlier").hidden = false;
   if (viewer.task?.task_id === task.task_id) viewer.task = task;
 }
 
+// For who hears the page: what has come to an end, once.
+function tell(text) {
+  $("news").textContent = text;
+}
+
 function newCard(task, first) {
   const card = element("div", "card");
+  card.tabIndex = -1;
   card.dataset.task = task.task_id;
   cards.set(task.task_id, card);
   if (first) $("grid").prepend(card); else $("grid").append(card);
@@ -164,6 +220,7 @@ function follow() {
 }
 
 async function cancel(id) {
+  cards.get(id)?.focus(); // the button goes, and the keyboard stays where it was
   try { show(await service.call("DELETE", `/api/v1/image/task/${encodeURIComponent(id)}`)); } catch (error) { complain(error); }
 }
 
@@ -190,6 +247,14 @@ async function withKey(call) {
   }
   askKey();
   return null;
+}
+
+// Without a key nothing here can be chosen or made: the page says so, and asks again when somebody tries.
+function drawLocked() {
+  const locked = models.size === 0;
+  $("locked").hidden = !locked;
+  for (const node of $("composer").querySelectorAll("select, input")) node.disabled = locked;
+  if (locked) $("empty").hidden = true;
 }
 
 function askKey() {
@@ -227,6 +292,7 @@ async function start() {
   for (const id of cards.keys()) cards.get(id).remove();
   tasks.clear();
   cards.clear();
+  drawLocked();
   await load();
   $("key-wrong").hidden = true;
 }
@@ -235,6 +301,7 @@ function speak(next) {
   language = next;
   kept.set("language", language);
   translate();
+  drawCarried();
   for (const [id, card] of cards) { card.dataset.status = ""; draw(card, tasks.get(id)); }
 }
 
@@ -248,6 +315,8 @@ function wire() {
   $("key-button").addEventListener("click", () => { $("key-wrong").hidden = true; askKey(); });
   $("key-form").addEventListener("submit", useKey);
   $("key-forget").addEventListener("click", forgetKey);
+  $("key-dialog").addEventListener("close", drawLocked);
+  $("locked-key").addEventListener("click", askKey);
   $("older").addEventListener("click", () => load(true).catch(complain));
   $("grid").addEventListener("click", (event) => {
     const id = event.target.closest(".card")?.dataset.task;
@@ -257,7 +326,10 @@ function wire() {
   $("close").addEventListener("click", () => $("viewer").close());
   $("viewer").addEventListener("close", () => { viewer.task = null; });
   $("viewer").addEventListener("keydown", (event) => viewer.turn(event));
-  $("again").addEventListener("click", () => fillIn(viewer.task));
+  for (const kind of ["touchstart", "touchend"]) $("show").addEventListener(kind, (event) => viewer.touched(event), {passive: true});
+  $("again").addEventListener("click", () => fillIn(viewer.task, viewer.picture()));
+  $("before").addEventListener("click", () => viewer.step(-1));
+  $("after").addEventListener("click", () => viewer.step(1));
   $("copy").addEventListener("click", () => viewer.copy());
   addEventListener("resize", () => viewer.fit());
 }

@@ -38,14 +38,19 @@ const viewer = {
     if (!picture) return;
     this.task = task;
     this.index = index;
-    $("place").textContent = task.result.pictures.length > 1 ? `${index + 1} / ${task.result.pictures.length}` : "";
+    const count = task.result.pictures.length;
+    $("place").textContent = count > 1 ? `${index + 1} / ${count}` : "";
+    for (const [id, step] of [["before", -1], ["after", 1]]) {
+      $(id).hidden = count === 1;
+      $(id).disabled = !task.result.pictures[index + step];
+    }
     $("about-text").textContent = task.text;
     $("about-text").classList.toggle("long", task.text.length > 160);
     $("facts").replaceChildren(...factsOf(task, picture).flatMap(([name, value]) => [element("dt", "", word(name)), element("dd", "", String(value))]));
     $("recipe").textContent = JSON.stringify(picture.recipe, null, 2);
     $("copy").textContent = word("copy");
     $("download").href = own(picture.original_url);
-    $("download").download = `${task.task_id}.${picture.format}`;
+    $("download").download = `${task.task_id}${index ? `_${index + 1}` : ""}.${picture.format}`;
     if (!$("viewer").open) $("viewer").showModal();
     this.show(task, picture);
     $("scroll").scrollTop = 0;
@@ -58,9 +63,9 @@ const viewer = {
     $("full").src = own(picture.thumb_url);
     $("note").hidden = true;
     this.fit();
-    loader.onload = () => { if (this.task === task) $("full").src = full; };
+    loader.onload = () => { if (this.picture() === picture) $("full").src = full; };
     loader.onerror = () => {
-      if (this.task !== task) return;
+      if (this.picture() !== picture) return;
       $("note").textContent = word("gone");
       $("note").hidden = false;
     };
@@ -69,7 +74,7 @@ const viewer = {
 
   // As large as the stage allows; small pictures grow to three times their size, no further.
   fit() {
-    const picture = this.task?.result.pictures[this.index];
+    const picture = this.picture();
     if (!picture || !$("viewer").open) return;
     const [width, height] = picture.resolution.split("×").map(Number), style = getComputedStyle($("show"));
     const wide = $("show").clientWidth - 2 * parseFloat(style.paddingLeft);
@@ -79,9 +84,27 @@ const viewer = {
     $("full").style.height = `${height * scale}px`;
   },
 
+  picture() {
+    return this.task?.result.pictures[this.index];
+  },
+
+  step(by) {
+    if (this.task) this.open(this.task, this.index + by);
+  },
+
   turn(event) {
-    const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
-    if (step && this.task) this.open(this.task, this.index + step);
+    const by = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+    if (by) this.step(by);
+  },
+
+  // A finger that moves sideways over the picture turns it, as the arrow keys do.
+  touched(event) {
+    const {clientX, clientY} = event.changedTouches[0];
+    if (event.type === "touchstart") { this.finger = event.touches.length === 1 ? [clientX, clientY] : null; return; }
+    if (!this.finger) return;
+    const [x, y] = [clientX - this.finger[0], clientY - this.finger[1]];
+    this.finger = null;
+    if (Math.abs(x) > 40 && Math.abs(x) > 2 * Math.abs(y)) this.step(x < 0 ? 1 : -1);
   },
 
   async copy() {

@@ -13,7 +13,10 @@ const WORDS = {
     waiting: "Waiting", processing: "Painting", failed: "Failed", cancelled: "Cancelled", cancel: "Cancel",
     offline: "The gateway cannot be reached. Trying again…", busy: "Too many requests just now. Try again in {0} s.",
     gone: "The full picture cannot be loaded.", file: "File", lora: "LoRA", mode: "Mode", strength: "Strength",
-    madeAt: "Made", painted: "Painted at", post: "Finishing",
+    madeAt: "Made", painted: "Painted at", post: "Finishing", before: "Previous picture", after: "Next picture",
+    carried: "Kept from the earlier picture", without: "Without {0}", watermark: "Watermark", schedule: "Schedule",
+    image_url: "Input picture", mask_url: "Mask", control_image_url: "Control picture", success: "Finished",
+    locked: "An API key is needed to make pictures here.", enterKey: "Enter a key",
   },
   zh: {
     docs: "接口", key: "API 密钥", theme: "切换明暗", prompt: "提示词", describe: "描述一幅画面",
@@ -27,7 +30,10 @@ const WORDS = {
     waiting: "排队中", processing: "绘制中", failed: "失败", cancelled: "已取消", cancel: "取消",
     offline: "无法连接网关，正在重试…", busy: "请求过多，请在 {0} 秒后再试。",
     gone: "无法加载完整图片。", file: "文件", lora: "LoRA", mode: "模式", strength: "强度",
-    madeAt: "时间", painted: "绘制尺寸", post: "后期处理",
+    madeAt: "时间", painted: "绘制尺寸", post: "后期处理", before: "上一张", after: "下一张",
+    carried: "沿用之前图片的设置", without: "去掉{0}", watermark: "水印", schedule: "步进方式",
+    image_url: "输入图片", mask_url: "蒙版", control_image_url: "控制图", success: "完成",
+    locked: "在此生成图片需要 API 密钥。", enterKey: "输入密钥",
   },
 };
 const $ = (id) => document.getElementById(id);

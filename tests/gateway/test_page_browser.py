@@ -2,16 +2,19 @@
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 
+import httpx
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from pydantic import SecretStr
 
 from configs.settings import Settings
 from gateway.main import open_service
 from tests.support.browser import running_browser
-from tests.support.painter import Painter
+from tests.support.painter import Painter, encoded
 from tests.support.running_gateway import RunningGateway, running_gateway
 
 PHONE, SMALL = {"width": 390, "height": 844}, {"width": 320, "height": 600}
@@ -120,6 +123,62 @@ def test_earlier_pictures_are_there_after_a_reload_and_can_be_used_again(page, l
     expect(page.locator(".card img")).to_have_count(2, timeout=20_000)
 
 
+def test_what_an_earlier_picture_had_is_used_again_and_can_be_left_out(page, local) -> None:
+    key = local.service.accounts.create("local")
+    mark = {"enable": True, "text": "Made by us", "position": "top-left"}
+    params = {"num_images": 2, "seed": 40, "strength": 0.4, "steps": 3, "post_process": {"watermark": mark}}
+    picture = encoded(Image.new("RGB", (64, 64), "teal"), "png")
+    request = {
+        "text": "a teal lamp",
+        "params": params,
+        "image_url": f"data:image/png;base64,{b64encode(picture).decode()}",
+    }
+    sent = httpx.post(f"{local.url}/api/v1/image/generate", json=request, headers={"X-API-Key": key})
+    first = sent.json()["data"]["task_id"]
+    visit(page, local)
+    page.locator(".card button.stage").click(timeout=20_000)
+    page.get_by_role("button", name="Next picture").click()
+    expect(page.locator("#place")).to_have_text("2 / 2")
+    expect(page.get_by_role("button", name="Next picture")).to_be_disabled()
+    page.locator("#again").click()
+    expect(page.locator("#seed")).to_have_value("41")
+    expect(page.locator("#carried button")).to_have_text(
+        ["Watermark Made by us ✕", "Input picture ✕", "Strength 0.4 ✕"]
+    )
+    page.locator("#make").click()
+    expect(page.locator(".card img")).to_have_count(2, timeout=20_000)
+    again, before = (local.service.queue.owned("local")[n].request for n in (0, 1))
+    assert again["image_url"] == before["image_url"] == local.service.queue.task(first).request["image_url"]
+    kept = ("strength", "steps", "post_process", "resolution", "sampler", "cfg_scale")
+    assert [again["params"][name] for name in kept] == [before["params"][name] for name in kept]
+    page.get_by_role("button", name="Without Input picture").click()
+    expect(page.locator("#carried button")).to_have_text(["Watermark Made by us ✕"])
+    page.locator("#make").click()
+    expect(page.locator(".card img")).to_have_count(3, timeout=20_000)
+    assert local.service.queue.owned("local")[0].request["image_url"] is None
+
+
+def test_a_finger_turns_to_the_next_picture(browser, local) -> None:
+    key = local.service.accounts.create("local")
+    body = {"text": "two mugs", "params": {"num_images": 2, "steps": 3}}
+    httpx.post(f"{local.url}/api/v1/image/generate", json=body, headers={"X-API-Key": key})
+    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    visit(page, local)
+    page.locator(".card button.stage").tap(timeout=20_000)
+    swipe = """async (show) => {
+      const touch = (x) => new Touch({identifier: 1, target: show, clientX: x, clientY: 200});
+      const send = (kind, x, touches) =>
+        show.dispatchEvent(new TouchEvent(kind, {touches, changedTouches: [touch(x)]}));
+      send("touchstart", 300, [touch(300)]); send("touchend", 120, []);
+    }"""
+    page.locator("#show").evaluate(swipe)
+    expect(page.locator("#place")).to_have_text("2 / 2")
+    page.get_by_role("button", name="Previous picture").tap()
+    expect(page.locator("#place")).to_have_text("1 / 2")
+    context.close()
+
+
 def test_a_task_that_was_going_on_is_followed_after_a_reload(page, local) -> None:
     visit(page, local)
     make(page, "a slow blue chair")
@@ -143,8 +202,11 @@ def test_a_picture_can_be_cancelled(page, service, gateway, key) -> None:
     page.add_init_script(f"localStorage.setItem('imagegenx-key', '{key}')")
     visit(page, gateway)
     make(page, "a mug nobody paints")
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel").focus()
+    page.keyboard.press("Enter")
     expect(page.locator(".card .state")).to_have_text("Cancelled")
+    assert page.evaluate("document.activeElement.dataset.task")
+    expect(page.get_by_role("status")).to_contain_text("Cancelled: a mug nobody paints")
 
 
 def test_a_person_with_a_key_enters_it_once(page, settings: Settings, tmp_path) -> None:
@@ -153,12 +215,20 @@ def test_a_person_with_a_key_enters_it_once(page, settings: Settings, tmp_path) 
     with running_gateway(service) as gateway:
         visit(page, gateway)
         expect(page.locator("#key-dialog")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.locator("#locked")).to_contain_text("An API key is needed to make pictures here.")
+        expect(page.locator("#model")).to_be_disabled()
+        page.locator("#text").fill("a mug")
+        page.locator("#make").click()
+        expect(page.locator("#key-dialog")).to_be_visible()
+        expect(page.locator("#wrong")).to_be_hidden()
         page.locator("#key").fill("igx_wrong")
         page.locator("#key-save").click()
         expect(page.locator("#key-wrong")).to_contain_text("unknown or was revoked")
         page.locator("#key").fill(service.accounts.create("grace"))
         page.locator("#key-save").click()
         expect(page.locator("#key-dialog")).to_be_hidden()
+        expect(page.locator("#locked")).to_be_hidden()
         expect(page.locator("#model")).to_have_value("tiny")
         visit(page, gateway)
         expect(page.locator("#key-dialog")).to_be_hidden()
