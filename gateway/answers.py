@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from foundation.error_text import error_text
 from gateway.errors import ServiceError
+from gateway.inputs import INPUT_NAMES
 from gateway.links import PictureLinks
 from gateway.service import picture_result
 from resources.queue import Batch, Task, TaskPicture, TaskStatus
@@ -77,7 +78,8 @@ class Answers:
         """A task with what was asked for, for its owner's list."""
         request = task.request
         asked = {"text": request.get("text"), "model_type": request.get("model_type"), "params": request.get("params")}
-        return {**self.task(task), "created_at": task.created_at_s, **asked}
+        inputs = {field: f"{task.name}/{name}" for name, field in INPUT_NAMES.items() if request.get(field)}
+        return {**self.task(task), "created_at": task.created_at_s, **asked, **inputs}
 
     def batch(self, batch: Batch, tasks: Sequence[Task]) -> dict[str, object]:
         """The data of a batch query; a task whose status has expired is in `total` alone."""

@@ -118,6 +118,9 @@ class ListedTask(TaskState):
     text: str
     model_type: str
     params: dict[str, Any]
+    image_url: str | None = Field(default=None, description="the input picture, as another request may name it")
+    mask_url: str | None = None
+    control_image_url: str | None = None
 
 
 class TaskList(BaseModel):

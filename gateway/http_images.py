@@ -17,6 +17,7 @@ from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, LA
 from gateway.errors import ServiceError, bad_field, named_as, service_errors
 from gateway.guard import about, about_path
 from gateway.http_face import HttpFace, api_key, is_multipart, json_object, known_query
+from gateway.inputs import INPUT_NAMES
 from gateway.picture_file import PictureFile
 from gateway.streams import EventStream, StreamPlaces
 from models.registry import ModelCard
@@ -30,7 +31,6 @@ KEEP_ALIVE_LOOKS = 8
 MAX_LISTED = 100
 _SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
 
-_UPLOADS = {"image": "image_url", "mask": "mask_url", "control_image": "control_image_url"}
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -165,10 +165,10 @@ class ImageCalls:
 
     async def _uploaded(self, request: Request, idempotency_key: str) -> Task:
         account = await self._face.account(request, Scope.SUBMIT)
-        async with self._face.form(request, account, files=len(_UPLOADS)) as (texts, pictures):
+        async with self._face.form(request, account, files=len(INPUT_NAMES)) as (texts, pictures):
             data, by_field = _read_upload(texts, pictures)
             submit = self._service.submit
-            with named_as({_UPLOADS[name]: name for name in pictures}):
+            with named_as({INPUT_NAMES[name]: name for name in pictures}):
                 return await self._face.call_store(
                     submit, account, data, idempotency_key=idempotency_key, pictures=by_field
                 )
@@ -225,10 +225,10 @@ def _read_upload(
 ) -> tuple[Mapping[str, object], dict[str, bytes]]:
     """The request in a form, and its pictures by the request's fields."""
     for name in (*texts, *pictures):
-        if name != "request" and name not in _UPLOADS:
-            raise bad_field(name[:80], f"unknown field of the form. It takes: request, {', '.join(_UPLOADS)}")
+        if name != "request" and name not in INPUT_NAMES:
+            raise bad_field(name[:80], f"unknown field of the form. It takes: request, {', '.join(INPUT_NAMES)}")
     data = json_object(texts.get("request", "{}"), "request")
-    by_field = {_UPLOADS.get(name, name): content for name, content in pictures.items()}
+    by_field = {INPUT_NAMES.get(name, name): content for name, content in pictures.items()}
     for field in by_field:
         if data.get(field):
             raise bad_field(field, "given both as a URL and as an upload; leave one out")

@@ -2,12 +2,14 @@
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from foundation.problems import Problem, shown
 from gateway.errors import ServiceError, bad_field
 from gateway.links import Kind, PictureLinks
+from gateway.uploads import UPLOAD_SCHEME
 from models.errors import InvalidRequestError
 from resources.outbound import UrlRefusedError
 from resources.outbound.urls import UrlRules
@@ -18,9 +20,20 @@ URL_FIELDS = (*PICTURE_FIELDS, "callback_url")
 
 _DATA_URI = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
 _NUMBER = re.compile(r"[1-9]\d?", re.ASCII)
+INPUT_NAMES = {"image": "image_url", "mask": "mask_url", "control_image": "control_image_url"}
+"""What an input picture of a request is called in forms, and after a task's id: `img_…/image`."""
 
-OwnPicture = Callable[[str, Kind, int], str]
-"""The object key of one of the caller's pictures, by task id, kind and number; ServiceError if there is none."""
+
+class OwnPictures(Protocol):
+    """The pictures of one caller; ServiceError where there is none."""
+
+    def key(self, task_id: str, kind: Kind, number: int) -> str:
+        """The object key of a picture that a task made."""
+        ...
+
+    def input(self, task_id: str, field: str) -> str:
+        """What a task's request says in this field: a URL, or a reference to a stored picture."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +41,7 @@ class References:
     """A request without the pictures that it names otherwise than by a URL to fetch, and these, by request field.
 
     Attributes:
-        stored: object keys of pictures that were made here.
+        stored: references to pictures that are here already.
         carried: the content of data URIs.
     """
 
@@ -37,11 +50,11 @@ class References:
     carried: Mapping[str, bytes]
 
 
-def read_references(data: Mapping[str, object], links: PictureLinks, own_picture: OwnPicture) -> References:
+def read_references(data: Mapping[str, object], links: PictureLinks, own: OwnPictures) -> References:
     """Find the pictures of a request that are here already, or that it carries as data URIs.
 
-    A task's id stands for its first picture, `id/2` for its second. A URL of this gateway is good for who has its
-    token, and without one for the picture's owner.
+    A task's id stands for its first picture, `id/2` for its second, `id/mask` for its own mask. A URL of this gateway
+    is good for who has its token, and without one for the picture's owner.
 
     Raises:
         ServiceError: 422 naming the field, for a data URI or a picture of one's own that is not to be had.
@@ -56,9 +69,10 @@ def read_references(data: Mapping[str, object], links: PictureLinks, own_picture
         try:
             if given[:5].lower() == "data:":
                 carried[field] = _carried(given)
-            elif key := _stored_key(given, links, own_picture):
-                stored[field] = key
+            elif (reference := _own(given, links, own)).startswith(UPLOAD_SCHEME):
+                stored[field] = reference
             else:
+                plain[field] = reference or given
                 continue
         except ServiceError as exc:
             raise bad_field(field, exc.message) from exc
@@ -75,18 +89,20 @@ def _carried(uri: str) -> bytes:
         raise ServiceError(422, "the data URI's content is not base64") from None
 
 
-def _stored_key(given: str, links: PictureLinks, own_picture: OwnPicture) -> str:
-    """The object key of a picture made here; "" for any other reference."""
-    task_id, _, number = given.partition("/")
-    if TASK_ID.fullmatch(task_id) and _NUMBER.fullmatch(number or "1"):
-        return own_picture(task_id, "original", int(number or 1))
+def _own(given: str, links: PictureLinks, own: OwnPictures) -> str:
+    """The reference to a picture that is here, or the URL that a task of the caller's names; "" for any other."""
+    task_id, _, which = given.partition("/")
+    if TASK_ID.fullmatch(task_id) and which in INPUT_NAMES:
+        return own.input(task_id, INPUT_NAMES[which])
+    if TASK_ID.fullmatch(task_id) and _NUMBER.fullmatch(which or "1"):
+        return UPLOAD_SCHEME + own.key(task_id, "original", int(which or 1))
     place = links.place(given)
     if place is None or not (place.token or place.is_here):
         return ""
     try:
         if place.token:
-            return links.key(place.task_id, place.kind, place.token)
-        return own_picture(place.task_id, place.kind, place.number)
+            return UPLOAD_SCHEME + links.key(place.task_id, place.kind, place.token)
+        return UPLOAD_SCHEME + own.key(place.task_id, place.kind, place.number)
     except ServiceError:
         if place.is_here:
             raise

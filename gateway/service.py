@@ -125,17 +125,16 @@ class GatewayService:
         id = self._new_id(account, task_id)
         found = self._references(account, data)
         pictures = {**found.carried, **(pictures or {})}
-        stored = {field: UPLOAD_SCHEME + key for field, key in found.stored.items()}
         if not pictures:
             with self._rejections_noted(account):
-                task = NewTask(id=id, request=self._request(found.data, stored))
+                task = NewTask(id=id, request=self._request(found.data, found.stored))
             if is_retry and (before := self._sent_before(account, task)):
                 return before
             return self.queue.submit(task, owner=account.user_id, idempotency_key=idempotency_key)
         with self._rejections_noted(account):
-            self._request(found.data, {**stored, **_placeholders(pictures)})
+            self._request(found.data, {**found.stored, **_placeholders(pictures)})
         uploads = self.uploads.checked(pictures)
-        task = NewTask(id=id, request=self._request(found.data, {**stored, **uploads.references}))
+        task = NewTask(id=id, request=self._request(found.data, {**found.stored, **uploads.references}))
         if is_retry and (before := self._sent_before(account, task)):
             return before
         user, key = account.user_id, idempotency_key
@@ -254,15 +253,10 @@ class GatewayService:
 
     def _references(self, account: Account, data: Mapping[str, object]) -> References:
         """The pictures that a request names otherwise than by a URL to fetch; 422 if one is not to be had."""
-
-        def own_picture(task_id: str, kind: Kind, number: int) -> str:
-            account.require(Scope.READ)
-            return self.picture_key(account, task_id, kind, number)
-
-        found = read_references(data, self.links, own_picture)
-        for field, key in found.stored.items():
-            if (pixels := pixels_of(key)) > self.settings.pictures.max_input_pixels:
-                most = self.settings.pictures.max_input_pixels
+        found = read_references(data, self.links, _OwnPictures(self, account))
+        most = self.settings.pictures.max_input_pixels
+        for field, reference in found.stored.items():
+            if (pixels := pixels_of(reference)) > most:
                 raise bad_field(field, f"the picture has {pixels:,} pixels, above the maximum of {most:,}")
         return found
 
@@ -279,6 +273,26 @@ class GatewayService:
             raise type(exc)(
                 [Problem(f"texts.{place}" if p.field == "text" else p.field, p.rule) for p in exc.problems]
             ) from None
+
+
+class _OwnPictures:
+    """See `OwnPictures`; the caller's key must be one that may read."""
+
+    def __init__(self, service: GatewayService, account: Account) -> None:
+        self._service, self._account = service, account
+
+    def key(self, task_id: str, kind: Kind, number: int) -> str:
+        """See `OwnPictures`."""
+        self._account.require(Scope.READ)
+        return self._service.picture_key(self._account, task_id, kind, number)
+
+    def input(self, task_id: str, field: str) -> str:
+        """See `OwnPictures`."""
+        self._account.require(Scope.READ)
+        reference = self._service.task(self._account, task_id).request.get(field)
+        if not reference:
+            raise ServiceError(404, f"Task {shown(task_id)} has no {field}.")
+        return str(reference)
 
 
 def _placeholders(fields: Iterable[str]) -> dict[str, str]:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from configs.problems import Problem
-
 from configs.settings import Settings
+from foundation.problems import Problem
 from gateway.errors import ServiceError, bad_field, service_errors
 from models.errors import PictureError
 from models.image import check_picture, transparency_of

@@ -56,6 +56,20 @@ def test_what_is_someone_elses_or_not_there_is_refused_with_its_field(made, clie
         assert (answer.status_code, answer.json()["data"]["problems"][0]["field"]) == (422, "image_url"), given
 
 
+def test_the_input_of_an_earlier_task_is_named_by_that_task(made, client, service) -> None:
+    earlier = submit(client, image_url=data_uri(), mask_url=made["task_id"])
+    listed = client.get("/api/v1/image/tasks").json()["data"]["tasks"][0]
+    assert (listed["image_url"], listed["mask_url"]) == (f"{earlier}/image", f"{earlier}/mask")
+    again = submit(client, image_url=listed["image_url"], mask_url=listed["mask_url"])
+    inputs = ("image_url", "mask_url")
+    first, second = (service.queue.task(task_id).request for task_id in (earlier, again))
+    assert [first[name] for name in inputs] == [second[name] for name in inputs]
+    fetched = submit(client, image_url="https://pictures.example/a.png")
+    assert input_of(service, client, image_url=f"{fetched}/image") == "https://pictures.example/a.png"
+    answer = client.post(GENERATE, json={**MUG, "image_url": f"{made['task_id']}/image"})
+    assert answer.json()["message"] == f"image_url: Task '{made['task_id']}' has no image_url."
+
+
 def test_a_url_of_ours_with_another_token_is_not_fetched(made, client, gateway) -> None:
     url = f"{gateway.url}/api/v1/image/file/{made['task_id']}/original?token=1.AA.{'A' * 22}"
     answer = client.post(GENERATE, json={**MUG, "image_url": url})
