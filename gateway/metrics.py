@@ -160,6 +160,7 @@ class _QueueCollector(Collector):
         for lane, count in depth.waiting.items():
             waiting.add_metric((str(lane),), count)
         yield waiting
+        yield GaugeMetricFamily("imagegenx_queue_jobs_waiting", "Picture jobs of catalogs waiting", depth.jobs)
         oldest = "Age of the oldest waiting request"
         yield GaugeMetricFamily("imagegenx_queue_oldest_waiting_seconds", oldest, depth.oldest_waiting_s)
         yield GaugeMetricFamily("imagegenx_queue_processing", "Requests claimed by workers", depth.processing)

@@ -16,6 +16,7 @@ from configs.settings import Settings
 from foundation.errors import ImageGenXError
 from foundation.problems import shown, validation_problems
 from foundation.value_object import ValueObject
+from resources.queue.jobs import CATALOG_OWNER
 from resources.queue.link import RedisLink
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class Role(StrEnum):
 def _user_id(text: str) -> str:
     if not (0 < len(text) <= 128 and text.isprintable() and text == text.strip()):
         raise ValueError(f"{shown(text)} is not a user: 1 to 128 printable characters, no space at the ends")
+    if text.startswith(CATALOG_OWNER):
+        raise ValueError(f"{shown(text)} is not a user: those that begin with '{CATALOG_OWNER}' are catalogs")
     return text
 
 

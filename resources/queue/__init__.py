@@ -1,4 +1,4 @@
-"""The request queue: tasks in Redis Streams, claimed by workers, watched and called back about."""
+"""The request queue: requests and picture jobs in Redis Streams, claimed by workers, watched and told about."""
 
 from resources.queue.callbacks import DueCallback
 from resources.queue.errors import (
@@ -9,6 +9,7 @@ from resources.queue.errors import (
     QueueFullError,
     QueueUnavailableError,
 )
+from resources.queue.jobs import CATALOG_OWNER, catalog_owner
 from resources.queue.keys import original_key, pixels_of, thumb_key
 from resources.queue.request_queue import RequestQueue, open_queue
 from resources.queue.submitting import UploadSize
@@ -28,6 +29,7 @@ from resources.queue.task import (
 from resources.queue.worker import Claim, QueueDepth, Renewal, WorkerState
 
 __all__ = [
+    "CATALOG_OWNER",
     "STORED_ID",
     "TASK_ID",
     "Batch",
@@ -49,6 +51,7 @@ __all__ = [
     "TaskStatus",
     "UploadSize",
     "WorkerState",
+    "catalog_owner",
     "new_batch_id",
     "new_task_id",
     "open_queue",

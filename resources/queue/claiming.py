@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from foundation.errors import FailureCause
+from models.picture_job import PictureOutcome
 from resources.queue.link import RedisLink
 from resources.queue.task import TaskResult, TaskStatus, pairs, read_task
 from resources.queue.waiting import wait_for_bell
@@ -74,6 +75,12 @@ class Claiming:
         """End a task as failed; `error` tells who sent it why, `cause` the metrics. False as of `succeed`."""
         return self._finish(claim, TaskStatus.FAILED, error=error, cause=cause.value)
 
+    def answer(self, claim: Claim, outcome: PictureOutcome) -> bool:
+        """End a picture job; everyone who waits for it is told of its outcome. False as of `succeed`."""
+        status = TaskStatus.FAILED if outcome.error else TaskStatus.SUCCESS
+        cause = outcome.cause or FailureCause.OTHER
+        return self._finish(claim, status, result=outcome.model_dump_json(), error=outcome.error, cause=cause.value)
+
     def cancelled(self, claim: Claim) -> bool:
         """End a task as cancelled, once its work has stopped. False as of `succeed`."""
         return self._finish(claim, TaskStatus.CANCELLED)
@@ -124,7 +131,8 @@ class Claiming:
 
 
 def _claim(worker: str, task_id: str, fields: dict[str, str]) -> Claim:
-    return Claim(read_task(task_id, fields), worker, int(fields["token"]), int(fields["deliveries"]))
+    task = read_task(task_id, fields)
+    return Claim(task, worker, int(fields["token"]), int(fields["deliveries"]), is_job="job" in fields)
 
 
 def _tokens(claims: Iterable[Claim]) -> list[tuple[str, str]]:

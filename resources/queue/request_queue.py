@@ -4,16 +4,19 @@ from configs.settings import Settings
 from resources.queue.callbacks import CallbackBox
 from resources.queue.callers import Callers
 from resources.queue.claiming import Claiming
+from resources.queue.jobs import PictureJobs
 from resources.queue.link import RedisLink
 from resources.queue.locks import Locks
+from resources.queue.placements import Placements
 from resources.queue.submitting import Submitting
 from resources.queue.waiting import Watching
 
 _CHECK_KEPT_S = 60
 
 
-class RequestQueue(Submitting, Claiming, Watching, CallbackBox, Callers, Locks):
-    """Requests on their way to pictures, in Redis Streams: at-least-once delivery, one end for every task.
+class RequestQueue(Submitting, Claiming, PictureJobs, Placements, Watching, CallbackBox, Callers, Locks):
+    """Requests, and picture jobs of catalogs, on their way to pictures, in Redis Streams: at-least-once delivery, one
+    end for every task.
 
     Each owner has a stream in each lane, with the consumer group `serving` from its beginning; owners are served in
     turn. A claimed entry stays pending until its task has ended, then it is acknowledged and deleted in the same step.
@@ -25,7 +28,7 @@ class RequestQueue(Submitting, Claiming, Watching, CallbackBox, Callers, Locks):
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._unanswered = {}
+        self._unanswered, self._looked_s = {}, {}
 
     def check(self) -> None:
         """Find out whether Redis takes what is written to it; starts the private one if none is configured.

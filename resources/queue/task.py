@@ -177,7 +177,7 @@ def read_task(task_id: str, fields: Mapping[str, str]) -> Task:
         updated_at_s=int(fields["updated"]) / 1000,
         result=TaskResult.model_validate_json(result) if result else None,
         error=fields.get("error", ""),
-        cause=_cause(fields),
+        cause=failure_cause(fields.get("cause", "")) if fields["status"] == TaskStatus.FAILED else None,
         deliveries=int(fields["deliveries"]),
     )
 
@@ -185,11 +185,9 @@ def read_task(task_id: str, fields: Mapping[str, str]) -> Task:
 _CAUSES = {cause.value: cause for cause in FailureCause}
 
 
-def _cause(fields: Mapping[str, str]) -> FailureCause | None:
+def failure_cause(stored: str) -> FailureCause:
     """What a task has failed of; `other` if the version of us that ended it said nothing that this one knows."""
-    if fields["status"] != TaskStatus.FAILED:
-        return None
-    return _CAUSES.get(fields.get("cause", ""), FailureCause.OTHER)
+    return _CAUSES.get(stored, FailureCause.OTHER)
 
 
 def pairs(flat: Sequence[str]) -> dict[str, str]:

@@ -81,9 +81,10 @@ class Watching:
     def _look(self) -> tuple[QueueDepth, str, float | None]:
         settings = self._link.settings
         answer = self._link.run("look", {"max_deliveries": settings.max_deliveries, "task_ttl_s": settings.task_ttl_s})
-        interactive, bulk, processing, abandoned, oldest_ms, dead, bell, lease_ends_ms = answer
+        interactive, bulk, jobs, processing, abandoned, oldest_ms, dead, bell, lease_ends_ms = answer
         depth = QueueDepth(
             waiting={Priority.INTERACTIVE: int(interactive), Priority.BULK: int(bulk)},
+            jobs=int(jobs),
             processing=int(processing),
             abandoned=int(abandoned),
             oldest_waiting_s=int(oldest_ms) / 1000,

@@ -12,12 +12,17 @@ from resources.queue.task import Task
 
 @dataclass(frozen=True)
 class Claim:
-    """A worker's right to do a task, until its lease ends. `token` tells it from every other claim of the task."""
+    """A worker's right to do a task, until its lease ends. `token` tells it from every other claim of the task.
+
+    Attributes:
+        is_job: the task's request is a `PictureJob`.
+    """
 
     task: Task
     worker: str
     token: int
     attempt: int
+    is_job: bool = False
 
     @property
     def id(self) -> str:
@@ -54,9 +59,16 @@ class WorkerState(ValueObject):
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """How much there is to do. `abandoned` claims have no worker any more and wait to be taken over."""
+    """How much there is to do.
+
+    Attributes:
+        waiting: requests, by lane; the oldest of them has waited for `oldest_waiting_s`.
+        jobs: picture jobs of catalogs that wait.
+        abandoned: claims that have no worker any more and wait to be taken over.
+    """
 
     waiting: dict[Priority, int]
+    jobs: int
     processing: int
     abandoned: int
     oldest_waiting_s: float
@@ -65,4 +77,4 @@ class QueueDepth:
     @property
     def backlog(self) -> int:
         """Everything that no worker has."""
-        return sum(self.waiting.values()) + self.abandoned
+        return sum(self.waiting.values()) + self.jobs + self.abandoned

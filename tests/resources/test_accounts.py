@@ -150,6 +150,12 @@ def test_the_record_of_a_key_expires_and_the_list_forgets_it(accounts, redis):
     ("user", "role", "qps", "said"),
     [
         ("", "free", None, "user_id: '' is not a user: 1 to 128 printable characters, no space at the ends"),
+        (
+            "catalog:a",
+            "free",
+            None,
+            "user_id: 'catalog:a' is not a user: those that begin with 'catalog:' are catalogs",
+        ),
         ("a\nb", "free", None, r"user_id: 'a\nb' is not a user: 1 to 128 printable characters, no space at the ends"),
         ("ann", "gold", None, "role: 'gold' is not one of free, paid."),
         ("ann", "free", 0, "qps_limit: 0 is below the minimum of 1"),

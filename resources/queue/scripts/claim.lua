@@ -25,7 +25,7 @@ local function give(id, task, attempt)
   redis.call('HDEL', key, 'returned')
   redis.call('ZADD', P .. 'leases', text(NOW + A.lease_ms), id)
   redis.call('HINCRBY', P .. 'held', A.worker, 1)
-  changed(id)
+  changed(id, task)
   given[#given + 1] = {id, redis.call('HGETALL', key)}
 end
 
@@ -41,7 +41,7 @@ end
 
 -- One that has ended several workers goes after fresh tasks, for as long as a lease.
 local function may_wait(found)
-  return found.attempt > 2 and NOW - found.since < A.lease_ms and waiting() > 0
+  return found.attempt > 2 and NOW - found.since < A.lease_ms and waiting(LANES) > 0
 end
 
 local function take_suspects(suspects, most)
@@ -64,7 +64,7 @@ local function try_suspects(suspects)
   size = tonumber(size or 1)
   if began then
     size = NOW - began < QUICK_MS and 2 * size or math.max(1, math.floor(size / 2))
-    if NOW - oldest_waiting() > FRESH_WAIT_MS then
+    if NOW - oldest_waiting(LANES) > FRESH_WAIT_MS then
       redis.call('HSET', TRIAL, 'size', size)
       redis.call('HDEL', TRIAL, 'began')
       return true
@@ -101,10 +101,12 @@ local function next_owner(lane)
   end
 end
 
--- Gives the next fresh task of a lane. Returns false if it has none; what an evicting Redis lost is passed over.
-local function take_fresh(lane)
-  local owner = next_owner(lane)
+-- Gives the next fresh task of those that take turns. Returns false if there is none; what an evicting Redis lost is
+-- passed over.
+local function take_fresh(turns)
+  local owner = next_owner(turns)
   if not owner then return false end
+  local lane = redis.call('HEXISTS', P .. 'owners:jobs', owner) == 1 and 'jobs' or turns
   local stream = stream_key(lane, owner)
   local read = redis.pcall('XREADGROUP', 'GROUP', GROUP, A.worker, 'COUNT', 1, 'STREAMS', stream, '>')
   if not read or read.err then

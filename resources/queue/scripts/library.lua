@@ -4,7 +4,11 @@
 local P = KEYS[1]
 local A = cjson.decode(ARGV[1])
 local GROUP = 'serving'
-local LANES = {'interactive', 'bulk'}
+-- Picture jobs of catalogs wait beside the bulk requests of users, whose owners they take turns with.
+local LANES = {'interactive', 'bulk', 'jobs'}
+local REQUESTS = {'interactive', 'bulk'}
+local TURNS = {interactive = 'interactive', bulk = 'bulk', jobs = 'bulk'}
+local JOB_TTL_S = 3600 -- of an ended job that nobody collects, and of what is kept of a client that is gone
 local SWEPT_AT_ONCE = 500
 local DEAD_LETTERS_KEPT = 1000
 local DEAD_LETTERS_TTL_S = 30 * 24 * 3600
@@ -36,8 +40,9 @@ local function fields(key)
   return map
 end
 
-local function changed(id)
-  redis.call('PUBLISH', P .. 'changes', id)
+-- Tells those who watch requests. Jobs are told to those who wait for them, when they end.
+local function changed(id, task)
+  if not task.job then redis.call('PUBLISH', P .. 'changes', id) end
 end
 
 -- Wakes everyone who waits for work.
@@ -55,9 +60,9 @@ local function count_waiting(lane, owner, change)
   local left = redis.call('HINCRBY', P .. 'owners:' .. lane, owner, change)
   if left <= 0 then
     redis.call('HDEL', P .. 'owners:' .. lane, owner)
-    redis.call('LREM', P .. 'ring:' .. lane, 0, owner)
+    redis.call('LREM', P .. 'ring:' .. TURNS[lane], 0, owner)
   elseif left == change then
-    redis.call('RPUSH', P .. 'ring:' .. lane, owner)
+    redis.call('RPUSH', P .. 'ring:' .. TURNS[lane], owner)
   end
   return left
 end
@@ -139,21 +144,45 @@ local function end_in_batch(batch)
   if whole.callback ~= '' then call_back('batch', batch, whole.callback, whole.owner) end
 end
 
--- Ends a task that has not ended. A task of a batch is remembered as long as the batch.
-local function finish(id, task, status, result, reason, cause)
-  local key = task_key(id)
-  redis.call('HSET', key, 'status', status, 'updated', text(NOW), 'ended_by', task.token, 'error', reason)
-  if status == 'failed' then redis.call('HSET', key, 'cause', cause) end
-  if status == 'success' then redis.call('HSET', key, 'progress', '100', 'result', result) end
-  shorten(id, task, result)
-  if task.status == 'waiting' then
-    redis.call('ZREM', P .. 'waiting:' .. task.lane, id)
-    count_waiting(task.lane, task.owner, -1)
+-- Who waits for a job, and what a client waits for; `answers` names what has ended of that.
+local function waiters_key(id) return P .. 'waiters:' .. id end
+local function wanted_key(client) return P .. 'wanted:' .. client end
+local function answers_key(client) return P .. 'answers:' .. client end
+
+local function answer(client, id)
+  redis.call('RPUSH', answers_key(client), id)
+  redis.call('EXPIRE', answers_key(client), JOB_TTL_S)
+end
+
+-- Lets a job wait for a worker, as new. No claim of a former life of it has such a token.
+local function begin_job(id, owner, job)
+  redis.call('DEL', task_key(id))
+  redis.call('PERSIST', waiters_key(id))
+  local entry, stream = enqueue(id, owner, 'jobs')
+  redis.call('HSET', task_key(id), 'job', '1', 'owner', owner, 'status', 'waiting', 'progress', '0', 'request', job,
+    'created', text(NOW), 'updated', text(NOW), 'deliveries', '0', 'token', text(NOW), 'lane', 'jobs',
+    'stream', stream, 'entry', entry, 'worker', '', 'holder', '')
+end
+
+-- A job that has ended is forgotten when nobody waits for it. One that was stopped while somebody came begins anew.
+local function tell_waiters(id, task, status)
+  local waiters = redis.call('SMEMBERS', waiters_key(id))
+  if #waiters == 0 then
+    redis.call('DEL', task_key(id))
+  elseif status == 'cancelled' then
+    begin_job(id, task.owner, task.request)
+    ring()
   else
-    redis.call('ZREM', P .. 'leases', id)
-    let_go(task.holder)
+    redis.call('EXPIRE', task_key(id), JOB_TTL_S)
+    redis.call('EXPIRE', waiters_key(id), JOB_TTL_S)
+    for _, client in ipairs(waiters) do answer(client, id) end
   end
-  acknowledge(task.stream, task.entry)
+end
+
+-- Tells everyone who is to hear of an ended request, and lets it be remembered for a while. A task of a batch is
+-- remembered as long as the batch.
+local function tell_client(id, task, result)
+  shorten(id, task, result)
   if task.callback ~= '' then call_back('task', id, task.callback, task.owner) end
   local has_batch = task.batch ~= '' and redis.call('EXISTS', batch_key(task.batch)) == 1
   if has_batch then end_in_batch(task.batch) else expire_task(id, task) end
@@ -162,7 +191,36 @@ local function finish(id, task, status, result, reason, cause)
   local minute = P .. 'ended:' .. math.floor(NOW / 60000)
   redis.call('INCR', minute)
   redis.call('EXPIRE', minute, 180)
-  changed(id)
+  changed(id, task)
+end
+
+-- Ends a task that has not ended.
+local function finish(id, task, status, result, reason, cause)
+  local key = task_key(id)
+  redis.call('HSET', key, 'status', status, 'updated', text(NOW), 'ended_by', task.token, 'error', reason)
+  if status == 'failed' then redis.call('HSET', key, 'cause', cause) end
+  if status == 'success' then redis.call('HSET', key, 'progress', '100') end
+  if result ~= '' then redis.call('HSET', key, task.job and 'outcome' or 'result', result) end
+  if task.status == 'waiting' then
+    redis.call('ZREM', P .. 'waiting:' .. task.lane, id)
+    count_waiting(task.lane, task.owner, -1)
+  else
+    redis.call('ZREM', P .. 'leases', id)
+    let_go(task.holder)
+  end
+  acknowledge(task.stream, task.entry)
+  if task.job then tell_waiters(id, task, status) else tell_client(id, task, result) end
+end
+
+-- Cancels a task: at once if no worker has it, else its worker is told with its next heartbeat.
+local function cancel(id, task)
+  if task.status == 'waiting' then
+    finish(id, task, 'cancelled', '', '')
+  elseif task.status == 'processing' then
+    redis.call('HSET', task_key(id), 'cancel', '1')
+    local lease_ends = tonumber(redis.call('ZSCORE', P .. 'leases', id) or 0)
+    if task.holder == '' or lease_ends <= NOW then finish(id, task, 'cancelled', '', '') end
+  end
 end
 
 -- Ends a task whose entry is lost. A Redis that is configured to evict keys loses them when it is full.
@@ -182,7 +240,7 @@ local function fail_lost(lane, owner)
     end
   end
   redis.call('HDEL', P .. 'owners:' .. lane, owner)
-  redis.call('LREM', P .. 'ring:' .. lane, 0, owner)
+  redis.call('LREM', P .. 'ring:' .. TURNS[lane], 0, owner)
 end
 
 -- The pending entry of a task; nil if there is none, or its stream is lost.
@@ -251,16 +309,16 @@ local function sweep(max_deliveries)
   return left
 end
 
-local function waiting()
+local function waiting(lanes)
   local total = 0
-  for _, lane in ipairs(LANES) do total = total + redis.call('ZCARD', P .. 'waiting:' .. lane) end
+  for _, lane in ipairs(lanes) do total = total + redis.call('ZCARD', P .. 'waiting:' .. lane) end
   return total
 end
 
 -- When the task that has waited longest was accepted; now, if none waits.
-local function oldest_waiting()
+local function oldest_waiting(lanes)
   local oldest = NOW
-  for _, lane in ipairs(LANES) do
+  for _, lane in ipairs(lanes) do
     local first = redis.call('ZRANGE', P .. 'waiting:' .. lane, 0, 0, 'WITHSCORES')
     if first[2] then oldest = math.min(oldest, tonumber(first[2])) end
   end

@@ -1,12 +1,14 @@
--- What there is to do. Returns {waiting by lane…, processing, abandoned, oldest age ms, dead, bell, next lease ms}.
+-- What there is to do. Returns {waiting by lane…, processing, abandoned, oldest request's age ms, dead, bell, next
+-- lease ms}.
 
 write_although_full()
 sweep(A.max_deliveries)
 local soonest = redis.call('ZRANGEBYSCORE', P .. 'leases', '(' .. text(NOW), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 return {
   redis.call('ZCARD', P .. 'waiting:interactive'), redis.call('ZCARD', P .. 'waiting:bulk'),
+  redis.call('ZCARD', P .. 'waiting:jobs'),
   redis.call('ZCOUNT', P .. 'leases', '(' .. text(NOW), '+inf'),
   redis.call('ZCOUNT', P .. 'leases', '-inf', text(NOW)),
-  text(NOW - oldest_waiting()), redis.call('XLEN', P .. 'dead'), bell(),
+  text(NOW - oldest_waiting(REQUESTS)), redis.call('XLEN', P .. 'dead'), bell(),
   soonest[2] and text(tonumber(soonest[2]) - NOW) or '-1',
 }

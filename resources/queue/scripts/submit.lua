@@ -28,7 +28,7 @@ end
 -- An even share of the queue among the owners who wait, and one more, who may come.
 local function beyond_share()
   local own, owners = #A.tasks, 1
-  for _, lane in ipairs(LANES) do
+  for _, lane in ipairs(REQUESTS) do
     own = own + (redis.call('HGET', P .. 'owners:' .. lane, A.owner) or 0)
     owners = owners + redis.call('HLEN', P .. 'owners:' .. lane)
   end
@@ -63,7 +63,7 @@ local function beyond_limit()
 end
 
 local function refusal()
-  local total = waiting() + #A.tasks
+  local total = waiting(REQUESTS) + #A.tasks
   if total > A.max_waiting then return 'full' end
   if total > A.max_waiting - math.floor(A.max_waiting / RESERVED) and beyond_share() then return 'crowded' end
 end
@@ -84,7 +84,7 @@ local function accept(new)
     'once', A.batch == '' and A.once or '')
   if new.brief then redis.call('HSET', task_key(new.id), 'brief', new.brief) end
   redis.call('ZADD', P .. 'owned:' .. A.owner, text(NOW), new.id)
-  changed(new.id)
+  changed(new.id, new)
 end
 
 local known = used_before()

@@ -2,13 +2,24 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError
 
 from configs.queue_settings import QueueSettings
 from models.request import GenerationRequest
-from resources.queue import Claim, NewTask, RequestQueue, TaskPicture, TaskResult, WorkerState, new_task_id
+from resources.queue import (
+    Claim,
+    NewTask,
+    QueueUnavailableError,
+    RequestQueue,
+    TaskPicture,
+    TaskResult,
+    WorkerState,
+    new_task_id,
+)
 from resources.queue.link import RedisLink
 from tests.support.redis_server import RedisServer, running_redis
 
@@ -86,3 +97,28 @@ def state(worker: str) -> WorkerState:
 def ids(claims: list[Claim]) -> list[str]:
     """The tasks that were claimed."""
     return [claim.id for claim in claims]
+
+
+class LostAnswers:
+    """Makes the answers of scripts get lost, after Redis has done what they say."""
+
+    def __init__(self, queue, monkeypatch):
+        self._queue, self._monkeypatch = queue, monkeypatch
+
+    @contextmanager
+    def __call__(self):
+        link = self._queue._link
+        call = link.call
+
+        def lost(command):
+            call(command)
+            raise QueueUnavailableError("the answer is lost") from ConnectionError()
+
+        with self._monkeypatch.context() as patch:
+            patch.setattr(link, "call", lost)
+            yield
+
+
+@pytest.fixture
+def lost_answers(queue, monkeypatch):
+    return LostAnswers(queue, monkeypatch)

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError
 
 from foundation.errors import FailureCause
 from models.request import Priority
@@ -344,31 +343,6 @@ def test_a_task_that_ends_its_workers_is_given_up(open_queue, redis, namespace):
         " It may be what ends them. It is kept in the dead-letter stream and not tried again."
     )
     assert queue.depth().dead == 1
-
-
-class LostAnswers:
-    """Makes the answers of scripts get lost, after Redis has done what they say."""
-
-    def __init__(self, queue, monkeypatch):
-        self._queue, self._monkeypatch = queue, monkeypatch
-
-    @contextmanager
-    def __call__(self):
-        link = self._queue._link
-        call = link.call
-
-        def lost(command):
-            call(command)
-            raise QueueUnavailableError("the answer is lost") from ConnectionError()
-
-        with self._monkeypatch.context() as patch:
-            patch.setattr(link, "call", lost)
-            yield
-
-
-@pytest.fixture
-def lost_answers(queue, monkeypatch):
-    return LostAnswers(queue, monkeypatch)
 
 
 def test_claims_whose_answer_was_lost_are_given_again(queue, lost_answers):

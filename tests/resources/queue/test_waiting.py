@@ -32,7 +32,7 @@ def in_background():
 def test_an_empty_queue_has_no_depth(queue):
     none = {Priority.INTERACTIVE: 0, Priority.BULK: 0}
 
-    assert queue.depth() == QueueDepth(none, processing=0, abandoned=0, oldest_waiting_s=0, dead=0)
+    assert queue.depth() == QueueDepth(none, jobs=0, processing=0, abandoned=0, oldest_waiting_s=0, dead=0)
     assert not queue.wait_for_work(0)
 
 
