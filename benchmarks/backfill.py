@@ -22,7 +22,7 @@ from imagegenx_cli.dev import code_server_command, daemon_command, engine_thread
 from imagegenx_cli.embedded_dagster import dagster_instance
 from imagegenx_cli.processes import ProcessStack
 from io_managers.image_set import read_image_set
-from resources.object_store import open_store
+from resources.open_store import open_store
 from sensors.launching import PARTITIONS
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from ops.catalog import read_catalog
 from ops.generation import Generator, plan_row
 from ops.input_pictures import InputPictures
 from resources.gpu_engine import GPUEngine
-from resources.object_store import open_store
+from resources.open_store import open_store
 
 ROWS = 128
 LIMITS = {"generated_images / engine": 1.10, "whole job / engine": 1.10}

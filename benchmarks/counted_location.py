@@ -6,6 +6,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.backfill import NOTES
 from imagegenx_assets.definitions import defs
@@ -32,7 +33,7 @@ def _counting_lease(pool: PipelinePool, key: object, load: Callable[[], object],
     return _lease(pool, key, counted, *rest)  # type: ignore[arg-type]
 
 
-def _counting_ended(feed: Feed, result: Result) -> None:
+def _counting_ended(feed: Feed[Any], result: Result) -> None:
     if isinstance(result, GeneratedImage):
         _note("picture", result.recipe.digest)
     _ended(feed, result)

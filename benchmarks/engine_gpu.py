@@ -26,12 +26,14 @@ from typing import Any
 from unittest.mock import patch
 
 from configs.settings import EngineSettings
+from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
 from models.image import FailedImage, GeneratedImage
 from models.pipeline_pool import PipelinePool
-from models.recipe import Recipe, plan_recipe
+from models.planning import plan_recipe
+from models.recipe import Recipe
 from models.registry import ModelRegistry
-from models.request import Sampler, parse_request
+from models.request import Sampler
 
 BATCH = 8
 DEVICE_TFLOPS = 790.0

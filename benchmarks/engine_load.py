@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.settings import EngineSettings, load_settings
+from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
 from models.image import FailedImage
-from models.recipe import Recipe, plan_recipe
+from models.planning import plan_recipe
+from models.recipe import Recipe
 from models.registry import ModelRegistry, open_registry
-from models.request import Sampler, parse_request
+from models.request import Sampler
 
 _TEXTS = ("a red mug on a white background", "a blue shirt", "green shoes on a wooden table", "a yellow bag")
 

@@ -11,11 +11,12 @@ from ctypes.util import find_library
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
 from models.image import FailedImage, GeneratedImage, InputPicture
-from models.recipe import plan_recipe
+from models.planning import plan_recipe
 from models.registry import ModelRegistry
-from models.request import Mode, Priority, Sampler, parse_request
+from models.request import Mode, Priority, Sampler
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,7 +23,7 @@ from io_managers.settling import recipe_row
 from ops.catalog import read_catalog
 from ops.generation import Generator, plan_row
 from ops.input_pictures import InputPictures
-from resources.object_store import open_store
+from resources.open_store import open_store
 
 FEW, MANY = 50, 20_000
 LIMITS = {"validation s": 10, "planning s": 10, "manifest written s": 5, "manifest read s": 5, "growth MB": 250}

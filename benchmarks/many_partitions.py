@@ -23,12 +23,12 @@ from benchmarks.dagster_page import answers, ask, free_port
 from configs.settings import Settings, load_settings
 from imagegenx_cli.dev import code_server_command, web_server_command, write_workspace
 from imagegenx_cli.embedded_dagster import dagster_instance
-from models.recipe import plan_recipe
+from models.planning import plan_recipe
 from models.registry import open_registry
 from ops.catalog import read_catalog
 from ops.gallery_page import gallery_key
 from ops.releases import UsedRelease, releases_key
-from resources.object_store import open_store
+from resources.open_store import open_store
 from sensors.launching import PARTITIONS
 
 if TYPE_CHECKING:

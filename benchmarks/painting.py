@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from configs.settings import load_settings
+from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
 from models.image import FailedImage, GeneratedImage, InputPicture
-from models.recipe import plan_recipe
+from models.planning import plan_recipe
 from models.registry import open_registry
-from models.request import parse_request
 
 MODEL = "tiny"
 

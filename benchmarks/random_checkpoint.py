@@ -9,9 +9,9 @@ from models.architectures import read_architecture, write_configuration
 from models.card import Accelerator, DType, ModelCard
 from models.card_folders import CardFolders
 from models.digests import DigestCache
-from models.families import FAMILIES, FamilyEntry
 from models.families.sdxl import StableDiffusionXL
 from models.families.stable_diffusion import StableDiffusion
+from models.families.table import FAMILIES, FamilyEntry
 from models.registry import ModelRegistry
 from models.request import Mode
 from models.resolution import Resolution

@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from benchmarks.serving_process import EDGE, SIZE, sustained_s
 from benchmarks.serving_stack import wait_for
 from configs.settings import load_settings
+from models.admission import parse_request
 from models.registry import open_registry
-from models.request import parse_request
 from resources.queue import NewTask, QueueDepth, RequestQueue, Task, TaskStatus, new_task_id, open_queue
 
 COUNT, STEPS, PROBES, ROUNDS = 96, 10, 150, 3

@@ -12,7 +12,7 @@ from benchmarks.engine_load import engine_s, open_workplace, uniform_jobs
 from configs.settings import load_settings
 from ops.serving import ServingWorker, Workplace
 from ops.serving.warm_up import import_family
-from resources.object_store import open_store
+from resources.open_store import open_store
 from resources.queue import open_queue
 
 SIZE = "128x128"

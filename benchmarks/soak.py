@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from benchmarks.serving_stack import CallbackReceiver, ServingStack, objects_of, wait_for
-from resources.object_store import open_store
+from resources.open_store import open_store
 from resources.queue import TaskStatus
 
 REQUESTS, KILLS = 500, 20

@@ -20,7 +20,7 @@ from gateway.metrics_server import MetricsServer
 from gateway.service import GatewayService
 from models.registry import open_registry
 from resources.accounts import open_accounts
-from resources.object_store import open_store
+from resources.open_store import open_store
 from resources.queue import RequestQueue
 from resources.queue.link import RedisLink
 

@@ -13,11 +13,12 @@ from gateway.inputs import References, check_urls, read_references
 from gateway.kept_secret import kept_secret
 from gateway.links import Kind, PictureLinks
 from gateway.uploads import UPLOAD_SCHEME, Uploads
+from models.admission import parse_request
 from models.blocklist import Blocklist
 from models.errors import ImageGenXError, InvalidRequestError, RejectedError
 from models.gpu_load import GPULoad
 from models.registry import ModelRegistry
-from models.request import GenerationRequest, parse_request
+from models.request import GenerationRequest
 from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeError, Scope, UnknownKeyError
 from resources.audit import AuditEvent, open_audit
 from resources.object_store import ObjectStore

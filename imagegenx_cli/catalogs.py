@@ -25,7 +25,7 @@ from ops.catalog import (
 )
 from ops.catalog.schedules import catalog_schedules
 from ops.freshness import made_at_s
-from resources.object_store import open_store
+from resources.open_store import open_store
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

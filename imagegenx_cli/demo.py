@@ -15,7 +15,8 @@ from io_managers.image_set import ImageSet, Status, read_image_set
 from models.registry import open_registry
 from ops.catalog import catalog_file
 from ops.gallery_page import gallery_key
-from resources.object_store import ObjectStore, open_store
+from resources.object_store import ObjectStore
+from resources.open_store import open_store
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

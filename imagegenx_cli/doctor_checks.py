@@ -42,7 +42,7 @@ def home(settings: Settings) -> Iterator[Finding]:
 
 def store(settings: Settings) -> Iterator[Finding]:
     """The object store takes an object, gives it back, presigns it and deletes it."""
-    from resources.object_store import open_store
+    from resources.open_store import open_store
 
     objects = open_store(settings.store)
     objects.check()
@@ -221,7 +221,7 @@ def fonts(settings: Settings) -> Iterator[Finding]:
 def moderation(settings: Settings) -> Iterator[Finding]:
     """The moderator that is named can be made; it judges nothing here."""
     from ops.moderation import open_moderation
-    from resources.object_store import open_store
+    from resources.open_store import open_store
 
     opened = open_moderation(settings.checks, open_store(settings.store))
     if opened:

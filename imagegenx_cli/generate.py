@@ -11,13 +11,15 @@ from configs.settings import Settings, load_settings
 from foundation.problems import Problem
 from imagegenx_cli.files import check_writable, read_file, write_file
 from imagegenx_cli.terminal import progress_bars, say
+from models.admission import parse_request
 from models.encoding import encode_picture, rgb_picture
 from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import InvalidRequestError, ModelError
 from models.image import FailedImage, InputPicture, check_together, input_picture
-from models.recipe import INPUT_READING, Recipe, plan_recipe
+from models.planning import plan_recipe
+from models.recipe import INPUT_READING, Recipe
 from models.registry import ModelRegistry, open_registry
-from models.request import ImageFormat, parse_request
+from models.request import ImageFormat
 from ops.stages import recorded_change
 from resources.progress import report_step
 

@@ -7,7 +7,7 @@ from imagegenx_cli.embedded_dagster import dagster_instance
 from imagegenx_cli.terminal import print_json, say
 from models.registry import open_registry
 from ops.releases import CurrentReleases, Impact, release_impact
-from resources.object_store import open_store
+from resources.open_store import open_store
 
 
 def show_impact(name: str, *, as_json: bool) -> None:

@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, fields
 
 from configs.settings import load_settings
 from imagegenx_cli.terminal import byte_bars, print_json, say, say_table
+from models.admission import parse_request
 from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import ImageGenXError, ModelError, ModelLoadError
 from models.hub import fetch_missing
 from models.image import FailedImage, InputPicture
-from models.recipe import plan_recipe
+from models.planning import plan_recipe
 from models.registry import ModelCard, ModelRegistry, open_registry
-from models.request import Mode, parse_request
+from models.request import Mode
 
 _STEPS = 2
 _INPUTS = {

@@ -17,7 +17,7 @@ from ops.store_life import (
     heal,
     verify_store,
 )
-from resources.object_store import open_store
+from resources.open_store import open_store
 
 SHOWN_DAMAGES = 20
 SHOWN_ROWS = 5

@@ -6,14 +6,15 @@ from functools import cache
 from typing import Protocol
 
 from configs.settings import EngineSettings
+from models.admission import model_problems
 from models.batching.failures import failed
 from models.batching.feed import Feed
+from models.batching.item import BatchItem
 from models.batching.runner import FamilyRunner
 from models.batching.step_loop import StepLoop
 from models.batching.ticket import Listener, Ticket
 from models.card import ModelCard
 from models.errors import InvalidRequestError, ModelError, Problem
-from models.families.base import BatchItem
 from models.heap import keep_freed_memory
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.input_pictures import fit_control, fit_mask, fit_picture
@@ -21,7 +22,7 @@ from models.pipeline_pool import PipelinePool, process_pool
 from models.placement import Placement
 from models.recipe import INPUT_READING, Recipe
 from models.registry import ModelRegistry
-from models.request import Mode, Priority, model_problems
+from models.request import Mode, Priority
 from models.resolution import Resolution
 
 LOOK_AHEAD_BATCHES = 8

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -14,7 +14,6 @@ from models.errors import InvalidRequestError
 from models.request import (
     AnyText,
     CfgScale,
-    GenerationRequest,
     LoraWeight,
     Mode,
     Prompt,
@@ -30,10 +29,6 @@ from models.request import (
     StrictStr,
 )
 from models.resolution import ANY_MODEL, Resolution
-
-if TYPE_CHECKING:
-    from models.image import InputPicture
-    from models.registry import ModelRegistry
 
 Side = Annotated[StrictInt, Field(ge=ANY_MODEL.min_side_px, le=ANY_MODEL.max_side_px, multiple_of=8)]
 InputDigest = Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")]
@@ -131,51 +126,3 @@ class Recipe(ValueObject):
             return cls.model_validate(data)
         except ValidationError as exc:
             raise InvalidRequestError(validation_problems(exc, cls)) from None
-
-
-def row_seed(row_id: str) -> int:
-    """The seed of a catalog row that names none: stable, 0 to 2³²-1."""
-    return int.from_bytes(hashlib.sha256(row_id.encode()).digest()[:4], "big")
-
-
-def plan_recipe(
-    request: GenerationRequest,
-    *,
-    registry: "ModelRegistry",
-    engine_kind: str,
-    seed: int,
-    image: "InputPicture | None" = None,
-    mask: "InputPicture | None" = None,
-    control: "InputPicture | None" = None,
-) -> Recipe:
-    """The recipe that a checked request, its seed and its input pictures come to on this engine.
-
-    What does not touch the pixels of this mode (a strength without an input picture) is left out, so that
-    requests with equal pictures have equal recipes.
-    """
-    params = request.params
-    name, lora = request.model_type, params.lora_name
-    return Recipe(
-        text=request.text,
-        negative_text=params.negative_text,
-        model=name,
-        release=registry.release(name),
-        engine=engine_kind,
-        mode=request.mode,
-        width_px=params.resolution.width_px,
-        height_px=params.resolution.height_px,
-        steps=params.steps,
-        cfg_scale=params.cfg_scale,
-        sampler=params.sampler,
-        schedule=params.schedule,
-        seed=seed,
-        lora_name=lora,
-        lora_weight=params.lora_weight if lora else 1.0,
-        lora_digest=registry.lora_digest(name, lora) if lora else "",
-        strength=params.strength if request.mode in (Mode.IMG2IMG, Mode.INPAINT) else None,
-        image_digest=image.digest if image else None,
-        mask_digest=mask.digest if mask else None,
-        control_digest=control.digest if control else None,
-        control_preprocess=registry.card(name).control_preprocess if control else None,
-        input_reading=INPUT_READING if image or control else None,
-    )

@@ -1,34 +1,26 @@
-"""The generation request of catalogs, queue, HTTP and gRPC, and the one validation that lets it in."""
+"""The generation request of catalogs, queue, HTTP and gRPC; `models.admission` lets it in."""
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     Strict,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
 
-from foundation.problems import Problem, one_of, shown, validation_problems
+from foundation.problems import shown
 from foundation.value_object import ValueObject
-from models.errors import InvalidRequestError, ModelNotFoundError
-from models.lora_file import lora_problem
-from models.resolution import Resolution, parse_sides
+from models.resolution import Resolution
 from models.sampler import Sampler as Sampler
 from models.sampler import Schedule as Schedule
-from models.sampler import fitting, schedule_problem
-
-if TYPE_CHECKING:
-    from models.registry import ModelCard, ModelRegistry
 
 MAX_SEED = 2**53 - 1
 """Seeds survive JSON and spreadsheets: no larger than an exact double."""
@@ -40,7 +32,8 @@ WEBP_MAX_SIDE_PX = 16_383
 """What the format's headers can say (RFC 9649)."""
 MAX_FINISHED_PIXELS = 178_000_000
 """More than that Pillow does not open again, so that no later stage could work on the picture."""
-_FACTORS = {"": 1, "2x": 2, "4x": 4}
+FACTORS = {"": 1, "2x": 2, "4x": 4}
+"""How much larger super-resolution makes the sides of a picture."""
 
 
 class Mode(StrEnum):
@@ -173,7 +166,7 @@ class GenerationParams(ValueObject):
     @classmethod
     def _finished_picture_can_be_stored(cls, value: PostProcess, info: ValidationInfo) -> PostProcess:
         if size := info.data.get("resolution"):
-            scale = _FACTORS[value.super_resolution]
+            scale = FACTORS[value.super_resolution]
             width_px, height_px = size.width_px * scale, size.height_px * scale
             if width_px * height_px > MAX_FINISHED_PIXELS:
                 raise ValueError(
@@ -217,157 +210,13 @@ class GenerationRequest(ValueObject):
     @property
     def mode(self) -> Mode:
         """The pipeline that the input pictures ask for."""
-        return _mode(dict(self))
+        return mode_of(dict(self))
 
 
-def _mode(inputs: Mapping[str, object]) -> Mode:
+def mode_of(inputs: Mapping[str, object]) -> Mode:
+    """The mode that the input pictures of a request, or of what may become one, ask for."""
     if inputs.get("control_image_url"):
         return Mode.CONTROLNET
     if inputs.get("mask_url"):
         return Mode.INPAINT
     return Mode.IMG2IMG if inputs.get("image_url") else Mode.TEXT2IMG
-
-
-def parse_request(data: Mapping[str, object], registry: "ModelRegistry") -> GenerationRequest:
-    """The request in `data`, checked against every rule and the limits of its model.
-
-    Fields left out, or null, take the model card's defaults, then those of INTERFACES.md §1.
-
-    Raises:
-        InvalidRequestError: listing every problem with its field.
-    """
-    if not isinstance(data, Mapping):
-        raise InvalidRequestError([Problem("", f"{shown(data)} is not an object with fields")])
-    filled: dict[str, object] = {"model_type": registry.default_model, **_given(data)}
-    found: dict[str, Problem] = {}
-    card = _card(filled["model_type"], registry)
-    if isinstance(card, Problem):
-        found[card.field] = card
-    else:
-        filled["params"] = params = _with_defaults(filled.get("params", {}), card)
-        found.update((problem.field, problem) for problem in _model_problems(filled, params, card))
-    try:
-        request = GenerationRequest.model_validate(filled)
-    except ValidationError as exc:
-        problems = (problem for problem in validation_problems(exc, GenerationRequest) if problem.field not in found)
-        raise InvalidRequestError((*problems, *found.values())) from None
-    if found or (found := {problem.field: problem for problem in _mark_problems(request, registry.fonts_folder)}):
-        raise InvalidRequestError(found.values())
-    return request
-
-
-def _given(data: Mapping[str, object], levels: int = 4) -> dict[str, object]:
-    """The fields that say something: null means "not given". A request is four levels deep."""
-    return {
-        name: _given(value, levels - 1) if isinstance(value, Mapping) and levels else value
-        for name, value in data.items()
-        if value is not None
-    }
-
-
-def _card(name: object, registry: "ModelRegistry") -> "ModelCard | Problem":
-    if not isinstance(name, str):
-        return Problem("model_type", f"{shown(name)} is not text")
-    try:
-        return registry.card(name)
-    except ModelNotFoundError as exc:
-        return Problem("model_type", str(exc))
-
-
-def _with_defaults(params: object, card: "ModelCard") -> object:
-    if not isinstance(params, Mapping):
-        return params
-    filled = {**card.request_defaults(), **params}
-    if params.get("schedule", "") == "":
-        filled["schedule"] = fitting(card.schedule, filled.get("sampler", Sampler.EULER))
-    return filled
-
-
-def _model_problems(data: Mapping[str, object], params: object, card: "ModelCard") -> Iterator[Problem]:
-    """What this model cannot do; fields of a wrong type are left to the request's own validation."""
-    if not isinstance(params, Mapping):
-        yield from _mode_problems(card, _mode(data))
-        return
-    sampler, schedule, lora = params.get("sampler", Sampler.EULER), params.get("schedule"), params.get("lora_name")
-    yield from model_problems(
-        card,
-        mode=_mode(data),
-        resolution=params["resolution"],
-        sampler=sampler if sampler in list(Sampler) else None,
-        schedule=Schedule(schedule) if schedule in list(Schedule) else None,
-        lora_name=lora if isinstance(lora, str) else "",
-    )
-
-
-def model_problems(
-    card: "ModelCard",
-    *,
-    mode: Mode,
-    resolution: object,
-    sampler: Sampler | None,
-    schedule: Schedule | None,
-    lora_name: str,
-) -> Iterator[Problem]:
-    """What this model cannot do of these, by the fields of a request.
-
-    Args:
-        resolution: a `Resolution`, or what a request may give for one.
-        sampler: None if it is not to be judged.
-    """
-    yield from _mode_problems(card, mode)
-    if rule := _size_rule(resolution, card):
-        yield Problem("params.resolution", rule)
-    if sampler and sampler not in card.samplers:
-        yield Problem("params.sampler", f"model '{card.name}' does not run it: {one_of(sampler, card.samplers)}")
-    if sampler and schedule and (rule := schedule_problem(sampler, schedule)):
-        yield Problem("params.schedule", rule)
-    yield from _lora_problems(card, lora_name)
-
-
-def _mode_problems(card: "ModelCard", mode: Mode) -> Iterator[Problem]:
-    if mode not in card.modes:
-        yield Problem(_MODE_FIELD[mode], f"model '{card.name}' cannot do {mode}. It does: {', '.join(card.modes)}.")
-
-
-def _lora_problems(card: "ModelCard", lora: str) -> Iterator[Problem]:
-    if lora and lora not in card.loras:
-        known = one_of(lora, card.loras) if card.loras else f"{shown(lora)} is unknown: it has none."
-        yield Problem("params.lora_name", f"LoRA of model '{card.name}': {known}")
-    elif lora and (rule := lora_problem(card.lora_file(lora))):
-        yield Problem("params.lora_name", f"LoRA '{lora}' of model '{card.name}': {rule}")
-
-
-def _mark_problems(request: GenerationRequest, fonts_folder: Path) -> Iterator[Problem]:
-    """Why a text mark cannot be drawn on the finished picture: its font, a glyph that is missing, its length."""
-    from models.text_mark import fit_mark
-    from models.watermark_files import WatermarkError, find_font
-
-    post, field = request.params.post_process, "params.post_process.watermark"
-    if not post.watermark.enable or post.watermark.type != "text":
-        return
-    size, factor = request.params.resolution, _FACTORS[post.super_resolution]
-    try:
-        face = find_font(post.watermark.font, fonts_folder)
-    except WatermarkError as exc:
-        yield Problem(f"{field}.font", str(exc))
-        return
-    try:
-        fit_mark(post.watermark, face, (size.width_px * factor, size.height_px * factor))
-    except WatermarkError as exc:
-        yield Problem(f"{field}.text", str(exc))
-
-
-def _size_rule(value: object, card: "ModelCard") -> str | None:
-    try:
-        sides = (value.width_px, value.height_px) if isinstance(value, Resolution) else parse_sides(value)
-    except ValueError as exc:
-        return str(exc)
-    return card.limits.problem(*sides, f" for model '{card.name}'")
-
-
-_MODE_FIELD = {
-    Mode.TEXT2IMG: "model_type",
-    Mode.IMG2IMG: "image_url",
-    Mode.INPAINT: "mask_url",
-    Mode.CONTROLNET: "control_image_url",
-}

@@ -21,7 +21,8 @@ from io_managers.settling import is_outage, recipe_row
 from models.engine import Engine, GenerationJob
 from models.errors import ImageGenXError, RejectedError
 from models.image import FailedImage, GeneratedImage, InputPicture, check_together, open_stored_picture
-from models.recipe import Recipe, plan_recipe, row_seed
+from models.planning import plan_recipe, row_seed
+from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationRequest, ImageFormat
 from ops.catalog import row_request

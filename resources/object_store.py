@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from configs.settings import StoreSettings
 from foundation.errors import FailureCause, ImageGenXError
 from foundation.problems import shown
 
@@ -112,17 +111,6 @@ class ObjectStore(Protocol):
     def check(self) -> None:
         """Find out whether the store takes what is written to it, and make its bucket or folder if missing."""
         ...
-
-
-def open_store(settings: StoreSettings) -> ObjectStore:
-    """The configured store. Reaches nothing yet: problems show in the first call, or in `check`."""
-    if settings.kind == "s3":
-        from resources.s3_store import S3ObjectStore  # minio takes a quarter of a second to import
-
-        return S3ObjectStore(settings)
-    from resources.local_store import LocalObjectStore
-
-    return LocalObjectStore(settings.path)
 
 
 def check_key(key: str) -> None:

@@ -4,7 +4,8 @@ from dagster import ConfigurableResource
 from pydantic import PrivateAttr
 
 from configs.settings import load_settings
-from resources.object_store import ObjectStore, open_store
+from resources.object_store import ObjectStore
+from resources.open_store import open_store
 
 
 class ObjectStoreResource(ConfigurableResource["ObjectStoreResource"]):

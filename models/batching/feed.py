@@ -3,17 +3,34 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, TypeVar
 
+from models.batching.ticket import Listener, Ticket
 from models.image import FailedImage, GeneratedImage
 from models.request import Priority
 
-if TYPE_CHECKING:
-    from models.batching.ticket import Ticket
-    from models.engine import BatchingEngine, GenerationJob
-
 OnStep = Callable[[str, int, int], None]
 Result = GeneratedImage | FailedImage
+
+
+Job = TypeVar("Job")
+_JobTaken = TypeVar("_JobTaken", contravariant=True)
+
+
+class Intake(Protocol[_JobTaken]):
+    """What takes jobs one by one: of the engine, as much as a feed needs."""
+
+    def submit(self, job: _JobTaken, listener: Listener, priority: Priority) -> Ticket | None:
+        """Let a job join; None if it has already failed, which the listener was told."""
+        ...
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Take a job out before its next step."""
+        ...
+
+    def announce(self, more: bool) -> None:
+        """Say that jobs are about to be submitted; and later, that none are."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,11 +40,11 @@ class _Step:
     total: int
 
 
-class Feed:
+class Feed(Generic[Job]):
     """Submits jobs while fewer than `window` are open, and hands their results out. The listener of its own jobs."""
 
-    def __init__(self, engine: "BatchingEngine", jobs: "Iterator[GenerationJob]", window: int) -> None:
-        self._engine = engine
+    def __init__(self, intake: Intake[Job], jobs: Iterator[Job], window: int) -> None:
+        self._intake = intake
         self._jobs = jobs
         self._window = window
         self._events: SimpleQueue[_Step | Result] = SimpleQueue()
@@ -53,7 +70,7 @@ class Feed:
         """Cancel what is still under way."""
         self._announce(False)
         for ticket in self._tickets:
-            self._engine.cancel(ticket)
+            self._intake.cancel(ticket)
 
     def stepped(self, job_id: str, done: int, total: int) -> None:
         """See `Listener`."""
@@ -72,12 +89,12 @@ class Feed:
                 break
             self._open += 1
             self._tickets = [ticket for ticket in self._tickets if not ticket.is_ended]
-            if ticket := self._engine.submit(job, self, Priority.BULK):
+            if ticket := self._intake.submit(job, self, Priority.BULK):
                 self._tickets.append(ticket)
         self._announce(not self._is_exhausted and self._open < self._window)
 
     def _announce(self, more: bool) -> None:
         """Tell the loop whether jobs are about to come, so that it knows what it could wait for."""
         if more != self._is_announced:
-            self._engine.announce(more)
+            self._intake.announce(more)
             self._is_announced = more

@@ -15,8 +15,9 @@ from models.batching.ticket import Group, Ticket
 from models.batching.whole_runs import run_whole
 from models.card import ModelCard
 from models.errors import ModelLoadError, OutOfMemoryError
-from models.families import FAMILIES, load_failure, load_family
 from models.families.base import LoraUse, StepFamily
+from models.families.loading import load_failure, load_family
+from models.families.table import FAMILIES
 from models.hub import fetch_missing, is_missing
 from models.image import FailedImage, GeneratedImage
 from models.input_pictures import keep_unmasked

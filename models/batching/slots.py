@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, fields
 
 import torch
 
+from models.batching.item import BatchItem
 from models.batching.prompts import TextEmbedding
 from models.batching.sampling import Sampling
 from models.batching.step_model import StepModel, picture_tensor
 from models.errors import ModelError
-from models.families.base import BatchItem
 from models.recipe import Recipe
 from models.request import Mode
 

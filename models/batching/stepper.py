@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from models.batching.decoding import Decoder, OnDecoded
+from models.batching.item import BatchItem
 from models.batching.passes import Denoiser, OnFailure
 from models.batching.rows import BatchSizes
 from models.batching.slots import Slot, start_slot
 from models.batching.step_model import StepModel
-from models.families.base import BatchItem
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,9 +10,10 @@ import torch
 from diffusers import DiffusionPipeline
 
 from models.batching.decoding import to_pixels
+from models.batching.item import BatchItem
 from models.batching.memory import return_memory
 from models.errors import ModelError
-from models.families.base import BatchItem, BatchResult, LoraUse, ModelFamily, OnBatchStep
+from models.families.base import BatchResult, LoraUse, ModelFamily, OnBatchStep
 from models.families.encoders import load_encoders
 from models.families.samplers import make_scheduler
 from models.families.weights import weights_bytes

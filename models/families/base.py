@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.recipe import Recipe
+from models.batching.item import BatchItem
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL.Image import Image
 
     from models.batching.stepper import Stepper
     from models.card import ModelCard
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
 
 OnBatchStep = Callable[[int, int], None]
 """Called with the steps done and the steps to do after each step of a batch."""
-
-
-@dataclass(frozen=True)
-class BatchItem:
-    """One picture to make; input pictures are RGB (the mask L) and already of the recipe's size."""
-
-    recipe: Recipe
-    image: "Image | None" = None
-    mask: "Image | None" = None
-    control: "Image | None" = None
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.errors import told
+from models.admission import parse_request
 from models.errors import InvalidRequestError
-from models.recipe import row_seed
-from models.request import GenerationRequest, parse_request
+from models.planning import row_seed
+from models.request import GenerationRequest
 from ops.catalog.columns import COLUMNS, PICTURE_COLUMNS, cell_rule, column_of, layered, request_data
 from ops.catalog.decoding import decoded
 from ops.catalog.document import read_document

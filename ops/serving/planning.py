@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from configs.settings import Settings
 from models.blocklist import Blocklist
 from models.engine import Engine, GenerationJob
-from models.recipe import Recipe, plan_recipe, row_seed
+from models.planning import plan_recipe, row_seed
+from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import MAX_SEED, GenerationRequest, PostProcess
 from models.resolution import Resolution

@@ -3,8 +3,8 @@
 import gc
 from importlib import import_module
 
-from models.families import FAMILIES
 from models.families.quiet_libraries import quiet_libraries
+from models.families.table import FAMILIES
 from models.registry import ModelRegistry
 
 

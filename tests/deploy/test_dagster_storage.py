@@ -22,7 +22,7 @@ from imagegenx_assets.jobs import CATALOG_JOB
 from imagegenx_assets.partitions import CATALOGS
 from imagegenx_cli.catalogs import add_partition
 from io_managers.image_set import read_image_set
-from resources.object_store import open_store
+from resources.open_store import open_store
 from tests.support.dagster_daemon import running_daemon
 from tests.support.postgres_server import running_postgres
 from tests.support.s3_server import running_s3_server

@@ -15,7 +15,7 @@ from gateway.health import HealthCheck
 from gateway.metrics import GatewayMetrics
 from models.gpu_load import GPULoad
 from models.request import GenerationRequest
-from resources.object_store import open_store
+from resources.open_store import open_store
 from resources.queue import NewTask, TaskPicture, TaskResult, WorkerState, new_task_id, open_queue
 from tests.support.programs import program
 

@@ -11,7 +11,7 @@ from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
 from configs.settings import load_settings
 from imagegenx_cli.demo import gallery_file
 from io_managers.image_set import read_image_set
-from resources.object_store import open_store
+from resources.open_store import open_store
 from tests.support.s3_server import running_s3_server
 
 

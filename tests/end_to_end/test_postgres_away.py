@@ -15,8 +15,8 @@ from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 
 from configs.settings import PACKAGE_ROOT, load_settings
 from imagegenx_cli.processes import is_alive
+from models.admission import parse_request
 from models.registry import open_registry
-from models.request import parse_request
 from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
 from sensors.serving_runs import SERVING_JOB
 from tests.support.dagster_daemon import running_daemon

@@ -9,9 +9,9 @@ from dagster._core.definitions.run_request import InstigatorType
 from benchmarks.serving_stack import objects_of, wait_for
 from benchmarks.soak import prepared_stack
 from configs.settings import PACKAGE_ROOT
+from models.admission import parse_request
 from models.registry import open_registry
-from models.request import parse_request
-from resources.object_store import open_store
+from resources.open_store import open_store
 from resources.queue import NewTask, TaskStatus, new_task_id
 from sensors.serving_runs import POOL, SERVING_JOB
 from tests.support.random_model import write_random_model

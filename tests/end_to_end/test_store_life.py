@@ -13,7 +13,7 @@ from benchmarks.main_job import run_main_job
 from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
 from configs.settings import load_settings
 from io_managers.image_set import Status, read_image_set
-from resources.object_store import open_store
+from resources.open_store import open_store
 from tests.support.s3_server import running_s3_server
 from tests.support.stored_catalogs import keys_of, make_old, store_orphans
 

@@ -21,8 +21,8 @@ from io_managers.settling import failed_row
 from models.batching.failures import failed
 from models.card import read_card
 from models.errors import InvalidRequestError, ModelLoadError
-from models.families import load_failure
 from models.families.base import LoraUse
+from models.families.loading import load_failure
 from models.families.lora_switch import LoraSwitch
 from models.placement import Placement
 from models.registry import open_registry

@@ -12,9 +12,9 @@ import sqlalchemy
 
 from configs.settings import load_settings
 from imagegenx_assets.on_demand import DAYS, materialization
+from models.admission import parse_request
 from models.engine import BatchingEngine
 from models.registry import open_registry
-from models.request import parse_request
 from ops.serving import ResultGroup
 from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
 from tests.support.random_model import write_random_model

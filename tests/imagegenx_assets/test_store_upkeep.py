@@ -10,7 +10,7 @@ from imagegenx_assets.store_upkeep import COLLECTED, active_runs, collect_for, s
 from ops.store_life import CollectionUnderWayError, collection_lock, only_collection
 from ops.store_life.collection_lock import LOCKS
 from resources.audit import open_audit
-from resources.object_store import open_store
+from resources.open_store import open_store
 from tests.support.stored_catalogs import keys_of, make_old, store_catalog, store_orphans
 from tests.support.waiting import wait_until
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from configs.settings import load_settings
-from resources.object_store import open_store
+from resources.open_store import open_store
 from tests.support.stored_catalogs import keys_of, make_old, store_catalog, store_orphans
 
 

@@ -6,16 +6,18 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-import models.families
 from configs.settings import EngineSettings
 from foundation.errors import FailureCause
+from models.admission import parse_request
 from models.engine import LOOK_AHEAD_BATCHES, BatchingEngine, GenerationJob
 from models.errors import PictureError
+from models.families.base import ModelFamily
+from models.families.table import FAMILIES
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
-from models.recipe import plan_recipe
+from models.planning import plan_recipe
 from models.registry import ModelRegistry
-from models.request import Mode, Sampler, parse_request
+from models.request import Mode, Sampler
 from models.resolution import Resolution
 from tests.support.stub_family import STUB, STUB_ALONE, StubFamily
 
@@ -25,8 +27,8 @@ MODES = "modes: [text2img, img2img, inpaint, controlnet]\ncontrolnet: weights\n"
 @pytest.fixture
 def registry(tmp_path, monkeypatch) -> ModelRegistry:
     monkeypatch.setattr(ModelRegistry, "release_fresh_s", -1.0)
-    monkeypatch.setitem(models.families.FAMILIES, "stub", STUB)
-    monkeypatch.setitem(models.families.FAMILIES, "alone", STUB_ALONE)
+    monkeypatch.setitem(FAMILIES, "stub", STUB)
+    monkeypatch.setitem(FAMILIES, "alone", STUB_ALONE)
     for record in (StubFamily.loads, StubFamily.batches, StubFamily.released):
         record.clear()
     for name, text in {
@@ -372,7 +374,6 @@ def test_the_kind_names_accelerator_device_and_number_type(engine):
 def test_every_registered_family_can_be_imported():
     from importlib import import_module
 
-    for entry in models.families.FAMILIES.values():
+    for entry in FAMILIES.values():
         module, _, name = entry.target.partition(":")
-        assert issubclass(getattr(import_module(module), name), models.families.base.ModelFamily)
-    assert Path(models.families.__file__).name == "__init__.py"
+        assert issubclass(getattr(import_module(module), name), ModelFamily)

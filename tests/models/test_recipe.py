@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.admission import parse_request
 from models.errors import InvalidRequestError
 from models.image import InputPicture
-from models.recipe import PostStep, Recipe, plan_recipe, row_seed
-from models.request import Mode, Sampler, parse_request
+from models.planning import plan_recipe, row_seed
+from models.recipe import PostStep, Recipe
+from models.request import Mode, Sampler
 from models.resolution import Resolution
 
 PICTURE = InputPicture("a" * 64, lambda: None)

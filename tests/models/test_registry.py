@@ -12,9 +12,10 @@ import pytest
 
 from configs.settings import PACKAGE_ROOT, Settings
 from foundation.errors import ConfigError
+from models.admission import parse_request
 from models.errors import InvalidRequestError, ModelLoadError, ModelNotFoundError
 from models.registry import ModelRegistry, open_registry
-from models.request import Mode, Sampler, parse_request
+from models.request import Mode, Sampler
 from models.resolution import Resolution
 
 

@@ -4,9 +4,10 @@ from hypothesis import strategies as st
 
 from configs.settings import Settings
 from foundation.problems import Problem
+from models.admission import parse_request
 from models.errors import InvalidRequestError
 from models.registry import BUILTIN_CARDS, ModelRegistry, open_registry
-from models.request import GenerationRequest, Mode, Priority, Sampler, Schedule, parse_request
+from models.request import GenerationRequest, Mode, Priority, Sampler, Schedule
 from models.resolution import Resolution
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.recipe import row_seed
+from models.planning import row_seed
 from models.request import Mode, Priority
 from ops.catalog import COLUMNS, CatalogError, catalog_name, picture_file, read_catalog, row_request
 from ops.catalog.endings import MAX_BYTES

@@ -8,7 +8,7 @@ from benchmarks.stand_in import StandInEngine, write_stand_in_model
 from io_managers.image_set import FailedPicture, KeptPicture, NewPicture, Status
 from io_managers.image_set_writer import ImageSetWriter
 from models.image import FailedImage
-from models.recipe import row_seed
+from models.planning import row_seed
 from models.registry import ModelRegistry
 from ops.catalog import read_catalog
 from ops.generation import Generator, generate_images

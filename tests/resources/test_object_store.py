@@ -21,8 +21,8 @@ from resources.object_store import (
     ObjectStore,
     check_key,
     is_key,
-    open_store,
 )
+from resources.open_store import open_store
 from resources.s3_store import S3ObjectStore
 from tests.support.s3_server import S3Server
 

@@ -20,8 +20,8 @@ from resources.object_store import (
     StoreAccessError,
     StoreError,
     StoreUnavailableError,
-    open_store,
 )
+from resources.open_store import open_store
 from resources.s3_store import S3ObjectStore
 from tests.support.faulty_network import Relay, closed_port, refusing_server, silent_listener
 from tests.support.s3_server import S3Server

@@ -11,7 +11,7 @@ from configs.settings import load_settings
 from models.image import GeneratedImage
 from models.registry import open_registry
 from ops.serving import ServingWorker, Workplace
-from resources.object_store import open_store
+from resources.open_store import open_store
 from resources.queue import open_queue
 
 PICTURE_S, SLOW_PICTURE_S = 0.02, 0.6

@@ -17,11 +17,11 @@ from diffusers import (
 from PIL import Image
 
 from configs.settings import PACKAGE_ROOT
+from models.batching.item import BatchItem
 from models.batching.passes import Denoiser
 from models.batching.rows import BatchSizes
 from models.batching.slots import Slot, start_slot
 from models.batching.step_model import StepModel
-from models.families.base import BatchItem
 from models.families.samplers import make_scheduler
 from models.recipe import Recipe
 from models.request import Mode, Sampler

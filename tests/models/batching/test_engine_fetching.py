@@ -7,13 +7,13 @@ import pytest
 
 from configs.settings import EngineSettings
 from models.acceleration.building import process_builds
+from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import FailureCause
 from models.image import GeneratedImage
 from models.pipeline_pool import PipelinePool
-from models.recipe import plan_recipe
+from models.planning import plan_recipe
 from models.registry import ModelRegistry
-from models.request import parse_request
 from tests.support.hub_server import COMMIT, REPOSITORY, HubServer
 from tests.support.listening import Waiting
 

@@ -13,6 +13,7 @@ from PIL import Image
 from benchmarks import engine_soak
 from configs.settings import EngineSettings
 from foundation.errors import FailureCause
+from models.admission import parse_request
 from models.batching import passes, runner, stepper
 from models.batching.decoding import Decoder
 from models.batching.passes import Denoiser
@@ -27,8 +28,8 @@ from models.families.any_diffusers import AnyDiffusers
 from models.families.stable_diffusion import StableDiffusion
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
-from models.recipe import plan_recipe
-from models.request import Priority, Sampler, parse_request
+from models.planning import plan_recipe
+from models.request import Priority, Sampler
 from tests.support.listening import Waiting
 from tests.support.workbench import EDGES, MASK, PICTURE
 

@@ -10,13 +10,14 @@ from diffusers import (
 
 from configs.settings import EngineSettings
 from foundation.errors import FailureCause
+from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
 from models.families.any_diffusers import own_sampler
 from models.image import FailedImage, GeneratedImage
 from models.pipeline_pool import PipelinePool
-from models.recipe import plan_recipe
+from models.planning import plan_recipe
 from models.registry import ModelRegistry
-from models.request import Sampler, parse_request
+from models.request import Sampler
 from tests.support.model_factory import build_random_flux
 
 

@@ -7,8 +7,8 @@ import torch
 
 from configs.settings import EngineSettings
 from models.errors import ModelLoadError
-from models.families import load_family
 from models.families.encoders import load_encoders
+from models.families.loading import load_family
 from models.families.single_file import single_file_configuration
 from models.placement import choose_placement
 from models.registry import ModelRegistry

@@ -12,15 +12,15 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 
 from configs.settings import EngineSettings
+from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import InvalidRequestError, ModelLoadError
 from models.families.single_file import load_controlnet_file
 from models.image import FailedImage, GeneratedImage
 from models.lora_file import lora_problem
 from models.pipeline_pool import PipelinePool
-from models.recipe import plan_recipe
+from models.planning import plan_recipe
 from models.registry import ModelRegistry
-from models.request import parse_request
 
 LAYER = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
 PLAIN = {f"{LAYER}.lora_down.weight": (4, 64), f"{LAYER}.lora_up.weight": (64, 4), f"{LAYER}.alpha": ()}

@@ -5,11 +5,12 @@ from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
 from configs.settings import EngineSettings
+from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
 from models.families.samplers import make_scheduler
 from models.image import GeneratedImage, InputPicture
-from models.recipe import plan_recipe
-from models.request import Sampler, parse_request
+from models.planning import plan_recipe
+from models.request import Sampler
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from configs.settings import EngineSettings
+from models.admission import parse_request
 from models.architectures import clip_merges, clip_vocabulary, read_architecture, write_configuration
 from models.batching.sampling import Sampling
 from models.batching.step_model import StepModel
@@ -25,9 +26,9 @@ from models.families.single_file import single_file_configuration
 from models.image import GeneratedImage, InputPicture
 from models.noise_schedule import NoiseSchedule
 from models.pipeline_pool import PipelinePool
-from models.recipe import plan_recipe
+from models.planning import plan_recipe
 from models.registry import ModelRegistry
-from models.request import Sampler, parse_request
+from models.request import Sampler
 from tests.models.families.original_layout import write_controlnet_file, write_single_file
 from tests.support.recipes import a_recipe
 

@@ -23,13 +23,14 @@ from diffusers import (
 from PIL import Image
 
 from configs.settings import EngineSettings
+from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
 from models.families.samplers import make_scheduler
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
-from models.recipe import plan_recipe
+from models.planning import plan_recipe
 from models.registry import ModelRegistry
-from models.request import Sampler, parse_request
+from models.request import Sampler
 
 NOISE = np.random.default_rng(0)
 PICTURE = Image.fromarray(NOISE.integers(0, 256, (64, 64, 3), dtype=np.uint8))

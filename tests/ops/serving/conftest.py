@@ -6,9 +6,9 @@ import time
 import pytest
 
 from configs.settings import load_settings
+from models.admission import parse_request
 from models.engine import BatchingEngine
 from models.registry import open_registry
-from models.request import parse_request
 from ops.serving import ServingWorker, Workplace
 from resources.local_store import LocalObjectStore
 from resources.queue import NewTask, new_task_id, open_queue

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.stand_in import write_stand_in_model
 from configs.settings import load_settings
+from models.admission import parse_request
 from models.registry import open_registry
-from models.request import parse_request
 from resources.local_store import LocalObjectStore
 from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
 from tests.support.stand_in_worker import SLOW_PICTURE_S

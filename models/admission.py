@@ -1,0 +1,159 @@
+"""Letting a request in: the one validation of outside data, against every rule and the limits of its model."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from foundation.problems import Problem, one_of, shown, validation_problems
+from models.card import ModelCard
+from models.errors import InvalidRequestError, ModelNotFoundError
+from models.lora_file import lora_problem
+from models.registry import ModelRegistry
+from models.request import FACTORS, GenerationRequest, Mode, mode_of
+from models.resolution import Resolution, parse_sides
+from models.sampler import Sampler, Schedule, fitting, schedule_problem
+from models.text_mark import fit_mark
+from models.watermark_files import WatermarkError, find_font
+
+_MODE_FIELD = {
+    Mode.TEXT2IMG: "model_type",
+    Mode.IMG2IMG: "image_url",
+    Mode.INPAINT: "mask_url",
+    Mode.CONTROLNET: "control_image_url",
+}
+"""The field of a request that asks for a mode."""
+
+
+def parse_request(data: Mapping[str, object], registry: ModelRegistry) -> GenerationRequest:
+    """The request in `data`, checked against every rule and the limits of its model.
+
+    Fields left out, or null, take the model card's defaults, then those of INTERFACES.md §1.
+
+    Raises:
+        InvalidRequestError: listing every problem with its field.
+    """
+    if not isinstance(data, Mapping):
+        raise InvalidRequestError([Problem("", f"{shown(data)} is not an object with fields")])
+    filled: dict[str, object] = {"model_type": registry.default_model, **_given(data)}
+    found: dict[str, Problem] = {}
+    card = _card(filled["model_type"], registry)
+    if isinstance(card, Problem):
+        found[card.field] = card
+    else:
+        filled["params"] = params = _with_defaults(filled.get("params", {}), card)
+        found.update((problem.field, problem) for problem in _model_problems(filled, params, card))
+    try:
+        request = GenerationRequest.model_validate(filled)
+    except ValidationError as exc:
+        problems = (problem for problem in validation_problems(exc, GenerationRequest) if problem.field not in found)
+        raise InvalidRequestError((*problems, *found.values())) from None
+    if found or (found := {problem.field: problem for problem in _mark_problems(request, registry.fonts_folder)}):
+        raise InvalidRequestError(found.values())
+    return request
+
+
+def _given(data: Mapping[str, object], levels: int = 4) -> dict[str, object]:
+    """The fields that say something: null means "not given". A request is four levels deep."""
+    return {
+        name: _given(value, levels - 1) if isinstance(value, Mapping) and levels else value
+        for name, value in data.items()
+        if value is not None
+    }
+
+
+def _card(name: object, registry: ModelRegistry) -> ModelCard | Problem:
+    if not isinstance(name, str):
+        return Problem("model_type", f"{shown(name)} is not text")
+    try:
+        return registry.card(name)
+    except ModelNotFoundError as exc:
+        return Problem("model_type", str(exc))
+
+
+def _with_defaults(params: object, card: ModelCard) -> object:
+    if not isinstance(params, Mapping):
+        return params
+    filled = {**card.request_defaults(), **params}
+    if params.get("schedule", "") == "":
+        filled["schedule"] = fitting(card.schedule, filled.get("sampler", Sampler.EULER))
+    return filled
+
+
+def _model_problems(data: Mapping[str, object], params: object, card: ModelCard) -> Iterator[Problem]:
+    """What this model cannot do; fields of a wrong type are left to the request's own validation."""
+    if not isinstance(params, Mapping):
+        yield from _mode_problems(card, mode_of(data))
+        return
+    sampler, schedule, lora = params.get("sampler", Sampler.EULER), params.get("schedule"), params.get("lora_name")
+    yield from model_problems(
+        card,
+        mode=mode_of(data),
+        resolution=params["resolution"],
+        sampler=sampler if sampler in list(Sampler) else None,
+        schedule=Schedule(schedule) if schedule in list(Schedule) else None,
+        lora_name=lora if isinstance(lora, str) else "",
+    )
+
+
+def model_problems(
+    card: ModelCard,
+    *,
+    mode: Mode,
+    resolution: object,
+    sampler: Sampler | None,
+    schedule: Schedule | None,
+    lora_name: str,
+) -> Iterator[Problem]:
+    """What this model cannot do of these, by the fields of a request.
+
+    Args:
+        resolution: a `Resolution`, or what a request may give for one.
+        sampler: None if it is not to be judged.
+    """
+    yield from _mode_problems(card, mode)
+    if rule := _size_rule(resolution, card):
+        yield Problem("params.resolution", rule)
+    if sampler and sampler not in card.samplers:
+        yield Problem("params.sampler", f"model '{card.name}' does not run it: {one_of(sampler, card.samplers)}")
+    if sampler and schedule and (rule := schedule_problem(sampler, schedule)):
+        yield Problem("params.schedule", rule)
+    yield from _lora_problems(card, lora_name)
+
+
+def _mode_problems(card: ModelCard, mode: Mode) -> Iterator[Problem]:
+    if mode not in card.modes:
+        yield Problem(_MODE_FIELD[mode], f"model '{card.name}' cannot do {mode}. It does: {', '.join(card.modes)}.")
+
+
+def _lora_problems(card: ModelCard, lora: str) -> Iterator[Problem]:
+    if lora and lora not in card.loras:
+        known = one_of(lora, card.loras) if card.loras else f"{shown(lora)} is unknown: it has none."
+        yield Problem("params.lora_name", f"LoRA of model '{card.name}': {known}")
+    elif lora and (rule := lora_problem(card.lora_file(lora))):
+        yield Problem("params.lora_name", f"LoRA '{lora}' of model '{card.name}': {rule}")
+
+
+def _mark_problems(request: GenerationRequest, fonts_folder: Path) -> Iterator[Problem]:
+    """Why a text mark cannot be drawn on the finished picture: its font, a glyph that is missing, its length."""
+    post, field = request.params.post_process, "params.post_process.watermark"
+    if not post.watermark.enable or post.watermark.type != "text":
+        return
+    size, factor = request.params.resolution, FACTORS[post.super_resolution]
+    try:
+        face = find_font(post.watermark.font, fonts_folder)
+    except WatermarkError as exc:
+        yield Problem(f"{field}.font", str(exc))
+        return
+    try:
+        fit_mark(post.watermark, face, (size.width_px * factor, size.height_px * factor))
+    except WatermarkError as exc:
+        yield Problem(f"{field}.text", str(exc))
+
+
+def _size_rule(value: object, card: ModelCard) -> str | None:
+    try:
+        sides = (value.width_px, value.height_px) if isinstance(value, Resolution) else parse_sides(value)
+    except ValueError as exc:
+        return str(exc)
+    return card.limits.problem(*sides, f" for model '{card.name}'")

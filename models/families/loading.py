@@ -1,0 +1,47 @@
+"""Loading a model of whichever family: the one place where a family's code is imported."""
+
+from importlib import import_module
+
+from foundation.errors import told
+from models.card import ModelCard
+from models.errors import ModelLoadError, OutOfMemoryError
+from models.families.base import ModelFamily
+from models.families.quiet_libraries import quiet_libraries
+from models.families.table import FAMILIES
+from models.placement import Placement
+
+
+def load_family(card: ModelCard, placement: Placement, release: str = "") -> ModelFamily:
+    """The model of a card, loaded and ready; this is where PyTorch is imported.
+
+    Args:
+        release: the digest of the model's files, which what is built from them is kept by.
+    Raises:
+        ModelLoadError: if it cannot be loaded; nothing of it is kept then.
+        OutOfMemoryError: if its device has not the memory.
+    """
+    quiet_libraries()
+    module, _, name = FAMILIES[card.family].target.partition(":")
+    family: ModelFamily = getattr(import_module(module), name)(card, placement)
+    family.release_digest = release
+    try:
+        family.load()
+    except Exception as exc:  # hub, files and weights fail in many ways; all of them are this model's
+        failure = load_failure(card, placement, exc)
+    else:
+        return family
+    # Outside of the except block, and without the cause: its frames hold what was loaded so far, gigabytes of it.
+    family.release()
+    raise failure
+
+
+def load_failure(card: ModelCard, placement: Placement, exc: Exception) -> OutOfMemoryError | ModelLoadError:
+    """What a model's requests are told of an error of loading it; never the error itself, which holds what it has."""
+    from models.batching.memory import is_out_of_memory  # imports PyTorch
+
+    if is_out_of_memory(exc):
+        return OutOfMemoryError(
+            f"out of memory: model '{card.name}' does not fit on {placement.device} beside what is in use there. "
+            "Free memory, or use a smaller model or number type."
+        )
+    return ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {told(exc)}")

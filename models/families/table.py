@@ -1,0 +1,50 @@
+"""The model families: each is one module with one class, registered here without importing it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.request import Mode
+
+
+@dataclass(frozen=True)
+class FamilyEntry:
+    """A family by its `module:Class`, and what its models can at most do; `by_step` for a `StepFamily`.
+
+    Attributes:
+        from_hub: what a card names by hub id is fetched before `load` is called.
+        unused_parts: of a checkpoint on the hub, never fetched.
+        native_side_px: of the square that its models are made for.
+    """
+
+    target: str
+    modes: frozenset[Mode]
+    has_loras: bool = True
+    max_batch_size: int | None = None
+    by_step: bool = False
+    takes_single_files: bool = False
+    from_hub: bool = False
+    unused_parts: frozenset[str] = frozenset()
+    native_side_px: int = 512
+
+
+_LATENT_DIFFUSION: Mapping[str, Any] = {
+    "modes": frozenset(Mode),
+    "by_step": True,
+    "takes_single_files": True,
+    "from_hub": True,
+    "unused_parts": frozenset({"safety_checker", "feature_extractor", "image_encoder"}),
+}
+
+
+FAMILIES: Mapping[str, FamilyEntry] = {
+    "sd": FamilyEntry("models.families.stable_diffusion:StableDiffusion", **_LATENT_DIFFUSION),
+    "sdxl": FamilyEntry("models.families.sdxl:StableDiffusionXL", native_side_px=1024, **_LATENT_DIFFUSION),
+    "diffusers": FamilyEntry(
+        "models.families.any_diffusers:AnyDiffusers",
+        frozenset({Mode.TEXT2IMG}),
+        has_loras=False,
+        max_batch_size=1,
+        from_hub=True,
+    ),
+}

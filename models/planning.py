@@ -1,0 +1,56 @@
+"""Planning: the recipe that a request comes to."""
+
+import hashlib
+
+from models.image import InputPicture
+from models.recipe import INPUT_READING, Recipe
+from models.registry import ModelRegistry
+from models.request import GenerationRequest, Mode
+
+
+def row_seed(row_id: str) -> int:
+    """The seed of a catalog row that names none: stable, 0 to 2³²-1."""
+    return int.from_bytes(hashlib.sha256(row_id.encode()).digest()[:4], "big")
+
+
+def plan_recipe(
+    request: GenerationRequest,
+    *,
+    registry: ModelRegistry,
+    engine_kind: str,
+    seed: int,
+    image: InputPicture | None = None,
+    mask: InputPicture | None = None,
+    control: InputPicture | None = None,
+) -> Recipe:
+    """The recipe that a checked request, its seed and its input pictures come to on this engine.
+
+    What does not touch the pixels of this mode (a strength without an input picture) is left out, so that
+    requests with equal pictures have equal recipes.
+    """
+    params = request.params
+    name, lora = request.model_type, params.lora_name
+    return Recipe(
+        text=request.text,
+        negative_text=params.negative_text,
+        model=name,
+        release=registry.release(name),
+        engine=engine_kind,
+        mode=request.mode,
+        width_px=params.resolution.width_px,
+        height_px=params.resolution.height_px,
+        steps=params.steps,
+        cfg_scale=params.cfg_scale,
+        sampler=params.sampler,
+        schedule=params.schedule,
+        seed=seed,
+        lora_name=lora,
+        lora_weight=params.lora_weight if lora else 1.0,
+        lora_digest=registry.lora_digest(name, lora) if lora else "",
+        strength=params.strength if request.mode in (Mode.IMG2IMG, Mode.INPAINT) else None,
+        image_digest=image.digest if image else None,
+        mask_digest=mask.digest if mask else None,
+        control_digest=control.digest if control else None,
+        control_preprocess=registry.card(name).control_preprocess if control else None,
+        input_reading=INPUT_READING if image or control else None,
+    )
