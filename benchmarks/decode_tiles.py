@@ -38,7 +38,7 @@ def _main(tile_px: int) -> None:
     """The child process: peak memory of a decode in MB, and its seconds."""
     import torch
 
-    from models.batching.tiles import decode_in_tiles
+    from models.denoising.tiles import decode_in_tiles
 
     vae = _decoder()
     side = SIDE_PX // _PX_PER_LATENT

@@ -380,7 +380,7 @@ def _diffusers_pictures_per_s(bench: Bench, model: str) -> float:
 def _paint(pipeline: Any, recipes: Sequence[Recipe]) -> None:
     import torch
 
-    from models.families.samplers import make_scheduler
+    from models.denoising.samplers import make_scheduler
 
     first = recipes[0]
     pipeline.scheduler = make_scheduler(Sampler.EULER, dict(pipeline.scheduler.config), first.steps)

@@ -99,7 +99,7 @@ class SequentialDiffusers:
         """The pictures (Pillow's) of recipes that agree in all but prompt and seed, made in one batch."""
         import torch
 
-        from models.families.samplers import make_scheduler
+        from models.denoising.samplers import make_scheduler
 
         first = recipes[0]
         self._pipeline.scheduler = make_scheduler(first.sampler, self._schedule, first.steps)

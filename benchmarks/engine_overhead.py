@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.engine_load import engine_s, open_workplace, uniform_jobs
-from models.batching.sampling import Sampling
+from models.denoising.sampling import Sampling
 
 LIMITS = {"overhead, batch 1": 0.03, "overhead, batch 8": 0.03}
 
@@ -58,7 +58,7 @@ def _computing() -> Iterator[list[float]]:
     """Processor time spent in the model and the scheduler, while this is open."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    from models.batching.prompts import PromptEncoder
+    from models.denoising.prompts import PromptEncoder
 
     spent: list[float] = []
     timed = [

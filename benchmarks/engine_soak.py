@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from models.batching.slots import Slot
     from models.batching.ticket import Ticket
+    from models.denoising.slots import Slot
 
 LIMITS = {"lost": 0.0, "wrong pictures": 0.0, "wrong failures": 0.0, "memory grown, MB": 20.0}
 MARKS = {"raise": "KeyError: 'no such key'", "nan": "values that are not numbers", "memory": "out of memory"}
@@ -208,8 +208,8 @@ def _failures() -> Iterator[None]:
     """Have the marked prompts fail in the middle of their batches, and large batches find no memory, while open."""
     import torch
 
-    from models.batching.passes import Denoiser
-    from models.batching.slots import Slot
+    from models.denoising.passes import Denoiser
+    from models.denoising.slots import Slot
 
     predict, advance = Denoiser._predict, Slot.advance
 

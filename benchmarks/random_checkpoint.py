@@ -11,7 +11,7 @@ from models.card_folders import CardFolders
 from models.digests import DigestCache
 from models.families.sdxl import StableDiffusionXL
 from models.families.stable_diffusion import StableDiffusion
-from models.families.table import FAMILIES, FamilyEntry
+from models.family_table import FAMILIES, FamilyEntry
 from models.registry import ModelRegistry
 from models.request import Mode
 from models.resolution import Resolution

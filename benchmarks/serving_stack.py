@@ -22,7 +22,7 @@ from imagegenx_cli.embedded_dagster import dagster_home
 from imagegenx_cli.processes import ProcessStack
 from resources.accounts import open_accounts
 from resources.queue import QueueUnavailableError, RequestQueue, open_queue
-from resources.redis_server import private_redis
+from resources.queue.redis_server import private_redis
 
 START_S = 120.0
 HOST = "127.0.0.1"

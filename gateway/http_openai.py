@@ -193,7 +193,7 @@ def openai_routes(face: HttpFace) -> APIRouter:
     add("/v1/images/generations", calls.generations, methods=["POST"], openapi_extra=json_body, **options)
     add(EDITS, calls.edits, methods=["POST"], openapi_extra=form, **options)
     add("/v1/models", calls.models, methods=["GET"], **options)
-    missing = {404: {**_RESPONSES[400], "description": "No such model"}}
+    missing: dict[int | str, dict[str, Any]] = {404: {**_RESPONSES[400], "description": "No such model"}}
     add("/v1/models/{model}", calls.model, methods=["GET"], response_model=None, responses=_RESPONSES | missing)
     return router
 

@@ -28,7 +28,7 @@ from models.registry import ModelRegistry, open_registry
 from ops.catalog import RETIRED, CatalogError, catalog_name, registered_files
 from resources.accounts import open_accounts
 from resources.queue import QueueUnavailableError, RequestQueue, open_queue
-from resources.redis_server import socket_parent
+from resources.queue.redis_server import socket_parent
 
 HOST = "127.0.0.1"
 START_S = 90.0

@@ -14,7 +14,7 @@ from foundation.error_text import cause_text
 from foundation.problems import Problem, one_of, validation_problems
 from foundation.value_object import ValueObject
 from models.errors import ModelLoadError
-from models.families.table import FAMILIES
+from models.family_table import FAMILIES
 from models.recipe import ControlPreprocess
 from models.request import (
     DEFAULT_RESOLUTION,

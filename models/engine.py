@@ -9,11 +9,11 @@ from configs.settings import EngineSettings
 from models.admission import model_problems
 from models.batching.failures import failed
 from models.batching.feed import Feed
-from models.batching.item import BatchItem
 from models.batching.runner import FamilyRunner
 from models.batching.step_loop import StepLoop
 from models.batching.ticket import Listener, Ticket
 from models.card import ModelCard
+from models.denoising.item import BatchItem
 from models.errors import InvalidRequestError, ModelError, Problem
 from models.heap import keep_freed_memory
 from models.image import FailedImage, GeneratedImage, InputPicture

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from foundation.error_text import cause_text
 from foundation.private_folder import make_private
 from models.errors import ModelLoadError
-from models.families.table import FAMILIES
+from models.family_table import FAMILIES
 from models.model_files import INDEX, index_parts
 
 if TYPE_CHECKING:

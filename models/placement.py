@@ -12,7 +12,7 @@ from models.acceleration.availability import (
     warn_of_missing,
 )
 from models.errors import AcceleratorError
-from models.families.table import FAMILIES
+from models.family_table import FAMILIES
 
 if TYPE_CHECKING:
     from models.card import ModelCard

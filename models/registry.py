@@ -16,7 +16,7 @@ from models.card import SINGLE_FILE, ModelCard
 from models.card_folders import BadCard, CardFolders
 from models.digests import DigestCache
 from models.errors import ModelLoadError, ModelNotFoundError
-from models.families.table import FAMILIES
+from models.family_table import FAMILIES
 from models.model_files import deciding_files
 
 __all__ = ["BUILTIN_CARDS", "ModelCard", "ModelRegistry", "open_registry"]

@@ -13,8 +13,8 @@ from models.acceleration.availability import compile_failure
 from models.acceleration.building import process_builds
 from models.acceleration.exact_rows import ROWS_MULTIPLE, make_rows_exact
 from models.acceleration.tensorrt import TENSORRT_SIZES, TensorRTUNet
-from models.batching.rows import BatchSizes
-from models.batching.step_model import StepModel
+from models.denoising.rows import BatchSizes
+from models.denoising.step_model import StepModel
 from models.errors import ModelError
 
 _MOST_GRAPHS = 256

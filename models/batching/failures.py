@@ -26,7 +26,7 @@ def failed(job_id: str, recipe: Recipe, exc: Exception) -> FailedImage:
 
 def _is_out_of_memory(exc: Exception) -> bool:
     """Also gives back what memory can be given back by now."""
-    from models.batching.memory import is_out_of_memory, return_memory
+    from models.denoising.memory import is_out_of_memory, return_memory
 
     if not is_out_of_memory(exc):
         return False

@@ -17,7 +17,7 @@ from models.card import ModelCard
 from models.errors import ModelLoadError, OutOfMemoryError
 from models.families.base import LoraUse, StepFamily
 from models.families.loading import load_failure, load_family
-from models.families.table import FAMILIES
+from models.family_table import FAMILIES
 from models.hub import fetch_missing, is_missing
 from models.image import FailedImage, GeneratedImage
 from models.input_pictures import keep_unmasked
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from models.batching.slots import Slot
+    from models.denoising.slots import Slot
     from models.families.base import ModelFamily
 
 _UNLOADABLE_S = 30.0

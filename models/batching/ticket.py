@@ -8,7 +8,7 @@ from models.pipeline_pool import PoolKey
 from models.request import Priority
 
 if TYPE_CHECKING:
-    from models.batching.item import BatchItem
+    from models.denoising.item import BatchItem
     from models.image import FailedImage, GeneratedImage
 
 

@@ -1,1 +1,1 @@
-"""Model families: the table names them, each is one module with one class, loading imports it."""
+"""Model families: each is one module with one class; `models.family_table` names them, loading imports them."""

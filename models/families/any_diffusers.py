@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from models.batching.decoding import to_pixels
-from models.batching.item import BatchItem
-from models.batching.memory import return_memory
+from models.denoising.decoding import to_pixels
+from models.denoising.item import BatchItem
+from models.denoising.memory import return_memory
+from models.denoising.samplers import make_scheduler
+from models.denoising.weights import weights_bytes
 from models.errors import ModelError
 from models.families.base import BatchResult, LoraUse, ModelFamily, OnBatchStep
 from models.families.encoders import load_encoders
-from models.families.samplers import make_scheduler
-from models.families.weights import weights_bytes
 from models.hub import fetch_missing
 from models.recipe import Recipe
 from models.request import Sampler

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.batching.item import BatchItem
+from models.denoising.item import BatchItem
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from models.batching.stepper import Stepper
     from models.card import ModelCard
+    from models.denoising.stepper import Stepper
     from models.placement import Placement
 
 OnBatchStep = Callable[[int, int], None]

@@ -7,7 +7,7 @@ from models.card import ModelCard
 from models.errors import ModelLoadError, OutOfMemoryError
 from models.families.base import ModelFamily
 from models.families.quiet_libraries import quiet_libraries
-from models.families.table import FAMILIES
+from models.family_table import FAMILIES
 from models.placement import Placement
 
 
@@ -37,7 +37,7 @@ def load_family(card: ModelCard, placement: Placement, release: str = "") -> Mod
 
 def load_failure(card: ModelCard, placement: Placement, exc: Exception) -> OutOfMemoryError | ModelLoadError:
     """What a model's requests are told of an error of loading it; never the error itself, which holds what it has."""
-    from models.batching.memory import is_out_of_memory  # imports PyTorch
+    from models.denoising.memory import is_out_of_memory  # imports PyTorch
 
     if is_out_of_memory(exc):
         return OutOfMemoryError(

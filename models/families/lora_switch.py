@@ -5,7 +5,7 @@ from collections import OrderedDict
 from typing import Any
 
 from foundation.errors import told
-from models.batching.memory import is_out_of_memory
+from models.denoising.memory import is_out_of_memory
 from models.digests import file_digest
 from models.errors import ModelError, ModelLoadError
 from models.families.base import LoraUse

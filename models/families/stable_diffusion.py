@@ -8,14 +8,14 @@ import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
 
 from models.acceleration.tuning import tune
-from models.batching.memory import return_memory
-from models.batching.step_model import StepModel
-from models.batching.stepper import Stepper
+from models.denoising.memory import return_memory
+from models.denoising.step_model import StepModel
+from models.denoising.stepper import Stepper
+from models.denoising.weights import weights_bytes
 from models.families.base import LoraUse, StepFamily
 from models.families.encoders import load_encoders
 from models.families.lora_switch import LoraSwitch
 from models.families.single_file import load_controlnet_file, refuse_union, single_file_configuration
-from models.families.weights import weights_bytes
 from models.hub import fetch_missing
 from models.request import Mode
 

@@ -4,7 +4,7 @@ import gc
 from importlib import import_module
 
 from models.families.quiet_libraries import quiet_libraries
-from models.families.table import FAMILIES
+from models.family_table import FAMILIES
 from models.registry import ModelRegistry
 
 

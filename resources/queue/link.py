@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from redis.commands.core import Script
 
-    from resources.redis_server import PrivateRedis
+    from resources.queue.redis_server import PrivateRedis
 
 Answer = TypeVar("Answer")
 
@@ -121,7 +121,7 @@ class RedisLink:
 
         url = self.settings.url.get_secret_value()
         if not url:
-            from resources.redis_server import private_redis
+            from resources.queue.redis_server import private_redis
 
             self._private = private_redis(self.settings)
             url = self._private.start()

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import engine_gpu
 from configs.settings import PACKAGE_ROOT
-from models.families.table import FAMILIES
+from models.family_table import FAMILIES
 
 NOT_ON_A_BARE_MACHINE = (
     "dagster",

@@ -13,7 +13,7 @@ from benchmarks.stand_in import write_stand_in_model
 from configs.settings import load_settings
 from gateway.main import open_service
 from resources.queue import TaskStatus
-from resources.redis_server import private_redis
+from resources.queue.redis_server import private_redis
 from tests.gateway.test_main import gateway_process
 
 BOUND, BATCH, FEW = 10_000, 20, 100

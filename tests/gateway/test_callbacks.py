@@ -14,7 +14,7 @@ from gateway.callback_secret import callback_secret
 from gateway.callbacks import DELIVERIES, CallbackDeliverer
 from resources.accounts import Scope
 from resources.outbound import DeliveryRefusedError, TransferError
-from resources.redis_server import PrivateRedis
+from resources.queue.redis_server import PrivateRedis
 from tests.support.open_gateway import close, end_tasks, new_service
 from tests.support.waiting import wait_until
 from tests.support.web_server import reply, running_web_server

@@ -8,6 +8,7 @@ import pytest
 from models.pipeline_pool import PipelinePool
 from models.registry import ModelRegistry
 from tests.support.model_factory import build_random_controlnet, build_random_lora, build_random_sd, build_random_sdxl
+from tests.support.workbench import Workbench
 
 CARDS = {
     "small": """
@@ -66,3 +67,9 @@ def random_models(tmp_path_factory) -> RandomModels:
 def warm_pool():
     """Models stay loaded from test to test."""
     return PipelinePool()
+
+
+@pytest.fixture(scope="session")
+def workbench(random_models) -> Workbench:
+    """The random models by step and by pipeline, loaded once."""
+    return Workbench(random_models.folder)

@@ -12,7 +12,7 @@ from models.admission import parse_request
 from models.engine import LOOK_AHEAD_BATCHES, BatchingEngine, GenerationJob
 from models.errors import PictureError
 from models.families.base import ModelFamily
-from models.families.table import FAMILIES
+from models.family_table import FAMILIES
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
 from models.planning import plan_recipe

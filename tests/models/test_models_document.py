@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from configs.settings import EngineSettings
+from models import family_table
 from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
-from models.families import table
 from models.image import GeneratedImage
 from models.pipeline_pool import PipelinePool
 from models.planning import plan_recipe
@@ -52,8 +52,8 @@ def test_a_family_is_added_by_one_module_and_one_line(tmp_path, monkeypatch: pyt
     module = ModuleType("models.families.flat")
     exec(module_code, module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    for name, entry in eval(f"{{{line}}}", dict(vars(table))).items():
-        monkeypatch.setitem(table.FAMILIES, name, entry)
+    for name, entry in eval(f"{{{line}}}", dict(vars(family_table))).items():
+        monkeypatch.setitem(family_table.FAMILIES, name, entry)
     (tmp_path / "colours.yaml").write_text(f"family: flat\nsource: team/colours\nrevision: {'a' * 40}\n")
 
     result = paint(tmp_path, "colours")

@@ -16,7 +16,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-from resources.redis_server import redis_executable
+from resources.queue.redis_server import redis_executable
 from tests.support.waiting import wait_until
 
 PASSWORD = "correct-horse"

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from models.batching.item import BatchItem
+from models.denoising.item import BatchItem
 from models.errors import ModelLoadError
 from models.families.base import BatchResult, LoraUse, ModelFamily, OnBatchStep
-from models.families.table import FamilyEntry
+from models.family_table import FamilyEntry
 from models.request import Mode
 
 STUB = FamilyEntry("tests.support.stub_family:StubFamily", frozenset(Mode))

@@ -17,12 +17,12 @@ from diffusers import (
 from PIL import Image
 
 from configs.settings import PACKAGE_ROOT
-from models.batching.item import BatchItem
-from models.batching.passes import Denoiser
-from models.batching.rows import BatchSizes
-from models.batching.slots import Slot, start_slot
-from models.batching.step_model import StepModel
-from models.families.samplers import make_scheduler
+from models.denoising.item import BatchItem
+from models.denoising.passes import Denoiser
+from models.denoising.rows import BatchSizes
+from models.denoising.samplers import make_scheduler
+from models.denoising.slots import Slot, start_slot
+from models.denoising.step_model import StepModel
 from models.recipe import Recipe
 from models.request import Mode, Sampler
 

@@ -13,7 +13,7 @@ from diffusers import UNet2DConditionModel
 from models.acceleration import building, tensorrt
 from models.acceleration.export import unet_inputs
 from models.acceleration.tuning import tune
-from models.batching.step_model import StepModel
+from models.denoising.step_model import StepModel
 from models.errors import ModelError
 from models.request import Mode
 from tests.support.workbench import Workbench, distance, make_item

@@ -8,9 +8,9 @@ import torch
 
 from models.acceleration.availability import keep_graphs
 from models.acceleration.tuning import CompiledPart, tune
-from models.batching.step_model import StepModel
+from models.denoising.step_model import StepModel
+from models.denoising.weights import weights_bytes
 from models.errors import ModelError
-from models.families.weights import weights_bytes
 from models.request import Mode, Sampler
 from tests.support.workbench import Workbench, distance, make_item
 

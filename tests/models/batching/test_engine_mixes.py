@@ -14,13 +14,14 @@ from benchmarks import engine_soak
 from configs.settings import EngineSettings
 from foundation.errors import FailureCause
 from models.admission import parse_request
-from models.batching import passes, runner, stepper
-from models.batching.decoding import Decoder
-from models.batching.passes import Denoiser
-from models.batching.prompts import PromptEncoder
-from models.batching.slots import Slot
-from models.batching.step_model import StepModel
+from models.batching import runner
 from models.canny import canny_edges
+from models.denoising import passes, stepper
+from models.denoising.decoding import Decoder
+from models.denoising.passes import Denoiser
+from models.denoising.prompts import PromptEncoder
+from models.denoising.slots import Slot
+from models.denoising.step_model import StepModel
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import PictureError
 from models.families import lora_switch

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from models.batching.item import BatchItem
 from models.batching.step_loop import StepLoop
 from models.batching.ticket import Group, Ticket
+from models.denoising.item import BatchItem
 from models.image import GeneratedImage
 from models.pipeline_pool import PoolKey
 from models.request import Priority

@@ -8,9 +8,9 @@ import diffusers
 import pytest
 import torch
 
-from models.batching.sampling import Sampling
+from models.denoising.samplers import make_scheduler
+from models.denoising.sampling import Sampling
 from models.errors import ModelError, ModelLoadError
-from models.families.samplers import make_scheduler
 from models.noise_schedule import BETA_SCHEDULES, PREDICTION_TYPES, NoiseSchedule
 from models.request import Sampler
 from tests.support.recipes import a_recipe

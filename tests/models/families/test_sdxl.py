@@ -6,8 +6,8 @@ from PIL import Image
 
 from configs.settings import EngineSettings
 from models.admission import parse_request
+from models.denoising.samplers import make_scheduler
 from models.engine import BatchingEngine, GenerationJob
-from models.families.samplers import make_scheduler
 from models.image import GeneratedImage, InputPicture
 from models.planning import plan_recipe
 from models.request import Sampler

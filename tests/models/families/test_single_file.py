@@ -18,8 +18,8 @@ from transformers import CLIPTokenizer
 from configs.settings import EngineSettings
 from models.admission import parse_request
 from models.architectures import clip_merges, clip_vocabulary, read_architecture, write_configuration
-from models.batching.sampling import Sampling
-from models.batching.step_model import StepModel
+from models.denoising.sampling import Sampling
+from models.denoising.step_model import StepModel
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import ModelLoadError
 from models.families.single_file import single_file_configuration

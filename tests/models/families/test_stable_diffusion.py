@@ -24,8 +24,8 @@ from PIL import Image
 
 from configs.settings import EngineSettings
 from models.admission import parse_request
+from models.denoising.samplers import make_scheduler
 from models.engine import BatchingEngine, GenerationJob
-from models.families.samplers import make_scheduler
 from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
 from models.planning import plan_recipe

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from models.batching.memory import is_out_of_memory, return_memory
-from models.batching.slots import Slot
-from models.batching.step_model import StepModel
+from models.denoising.memory import is_out_of_memory, return_memory
+from models.denoising.slots import Slot
+from models.denoising.step_model import StepModel
 from models.errors import ModelError, OutOfMemoryError
 
 if TYPE_CHECKING:

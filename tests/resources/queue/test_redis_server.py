@@ -13,10 +13,16 @@ from redis import Redis
 
 from configs.queue_settings import QueueSettings
 from imagegenx_cli.processes import is_alive
-from resources import redis_server
-from resources.queue import QueueUnavailableError, RequestQueue
+from resources.queue import QueueUnavailableError, RequestQueue, redis_server
 from resources.queue.link import RedisLink
-from resources.redis_server import PrivateRedis, _configuration, _is_server_of, _locked, private_redis, redis_executable
+from resources.queue.redis_server import (
+    PrivateRedis,
+    _configuration,
+    _is_server_of,
+    _locked,
+    private_redis,
+    redis_executable,
+)
 from tests.resources.queue.conftest import ids, new_task
 from tests.support.waiting import wait_until
 
@@ -106,7 +112,7 @@ def test_it_ends_with_its_last_user(server):
 
 def test_processes_that_start_it_together_share_it_and_the_last_to_end_stops_it(server):
     code = (
-        "import sys; from pathlib import Path; from resources.redis_server import PrivateRedis\n"
+        "import sys; from pathlib import Path; from resources.queue.redis_server import PrivateRedis\n"
         "from redis import Redis\n"
         "server = PrivateRedis(Path(sys.argv[1]), 'everysec')\n"
         "print(Redis.from_url(server.start()).info('server')['process_id'], flush=True); sys.stdin.read()\n"

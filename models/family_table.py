@@ -1,4 +1,4 @@
-"""The model families: each is one module with one class, registered here without importing it."""
+"""The table of model families: each is one module with one class, registered here without importing it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -9,14 +9,14 @@ from PIL import Image
 
 from configs.settings import PACKAGE_ROOT, EngineSettings
 from models.admission import parse_request
-from models.batching.decoding import Decoder, to_pixels
-from models.batching.slots import start_slot
-from models.batching.step_model import StepModel, picture_tensor
-from models.batching.stepper import Pace, Stepper
+from models.denoising.decoding import Decoder, to_pixels
+from models.denoising.samplers import make_scheduler
+from models.denoising.slots import start_slot
+from models.denoising.step_model import StepModel, picture_tensor
+from models.denoising.stepper import Pace, Stepper
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import ModelError
 from models.families.loading import load_family
-from models.families.samplers import make_scheduler
 from models.placement import choose_placement
 from models.planning import plan_recipe
 from models.request import Mode, Priority, Sampler

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.batching.decoding import Decoder, OnDecoded
-from models.batching.item import BatchItem
-from models.batching.passes import Denoiser, OnFailure
-from models.batching.rows import BatchSizes
-from models.batching.slots import Slot, start_slot
-from models.batching.step_model import StepModel
+from models.denoising.decoding import Decoder, OnDecoded
+from models.denoising.item import BatchItem
+from models.denoising.passes import Denoiser, OnFailure
+from models.denoising.rows import BatchSizes
+from models.denoising.slots import Slot, start_slot
+from models.denoising.step_model import StepModel
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from models.families.samplers import make_scheduler
+from models.denoising.samplers import make_scheduler
 from models.recipe import Recipe
 from models.request import Mode
 from models.sampler import Sampler, Schedule

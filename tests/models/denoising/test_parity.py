@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.batching.step_model import StepModel
+from models.denoising.step_model import StepModel
 from models.errors import ModelError
 from models.request import Mode, Sampler
 from tests.support.workbench import FOLDERS, PIPELINES, distance, make_item

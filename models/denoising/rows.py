@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from models.batching.slots import Conditions, Slot
+from models.denoising.slots import Conditions, Slot
 
 Inputs = dict[str, object]
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
+from models.denoising.samplers import make_scheduler
 from models.errors import ModelError
-from models.families.samplers import make_scheduler
 from models.sampler import Sampler, Schedule
 
 SCHEDULES = {

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import torch
 
-from models.batching.memory import is_out_of_memory, return_memory
-from models.batching.rows import BatchSizes, Rows, gather_rows
-from models.batching.slots import Slot
-from models.batching.step_model import StepModel
+from models.denoising.memory import is_out_of_memory, return_memory
+from models.denoising.rows import BatchSizes, Rows, gather_rows
+from models.denoising.slots import Slot
+from models.denoising.step_model import StepModel
 from models.errors import OutOfMemoryError
 
 OnFailure = Callable[[Slot, Exception], None]

@@ -1,7 +1,7 @@
 import torch
 
-from models.batching import prompts
-from models.batching.prompts import PromptEncoder
+from models.denoising import prompts
+from models.denoising.prompts import PromptEncoder
 
 
 @torch.no_grad()

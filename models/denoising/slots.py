@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, fields
 
 import torch
 
-from models.batching.item import BatchItem
-from models.batching.prompts import TextEmbedding
-from models.batching.sampling import Sampling
-from models.batching.step_model import StepModel, picture_tensor
+from models.denoising.item import BatchItem
+from models.denoising.prompts import TextEmbedding
+from models.denoising.sampling import Sampling
+from models.denoising.step_model import StepModel, picture_tensor
 from models.errors import ModelError
 from models.recipe import Recipe
 from models.request import Mode

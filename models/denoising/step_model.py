@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from models.batching.prompts import PromptEncoder
-from models.batching.tiles import decode_in_tiles
+from models.denoising.prompts import PromptEncoder
+from models.denoising.tiles import decode_in_tiles
 from models.noise_schedule import NoiseSchedule
 from models.recipe import Recipe
 from models.sampler import Schedule, fitting

@@ -1,0 +1,1 @@
+"""Denoising: the steps of requests that share passes, from noise and prompts to pixels."""
