@@ -22,6 +22,7 @@ from configs.lifecycle_settings import (
     ScheduleSettings,
 )
 from configs.log_settings import LogSettings
+from configs.placement_settings import PlacementSettings
 from configs.queue_settings import QueueSettings
 from configs.serving_settings import ServingSettings
 from configs.web_server_settings import WebServerSettings
@@ -135,6 +136,7 @@ class Settings(BaseSettings):
     pictures: PictureSettings = PictureSettings()
     queue: QueueSettings = QueueSettings()
     serving: ServingSettings = ServingSettings()
+    placement: PlacementSettings = PlacementSettings()
     gateway: GatewaySettings = GatewaySettings()
     callbacks: CallbackSettings = CallbackSettings()
     catalog_source: CatalogSourceSettings = CatalogSourceSettings()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 3
 _STALE_HEARTBEAT_S = 120
+_LAUNCHERS = {"ray": "Ray", "kubernetes": "K8s"}
+"""What the class of a launcher has in its name, by `placement.launcher`."""
 
 
 def dagster(settings: Settings) -> Iterator[Finding]:
@@ -38,6 +40,7 @@ def dagster(settings: Settings) -> Iterator[Finding]:
             yield from _switched_off(instance)
             yield from _unknown_catalogs(instance, settings)
     yield from _compute_logs(configured)
+    yield from placement(configured, settings)
 
 
 def _database(configured: Mapping[str, Any]) -> Iterator[Finding]:
@@ -88,6 +91,22 @@ def _compute_logs(configured: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("compute logs", State.BAD, f"{type(exc).__name__}: {cause_text(exc)}", remedy)
     else:
         yield Finding("compute logs", State.OK, f"bucket {place['bucket']}: put and delete work")
+
+
+def placement(configured: Mapping[str, Any], settings: Settings) -> Iterator[Finding]:
+    """Runs carry the tags of the launcher that places them: without, workers start where there is no GPU."""
+    set_to, placed_by = settings.placement.launcher, configured.get("run_launcher", {}).get("class", "")
+    launcher = next((name for name, word in _LAUNCHERS.items() if word in placed_by), "none")
+    coordinator = configured.get("run_coordinator", {}).get("class", "")
+    if launcher != set_to:
+        found = f"placement.launcher is {set_to}, and the run launcher of dagster.yaml is {placed_by or 'not named'}."
+        remedy = f"Set IMAGEGENX_PLACEMENT__LAUNCHER={launcher}, or correct dagster.yaml."
+        yield Finding("placement", State.BAD, found, remedy)
+    elif launcher != "none" and coordinator != "PlacedRunCoordinator":
+        found = f"the run coordinator of dagster.yaml is {coordinator or 'not named'}: no worker asks for a GPU."
+        yield Finding("placement", State.BAD, found, "Take run_coordinator from deploy/dagster.yaml.")
+    elif launcher != "none":
+        yield Finding("placement", State.OK, f"runs are placed by {placed_by}")
 
 
 def _value(given: Any) -> Any:

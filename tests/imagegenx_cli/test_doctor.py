@@ -17,7 +17,10 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepo
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus
 from redis import Redis
 
+from configs.settings import Settings
 from imagegenx_cli import doctor
+from imagegenx_cli.doctor_dagster import placement
+from imagegenx_cli.doctor_finding import State
 from imagegenx_cli.embedded_dagster import dagster_instance
 from tests.support.postgres_server import running_postgres
 from tests.support.redis_server import running_redis
@@ -240,6 +243,29 @@ def test_a_switched_off_sensor_and_settings_that_name_no_catalog_are_told(findin
     assert [one["found"] for one in found["daemon"]][1:] == ["switched off: queue_sensor."]
     said = [one["found"] for one in found["catalogs"] if one["state"] == "note"]
     assert said[:2] == ["schedules: no catalog sprung.", "releases.catalogs: no catalog sumer."]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "named", "coordinator", "state", "said"),
+    [
+        ("ray", "RayRunLauncher", "PlacedRunCoordinator", State.OK, "runs are placed by RayRunLauncher"),
+        ("kubernetes", "K8sRunLauncher", "PlacedRunCoordinator", State.OK, "runs are placed by K8sRunLauncher"),
+        ("ray", "RayRunLauncher", "QueuedRunCoordinator", State.BAD, "no worker asks for a GPU"),
+        ("none", "RayRunLauncher", "PlacedRunCoordinator", State.BAD, "placement.launcher is none"),
+        ("kubernetes", "", "PlacedRunCoordinator", State.BAD, "not named"),
+    ],
+)
+def test_a_launcher_whose_tags_no_run_carries_is_told(home, launcher, named, coordinator, state, said):
+    configured = {"run_launcher": {"class": named}, "run_coordinator": {"class": coordinator}}
+
+    (found,) = placement(configured, Settings(home=home, placement={"launcher": launcher}))
+
+    assert (found.state, bool(found.remedy)) == (state, state is State.BAD)
+    assert said in found.found
+
+
+def test_runs_that_stay_on_this_machine_need_no_launcher(home):
+    assert list(placement({}, Settings(home=home))) == []
 
 
 def test_refused_catalogs_and_a_watched_folder_that_is_away_are_told(findings, home):
