@@ -1,7 +1,7 @@
-"""The three calls of `imagegenx.proto`: messages in and out, the service in between."""
+"""The calls of `imagegenx.proto`: messages in and out, the service in between."""
 
 from collections.abc import Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 
 from foundation.problems import shown
 from gateway.answers import Answers
@@ -9,14 +9,19 @@ from gateway.errors import ServiceError
 from gateway.service import GatewayService
 from gateway.stubs import imagegenx_pb2 as pb2
 from resources.accounts import Account, Scope
+from resources.queue import Task
 
 _GIGABYTE = 10**9
 _FLOAT_DIGITS = 7
 """Decimal digits that a 32-bit float holds: 7.1 arrives as 7.0999999 and is taken as 7.1."""
 
-_PARAMS = ("resolution", "steps", "cfg_scale", "sampler", "lora_name", "lora_weight")
+_PARAMS = (
+    *("resolution", "steps", "cfg_scale", "sampler", "lora_name", "lora_weight"),
+    *("negative_text", "strength", "num_images", "schedule"),
+)
 _WATERMARK = ("enable", "text", "font", "color", "position", "transparency")
-_URLS = ("image_url", "mask_url", "control_image_url")
+_OTHERS = ("model_type", "image_url", "mask_url", "control_image_url", "callback_url", "priority")
+_PICTURE = ("original_url", "thumb_url", "resolution", "format", "size", "seed")
 
 
 class Scheduler:
@@ -36,8 +41,25 @@ class Scheduler:
     def query_task(self, request: pb2.QueryTaskRequest) -> pb2.QueryTaskResponse:
         """The status of one of the caller's tasks."""
         account = self._service.authenticate(request.api_key, Scope.READ)
-        data = self._answers.task(self._service.task(account, request.task_id))
-        result = cast("Mapping[str, str]", data.get("result") or {})
+        return self._status(self._service.task(account, request.task_id))
+
+    def cancel_task(self, request: pb2.QueryTaskRequest) -> pb2.QueryTaskResponse:
+        """Cancel one of the caller's tasks; its status then."""
+        account = self._service.authenticate(request.api_key, Scope.SUBMIT)
+        return self._status(self._service.cancel(account, request.task_id))
+
+    def watched(self, request: pb2.QueryTaskRequest) -> tuple[Account, Task]:
+        """Who watches a task, and the task that they watch."""
+        account = self._service.authenticate(request.api_key, Scope.READ)
+        return account, self._service.task(account, request.task_id)
+
+    def look(self, request: pb2.QueryTaskRequest) -> pb2.QueryTaskResponse:
+        """A look at a watched task, which counts as no call; `code` is 503 while the queue is away."""
+        return self._status(self._service.task(self._service.recognise(request.api_key), request.task_id))
+
+    def _status(self, task: Task) -> pb2.QueryTaskResponse:
+        data = self._answers.task(task)
+        result = cast("Mapping[str, Any]", data.get("result") or {})
         status = pb2.TaskStatus(
             task_id=str(data["task_id"]),
             status=str(data["status"]),
@@ -45,6 +67,7 @@ class Scheduler:
             original_url=result.get("original_url"),
             thumb_url=result.get("thumb_url"),
             error_msg=cast("str | None", data.get("error_msg")),
+            pictures=[pb2.Picture(**{name: one[name] for name in _PICTURE}) for one in result.get("pictures", ())],
         )
         return pb2.QueryTaskResponse(code=200, message="ok", status=status)
 
@@ -70,12 +93,14 @@ def request_data(request: pb2.SubmitTaskRequest) -> dict[str, object]:
     is no mark.
     """
     params = _given(request.params, _PARAMS)
-    post_process = _given(request.params.post_process, ("super_resolution",))
+    if request.params.HasField("seed"):
+        params["seed"] = request.params.seed
+    post_process = _given(request.params.post_process, ("super_resolution", "format"))
     if watermark := _given(request.params.post_process.watermark, _WATERMARK):
         post_process["watermark"] = watermark
     if post_process:
         params["post_process"] = post_process
-    return {"text": request.text, **_given(request, ("model_type", *_URLS)), "params": params}
+    return {"text": request.text, **_given(request, _OTHERS), "params": params}
 
 
 def _given(message: object, names: tuple[str, ...]) -> dict[str, object]:

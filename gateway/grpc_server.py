@@ -6,8 +6,9 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -24,6 +25,7 @@ from gateway.errors import ServiceError
 from gateway.grpc_health import ServiceHealth
 from gateway.grpc_scheduler import Scheduler
 from gateway.grpc_streams import LastingStreams
+from gateway.grpc_watches import Watches
 from gateway.service import GatewayService
 from gateway.stubs import imagegenx_pb2 as pb2
 from resources.queue import TASK_ID
@@ -85,18 +87,22 @@ class GrpcServer:
         gateway = service.settings.gateway
         options = _options(gateway.max_body_bytes, gateway.threads * _CALLS_PER_THREAD)
         options.append(("grpc.max_allowed_incoming_connections", connections))
-        server = grpc.aio.server(options=options, interceptors=(LastingStreams(),))
+        server = grpc.aio.server(options=options, interceptors=(LastingStreams(SERVICE_NAME),))
         health = ServiceHealth(service, SERVICE_NAME)
         await health.look()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         reflection.enable_server_reflection((SERVICE_NAME, HEALTH_NAME, reflection.SERVICE_NAME), server)
-        server.add_generic_rpc_handlers((_handlers(Scheduler(service), self._calls),))
+        scheduler = Scheduler(service)
+        self._watches = Watches(service, scheduler)
+        server.add_generic_rpc_handlers((_handlers(scheduler, self._watches, self._calls),))
         bound = _bind(server, host, port)
         await server.start()
+        self._watches.start()
         return server, health, bound
 
     async def _stopped(self, grace_s: float) -> None:
         self._health.end()
+        await self._watches.end()
         await self._server.stop(grace_s)
         self._calls.close()
 
@@ -165,26 +171,31 @@ def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
         ) from exc
 
 
-def _handlers(scheduler: Scheduler, calls: _Calls) -> grpc.GenericRpcHandler:
+def _handlers(scheduler: Scheduler, watches: Watches, calls: _Calls) -> grpc.GenericRpcHandler:
     """Our own handlers instead of the generated ones, which answer unreadable messages with an exception."""
-    return grpc.method_handlers_generic_handler(
-        SERVICE_NAME,
-        {
-            "SubmitTask": _method(scheduler.submit_task, pb2.SubmitTaskRequest, pb2.SubmitTaskResponse, calls),
-            "QueryTask": _method(scheduler.query_task, pb2.QueryTaskRequest, pb2.QueryTaskResponse, calls),
-            "QueryGPULoad": _method(scheduler.query_gpu_load, pb2.QueryGPULoadRequest, pb2.QueryGPULoadResponse, calls),
-        },
-    )
+    task = (pb2.QueryTaskRequest, pb2.QueryTaskResponse)
+    methods: dict[str, tuple[_Handler, type[Message], type[Message]]] = {
+        "SubmitTask": (scheduler.submit_task, pb2.SubmitTaskRequest, pb2.SubmitTaskResponse),
+        "QueryTask": (scheduler.query_task, *task),
+        "QueryGPULoad": (scheduler.query_gpu_load, pb2.QueryGPULoadRequest, pb2.QueryGPULoadResponse),
+        "CancelTask": (scheduler.cancel_task, *task),
+    }
+    handlers = {name: _method(name, *method, calls) for name, method in methods.items()}
+    handlers["WatchTask"] = _watch(watches, calls)
+    return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
 
 
-def _method(call: _Handler, request_type: type[Message], response_type: type[Message], calls: _Calls) -> Any:
+def _parser(request_type: type[Message]) -> Callable[[bytes], Message | bytes]:
     def parse(data: bytes) -> Message | bytes:
         try:
             return request_type.FromString(data)
         except DecodeError:
             return data
 
-    name = request_type.DESCRIPTOR.name.removesuffix("Request")
+    return parse
+
+
+def _method(name: str, call: _Handler, request_type: type[Message], response_type: type[Message], calls: _Calls) -> Any:
 
     def answered(request: Message | bytes) -> tuple[Message, _Metadata]:
         try:
@@ -207,14 +218,58 @@ def _method(call: _Handler, request_type: type[Message], response_type: type[Mes
         return answer, metadata
 
     async def respond(request: Message | bytes, context: Any) -> Message:
+        _take_key(request, context)
         answer, metadata = await calls.run(lambda: logged(request, context.peer()), context)
         if metadata:
             context.set_trailing_metadata(metadata)
         return answer
 
     return grpc.unary_unary_rpc_method_handler(
-        respond, request_deserializer=parse, response_serializer=response_type.SerializeToString
+        respond, request_deserializer=_parser(request_type), response_serializer=response_type.SerializeToString
     )
+
+
+def _watch(watches: Watches, calls: _Calls) -> Any:
+    async def stream(request: Message | bytes, context: Any) -> AsyncGenerator[Message, None]:
+        _take_key(request, context)
+        address, began = _address(context.peer()), time.perf_counter()
+
+        async def run(call: Callable[[], T]) -> T:
+            def called() -> T:
+                with calling_from(address):
+                    return call()
+
+            return await calls.run(called, context)
+
+        code = 200
+        try:
+            if not isinstance(request, pb2.QueryTaskRequest):
+                raise ServiceError(422, "The message is not a QueryTaskRequest of imagegenx.proto.")
+            async with aclosing(watches.follow(request, run)) as states:
+                async for state in states:
+                    yield state
+        except ServiceError as exc:
+            code = exc.code
+            answer, metadata = _refusal(exc, pb2.QueryTaskResponse)
+            context.set_trailing_metadata(metadata)
+            yield answer
+        finally:
+            logger.info("gRPC WatchTask %d %.1f ms", code, 1000 * (time.perf_counter() - began))
+
+    return grpc.unary_stream_rpc_method_handler(
+        stream,
+        request_deserializer=_parser(pb2.QueryTaskRequest),
+        response_serializer=pb2.QueryTaskResponse.SerializeToString,
+    )
+
+
+def _take_key(request: Any, context: Any) -> None:
+    """Put the key of the call's metadata into a message that has none."""
+    if isinstance(request, bytes) or request.api_key:
+        return
+    given = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+    scheme, _, token = given.get("authorization", "").partition(" ")
+    request.api_key = given.get("x-api-key", "") or (token.strip() if scheme.lower() == "bearer" else "")
 
 
 def _address(peer: str) -> str:

@@ -1,4 +1,4 @@
-"""How many gRPC streams that last, health watches and reflection, are open at once: the oldest makes way."""
+"""How many gRPC streams without an API key, health watches and reflection, are open at once: the oldest makes way."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -12,9 +12,14 @@ _OVER = f"More than {MOST_STREAMS} streams of this gateway are open, and this is
 
 
 class LastingStreams(grpc.aio.ServerInterceptor):
-    """Ends the oldest stream once there are more than MOST_STREAMS. For one event loop."""
+    """Ends the oldest stream once there are more than MOST_STREAMS. For one event loop.
 
-    def __init__(self) -> None:
+    Args:
+        spared: the service whose streams need a key, and are counted by it.
+    """
+
+    def __init__(self, spared: str) -> None:
+        self._spared = f"/{spared}/"
         self._open: dict[asyncio.Event, None] = {}
 
     async def intercept_service(
@@ -22,7 +27,7 @@ class LastingStreams(grpc.aio.ServerInterceptor):
     ) -> Any:
         """The handler of a call, with a place if it answers with a stream."""
         handler = await continuation(handler_call_details)
-        if handler is None or not handler.response_streaming:
+        if handler is None or not handler.response_streaming or handler_call_details.method.startswith(self._spared):
             return handler
         make, stream = (
             (grpc.stream_stream_rpc_method_handler, handler.stream_stream)

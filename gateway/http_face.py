@@ -103,7 +103,9 @@ def api_key(request: Request) -> str:
 
 
 async def known_query(request: Request) -> None:
-    """Refuse query parameters that a call does not take; the dependency of its route."""
+    """Refuse query parameters that a GET does not take: the answer would be to another question."""
+    if request.method != "GET":
+        return
     known = {field.alias for field in request.scope["route"].dependant.query_params}
     for name in request.query_params:
         if name not in known:

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SubmitTaskRequest(_message.Message):
-    __slots__ = ("task_id", "user_id", "api_key", "model_type", "text", "params", "image_url", "mask_url", "control_image_url")
+    __slots__ = ("task_id", "user_id", "api_key", "model_type", "text", "params", "image_url", "mask_url", "control_image_url", "callback_url", "priority")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     API_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,8 @@ class SubmitTaskRequest(_message.Message):
     IMAGE_URL_FIELD_NUMBER: _ClassVar[int]
     MASK_URL_FIELD_NUMBER: _ClassVar[int]
     CONTROL_IMAGE_URL_FIELD_NUMBER: _ClassVar[int]
+    CALLBACK_URL_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     user_id: str
     api_key: str
@@ -30,10 +32,12 @@ class SubmitTaskRequest(_message.Message):
     image_url: str
     mask_url: str
     control_image_url: str
-    def __init__(self, task_id: _Optional[str] = ..., user_id: _Optional[str] = ..., api_key: _Optional[str] = ..., model_type: _Optional[str] = ..., text: _Optional[str] = ..., params: _Optional[_Union[TaskParams, _Mapping]] = ..., image_url: _Optional[str] = ..., mask_url: _Optional[str] = ..., control_image_url: _Optional[str] = ...) -> None: ...
+    callback_url: str
+    priority: str
+    def __init__(self, task_id: _Optional[str] = ..., user_id: _Optional[str] = ..., api_key: _Optional[str] = ..., model_type: _Optional[str] = ..., text: _Optional[str] = ..., params: _Optional[_Union[TaskParams, _Mapping]] = ..., image_url: _Optional[str] = ..., mask_url: _Optional[str] = ..., control_image_url: _Optional[str] = ..., callback_url: _Optional[str] = ..., priority: _Optional[str] = ...) -> None: ...
 
 class TaskParams(_message.Message):
-    __slots__ = ("resolution", "steps", "cfg_scale", "sampler", "lora_name", "lora_weight", "post_process")
+    __slots__ = ("resolution", "steps", "cfg_scale", "sampler", "lora_name", "lora_weight", "post_process", "negative_text", "seed", "strength", "num_images", "schedule")
     RESOLUTION_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     CFG_SCALE_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +45,11 @@ class TaskParams(_message.Message):
     LORA_NAME_FIELD_NUMBER: _ClassVar[int]
     LORA_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     POST_PROCESS_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_TEXT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    NUM_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     resolution: str
     steps: int
     cfg_scale: float
@@ -48,15 +57,22 @@ class TaskParams(_message.Message):
     lora_name: str
     lora_weight: float
     post_process: PostProcess
-    def __init__(self, resolution: _Optional[str] = ..., steps: _Optional[int] = ..., cfg_scale: _Optional[float] = ..., sampler: _Optional[str] = ..., lora_name: _Optional[str] = ..., lora_weight: _Optional[float] = ..., post_process: _Optional[_Union[PostProcess, _Mapping]] = ...) -> None: ...
+    negative_text: str
+    seed: int
+    strength: float
+    num_images: int
+    schedule: str
+    def __init__(self, resolution: _Optional[str] = ..., steps: _Optional[int] = ..., cfg_scale: _Optional[float] = ..., sampler: _Optional[str] = ..., lora_name: _Optional[str] = ..., lora_weight: _Optional[float] = ..., post_process: _Optional[_Union[PostProcess, _Mapping]] = ..., negative_text: _Optional[str] = ..., seed: _Optional[int] = ..., strength: _Optional[float] = ..., num_images: _Optional[int] = ..., schedule: _Optional[str] = ...) -> None: ...
 
 class PostProcess(_message.Message):
-    __slots__ = ("super_resolution", "watermark")
+    __slots__ = ("super_resolution", "watermark", "format")
     SUPER_RESOLUTION_FIELD_NUMBER: _ClassVar[int]
     WATERMARK_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
     super_resolution: str
     watermark: Watermark
-    def __init__(self, super_resolution: _Optional[str] = ..., watermark: _Optional[_Union[Watermark, _Mapping]] = ...) -> None: ...
+    format: str
+    def __init__(self, super_resolution: _Optional[str] = ..., watermark: _Optional[_Union[Watermark, _Mapping]] = ..., format: _Optional[str] = ...) -> None: ...
 
 class Watermark(_message.Message):
     __slots__ = ("enable", "text", "font", "color", "position", "transparency")
@@ -103,20 +119,38 @@ class QueryTaskResponse(_message.Message):
     def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., status: _Optional[_Union[TaskStatus, _Mapping]] = ...) -> None: ...
 
 class TaskStatus(_message.Message):
-    __slots__ = ("task_id", "status", "progress", "original_url", "thumb_url", "error_msg")
+    __slots__ = ("task_id", "status", "progress", "original_url", "thumb_url", "error_msg", "pictures")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ORIGINAL_URL_FIELD_NUMBER: _ClassVar[int]
     THUMB_URL_FIELD_NUMBER: _ClassVar[int]
     ERROR_MSG_FIELD_NUMBER: _ClassVar[int]
+    PICTURES_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     status: str
     progress: int
     original_url: str
     thumb_url: str
     error_msg: str
-    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[str] = ..., progress: _Optional[int] = ..., original_url: _Optional[str] = ..., thumb_url: _Optional[str] = ..., error_msg: _Optional[str] = ...) -> None: ...
+    pictures: _containers.RepeatedCompositeFieldContainer[Picture]
+    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[str] = ..., progress: _Optional[int] = ..., original_url: _Optional[str] = ..., thumb_url: _Optional[str] = ..., error_msg: _Optional[str] = ..., pictures: _Optional[_Iterable[_Union[Picture, _Mapping]]] = ...) -> None: ...
+
+class Picture(_message.Message):
+    __slots__ = ("original_url", "thumb_url", "resolution", "format", "size", "seed")
+    ORIGINAL_URL_FIELD_NUMBER: _ClassVar[int]
+    THUMB_URL_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTION_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    original_url: str
+    thumb_url: str
+    resolution: str
+    format: str
+    size: int
+    seed: int
+    def __init__(self, original_url: _Optional[str] = ..., thumb_url: _Optional[str] = ..., resolution: _Optional[str] = ..., format: _Optional[str] = ..., size: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class QueryGPULoadRequest(_message.Message):
     __slots__ = ("api_key",)

@@ -53,6 +53,16 @@ class SchedulerServiceStub:
                 request_serializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryGPULoadRequest.SerializeToString,
                 response_deserializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryGPULoadResponse.FromString,
                 _registered_method=True)
+        self.CancelTask = channel.unary_unary(
+                '/imagegenx.SchedulerService/CancelTask',
+                request_serializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskRequest.SerializeToString,
+                response_deserializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskResponse.FromString,
+                _registered_method=True)
+        self.WatchTask = channel.unary_stream(
+                '/imagegenx.SchedulerService/WatchTask',
+                request_serializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskRequest.SerializeToString,
+                response_deserializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskResponse.FromString,
+                _registered_method=True)
 
 
 class SchedulerServiceServicer:
@@ -79,6 +89,20 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelTask(self, request, context):
+        """Cancel a task of the caller: at once while it waits, within a few seconds while it runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchTask(self, request, context):
+        """The status of a task of the caller now and whenever it changes, until it ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SchedulerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +120,16 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.QueryGPULoad,
                     request_deserializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryGPULoadRequest.FromString,
                     response_serializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryGPULoadResponse.SerializeToString,
+            ),
+            'CancelTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelTask,
+                    request_deserializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskRequest.FromString,
+                    response_serializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskResponse.SerializeToString,
+            ),
+            'WatchTask': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTask,
+                    request_deserializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskRequest.FromString,
+                    response_serializer=gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +213,60 @@ class SchedulerService:
             '/imagegenx.SchedulerService/QueryGPULoad',
             gateway_dot_stubs_dot_imagegenx__pb2.QueryGPULoadRequest.SerializeToString,
             gateway_dot_stubs_dot_imagegenx__pb2.QueryGPULoadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagegenx.SchedulerService/CancelTask',
+            gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskRequest.SerializeToString,
+            gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/imagegenx.SchedulerService/WatchTask',
+            gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskRequest.SerializeToString,
+            gateway_dot_stubs_dot_imagegenx__pb2.QueryTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -29,7 +29,7 @@ def shape(message) -> dict[str, tuple[int, str, bool]]:
 
 
 def test_the_fields_are_those_of_the_contract():
-    """INTERFACES.md §3, with True for fields that are `optional` there."""
+    """INTERFACES.md §3 and what came after it, with True for fields that are `optional` there."""
     text, optional = "string", True
     contract = {
         pb2.SubmitTaskRequest: {
@@ -42,6 +42,8 @@ def test_the_fields_are_those_of_the_contract():
             "image_url": (7, text, optional),
             "mask_url": (8, text, optional),
             "control_image_url": (9, text, optional),
+            "callback_url": (10, text, optional),
+            "priority": (11, text, False),
         },
         pb2.TaskParams: {
             "resolution": (1, text, False),
@@ -51,8 +53,17 @@ def test_the_fields_are_those_of_the_contract():
             "lora_name": (5, text, optional),
             "lora_weight": (6, "float", False),
             "post_process": (7, "PostProcess", optional),
+            "negative_text": (8, text, optional),
+            "seed": (9, "int64", optional),
+            "strength": (10, "float", False),
+            "num_images": (11, "int32", False),
+            "schedule": (12, text, False),
         },
-        pb2.PostProcess: {"super_resolution": (1, text, optional), "watermark": (2, "Watermark", optional)},
+        pb2.PostProcess: {
+            "super_resolution": (1, text, optional),
+            "watermark": (2, "Watermark", optional),
+            "format": (3, text, False),
+        },
         pb2.Watermark: {
             "enable": (1, "bool", False),
             "text": (2, text, False),
@@ -79,6 +90,7 @@ def test_the_fields_are_those_of_the_contract():
             "original_url": (4, text, optional),
             "thumb_url": (5, text, optional),
             "error_msg": (6, text, optional),
+            "pictures": (7, "Picture", False),
         },
         pb2.QueryGPULoadRequest: {"api_key": (1, text, False)},
         pb2.QueryGPULoadResponse: {
@@ -105,6 +117,10 @@ def test_the_service_has_the_methods_of_the_contract():
         method.name: (method.input_type.name, method.output_type.name, method.client_streaming, method.server_streaming)
         for method in service.methods
     } == {
-        name: (f"{name}Request", f"{name}Response", False, False)
-        for name in ("SubmitTask", "QueryTask", "QueryGPULoad")
+        **{
+            name: (f"{name}Request", f"{name}Response", False, False)
+            for name in ("SubmitTask", "QueryTask", "QueryGPULoad")
+        },
+        "CancelTask": ("QueryTaskRequest", "QueryTaskResponse", False, False),
+        "WatchTask": ("QueryTaskRequest", "QueryTaskResponse", False, True),
     }
