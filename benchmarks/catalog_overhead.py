@@ -19,6 +19,8 @@ from models.engine import GenerationJob
 from ops.catalog import read_catalog
 from ops.generation import Generator, plan_row
 from ops.input_pictures import InputPictures
+from ops.making.finishing import Finishing
+from ops.making.in_process import EngineMaker
 from resources.gpu_engine import GPUEngine
 from resources.open_store import open_store
 
@@ -64,7 +66,8 @@ def _write_catalog(file: Path, text: str, rows: int) -> None:
 
 def _jobs(catalog: Path, settings: Settings, gpu_engine: GPUEngine) -> Iterator[GenerationJob]:
     store = open_store(settings.store)
-    generator = Generator(gpu_engine.engine, gpu_engine.registry, store, settings.pictures.original_quality)
+    maker = EngineMaker(gpu_engine.engine, Finishing(store), settings.pictures)
+    generator = Generator(maker, gpu_engine.registry, store, settings.pictures.original_quality)
     inputs = InputPictures(settings.catalog_folder, "bench", store, settings.pictures.max_input_pixels)
     for row_id, request in read_catalog(catalog, gpu_engine.registry).requests():
         recipe = plan_row(row_id, request, generator, inputs).recipe

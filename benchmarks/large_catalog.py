@@ -23,6 +23,8 @@ from io_managers.settling import recipe_row
 from ops.catalog import read_catalog
 from ops.generation import Generator, plan_row
 from ops.input_pictures import InputPictures
+from ops.making.finishing import Finishing
+from ops.making.in_process import EngineMaker
 from resources.open_store import open_store
 
 FEW, MANY = 50, 20_000
@@ -48,10 +50,11 @@ def handle_catalog(file: Path) -> dict[str, float]:
         catalog = read_catalog(file, registry)
     with _timed(seconds, "planning s"):
         inputs = InputPictures(file.parent, catalog.name, store, settings.pictures.max_input_pixels)
-        generator = Generator(gpu_engine.engine, registry, store, settings.pictures.original_quality)
+        maker = EngineMaker(gpu_engine.engine, Finishing(store), settings.pictures)
+        generator = Generator(maker, registry, store, settings.pictures.original_quality)
         planned = (plan_row(row_id, request, generator, inputs) for row_id, request in catalog.requests())
         rows = [
-            recipe_row(one.row_id, Status.MADE, one.recipe, one.format, one.post_process)
+            recipe_row(one.row_id, Status.MADE, one.recipe, one.format, one.row().post_process)
             for one in planned
             if one.recipe
         ]

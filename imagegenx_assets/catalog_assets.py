@@ -43,6 +43,8 @@ from ops.editions import begin_edition, finish_edition, reseeded
 from ops.gallery_page import publish_gallery
 from ops.generation import Generator, generate_images
 from ops.input_pictures import InputPictures
+from ops.making.finishing import Finishing
+from ops.making.in_process import EngineMaker
 from ops.moderation import open_moderation
 from ops.releases import CurrentReleases, record_releases
 from ops.stages import thumbnailing, upscaling, watermarking
@@ -73,10 +75,14 @@ def prompt_catalog(work: CatalogWork) -> Metadata:
 def generated_images(work: CatalogWork) -> Metadata:
     """A picture for every row, painted by the row's model; those that are stored already are not painted again."""
     pictures, registry = work.settings.pictures, work.gpu_engine.registry
-    inputs = InputPictures(work.settings.catalog_folder, work.catalog, work.store, pictures.max_input_pixels)
+    renew_after_s = work.settings.retention.orphan_hours * 3600 / 2
+    inputs = InputPictures(
+        work.settings.catalog_folder, work.catalog, work.store, pictures.max_input_pixels, renew_after_s
+    )
     moderation = open_moderation(work.settings.checks, work.store)
     reuse = work.reuse("generated_images")
-    generator = Generator(work.gpu_engine.engine, registry, work.store, pictures.original_quality, moderation, reuse)
+    maker = EngineMaker(work.gpu_engine.engine, Finishing(work.store, moderation), pictures)
+    generator = Generator(maker, registry, work.store, pictures.original_quality, moderation, reuse)
     return work.keep("generated_images", generate_images(work.catalog, work.table(), generator, inputs))
 
 

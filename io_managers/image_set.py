@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from models.recipe import Recipe
-from models.request import ImageFormat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from resources.object_store import ObjectStore
-
-    Pixels = np.ndarray[Any, np.dtype[np.uint8]] | Image
 
 PICTURES, MANIFESTS, SUPERSEDED = "pictures/", "manifests/", "superseded/"
 """Where pictures, manifests and the manifests they replaced are, by prefix."""
@@ -88,68 +85,16 @@ class ManifestRow:
     moderated_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NewPicture:
-    """A picture this step made, still to be encoded and stored.
-
-    Attributes:
-        row_id: the catalog row's id.
-        pixels: uint8 (H, W, 3) or an RGB image, or a function that returns one and is safe to call in another thread.
-        recipe: everything that decided the pixels, this step included.
-        format: file format to store: "webp", "png" or "jpg".
-        quality: encoder quality, 1..100 (ignored for PNG).
-        post_process: JSON of the row's `PostProcess`.
-        seconds: time the picture took to compute.
-        embed: write the recipe into the file (thumbnails carry none).
-        moderated_by: see `ManifestRow`.
-    """
-
-    row_id: str
-    pixels: Pixels | Callable[[], Pixels]
-    recipe: Recipe
-    format: ImageFormat
-    quality: int
-    post_process: str
-    seconds: float = 0.0
-    embed: bool = True
-    moderated_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptPicture:
-    """A picture that is stored already; a row without a digest gets it from the last manifest or the stored file."""
-
-    row: ManifestRow
-
-    @property
-    def row_id(self) -> str:
-        """The catalog row's id."""
-        return self.row.row_id
-
-
-@dataclass(frozen=True, slots=True)
-class FailedPicture:
-    """A row that has no picture, and why; `status` is failed or rejected."""
-
-    row_id: str
-    error: str
-    text: str = ""
-    model: str = ""
-    recipe: Recipe | None = None
-    post_process: str = ""
-    status: Status = Status.FAILED
-
-
-Picture = NewPicture | KeptPicture | FailedPicture
-
-
 @dataclass(frozen=True)
 class ImageStream:
-    """A catalog's pictures, computed as they are pulled: exactly one for every row id, in any order."""
+    """A catalog's rows, each once and in any order, whose pictures are made and stored as the rows are pulled.
+
+    A row without a digest gets it from the last manifest or the stored file.
+    """
 
     catalog: str
     row_ids: Sequence[str]
-    pictures: Iterator[Picture]
+    rows: Iterator[ManifestRow]
 
     @property
     def total(self) -> int:
@@ -158,8 +103,8 @@ class ImageStream:
 
     def close(self) -> None:
         """End the computation of pictures that nobody will pull any more."""
-        if isinstance(self.pictures, Generator):
-            self.pictures.close()
+        if isinstance(self.rows, Generator):
+            self.rows.close()
 
 
 @dataclass(frozen=True, slots=True)

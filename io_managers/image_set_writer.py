@@ -1,10 +1,10 @@
-"""Turns a stream of pictures into stored pictures and, last of all, a manifest."""
+"""Pulls a stream of rows, whose pictures are made meanwhile, and writes the manifest last of all."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,21 +14,17 @@ from io_managers.background import BackgroundPool
 from io_managers.image_set import (
     ImageSet,
     ImageStream,
-    KeptPicture,
     ManifestRow,
-    NewPicture,
-    Picture,
     Status,
     encode_manifest,
     encode_table,
     last_image_set,
     manifest_key,
-    picture_key,
     superseded_key,
 )
 from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown
 from io_managers.reuse import ReadLast
-from io_managers.settling import Settled, failed_row, settle
+from io_managers.settling import Settled, settle
 from models.errors import ImageGenXError
 from models.recipe import Recipe
 from resources.object_store import ObjectStore
@@ -39,8 +35,6 @@ if TYPE_CHECKING:
 
 PARQUET = "application/vnd.apache.parquet"
 SHOWN_REASONS = 5
-STAGES = ("draw", "encode", "upload")
-"""Stages that run in the background."""
 _FILE_FIELDS = ("digest", "size_bytes", "width_px", "height_px", "spread", "fingerprint")
 
 
@@ -55,7 +49,7 @@ class WriteReport:
     Attributes:
         manifest: object key of the manifest.
         rows: the rows it holds, in catalog order.
-        seconds: "engine" (waiting for the stream), the `STAGES` (summed over threads) and "wall".
+        seconds: "making" (waiting for rows) and "wall".
         contact_sheet: Markdown with an inline picture, or "".
     """
 
@@ -66,15 +60,15 @@ class WriteReport:
 
 
 class ImageSetWriter:
-    """Writes image sets: computes in the calling thread, encodes and stores in the background.
+    """Writes image sets; what stored files tell of kept pictures is read in the background.
 
     Pictures are stored before the manifest that names them, and under keys that say what they are, so a run that ends
     early leaves whole pictures for the next one and the previous manifest in place.
 
     Args:
-        store: where pictures and manifests go.
-        workers: threads that encode and store.
-        queue: pictures that may wait for them; bounds the memory in use.
+        store: where pictures are and manifests go.
+        workers: threads that read.
+        queue: rows that may wait for them; bounds the memory in use.
     """
 
     def __init__(self, store: ObjectStore, *, workers: int, queue: int) -> None:
@@ -83,7 +77,7 @@ class ImageSetWriter:
         self._queue = queue
 
     def write(self, asset: str, stream: ImageStream, last: ReadLast | None = None) -> WriteReport:
-        """Pull every picture from the stream, store it, then write the manifest.
+        """Pull every row from the stream, then write the manifest.
 
         Args:
             last: reads the asset's last manifest, for who has read it already.
@@ -110,7 +104,7 @@ class ImageSetWriter:
         if before and previous.keys() - withdrawn - {row.key for row in rows}:
             self._supersede(asset, before)
         self._store.put(key, encode_manifest(rows), content_type=PARQUET)
-        return WriteReport(key, rows, {**run.seconds, "wall": time.perf_counter() - began}, sheet)
+        return WriteReport(key, rows, {"making": run.making_s, "wall": time.perf_counter() - began}, sheet)
 
     def _supersede(self, asset: str, before: ImageSet) -> None:
         """Keep a manifest whose pictures the new one drops, so that going back costs none for some days."""
@@ -124,39 +118,29 @@ class _Run:
     def __init__(self, store: ObjectStore, previous: dict[str, ManifestRow], sampled: frozenset[str]) -> None:
         self.rows: dict[str, ManifestRow] = {}
         self.tiles: dict[str, Image] = {}
-        self.seconds = dict.fromkeys(("engine", *STAGES), 0.0)
+        self.making_s = 0.0
         self._store = store
         self._previous = previous
         self._sampled = sampled
-        self._makers: dict[str, str] = {}
-        self._twins: list[KeptPicture] = []
 
     def settle(self, stream: ImageStream, pool: BackgroundPool[Settled]) -> Iterator[int]:
         """Settle every row; yields how many are, each time that changes."""
-        for picture in self._timed(stream.pictures):
-            if isinstance(picture, NewPicture):
-                self._makers[picture_key(picture.recipe, picture.format)] = picture.row_id
-            elif isinstance(picture, KeptPicture) and picture.row.key in self._makers:
-                self._twins.append(picture)
-                continue
-            yield from map(self._record, pool.submit(self._task(picture)))
+        for row in self._timed(stream.rows):
+            with_tile = row.row_id in self._sampled
+            yield from map(
+                self._record,
+                pool.submit(partial(settle, self._with_known_file(row), self._store, with_tile=with_tile)),
+            )
         yield from map(self._record, pool.drain())
-        for twin in self._twins:
-            yield self._record(Settled(self._like_its_maker(twin)))
 
-    def _timed(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
+    def _timed(self, rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
         while True:
             began = time.perf_counter()
-            picture = next(pictures, None)
-            self.seconds["engine"] += time.perf_counter() - began
-            if picture is None:
+            row = next(rows, None)
+            self.making_s += time.perf_counter() - began
+            if row is None:
                 return
-            yield picture
-
-    def _task(self, picture: Picture) -> Callable[[], Settled]:
-        if isinstance(picture, KeptPicture):
-            picture = KeptPicture(self._with_known_file(picture.row))
-        return partial(settle, picture, self._store, with_tile=picture.row_id in self._sampled)
+            yield row
 
     def _with_known_file(self, row: ManifestRow) -> ManifestRow:
         """A row whose file the last manifest knows needs no reading; one of another size has been replaced since."""
@@ -165,19 +149,10 @@ class _Run:
             return row
         return replace(row, **_file_of(known))
 
-    def _like_its_maker(self, twin: KeptPicture) -> ManifestRow:
-        """The row of a picture that another row of the same run has made."""
-        maker = self.rows[self._makers[twin.row.key]]
-        if not maker.status.has_picture:
-            return failed_row(twin, maker.error)
-        return replace(twin.row, **_file_of(maker))
-
     def _record(self, settled: Settled) -> int:
         self.rows[settled.row.row_id] = settled.row
         if settled.tile:
             self.tiles[settled.row.row_id] = settled.tile
-        for stage, spent_s in settled.seconds.items():
-            self.seconds[stage] += spent_s
         return len(self.rows)
 
 

@@ -69,10 +69,16 @@ class Reuse:
             data = self._store.get(key)
         except ObjectNotFoundError:
             return None
-        self._store.put(key, data, content_type=CONTENT_TYPES[cast("ImageFormat", key.rpartition(".")[2])])
-        while key in announced_keys(self._store):
-            time.sleep(_POLL_S)
-        return self._store.stat(key)
+        content_type = CONTENT_TYPES[cast("ImageFormat", key.rpartition(".")[2])]
+        return write_anew(self._store, key, data, content_type=content_type)
+
+
+def write_anew(store: ObjectStore, key: str, data: bytes, *, content_type: str) -> StoredObject | None:
+    """Write an object that may be about to be removed; None if it was, meanwhile."""
+    store.put(key, data, content_type=content_type)
+    while key in announced_keys(store):
+        time.sleep(_POLL_S)
+    return store.stat(key)
 
 
 @contextmanager

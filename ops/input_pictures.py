@@ -1,16 +1,21 @@
 """Input pictures of catalog rows: files beside the catalog, or objects in the store."""
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from io_managers.reuse import write_anew
 from models.errors import PictureError
 from models.image import InputPicture, check_picture, open_picture
 from ops.catalog import picture_file
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore
+
+INPUTS = "inputs/"
+"""Where input pictures are kept for the workers, by prefix; the sha256 of the file follows."""
 
 Answer = TypeVar("Answer")
 
@@ -24,13 +29,17 @@ class InputPictures:
         catalog: the catalog's name.
         store: holds those that are no files.
         max_pixels: larger ones are refused.
+        renew_after_s: age at which a picture that was put into the store is written anew, so that `store gc`, which
+            removes those of ended runs, leaves it alone; see `io_managers.reuse`.
     """
 
     folder: Path
     catalog: str
     store: ObjectStore
     max_pixels: int
+    renew_after_s: float = 12 * 3600
     _found: dict[str, InputPicture] = field(default_factory=dict, repr=False)
+    _kept: set[str] = field(default_factory=set, repr=False)
 
     def find(self, reference: str | None) -> InputPicture | None:
         """The picture a row names; it is decoded when the engine needs it, and not kept.
@@ -48,6 +57,27 @@ class InputPictures:
             load = partial(self._named, reference, lambda: open_picture(_same(read(), digest), self.max_pixels))
             self._found[reference] = InputPicture(digest, load, pixels)
         return self._found[reference]
+
+    def stored_key(self, reference: str | None) -> str:
+        """Where in the store any worker finds the picture, put there once for all rows; "" for no reference.
+
+        Raises what `find` does.
+        """
+        if not reference or not (picture := self.find(reference)):
+            return ""
+        key = f"{INPUTS}{picture.digest}"
+        if picture.digest not in self._kept:
+            self._keep(key, partial(self._named, reference, lambda: _same(self._reader(reference)(), picture.digest)))
+            self._kept.add(picture.digest)
+        return key
+
+    def _keep(self, key: str, read: Callable[[], bytes]) -> None:
+        found = self.store.stat(key)
+        if found and time.time() - found.written_s < self.renew_after_s:
+            return
+        data = read()
+        while write_anew(self.store, key, data, content_type="application/octet-stream") is None:
+            pass
 
     def _reader(self, reference: str) -> Callable[[], bytes]:
         try:

@@ -37,14 +37,16 @@ class Stage:
         plan: what a row asks of this stage; None passes its picture on as it is.
         format: the file format of a changed picture.
         quality: of its encoder, 1..100.
-        in_background: changes may run in many threads, beside each other.
+        redo: the change that a step of a recipe records; its errors are those of one picture.
+        threads: changes that may run beside each other.
         embed: write recipes into the files.
     """
 
     plan: Callable[[PostProcess], Change | None]
     format: Callable[[PostProcess], ImageFormat]
     quality: int
-    in_background: bool = True
+    redo: Callable[[PostStep], Change]
+    threads: int = 1
     embed: bool = True
 
 
@@ -54,7 +56,7 @@ def upscaling(settings: Settings) -> Stage:
     def plan(post: PostProcess) -> Change | None:
         return _enlarging(post.super_resolution, settings) if post.super_resolution else None
 
-    return Stage(plan, upscaled_format, settings.pictures.original_quality, in_background=False)
+    return Stage(plan, upscaled_format, settings.pictures.original_quality, _redo(settings))
 
 
 def watermarking(settings: Settings) -> Stage:
@@ -63,14 +65,22 @@ def watermarking(settings: Settings) -> Stage:
     def plan(post: PostProcess) -> Change | None:
         return _marking(post.watermark, settings) if post.watermark.enable else None
 
-    return Stage(plan, lambda post: post.format, settings.pictures.original_quality)
+    pictures = settings.pictures
+    return Stage(plan, lambda post: post.format, pictures.original_quality, _redo(settings), pictures.upload_workers)
 
 
 def thumbnailing(settings: Settings) -> Stage:
     """A small WebP copy of every picture, without its recipe."""
-    side_px = settings.pictures.thumbnail_px
+    pictures, side_px = settings.pictures, settings.pictures.thumbnail_px
     change = Change(thumbnail_step(side_px), lambda image: make_thumbnail(image, side_px))
-    return Stage(lambda post: change, lambda post: "webp", settings.pictures.thumbnail_quality, embed=False)
+    return Stage(
+        lambda post: change,
+        lambda post: "webp",
+        pictures.thumbnail_quality,
+        lambda step: change,
+        pictures.upload_workers,
+        embed=False,
+    )
 
 
 def recorded_change(step: PostStep, settings: Settings) -> Change:
@@ -100,6 +110,16 @@ def generated_format(post: PostProcess) -> ImageFormat:
 def upscaled_format(post: PostProcess) -> ImageFormat:
     """The file format of a picture before its watermark, upscaled or not."""
     return "png" if post.watermark.enable else post.format
+
+
+def _redo(settings: Settings) -> Callable[[PostStep], Change]:
+    def redo(step: PostStep) -> Change:
+        change = recorded_change(step, settings)
+        if change.step != step:
+            raise ModelError(f"the file that the step '{step.op}' uses is another one by now. Run the catalog again.")
+        return change
+
+    return redo
 
 
 def _enlarging(scale: Scale, settings: Settings) -> Change:

@@ -16,6 +16,7 @@ from io_managers.image_set import PICTURES, SUPERSEDED
 from io_managers.reuse import ANNOUNCEMENTS, announced
 from ops.editions import FOLDER as EDITIONS
 from ops.editions import edition_folder, forget_editions, surplus_editions
+from ops.input_pictures import INPUTS
 from ops.map_ahead import map_ahead
 from ops.moderation import QUARANTINE
 from ops.store_life.catalogs import RETIRED, catalog_objects, catalog_of
@@ -29,6 +30,7 @@ UPLOADS = "uploads/"
 BATCH = 1_000
 """Objects announced, checked once more and removed together."""
 _DAY = re.compile(r"(\d{8})/")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass
@@ -97,6 +99,7 @@ def collect_garbage(
     references = References(store, partial(_counts, retired.catalogs, retention), inputs | tasks.keys, retired.revive)
     references.refresh()
     run.remove("pictures", _older(store, PICTURES, retention.orphans_before_s), references)
+    run.remove("input pictures of catalogs", _old_inputs(store, retention.orphans_before_s), references)
     run.remove("uploads", _older(store, UPLOADS, retention.uploads_before_s), references)
     run.remove("on-demand pictures", _old_on_demand(store, retention.on_demand_before, tasks), references)
     return run.collection
@@ -164,6 +167,11 @@ def _counts(retired: Set[str], retention: Retention, found: StoredObject) -> boo
 
 def _older(store: ObjectStore, prefix: str, before_s: float) -> Iterator[StoredObject]:
     return (found for found in store.list(prefix) if found.written_s < before_s)
+
+
+def _old_inputs(store: ObjectStore, before_s: float) -> Iterator[StoredObject]:
+    """What runs have put there for the workers; what else is under that prefix is somebody's own."""
+    return (found for found in _older(store, INPUTS, before_s) if _SHA256.fullmatch(found.key.removeprefix(INPUTS)))
 
 
 def _owned_by(store: ObjectStore, catalogs: Set[str]) -> Iterator[StoredObject]:

@@ -16,7 +16,7 @@ TABLES = "tables/prompt_catalog/"
 _PICTURE_COLUMNS = {"key", "image", "mask", "control_image"}
 # Manifests first: a run copies one elsewhere before it replaces it, so that whoever reads in this order misses none.
 _SOURCES = (MANIFESTS, TABLES, SUPERSEDED, EDITIONS)
-_KEY = re.compile(r"(?:pictures|uploads|\d{8})/[^\s,;\"'\]}]+")
+_KEY = re.compile(r"(?:pictures|uploads|inputs|\d{8})/[^\s,;\"'\]}]+")
 
 
 class UnreadableManifestError(ImageGenXError):

@@ -16,7 +16,7 @@ from foundation.error_text import MAX_CAUSE_CHARS, MAX_CHARS, cause_text, error_
 from foundation.errors import ImageGenXError, told
 from foundation.logs import set_up_logs
 from foundation.problems import Problem
-from io_managers.image_set import FailedPicture
+from io_managers.image_set import ManifestRow, Status
 from io_managers.settling import failed_row
 from models.batching.failures import failed
 from models.card import read_card
@@ -136,7 +136,7 @@ class _Pipeline:
 
 def paths(tmp_path) -> Iterator[str]:
     """What users read of a library's error, one text for each way to them."""
-    yield failed_row(FailedPicture("1", LONG), LONG).error
+    yield failed_row(ManifestRow("1", Status.MADE), LONG).error
     card, placement = (
         open_registry(importlib.import_module("configs.settings").Settings()).card("tiny"),
         Placement("cpu", "float32", "eager"),

@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from configs.settings import Settings
-from io_managers.image_set import FailedPicture, ImageStream, NewPicture, Status, read_image_set
+from io_managers.image_set import ManifestRow, Status, read_image_set
 from io_managers.image_set_writer import ImageSetWriter
+from io_managers.settling import with_recipe
 from models.encoding import read_recipe
 from models.errors import PictureError
 from models.recipe import PostStep
@@ -14,6 +15,7 @@ from ops.derivation import derive_images
 from ops.stages import Change, Stage, generated_format, thumbnailing, watermarking
 from resources.local_store import LocalObjectStore
 from tests.support.recipes import a_recipe, some_pixels
+from tests.support.stored_catalogs import NewPicture, write_pictures
 
 PLAIN = PostProcess()
 MARKED = PostProcess.model_validate({"watermark": {"enable": True, "text": "春日小店"}, "format": "jpg"})
@@ -42,7 +44,12 @@ def generated(store, posts):
         )
         for n, post in enumerate(posts)
     ]
-    return write(store, "generated_images", ImageStream("shop", [one.row_id for one in pictures], iter(pictures)))
+    return given(store, pictures)
+
+
+def given(store, pictures):
+    write_pictures(store, "generated_images", "shop", pictures)
+    return read_image_set(store, "generated_images", "shop")
 
 
 def test_a_row_that_asks_for_nothing_passes_with_its_key_and_no_copy(store, settings):
@@ -94,11 +101,9 @@ def test_a_watermark_that_changes_is_drawn_anew_on_the_same_generated_picture(st
 
 
 def test_failed_rows_stay_failed_and_cost_nothing(store, settings):
-    pictures = [
-        NewPicture("0", some_pixels(0), a_recipe(seed=0), "png", 95, MARKED.model_dump_json()),
-        FailedPicture("1", "no such model", "a ghost", "tiny", a_recipe(seed=1), MARKED.model_dump_json()),
-    ]
-    images = write(store, "generated_images", ImageStream("shop", ["0", "1"], iter(pictures)))
+    ghost = with_recipe(ManifestRow("1", Status.FAILED, post_process=MARKED.model_dump_json()), a_recipe(seed=1))
+    good = NewPicture("0", some_pixels(0), a_recipe(seed=0), "png", 95, MARKED.model_dump_json())
+    images = given(store, [good, replace(ghost, error="no such model")])
 
     marked = write(store, "watermarked_images", derive_images(images, watermarking(settings)))
 
@@ -138,7 +143,7 @@ def test_thumbnails_fit_their_box_and_carry_no_recipe(store, settings):
         read_recipe(next(iter(thumbs)).bytes())
 
 
-def doubling(in_background):
+def doubling(threads):
     """A stage that doubles every picture but those whose first pixel is as blue as row 2's."""
 
     def enlarge(image):
@@ -147,14 +152,14 @@ def doubling(in_background):
         return image.resize((image.width * 2, image.height * 2))
 
     change = Change(PostStep(op="upscale", params={"scale": 2}), enlarge)
-    return Stage(lambda post: change, lambda post: "png", 95, in_background=in_background)
+    return Stage(lambda post: change, lambda post: "png", 95, lambda step: change, threads)
 
 
-@pytest.mark.parametrize("in_background", [True, False])
-def test_changes_run_in_the_stream_or_in_the_background_with_the_same_result(store, in_background):
+@pytest.mark.parametrize("threads", [1, 3])
+def test_changes_run_one_by_one_or_beside_each_other_with_the_same_result(store, threads):
     images = generated(store, [MARKED] * 3)
 
-    larger = write(store, "upscaled_images", derive_images(images, doubling(in_background)))
+    larger = write(store, "upscaled_images", derive_images(images, doubling(threads)))
 
     rows = list(larger.rows())
     assert [row.status for row in rows] == ["made", "made", "failed"]
@@ -165,7 +170,7 @@ def test_changes_run_in_the_stream_or_in_the_background_with_the_same_result(sto
 
 def test_rows_with_one_picture_are_changed_once(store, settings):
     same = [NewPicture(str(n), some_pixels(0), a_recipe(seed=0), "png", 95, MARKED.model_dump_json()) for n in range(2)]
-    images = write(store, "generated_images", ImageStream("shop", ["0", "1"], iter(same)))
+    images = given(store, same)
 
     marked = write(store, "watermarked_images", derive_images(images, watermarking(settings)))
 

@@ -6,16 +6,13 @@ import pytest
 from PIL import Image
 
 from configs.settings import Settings
-from io_managers.image_set import FailedPicture, ImageStream, NewPicture, read_image_set
+from io_managers.image_set import ManifestRow, Status, read_image_set
 from io_managers.image_set_writer import ImageSetWriter
-from models.request import PostProcess
 from ops.derivation import derive_images
 from ops.gallery_page import gallery_key, publish_gallery
 from ops.stages import thumbnailing
 from resources.local_store import LocalObjectStore
-from tests.support.recipes import a_recipe, some_pixels
-
-POST = PostProcess().model_dump_json()
+from tests.support.stored_catalogs import new_picture, write_pictures
 
 
 class PresigningStore(LocalObjectStore):
@@ -26,11 +23,10 @@ class PresigningStore(LocalObjectStore):
 
 
 def published(store, tmp_path, links_live_s=7 * 24 * 3600):
-    pictures = [NewPicture(str(n), some_pixels(n), a_recipe(seed=n), "webp", 95, POST) for n in range(3)]
-    pictures.append(FailedPicture("broken", "the mask is empty", "a broken mug", "tiny"))
-    writer = ImageSetWriter(store, workers=2, queue=2)
-    writer.write("watermarked_images", ImageStream("春装", [one.row_id for one in pictures], iter(pictures)))
+    broken = ManifestRow("broken", Status.FAILED, error="the mask is empty", text="a broken mug", model="tiny")
+    write_pictures(store, "watermarked_images", "春装", [*(new_picture(str(n)) for n in range(3)), broken])
     finished = read_image_set(store, "watermarked_images", "春装")
+    writer = ImageSetWriter(store, workers=2, queue=2)
     writer.write("thumbnails", derive_images(finished, thumbnailing(Settings(home=tmp_path))))
     return publish_gallery(finished, read_image_set(store, "thumbnails", "春装"), links_live_s=links_live_s)
 

@@ -5,14 +5,18 @@ import pytest
 from PIL import Image
 
 from benchmarks.stand_in import StandInEngine, write_stand_in_model
-from io_managers.image_set import FailedPicture, KeptPicture, NewPicture, Status
+from configs.settings import PictureSettings
+from io_managers.image_set import Status
 from io_managers.image_set_writer import ImageSetWriter
-from models.image import FailedImage
+from models.image import FailedImage, open_stored_picture
 from models.planning import row_seed
+from models.recipe import Recipe
 from models.registry import ModelRegistry
 from ops.catalog import read_catalog
 from ops.generation import Generator, generate_images
 from ops.input_pictures import InputPictures
+from ops.making.finishing import Finishing
+from ops.making.in_process import EngineMaker
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
 
@@ -30,7 +34,7 @@ class NotingEngine(StandInEngine):
             if "ghost" in job.recipe.text:
                 yield FailedImage(job.id, job.recipe, "ghosts have no colour")
             else:
-                self.painted.append(job.id)
+                self.painted.append(job.recipe.text)
                 yield from super().generate([job], on_step)
 
 
@@ -47,12 +51,15 @@ class Shop:
     def stream(self, csv):
         (self.folder / "shop.csv").write_text(csv, encoding="utf-8")
         table = read_catalog(self.folder / "shop.csv", self.registry).table
-        generator = Generator(self.engine, self.registry, self.store, quality=95)
+        generator = Generator(self.maker(), self.registry, self.store, quality=95)
         inputs = InputPictures(self.folder, "shop", self.store, 64_000_000)
         return generate_images("shop", table, generator, inputs)
 
+    def maker(self):
+        return EngineMaker(self.engine, Finishing(self.store), PictureSettings(upload_workers=2, upload_queue=4))
+
     def outcomes(self, csv):
-        return {outcome.row_id: outcome for outcome in self.stream(csv).pictures}
+        return {row.row_id: row for row in self.stream(csv).rows}
 
     def materialize(self, csv):
         return ImageSetWriter(self.store, workers=2, queue=4).write("generated_images", self.stream(csv)).rows
@@ -70,11 +77,11 @@ def test_every_row_becomes_a_picture_of_its_size_and_seed(shop):
     outcomes = shop.outcomes(CSV)
 
     assert set(outcomes) == {"a", "b", "c"}
-    assert all(isinstance(outcome, NewPicture) for outcome in outcomes.values())
-    assert outcomes["b"].pixels.shape == (64, 128, 3)
-    assert outcomes["b"].recipe.seed == row_seed("b")
-    assert outcomes["b"].recipe.release == shop.registry.release("stand-in")
-    assert outcomes["b"].recipe.engine == "stand-in/cpu/float32"
+    assert all(row.status is Status.MADE for row in outcomes.values())
+    assert open_stored_picture(shop.store.get(outcomes["b"].key), 10_000).size == (128, 64)
+    assert outcomes["b"].seed == row_seed("b")
+    assert outcomes["b"].release == shop.registry.release("stand-in")
+    assert Recipe.from_json(outcomes["b"].recipe).engine == "stand-in/cpu/float32"
 
 
 def test_a_second_run_paints_nothing(shop):
@@ -93,7 +100,7 @@ def test_only_edited_rows_are_painted_again(shop):
 
     rows = shop.materialize(CSV.replace("green", "purple") + "d,a black mug,64x64\n")
 
-    assert shop.engine.painted == ["c", "d"]
+    assert shop.engine.painted == ["a purple mug", "a black mug"]
     assert [row.status for row in rows] == ["reused", "reused", "made", "made"]
 
 
@@ -105,21 +112,21 @@ def test_a_new_release_of_the_model_paints_everything_again(shop):
 
     shop.materialize(CSV)
 
-    assert shop.engine.painted == ["a", "b", "c"]
+    assert shop.engine.painted == ["a red mug", "a blue mug", "a green mug"]
 
 
 def test_a_run_that_broke_off_goes_on_where_it_stopped(shop):
-    first_two = list(itertools.islice(shop.stream(CSV).pictures, 2))
     stream = shop.stream(CSV)
-    writer = ImageSetWriter(shop.store, workers=1, queue=1)
-    writer.write("generated_images", type(stream)("shop", [one.row_id for one in first_two], iter(first_two)))
-    shop.store.delete("manifests/generated_images/shop.parquet")
+    first = next(stream.rows)
+    stream.close()
+    left = {one.key for one in shop.store.list("pictures/")}
     shop.engine.painted.clear()
 
     rows = shop.materialize(CSV)
 
-    assert shop.engine.painted == ["c"]
-    assert [row.status for row in rows] == ["reused", "reused", "made"]
+    assert first.key in left
+    assert len(shop.engine.painted) == 3 - len(left)
+    assert {row.key for row in rows if row.status == "reused"} == left
 
 
 def test_a_row_that_cannot_be_painted_fails_alone(shop):
@@ -133,7 +140,7 @@ def test_a_row_that_cannot_be_painted_fails_alone(shop):
 def test_rows_with_equal_recipes_are_painted_once(shop):
     rows = shop.materialize("id,text,seed\na,a red mug,1\nb,a red mug,1\nc,a red mug,2\n")
 
-    assert shop.engine.painted == ["a", "c"]
+    assert shop.engine.painted == ["a red mug", "a red mug"]
     assert [row.status for row in rows] == ["made", "reused", "made"]
     assert rows[0].key == rows[1].key != rows[2].key
 
@@ -172,8 +179,9 @@ def test_input_pictures_are_files_beside_the_catalog_or_objects_in_the_store(sho
     outcomes = shop.outcomes("id,text,image\na,a mug,red.png\nb,a mug,inputs/also-red.png\nc,a mug,blue.png\n")
 
     digest = hashlib.sha256(data).hexdigest()
-    assert outcomes["a"].recipe.image_digest == outcomes["b"].recipe.image_digest == digest
-    assert isinstance(outcomes["c"], FailedPicture)
+    assert [Recipe.from_json(outcomes[id].recipe).image_digest for id in "ab"] == [digest, digest]
+    assert shop.store.get(f"inputs/{digest}") == data
+    assert outcomes["c"].status is Status.FAILED
     assert outcomes["c"].error == "'blue.png' is neither a file in the catalog's folder nor an object in the store."
 
 
@@ -182,7 +190,7 @@ def test_a_model_without_weights_fails_its_rows_and_says_what_to_do(shop):
 
     outcomes = shop.outcomes(CSV)
 
-    assert all(isinstance(outcome, FailedPicture) for outcome in outcomes.values())
+    assert all(row.status is Status.FAILED for row in outcomes.values())
     assert outcomes["a"].error.startswith("model 'stand-in': no weights (.safetensors) in ")
 
 
@@ -202,7 +210,7 @@ def test_planning_runs_ahead_of_the_engine_by_a_bounded_number_of_rows(shop):
     planned = []
     find = InputPictures.find
     stream = shop.stream(csv)
-    generator = Generator(shop.engine, shop.registry, shop.store, quality=95)
+    generator = Generator(shop.maker(), shop.registry, shop.store, quality=95)
 
     class Noting(InputPictures):
         def find(self, reference):
@@ -211,7 +219,8 @@ def test_planning_runs_ahead_of_the_engine_by_a_bounded_number_of_rows(shop):
 
     table = read_catalog(shop.folder / "shop.csv", shop.registry).table
     stream = generate_images("shop", table, generator, Noting(shop.folder, "shop", shop.store, 64_000_000))
-    next(stream.pictures)
+    next(stream.rows)
+    stream.close()
 
     assert len(planned) // 3 <= 128
     assert stream.total == 1_000
@@ -222,5 +231,4 @@ def test_kept_rows_say_which_file_they_keep(shop):
 
     kept = shop.outcomes(CSV)["a"]
 
-    assert isinstance(kept, KeptPicture)
-    assert (kept.row.key, kept.row.size_bytes, kept.row.status) == (row.key, row.size_bytes, Status.REUSED)
+    assert (kept.key, kept.size_bytes, kept.status) == (row.key, row.size_bytes, Status.REUSED)

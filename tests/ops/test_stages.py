@@ -61,7 +61,7 @@ def test_upscaling_enlarges_and_runs_one_picture_at_a_time(settings, picture):
 
     assert stage.plan(post(super_resolution="2x")).apply(picture).size == (128, 128)
     assert stage.plan(post(super_resolution="4x")).apply(picture).size == (256, 256)
-    assert not stage.in_background
+    assert stage.threads == 1
 
 
 def test_thumbnails_are_small_webp_copies_without_recipe(settings):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from configs.settings import Settings
-from io_managers.image_set import ImageStream, NewPicture, decode_manifest, encode_manifest, read_image_set
+from io_managers.image_set import decode_manifest, encode_manifest, read_image_set
 from io_managers.image_set_writer import ImageSetWriter
 from models.encoding import encode_picture
 from models.request import PostProcess, WatermarkParams
@@ -27,7 +27,7 @@ from ops.derivation import derive_images
 from ops.stages import thumbnailing, watermarking
 from resources.local_store import LocalObjectStore
 from tests.support.recipes import a_recipe, some_pixels
-from tests.support.stored_catalogs import new_picture, store_catalog
+from tests.support.stored_catalogs import NewPicture, new_picture, store_catalog, write_pictures
 
 MARKED = PostProcess(watermark=WatermarkParams(enable=True, text="SHOP", position="center", margin=2))
 
@@ -42,8 +42,7 @@ def images(store, asset="generated_images"):
 
 
 def write(store, pictures, asset="generated_images"):
-    stream = ImageStream("shop", [one.row_id for one in pictures], iter(pictures))
-    ImageSetWriter(store, workers=2, queue=4).write(asset, stream)
+    write_pictures(store, asset, "shop", pictures)
     return images(store, asset)
 
 
@@ -212,7 +211,7 @@ def test_samples_are_stable_bounded_and_prefer_what_was_made(store):
 
 
 def painted(row_id, pixels, **changes):
-    return NewPicture(row_id, pixels, a_recipe(seed=int(row_id), **changes), "png", 95, PostProcess().model_dump_json())
+    return NewPicture(row_id, pixels, a_recipe(seed=int(row_id), **changes), "png")
 
 
 def test_different_pictures_pass(store):

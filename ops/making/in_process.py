@@ -1,0 +1,108 @@
+"""Pictures made in this process: by its engine, or by changing stored ones."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from configs.settings import PictureSettings
+from io_managers.background import BackgroundPool
+from io_managers.image_set import MAX_STORED_PIXELS
+from models.engine import Engine, GenerationJob
+from models.errors import ImageGenXError
+from models.image import FailedImage, GeneratedImage, InputPicture, open_picture, open_stored_picture
+from models.picture_job import PictureJob, PictureOutcome
+from models.recipe import PostStep
+from models.resolution import Resolution
+from ops.making.finishing import Finishing, failed_outcome
+from ops.making.maker import OnStep
+from ops.stages import Change
+from resources.object_store import ObjectStore
+
+_AHEAD = 4
+"""Pictures that wait for each thread, at most."""
+
+
+class EngineMaker:
+    """Generates pictures with an engine, and finishes them in threads beside it.
+
+    Args:
+        settings: how many threads finish, and for how many pictures they may be behind.
+    """
+
+    def __init__(self, engine: Engine, finishing: Finishing, settings: PictureSettings) -> None:
+        self._engine = engine
+        self._finishing = finishing
+        self._settings = settings
+
+    def kind(self, model: str, size: Resolution) -> str:
+        """See `PictureMaker.kind`."""
+        return self._engine.kind(model, size)
+
+    def ensure(self, jobs: Iterable[PictureJob], on_step: OnStep) -> Iterator[PictureOutcome]:
+        """See `PictureMaker.ensure`."""
+        under_way: dict[str, PictureJob] = {}
+
+        def generation() -> Iterator[GenerationJob]:
+            for job in jobs:
+                under_way[job.id] = job
+                yield generation_job(job, self._finishing.store, self._settings.max_input_pixels)
+
+        with BackgroundPool[PictureOutcome](self._settings.upload_workers, self._settings.upload_queue) as pool:
+            for result in self._engine.generate(generation(), on_step):
+                yield from pool.submit(partial(self._finished, under_way.pop(result.id), result))
+            yield from pool.drain()
+
+    def _finished(self, job: PictureJob, result: GeneratedImage | FailedImage) -> PictureOutcome:
+        if isinstance(result, FailedImage):
+            return PictureOutcome(id=job.id, recipe=job.recipe, error=result.error, cause=result.cause)
+        return self._finishing.finish(job, result.pixels, sum(result.seconds.values()))
+
+
+class ChangeMaker:
+    """Does the last step of each job's recipe to the stored picture that it names.
+
+    Args:
+        redo: what a recorded step does.
+        threads: pictures changed at once.
+    """
+
+    def __init__(self, redo: Callable[[PostStep], Change], finishing: Finishing, *, threads: int) -> None:
+        self._redo = redo
+        self._finishing = finishing
+        self._threads = threads
+
+    def kind(self, model: str, size: Resolution) -> str:
+        """See `PictureMaker.kind`: no change depends on it."""
+        return ""
+
+    def ensure(self, jobs: Iterable[PictureJob], on_step: OnStep) -> Iterator[PictureOutcome]:
+        """See `PictureMaker.ensure`."""
+        with BackgroundPool[PictureOutcome](self._threads, _AHEAD * self._threads) as pool:
+            for job in jobs:
+                yield from pool.submit(partial(self._changed, job))
+            yield from pool.drain()
+
+    def _changed(self, job: PictureJob) -> PictureOutcome:
+        began = time.perf_counter()
+        try:
+            source = open_stored_picture(self._finishing.store.get(job.source_key), MAX_STORED_PIXELS)
+            image = self._redo(job.recipe.post[-1]).apply(source.convert("RGB"))
+        except ImageGenXError as exc:
+            return failed_outcome(job, exc)
+        return self._finishing.finish(job, image, time.perf_counter() - began)
+
+
+def generation_job(job: PictureJob, store: ObjectStore, max_pixels: int) -> GenerationJob:
+    """The engine's job, whose input pictures are read when the engine needs them."""
+
+    def picture(key: str, digest: str | None) -> InputPicture | None:
+        return InputPicture(digest, lambda: open_picture(store.get(key), max_pixels)) if key and digest else None
+
+    recipe = job.recipe
+    return GenerationJob(
+        job.id,
+        recipe,
+        picture(job.image_key, recipe.image_digest),
+        picture(job.mask_key, recipe.mask_digest),
+        picture(job.control_key, recipe.control_digest),
+    )
