@@ -144,7 +144,7 @@ def _product(home: Path) -> Iterator[Target]:
     }
     variables["IMAGEGENX_GATEWAY__ALLOW_PRIVATE_HOSTS"] = json.dumps([f"{HOST}:{target.drip_port}"])
     environment = os.environ | variables | {"IMAGEGENX_HOME": str(home), "IMAGEGENX_ENGINE__THREADS": "1"}
-    commands = {"gateway": ["gateway"], "worker": ["benchmarks.serving_process", "1", "2"]}
+    commands = {"gateway": ["gateway"], "worker": ["benchmarks.serving", "1", "2"]}
     processes = []
     try:
         for name, command in commands.items():

@@ -1,6 +1,6 @@
 """The engine on a GPU: full-size SD 1.5 and SDXL against diffusers' own pipelines in the same run.
 
-Needs `models/` and `configs/` of the checkout, PyTorch, diffusers and transformers, and no Dagster:
+Needs `foundation/`, `configs/` and `models/` of the checkout, PyTorch, diffusers and transformers, and no Dagster:
 
     python -m benchmarks.engine_gpu [--small] [--models sd sdxl] [--minutes 8] [--json FILE]
 

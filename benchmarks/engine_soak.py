@@ -67,7 +67,7 @@ class _Log:
 
 def run(count: int = 1000, model: str = "") -> dict[str, float]:
     """Soak the engine of this machine's settings with its default model, or another one."""
-    from benchmarks.engine_load import open_workplace
+    from benchmarks.engine import open_workplace
 
     place = open_workplace(model)
     return soak(place.engine, Load(place.registry, place.model, (96, 104), (1, 4)), count)

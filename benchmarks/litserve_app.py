@@ -10,8 +10,8 @@ from typing import Any
 
 import litserve  # type: ignore[import-untyped]
 
-from benchmarks.engine_load import SequentialDiffusers, open_workplace, uniform_jobs
-from benchmarks.serving_process import SIZE
+from benchmarks.engine import SequentialDiffusers, open_workplace, uniform_jobs
+from benchmarks.serving import SIZE
 from configs.settings import load_settings
 from models.encoding import encode_picture
 

@@ -1,7 +1,7 @@
-"""Running benchmarks: each is a module here, whose `run()` measures and whose `LIMITS`, if any, bound the figures."""
+"""Running benchmarks: each is a function of a module here, whose `LIMITS`, if any, bound the figures."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,22 @@ import typer
 from foundation.errors import ImageGenXError
 from foundation.problems import one_of
 
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "pipeline": ("startup", "catalog_memory", "catalog_overhead", "large_catalog"),
-    "lifecycle": ("backfill", "many_partitions"),
-    "engine": ("engine_overhead", "engine_mixed_load", "engine_poisson", "decode_tiles"),
-    "gateway": ("queue_throughput", "gateway_submits"),
-    "serving": ("serving", "serving_cold"),
-    "attacks": ("attacks",),
-    "soak": ("soak", "engine_soak"),
-    "quality": ("builtin_speed", "adherence", "companions"),
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "pipeline": {name: f"{name}:run" for name in ("startup", "catalog_memory", "catalog_overhead", "large_catalog")},
+    "lifecycle": {"backfill": "backfill:run", "many_partitions": "many_partitions:run"},
+    "engine": {
+        "engine_overhead": "engine:overhead",
+        "engine_mixed_load": "engine:mixed_load",
+        "engine_poisson": "engine:poisson",
+        "decode_tiles": "decode_tiles:run",
+    },
+    "gateway": {"queue_throughput": "gateway:queue_throughput", "gateway_submits": "gateway:submits"},
+    "serving": {"serving": "serving:serving", "serving_cold": "serving:cold"},
+    "attacks": {"attacks": "attacks:run"},
+    "soak": {"soak": "soak:run", "engine_soak": "engine_soak:run"},
+    "quality": {"builtin_speed": "quality:speed", "adherence": "quality:adherence", "companions": "quality:companions"},
 }
-"""The benchmarks; each can be asked for by its own name, or with its group."""
+"""By group and name, each as `module:function`; each can be asked for by its own name, or with its group."""
 
 
 ON_DEMAND = ("soak", "attacks")
@@ -41,19 +46,21 @@ def run(names: list[str], json_file: Path | None = None) -> int:
     results: dict[str, dict[str, float]] = {}
     exceeded = 0
     for name in _chosen(names or [group for group in GROUPS if group not in ON_DEMAND]):
-        benchmark = _module(name)
+        module, measure = _benchmark(name)
         typer.echo(f"{name}:")
-        results[name] = benchmark.run()
-        exceeded += _show(results[name], getattr(benchmark, "LIMITS", {}))
+        results[name] = measure()
+        exceeded += _show(results[name], getattr(module, "LIMITS", {}))
     if json_file:
         json_file.write_text(json.dumps(results, indent=2), encoding="utf-8")
     return 1 if exceeded else 0
 
 
-def _module(name: str) -> Any:
-    """The benchmark's module. Raises UnknownBenchmarkError where it needs the training, which is not installed."""
+def _benchmark(name: str) -> tuple[Any, Callable[[], dict[str, float]]]:
+    """A benchmark's module and function. UnknownBenchmarkError where it needs the training, which is not installed."""
+    target = next(benchmarks[name] for benchmarks in GROUPS.values() if name in benchmarks)
+    module_name, _, function = target.partition(":")
     try:
-        return import_module(f"benchmarks.{name}")
+        module = import_module(f"benchmarks.{module_name}")
     except ModuleNotFoundError as exc:
         if (exc.name or "").split(".")[0] != "training":
             raise
@@ -61,15 +68,16 @@ def _module(name: str) -> Any:
             f"benchmark {name} needs the folder training/, which is not installed with the package: "
             f"run it in a checkout"
         ) from exc
+    return module, getattr(module, function)
 
 
 def _chosen(names: list[str]) -> list[str]:
-    """The modules that these names mean, each once. Raises UnknownBenchmarkError for a name that is none."""
-    known = {**{module: (module,) for modules in GROUPS.values() for module in modules}, **GROUPS}
+    """The benchmarks that these names mean, each once. Raises UnknownBenchmarkError for a name that is none."""
+    known = {**{name: (name,) for benchmarks in GROUPS.values() for name in benchmarks}, **GROUPS}
     for name in names:
         if name not in known:
             raise UnknownBenchmarkError(f"benchmark {one_of(name, known)}")
-    return list(dict.fromkeys(module for name in names for module in known[name]))
+    return list(dict.fromkeys(benchmark for name in names for benchmark in known[name]))
 
 
 def _show(figures: Mapping[str, float], limits: Mapping[str, float]) -> int:

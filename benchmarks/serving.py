@@ -1,8 +1,8 @@
-"""What serving adds to the engine, warm: latency and throughput, and the same load on LitServe with its batching.
+"""Serving on this machine: what it adds to a request, how many pictures a second, and the first one after a quiet time.
 
-The worker, Redis, the store and the client are processes of this machine; Redis syncs to disk as by default. Latency is
-that of requests one after another, from submission to success by the clock of Redis, less the engine's own seconds.
-Throughput is the sustained one: of a long list, the pictures between the first full batch and the last.
+`python -m benchmarks.serving COUNT STEPS` is a worker in a process of its own, without Dagster. It serves the request
+queue until its standard input closes; for each line that comes in there, it prints the seconds that its engine alone
+takes for so many requests.
 """
 
 import json
@@ -13,30 +13,71 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from benchmarks.serving_process import EDGE, SIZE, sustained_s
-from benchmarks.serving_stack import wait_for
+from dagster import DagsterInstance
+
+from benchmarks.engine import engine_s, open_workplace, uniform_jobs
+from benchmarks.serving_stack import ServingStack, wait_for
+from benchmarks.soak import prepared_stack
 from configs.settings import load_settings
 from models.admission import parse_request
 from models.registry import open_registry
+from ops.serving import ServingWorker, Workplace
+from ops.serving.warm_up import import_family
+from resources.open_store import open_store
 from resources.queue import NewTask, QueueDepth, RequestQueue, Task, TaskStatus, new_task_id, open_queue
 
-COUNT, STEPS, PROBES, ROUNDS = 96, 10, 150, 3
-START_S = 180.0
 LIMITS = {
     "added latency p50 ms": 40,
     "added latency p99 ms": 150,
     "engine alone / serving throughput": 1 / 0.97,
     "LitServe / serving throughput": 1.0,
-}
+} | {"cold request s": 12.0}
+
+
+SIZE = "128x128"
+EDGE = 8
+"""Pictures at either end of a list that do not count: batches fill up, and drain."""
+
+
+def sustained_s(done_at_s: Iterable[float]) -> float:
+    """Seconds that all but the first and the last few pictures took, given when each was done."""
+    moments = sorted(done_at_s)
+    return moments[-EDGE - 1] - moments[EDGE - 1]
+
+
+def _main(count: int, steps: int) -> None:
+    """Serve; time the engine when asked to."""
+    settings = load_settings()
+    place = open_workplace()
+    import_family(place.registry)
+    engine_s(place, uniform_jobs(place, 8, SIZE, steps))
+    queue, store = open_queue(settings), open_store(settings.store)
+    worker = ServingWorker(Workplace(settings, place.registry, place.engine, store, queue))
+    worker.start()
+    for _ in sys.stdin:
+        jobs = uniform_jobs(place, count, SIZE, steps)
+        sys.stdout.write(f"{sustained_s(time.perf_counter() for _ in place.engine.generate(jobs))}\n")
+        sys.stdout.flush()
+    worker.stop(0.0)
+    worker.end()
+
+
+COUNT, STEPS, PROBES, ROUNDS = 96, 10, 150, 3
+START_S = 180.0
 _ENGINE_STAGES = ("text", "image", "denoise", "decode")
 
 
-def run(count: int = COUNT, steps: int = STEPS, probes: int = PROBES, rounds: int = ROUNDS) -> dict[str, float]:
+def serving(count: int = COUNT, steps: int = STEPS, probes: int = PROBES, rounds: int = ROUNDS) -> dict[str, float]:
     """Milliseconds added to a request, pictures a second, and the ratios of the others' throughput to ours.
+
+    The worker, Redis, the store and the client are processes of this machine; Redis syncs to disk as by default.
+    Latency is that of requests one after another, from submission to success by the clock of Redis, less the engine's
+    own seconds. Throughput is the sustained one: of a long list, the pictures between the first full batch and the
+    last.
 
     The engine alone, serving and LitServe take turns, because a machine's speed drifts; figures are medians.
     """
@@ -105,7 +146,7 @@ def _home() -> Iterator[None]:
 @contextmanager
 def _worker(count: int, steps: int) -> Iterator[Callable[[], float]]:
     """A worker that serves inside the block; yields what tells the seconds its engine alone takes for the same load."""
-    command = [sys.executable, "-m", "benchmarks.serving_process", str(count), str(steps)]
+    command = [sys.executable, "-m", "benchmarks.serving", str(count), str(steps)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         stdin, stdout = process.stdin, process.stdout
         assert stdin
@@ -161,3 +202,58 @@ def _is_up(url: str, process: "subprocess.Popen[bytes]") -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+COLD_REQUESTS = 3
+_SETTLE_S = 10.0
+
+
+def cold() -> dict[str, float]:
+    """Seconds of a cold request by part (medians), of a warm one, and what one Dagster run per request would cost.
+
+    Cold: the stack is up, no serving run lives, nothing is loaded. A run per request is what the queue sensor would
+    start if serving runs did one request each: the seconds from launch to the first line of the op, without any model.
+    """
+    parts: dict[str, list[float]] = {}
+    with prepared_stack(IMAGEGENX_SERVING__IDLE_EXIT_S="3") as (stack, _):
+        time.sleep(_SETTLE_S)
+        for number in range(COLD_REQUESTS):
+            for name, taken_s in _cold_request(stack, f"cold-{number}").items():
+                parts.setdefault(name, []).append(taken_s)
+            wait_for("the end of the serving run", lambda: not stack.worker_pids(), 60.0)
+            time.sleep(_SETTLE_S)
+    return {name: statistics.median(values) for name, values in parts.items()}
+
+
+def _cold_request(stack: ServingStack, name: str) -> dict[str, float]:
+    began_s = time.time()
+    total_s, warm_s = _request_s(stack, name), _request_s(stack, f"{name}-again")
+    with DagsterInstance.from_config(str(stack.home / "dagster")) as instance:
+        record = instance.get_run_records(limit=1)[0]
+        events = {event.dagster_event_type: event for event in instance.all_logs(record.dagster_run.run_id)}
+        at_s = {kind.value: event.timestamp for kind, event in events.items() if kind}
+    created_s = record.create_timestamp.timestamp()
+    return {
+        "cold request s": total_s,
+        "cold: until the sensor asks for a run s": created_s - began_s,
+        "cold: until the run is launched s": at_s["PIPELINE_STARTING"] - created_s,
+        "cold: until its process works s": at_s["STEP_START"] - at_s["PIPELINE_STARTING"],
+        "cold: libraries, model and picture s": began_s + total_s - at_s["STEP_START"],
+        "one run per request, without a model s": at_s["STEP_START"] - began_s,
+        "warm request s": warm_s,
+    }
+
+
+def _request_s(stack: ServingStack, name: str) -> float:
+    """Seconds from a request at the gateway until it has succeeded."""
+    began = time.perf_counter()
+    task_id = stack.submit({"text": "a red mug", "params": {"seed": 1}}, name)
+    while not (task := stack.queue.task(task_id)) or not task.status.ended:
+        time.sleep(0.01)
+    if task.status is not TaskStatus.SUCCESS:
+        raise RuntimeError(task.error)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), int(sys.argv[2]))

@@ -5,7 +5,7 @@ import pytest
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 
-from benchmarks.painting import Commission, paint
+from benchmarks.quality import Commission, paint
 from training.judge import judge_background, judge_colour, judge_picture, load_judge
 from training.run import BUILTIN
 

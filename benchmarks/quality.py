@@ -1,0 +1,304 @@
+"""What the built-in model paints: its speed on this CPU, whether it is what was asked, and its companions' work.
+
+`python -m benchmarks.quality FILE` writes the README's sample pictures.
+"""
+
+import hashlib
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from benchmarks.engine import Workplace, engine_s, open_workplace
+from configs.settings import load_settings
+from models.admission import parse_request
+from models.canny import canny_edges
+from models.engine import BatchingEngine, GenerationJob
+from models.esrgan import load_upscaler
+from models.image import FailedImage, GeneratedImage, InputPicture
+from models.planning import plan_recipe
+from models.registry import open_registry
+from training.captions import Language, held_out_caption, plain_caption, training_caption_in
+from training.dataset import BACKGROUND_NAMES, COLOUR_NAMES, random_scenes
+from training.judge import Judge, judge_background, judge_colour, judge_picture, load_judge
+from training.renderer import PRODUCTS, Scene, reference_colours, render
+from training.run import BUILTIN, STYLES
+
+LIMITS = {"pipeline loads s": 2.0, "20 guided steps s": 1.5}
+
+
+MODEL = "tiny"
+
+
+@dataclass(frozen=True)
+class Commission:
+    """One picture to paint: a request's fields as a client would send them, and the seed."""
+
+    text: str
+    seed: int
+    params: Mapping[str, object]
+    control: InputPicture | None = None
+
+
+def paint(commissions: Iterable[Commission]) -> Iterator[tuple[int, GeneratedImage]]:
+    """Paint with the built-in model; yields the commission's number and its picture, in the engine's order.
+
+    Raises:
+        RuntimeError: a picture failed; a quality measured on the others would flatter the model.
+    """
+    settings = load_settings()
+    registry = open_registry(settings)
+    engine = BatchingEngine(registry, settings.engine)
+
+    def jobs() -> Iterator[GenerationJob]:
+        for number, commission in enumerate(commissions):
+            data: dict[str, object] = {"text": commission.text, "model_type": MODEL, "params": dict(commission.params)}
+            if commission.control:
+                data["control_image_url"] = "https://benchmark.invalid/edges.png"
+            request = parse_request(data, registry)
+            recipe = plan_recipe(
+                request,
+                registry=registry,
+                engine_kind=engine.kind(MODEL, request.params.resolution),
+                seed=commission.seed,
+                control=commission.control,
+            )
+            yield GenerationJob(str(number), recipe, control=commission.control)
+
+    for result in engine.generate(jobs()):
+        if isinstance(result, FailedImage):
+            raise RuntimeError(f"picture {result.id} failed: {result.error}")
+        yield int(result.id), result
+
+
+REPEATS = 5
+SIZE = "128x128"
+
+
+def speed() -> dict[str, float]:
+    """Loading the built-in model, and one picture of 20 guided steps at 128×128: medians in seconds.
+
+    Importing PyTorch and diffusers is not part of loading; it happens once a process."""
+    place = open_workplace("tiny")
+    figures = {"pipeline loads s": median(_load_s() for _ in range(REPEATS))}
+    _paint_s(place, 0)
+    figures["20 guided steps s"] = median(_paint_s(place, number) for number in range(1, REPEATS + 1))
+    return figures
+
+
+def _load_s() -> float:
+    from diffusers import StableDiffusionPipeline
+
+    from models.families.quiet_libraries import quiet_libraries
+
+    quiet_libraries()
+    began = time.perf_counter()
+    StableDiffusionPipeline.from_pretrained(BUILTIN / "tiny", safety_checker=None, requires_safety_checker=False)
+    return time.perf_counter() - began
+
+
+def _paint_s(place: Workplace, number: int) -> float:
+    job = place.job("x" * number, resolution=SIZE, steps=20, cfg_scale=4.0)
+    return engine_s(place, [job])
+
+
+FRESH_SEED = 10_001
+"""Of scenes that trained neither the generator nor the judge."""
+SQUARE, OTHER_SIZES = (128, 128), ((128, 192), (192, 128), (192, 192))
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What one prompt asks for."""
+
+    product: str
+    colour: str
+    background: str
+    text: str
+    group: str
+    size: tuple[int, int]
+
+
+def adherence() -> dict[str, float]:
+    """Whether product, colour and background are those asked for: shares in [0, 1], by group and attribute.
+
+    Every prompt is paired with a seed that no render of the training used; half of the phrasings are ones that training
+    never saw. The judge's own accuracy on renders it never saw either is measured in the same run.
+    """
+    judge = load_judge(BUILTIN / "judge.safetensors")
+    asks = [*_asks("en", SQUARE, 168), *_asks("zh", SQUARE, 168)]
+    for number, size in enumerate(OTHER_SIZES):
+        asks += _asks(("en", "zh")[number % 2], size, 56, group="other sizes")
+    right: Counter[tuple[str, str]] = Counter()
+    for number, picture in paint(_commission(ask, n) for n, ask in enumerate(asks)):
+        ask = asks[number]
+        for attribute, correct in _verdicts(judge, ask, picture.pixels).items():
+            right[ask.group, attribute] += correct
+    asked = Counter(ask.group for ask in asks)
+    shares = {f"{group} {attribute}": count / asked[group] for (group, attribute), count in sorted(right.items())}
+    return {"judge on fresh renders": judge_accuracy(judge), **shares, "pictures": float(len(asks))}
+
+
+def judge_accuracy(judge: Judge, count: int = 504) -> float:
+    """Share of fresh renders whose product the judge names rightly."""
+    scenes = random_scenes(count, SQUARE, "photo", FRESH_SEED)
+    return float(np.mean([judge_picture(judge, render(scene).rgb)[0] == scene.product for scene in scenes]))
+
+
+def _asks(language: Language, size: tuple[int, int], count: int, group: str = "") -> list[Ask]:
+    """As many asks, products and colours evenly spread, half of them in phrasings training never saw."""
+    rng = random.Random(f"{language}/{size}")
+    pairs = [(product, colour) for product in PRODUCTS for colour in COLOUR_NAMES]
+    rng.shuffle(pairs)
+    asks = []
+    for number, (product, colour) in enumerate(pairs[:count]):
+        background = BACKGROUND_NAMES[number % len(BACKGROUND_NAMES)]
+        phrase = held_out_caption if number % 2 else training_caption_in
+        text = phrase(product, colour, background, language, rng)
+        asks.append(Ask(product, colour, background, text, group or language, size))
+    return asks
+
+
+def _commission(ask: Ask, number: int) -> Commission:
+    return Commission(ask.text, 7_000_000 + number, {"resolution": f"{ask.size[0]}x{ask.size[1]}"})
+
+
+def _verdicts(judge: Judge, ask: Ask, pixels: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> dict[str, bool]:
+    verdicts = {
+        "product": judge_picture(judge, pixels)[0] == ask.product,
+        "colour": judge_colour(pixels) == ask.colour,
+        "background": judge_background(pixels) == ask.background,
+    }
+    return {**verdicts, "all three": all(verdicts.values())}
+
+
+Pixels = npt.NDArray[np.uint8]
+
+TOLERANCE_PX = 2
+"""An edge this near to one it should match counts as found."""
+
+
+def companions() -> dict[str, float]:
+    """Whether upscaler, style LoRAs and ControlNet do their work: PSNR in dB, shares and edge F1 in [0, 1]."""
+    return {**upscaling(), **lora_styles(), **controlnet_edges()}
+
+
+def upscaling(count: int = 48) -> dict[str, float]:
+    """PSNR of 4× upscaling of held-out renders, against bicubic enlargement of the same reduced picture."""
+    upscaler = load_upscaler(BUILTIN / "upscaler.safetensors", "cpu")
+    ours, bicubic = [], []
+    for scene in random_scenes(count, (512, 512), "photo", FRESH_SEED):
+        large = Image.fromarray(render(scene).rgb)
+        small = large.resize((128, 128), Image.Resampling.BICUBIC)
+        ours.append(psnr(upscaler.upscale(np.asarray(small), 4), np.asarray(large)))
+        bicubic.append(psnr(np.asarray(small.resize((512, 512), Image.Resampling.BICUBIC)), np.asarray(large)))
+    means = float(np.mean(ours)), float(np.mean(bicubic))
+    return {"upscaler dB": means[0], "bicubic dB": means[1], "upscaler gain dB": means[0] - means[1]}
+
+
+def psnr(one: Pixels, other: Pixels) -> float:
+    """Peak signal-to-noise ratio in dB of 8-bit pictures."""
+    error = np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2)
+    return float(10 * np.log10(255**2 / error))
+
+
+def lora_styles(count: int = 84) -> dict[str, float]:
+    """With each LoRA, how often the judge sees its style, the asked product and the asked colour."""
+    judge = load_judge(BUILTIN / "judge.safetensors")
+    figures: dict[str, float] = {}
+    for style in STYLES:
+        scenes = random_scenes(count, SQUARE, style, FRESH_SEED)
+        colours = reference_colours(style)
+        right = np.zeros(3)
+        for number, picture in paint(_styled(scene, n) for n, scene in enumerate(scenes)):
+            product, seen = judge_picture(judge, picture.pixels)
+            asked = scenes[number]
+            right += (seen == style, product == asked.product, judge_colour(picture.pixels, colours) == asked.colour)
+        shares = right / count
+        figures |= {f"{style} style": shares[0], f"{style} product": shares[1], f"{style} colour": shares[2]}
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _styled(scene: Scene, number: int) -> Commission:
+    language = ("en", "zh")[number % 2]
+    text = plain_caption(scene.product, scene.colour, scene.background, "zh" if language == "zh" else "en")
+    return Commission(text, 8_000_000 + number, {"resolution": "128x128", "lora_name": scene.style})
+
+
+def controlnet_edges(count: int = 56) -> dict[str, float]:
+    """Edge F1 between the control picture and the edges of what is painted, with the ControlNet and without."""
+    scenes = random_scenes(count, SQUARE, "photo", FRESH_SEED + 1)
+    edges = [canny_edges(render(scene).rgb) for scene in scenes]
+    guided = _mean_f1(edges, [_outlined(scene, n, edges[n]) for n, scene in enumerate(scenes)])
+    free = _mean_f1(edges, [_outlined(scene, n, None) for n, scene in enumerate(scenes)])
+    return {"controlnet edge F1": guided, "without controlnet edge F1": free}
+
+
+def _outlined(scene: Scene, number: int, edges: Pixels | None) -> Commission:
+    text = plain_caption(scene.product, scene.colour, scene.background, "en")
+    plain = Commission(text, 9_000_000 + number, {"resolution": "128x128"})
+    if edges is None:
+        return plain
+    digest = hashlib.sha256(edges.tobytes()).hexdigest()
+    return replace(plain, control=InputPicture(digest, lambda: Image.fromarray(edges)))
+
+
+def _mean_f1(edges: list[Pixels], commissions: list[Commission]) -> float:
+    def scores() -> Iterator[float]:
+        for number, picture in paint(commissions):
+            yield edge_f1(edges[number][..., 0] > 0, canny_edges(picture.pixels)[..., 0] > 0)
+
+    return float(np.mean(list(scores())))
+
+
+def edge_f1(asked: npt.NDArray[np.bool_], painted: npt.NDArray[np.bool_]) -> float:
+    """Harmonic mean of the share of painted edges that were asked for and of asked edges that were painted."""
+    if not asked.any() or not painted.any():
+        return 0.0
+    precision = float((painted & _widened(asked)).sum() / painted.sum())
+    recall = float((asked & _widened(painted)).sum() / asked.sum())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _widened(edges: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The edges and everything within the tolerance of them."""
+    padded = np.pad(edges, TOLERANCE_PX)
+    height, width = edges.shape
+    span = range(2 * TOLERANCE_PX + 1)
+    shifted = [padded[row : row + height, column : column + width] for row in span for column in span]
+    return np.asarray(np.any(shifted, axis=0))
+
+
+COLUMNS = 7
+
+
+def sample_grid() -> Image.Image:
+    """Every product three times, in every colour and on every background, half of the prompts in Chinese, at 256 px.
+
+    The seeds are the first ones, not chosen ones.
+    """
+    upscaler = load_upscaler(BUILTIN / "upscaler.safetensors", "cpu")
+    colours, backgrounds = cycle(COLOUR_NAMES), cycle(BACKGROUND_NAMES)
+    commissions = []
+    for number, product in enumerate((*PRODUCTS, *PRODUCTS[::-1][:COLUMNS])):
+        text = plain_caption(product, next(colours), next(backgrounds), "zh" if number % 2 else "en")
+        commissions.append(Commission(text, number, {"resolution": "128x128"}))
+    rows = -(-len(commissions) // COLUMNS)
+    grid = np.zeros((rows * 256, COLUMNS * 256, 3), np.uint8)
+    for number, picture in paint(commissions):
+        top, left = number // COLUMNS * 256, number % COLUMNS * 256
+        grid[top : top + 256, left : left + 256] = upscaler.upscale(picture.pixels, 2)
+    return Image.fromarray(grid)
+
+
+if __name__ == "__main__":
+    sample_grid().save(Path(sys.argv[1]), quality=88)
