@@ -8,6 +8,7 @@ from configs.webhook_secret import checked_webhook_secret
 from foundation.problems import shown
 from foundation.value_object import ValueObject
 
+_ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?")
 
 
@@ -49,6 +50,10 @@ class GatewaySettings(ValueObject):
             " IMAGEGENX_GATEWAY__PAGE_TOKEN; `imagegenx dev` makes one"
         ),
     )
+    cors_origins: tuple[str, ...] = Field(
+        default=(),
+        description="origins of pages elsewhere whose scripts may call, like https://shop.example; * for all",
+    )
     threads: int = Field(default=8, ge=1, le=256, description="calls answered at once; the others wait their turn")
     max_event_streams: int = Field(
         default=32, ge=1, le=10_000, description="streams of progress that one API key may have open in one gateway"
@@ -69,6 +74,14 @@ class GatewaySettings(ValueObject):
         """Where this machine reaches HTTP."""
         host = self.host.strip("[]")
         return _http_url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), self.http_port)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_such(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{shown(origin)} is no origin like https://shop.example or http://localhost:5173")
+        return origins
 
     @field_validator("allow_private_hosts")
     @classmethod

@@ -11,7 +11,7 @@ from gateway.errors import ServiceError
 from gateway.inputs import INPUT_NAMES
 from gateway.links import PictureLinks
 from gateway.service import picture_result
-from resources.queue import Batch, Task, TaskPicture, TaskStatus
+from resources.queue import Batch, QueuePlace, Task, TaskPicture, TaskStatus
 
 API = "/api/v1/image"
 
@@ -65,13 +65,27 @@ class Answers:
             "query_url": f"{API}/batch-task/{batch.id}",
         }
 
-    def task(self, task: Task) -> dict[str, object]:
-        """The data of a query: status, true progress, and the result or the reason there is none."""
-        data: dict[str, object] = {"task_id": task.name, "status": task.status.value, "progress": task.progress}
+    def task(self, task: Task, place: QueuePlace | None = None) -> dict[str, object]:
+        """The data of a query: status, true progress, times, and the result or the reason there is none."""
+        data: dict[str, object] = {
+            "task_id": task.name,
+            "status": task.status.value,
+            "progress": task.progress,
+            "created_at": task.created_at_s,
+            "started_at": task.started_at_s,
+            "ended_at": task.ended_at_s,
+        }
+        if not task.status.ended:
+            data["events_url"] = self._links.absolute(self._links.events_path(task), self._base_url)
+        if place:
+            data["queue_position"] = place.position
+            data["eta_s"] = None if place.eta_s is None else round(place.eta_s, 1)
         if task.status is TaskStatus.SUCCESS and task.result:
             data["result"] = self._result(task, task.result.pictures)
         if task.error:
             data["error_msg"] = error_text(task.error)
+        if task.cause:
+            data["error_code"] = task.cause.value
         return data
 
     def listed(self, task: Task) -> dict[str, object]:
@@ -79,7 +93,7 @@ class Answers:
         request = task.request
         asked = {"text": request.get("text"), "model_type": request.get("model_type"), "params": request.get("params")}
         inputs = {field: f"{task.name}/{name}" for name, field in INPUT_NAMES.items() if request.get(field)}
-        return {**self.task(task), "created_at": task.created_at_s, **asked, **inputs}
+        return {**self.task(task), **asked, **inputs}
 
     def batch(self, batch: Batch, tasks: Sequence[Task]) -> dict[str, object]:
         """The data of a batch query; a task whose status has expired is in `total` alone."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from foundation.errors import FailureCause
 from models.request import AnyText, GenerationParams, GenerationRequest, Priority
 from resources.queue import TaskStatus
 
@@ -74,6 +75,12 @@ class Submitted(BaseModel):
     query_url: str = Field(description="a path of this service")
 
 
+class Deleted(BaseModel):
+    """A task that is gone."""
+
+    task_id: str
+
+
 class SubmittedBatch(BaseModel):
     """A queued batch."""
 
@@ -107,14 +114,20 @@ class TaskState(BaseModel):
     task_id: str
     status: TaskStatus
     progress: int = Field(ge=0, le=100, description="steps done over steps to do, %")
+    created_at: float = Field(description="Unix time, s")
+    started_at: float | None = Field(default=None, description="when a worker first had it, Unix time, s")
+    ended_at: float | None = Field(default=None, description="Unix time, s")
+    events_url: str | None = Field(default=None, description="its events, for EventSource; needs no header")
+    queue_position: int | None = Field(default=None, description="by arrival, from 1; 0 while it is painted")
+    eta_s: float | None = Field(default=None, description="until it should have ended, s, as far as that can be told")
     result: Result | None = None
     error_msg: str | None = None
+    error_code: FailureCause | None = Field(default=None, description="why it failed, for programs")
 
 
 class ListedTask(TaskState):
     """A task with what was asked for."""
 
-    created_at: float = Field(description="Unix time, s")
     text: str
     model_type: str
     params: dict[str, Any]
@@ -193,7 +206,7 @@ class Answer(BaseModel, Generic[T]):
 
 _DATA = {
     kind.__name__: kind
-    for kind in (Submitted, SubmittedBatch, TaskState, BatchState, TaskList, Models, HealthState, ProbeState)
+    for kind in (Submitted, SubmittedBatch, Deleted, TaskState, BatchState, TaskList, Models, HealthState, ProbeState)
 }
 _REFUSALS: dict[int, str] = {
     400: "The body is malformed",

@@ -9,7 +9,7 @@ from gateway.changes import TaskChanges
 from gateway.errors import ServiceError
 from gateway.grpc_scheduler import Scheduler
 from gateway.service import GatewayService
-from gateway.streams import StreamPlaces
+from gateway.streams import StreamHolder, StreamPlaces
 from gateway.stubs import imagegenx_pb2 as pb2
 from resources.queue import TaskStatus
 
@@ -40,7 +40,7 @@ class Watches:
         """
         account, task = await run(lambda: self._scheduler.watched(request))
         told = None
-        with self._places.taken(account):
+        with self._places.taken(StreamHolder.of_key(account)):
             async with aclosing(self._changes.follow(task.id)) as changes:
                 async for _ in changes:
                     try:

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 CLIENT_GONE = 499
 """The status of calls whose client hung up, in the log and in the metrics."""
+
+_HEADERS_FROM_ELSEWHERE = ("X-API-Key", "Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID")
 
 _WORDS = {
     404: "There is nothing at this path. /docs lists every call.",
@@ -64,6 +67,14 @@ def build_app(service: GatewayService) -> FastAPI:
     app.add_middleware(
         Guard, settings=service.settings.gateway, form_paths=(GENERATE, EDITS), observe=metrics.observe_call
     )
+    if origins := service.settings.gateway.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=_HEADERS_FROM_ELSEWHERE,
+            expose_headers=("Retry-After", "X-Request-ID", "ETag"),
+        )
     app.openapi = lambda: documented(app)  # type: ignore[method-assign]
     return app
 

@@ -19,11 +19,11 @@ from gateway.guard import about, about_path
 from gateway.http_face import HttpFace, api_key, is_multipart, json_object, known_query
 from gateway.inputs import INPUT_NAMES
 from gateway.picture_file import PictureFile
-from gateway.streams import EventStream, StreamPlaces
+from gateway.streams import EventStream, StreamHolder, StreamPlaces
 from models.registry import ModelCard
 from models.request import MAX_IMAGES
 from resources.accounts import Account, Scope
-from resources.queue import STORED_ID, Batch, Task
+from resources.queue import STORED_ID, Batch, QueuePlace, Task
 
 GENERATE = f"{API}/generate"
 KEEP_ALIVE_LOOKS = 8
@@ -67,8 +67,8 @@ class ImageCalls:
 
     async def task(self, request: Request, task_id: str) -> Response:
         """The status, true progress and result of a task."""
-        task = await self._face.call(self._own_task, request, task_id)
-        return answer(200, task.status.value, self._face.answers(request).task(task), _NO_STORE)
+        task, place = await self._face.call(self._placed, request, task_id)
+        return answer(200, task.status.value, self._face.answers(request).task(task, place), _NO_STORE)
 
     async def batch(self, request: Request, batch_task_id: str) -> Response:
         """The counts, progress and tasks of a batch."""
@@ -88,6 +88,15 @@ class ImageCalls:
         task = await self._face.call(cancel)
         return answer(200, task.status.value, self._face.answers(request).task(task), _NO_STORE)
 
+    async def delete(self, request: Request, task_id: str) -> Response:
+        """Delete an ended task with its pictures, at once and for good; 409 while it goes on."""
+
+        def delete() -> Task:
+            return self._service.delete(self._service.authenticate(api_key(request), Scope.SUBMIT), task_id)
+
+        task = await self._face.call_store(delete)
+        return answer(200, "deleted", {"task_id": task.name})
+
     async def tasks(
         self, request: Request, limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 50, before: str = ""
     ) -> Response:
@@ -106,18 +115,24 @@ class ImageCalls:
         }
         return answer(200, "ok", data, _NO_STORE)
 
-    async def events(self, request: Request, task_id: str) -> Response:
+    async def events(self, request: Request, task_id: str, token: str = "") -> Response:
         """Server-sent events named `task`: the data of a query, at once and at every change until the task ends.
 
         A client that comes back names the last event it has in the header `Last-Event-ID`, and is not sent that again;
-        if it was the task's last one, the answer is 204, which tells clients to come back no more.
+        if it was the task's last one, the answer is 204, which tells clients to come back no more. The `events_url` of
+        a task carries a token, and needs no key.
         """
-        account = await self._face.account(request, Scope.READ)
-        task = await self._face.call(self._service.task, account, task_id)
+        if token:
+            task = await self._face.call(self._service.open_events, task_id, token)
+            holder = StreamHolder.of_address(task.owner)
+        else:
+            account = await self._face.account(request, Scope.READ)
+            task = await self._face.call(self._service.task, account, task_id)
+            holder = StreamHolder.of_key(account)
         seen = request.headers.get("last-event-id", "")
         if task.status.ended and seen == _event_id(task):
             return Response(status_code=204)
-        return EventStream(self._changes(request, task, seen), self._places, account)
+        return EventStream(self._changes(request, task, seen, token), self._places, holder)
 
     async def file(
         self,
@@ -157,8 +172,9 @@ class ImageCalls:
 
         return answer(200, "ok", await self._face.call(ask))
 
-    def _own_task(self, request: Request, task_id: str) -> Task:
-        return self._service.task(self._service.authenticate(api_key(request), Scope.READ), task_id)
+    def _placed(self, request: Request, task_id: str) -> tuple[Task, QueuePlace | None]:
+        task = self._service.task(self._service.authenticate(api_key(request), Scope.READ), task_id)
+        return task, self._service.place(task)
 
     def _submit(self, account: Callable[[], Account], body: bytes, idempotency_key: str) -> Task:
         return self._service.submit(account(), json_object(body), idempotency_key=idempotency_key)
@@ -173,27 +189,31 @@ class ImageCalls:
                     submit, account, data, idempotency_key=idempotency_key, pictures=by_field
                 )
 
-    async def _changes(self, request: Request, task: Task, seen: str) -> AsyncGenerator[bytes, None]:
+    async def _changes(self, request: Request, task: Task, seen: str, token: str) -> AsyncGenerator[bytes, None]:
         answers, silent = self._face.answers(request), 0
 
-        def look() -> Task | None:
-            """The task; None while the queue is away."""
+        def look() -> tuple[Task | None, QueuePlace | None]:
+            """The task, and where it is; None while the queue is away."""
             try:
-                return self._service.task(self._service.recognise(api_key(request)), task.name)
+                if token:
+                    now = self._service.open_events(task.id, token)
+                else:
+                    now = self._service.task(self._service.recognise(api_key(request)), task.name)
+                return now, self._service.place(now)
             except ServiceError as exc:
                 if exc.code < 500:
                     raise
-                return None
+                return None, None
 
         async with aclosing(self._face.changes.follow(task.id)) as changes:
             async for _ in changes:
                 try:
-                    now = await self._face.call(look)
+                    now, place = await self._face.call(look)
                 except ServiceError:  # the task has expired, or the key was revoked
                     return
                 if now and _event_id(now) != seen:
                     seen, silent = _event_id(now), 0
-                    yield _event("task", seen, answers.task(now))
+                    yield _event("task", seen, answers.task(now, place))
                 elif (silent := silent + 1) % KEEP_ALIVE_LOOKS == 0:
                     yield b": still here\n\n"
                 if now and now.status.ended:
@@ -211,6 +231,7 @@ def image_routes(face: HttpFace) -> APIRouter:
     add(f"{API}/batch-generate", calls.batch_generate, methods=["POST"], **batch)
     add(f"{API}/task/{{task_id}}", calls.task, methods=["GET"], **described("TaskState"))
     add(f"{API}/task/{{task_id}}", calls.cancel, methods=["DELETE"], **described("TaskState"))
+    add(f"{API}/picture/{{task_id}}", calls.delete, methods=["DELETE"], **described("Deleted"))
     add(f"{API}/task/{{task_id}}/events", calls.events, methods=["GET"], **described("text/event-stream", LAST_EVENT))
     add(f"{API}/batch-task/{{batch_task_id}}", calls.batch, methods=["GET"], **described("BatchState"))
     add(f"{API}/tasks", calls.tasks, methods=["GET"], **described("TaskList"))

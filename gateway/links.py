@@ -17,6 +17,7 @@ Kind = Literal["original", "thumb"]
 _MAC_BYTES = 16
 _TOKEN = re.compile(r"([0-9a-f]{1,12})\.([\w-]{1,2048})\.([\w-]{22})", re.ASCII)
 """When it expires (Unix time, hexadecimal), the key and the MAC, both in URL-safe base64."""
+_EXPIRES = re.compile(r"[0-9a-f]{1,12}", re.ASCII)
 _PATH = re.compile(r"/api/v1/image/file/([\w.-]{1,128})/(original|thumb)", re.ASCII)
 
 
@@ -53,6 +54,24 @@ class PictureLinks:
         expires_s = int(task.updated_at_s) + self._ttl_s
         token = f"{expires_s:x}.{_encoded(key.encode())}.{self._mac(task.name, kind, expires_s, key)}"
         return self.absolute(f"/api/v1/image/file/{task.name}/{kind}?token={token}", base_url)
+
+    def events_path(self, task: Task) -> str:
+        """The path of a task's events, with its stored id, that needs no key: `EventSource` of browsers sends none."""
+        expires_s = int(task.created_at_s) + self._ttl_s
+        return f"/api/v1/image/task/{task.id}/events?token={expires_s:x}.{self._events_mac(task.id, expires_s)}"
+
+    def check_events(self, stored_id: str, token: str) -> None:
+        """Refuse a token that does not open the events of the task of this stored id; ServiceError 403."""
+        expires, _, mac = token.partition(".")
+        if not _EXPIRES.fullmatch(expires):
+            raise _refused("This is not a token of a task's events.")
+        if not hmac.compare_digest(mac.encode(), self._events_mac(stored_id, int(expires, 16)).encode()):
+            raise _refused("The token does not belong to this task's events.")
+        if int(expires, 16) < time.time():
+            raise _refused("This address of events has expired.")
+
+    def _events_mac(self, stored_id: str, expires_s: int) -> str:
+        return self._mac(stored_id, "events", expires_s, "")
 
     def place(self, url: str) -> PicturePlace | None:
         """What a URL of the form of ours names; None for any other.

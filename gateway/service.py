@@ -27,6 +27,7 @@ from resources.queue import (
     TASK_ID,
     Batch,
     NewTask,
+    QueuePlace,
     RequestQueue,
     Task,
     TaskPicture,
@@ -190,6 +191,34 @@ class GatewayService:
         if cancelled is None:
             raise _no_such("task", task_id)
         return cancelled
+
+    @service_errors()
+    def open_events(self, stored_id: str, token: str) -> Task:
+        """The task whose events a signed address opens: 403 if this token does not, 404 once the task is forgotten."""
+        self.links.check_events(stored_id, token)
+        if (task := self.queue.task(stored_id)) is None:
+            raise _no_such("task", stored_id)
+        return task
+
+    @service_errors()
+    def place(self, task: Task) -> QueuePlace | None:
+        """Where a task is in the queue; None once it has ended."""
+        return self.queue.place(task)
+
+    @service_errors()
+    def delete(self, account: Account, task_id: str) -> Task:
+        """Delete the caller's ended task for good: its pictures first, then its record. 409 while it goes on."""
+        task = self.task(account, task_id)
+        if task.status.ended:
+            for picture in task.result.pictures if task.result else ():
+                self.store.delete(picture.original_key)
+                self.store.delete(picture.thumb_key)
+        if self.queue.delete(task.id) is False:
+            raise ServiceError(
+                409, f"Task '{task_id}' is {task.status.value}. Cancel it first, and delete it once it has ended."
+            )
+        self.audit.record(AuditEvent.PICTURE_DELETED, account.user_id, task=task.id, key=account.key_id)
+        return task
 
     @service_errors()
     def owned(

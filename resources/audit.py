@@ -34,6 +34,7 @@ class AuditEvent(StrEnum):
     LOGIN_REFUSED = "login.refused"
     REQUEST_REJECTED = "request.rejected"
     PICTURE_REJECTED = "picture.rejected"
+    PICTURE_DELETED = "picture.deleted"
     ROWS_REJECTED = "rows.rejected"
     GARBAGE_COLLECTED = "garbage.collected"
     RELEASE_ROLLED_OUT = "release.rolled_out"

@@ -8,13 +8,14 @@ from resources.queue.jobs import PictureJobs
 from resources.queue.link import RedisLink
 from resources.queue.locks import Locks
 from resources.queue.placements import Placements
+from resources.queue.places import Places
 from resources.queue.submitting import Submitting
 from resources.queue.waiting import Watching
 
 _CHECK_KEPT_S = 60
 
 
-class RequestQueue(Submitting, Claiming, PictureJobs, Placements, Watching, CallbackBox, Callers, Locks):
+class RequestQueue(Submitting, Claiming, PictureJobs, Placements, Watching, CallbackBox, Callers, Locks, Places):
     """Requests, and picture jobs of catalogs, on their way to pictures, in Redis Streams: at-least-once delivery, one
     end for every task.
 

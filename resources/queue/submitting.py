@@ -139,6 +139,11 @@ class Submitting:
         self._link.run("cancel", {"id": task_id, "task_ttl_s": self._link.settings.task_ttl_s})
         return self.task(task_id)
 
+    def delete(self, task_id: str) -> bool | None:
+        """Forget a request that has ended, at once. False if it has not ended, None if there is none."""
+        answer = self._link.run("delete", {"id": task_id, "task_ttl_s": self._link.settings.task_ttl_s})
+        return {"deleted": True, "open": False}.get(answer)
+
     def _owned_entries(self, owner: str, newest_ms: int | None, place: int, count: int) -> list[tuple[str, int]]:
         """Ids, and when they were created in ms; within a millisecond the greatest id, by its bytes, comes first."""
         name = f"{self._link.prefix}owned:{owner}"

@@ -76,10 +76,16 @@ class Task(ValueObject):
     callback_url: str | None
     created_at_s: float = Field(description="Unix time by the clock of Redis")
     updated_at_s: float = Field(description="Unix time by the clock of Redis")
+    started_at_s: float | None = Field(default=None, description="when a worker first had it, by the same clock")
     result: TaskResult | None
     error: str
     cause: FailureCause | None = Field(default=None, description="what it failed of, if it has failed")
     deliveries: int = Field(ge=0, description="workers that have claimed it, less those that gave it back")
+
+    @property
+    def ended_at_s(self) -> float | None:
+        """When it reached its end state, Unix time; None before."""
+        return self.updated_at_s if self.status.ended else None
 
     @property
     def name(self) -> str:
@@ -175,6 +181,7 @@ def read_task(task_id: str, fields: Mapping[str, str]) -> Task:
         callback_url=fields.get("callback") or None,
         created_at_s=int(fields["created"]) / 1000,
         updated_at_s=int(fields["updated"]) / 1000,
+        started_at_s=int(fields["started"]) / 1000 if "started" in fields else None,
         result=TaskResult.model_validate_json(result) if result else None,
         error=fields.get("error", ""),
         cause=failure_cause(fields.get("cause", "")) if fields["status"] == TaskStatus.FAILED else None,

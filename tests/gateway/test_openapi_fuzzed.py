@@ -15,6 +15,7 @@ CALLS = (
     ("POST", "/api/v1/image/batch-generate"),
     ("GET", "/api/v1/image/task/{task_id}"),
     ("DELETE", "/api/v1/image/task/{task_id}"),
+    ("DELETE", "/api/v1/image/picture/{task_id}"),
     ("GET", "/api/v1/image/task/{task_id}/events"),
     ("GET", "/api/v1/image/batch-task/{batch_task_id}"),
     ("GET", "/api/v1/image/tasks"),

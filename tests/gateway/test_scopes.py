@@ -12,6 +12,7 @@ CALLS = {
     "generate": ("POST", "/api/v1/image/generate", {"submit"}),
     "batch": ("POST", "/api/v1/image/batch-generate", {"submit"}),
     "cancel": ("DELETE", "/api/v1/image/task/img_0", {"submit"}),
+    "delete": ("DELETE", "/api/v1/image/picture/img_0", {"submit"}),
     "generations": ("POST", "/v1/images/generations", {"submit"}),
     "edits": ("POST", "/v1/images/edits", {"submit"}),
     "task": ("GET", "/api/v1/image/task/img_0", {"read"}),

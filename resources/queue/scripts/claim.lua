@@ -22,6 +22,7 @@ local function give(id, task, attempt)
   local key = task_key(id)
   redis.call('HSET', key, 'status', 'processing', 'worker', A.worker, 'holder', A.worker, 'deliveries', attempt,
     'token', task.token + 1, 'updated', text(NOW))
+  redis.call('HSETNX', key, 'started', text(NOW))
   redis.call('HDEL', key, 'returned')
   redis.call('ZADD', P .. 'leases', text(NOW + A.lease_ms), id)
   redis.call('HINCRBY', P .. 'held', A.worker, 1)
