@@ -6,7 +6,7 @@ from resources.queue import TaskStatus
 from tests.resources.queue.conftest import new_task, result
 
 URL = "https://client.example/done"
-DEADLINE_S = 20
+DEADLINE_S = 120
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from models.request import Priority
 from resources.queue import QueueUnavailableError, TaskStatus
 from tests.resources.queue.conftest import ids, new_task, result, state
 
-DEADLINE_S = 20
+DEADLINE_S = 120
 
 
 def submit(queue, count=1, owner="ann", **fields):

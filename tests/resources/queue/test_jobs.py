@@ -13,7 +13,7 @@ from models.request import Mode, Priority
 from resources.queue import QueueFullError, QueueUnavailableError, TaskStatus, catalog_owner
 from tests.resources.queue.conftest import ids, new_task, result, state
 
-DEADLINE_S = 20
+DEADLINE_S = 120
 SPRING = catalog_owner("spring")
 
 

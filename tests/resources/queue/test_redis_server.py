@@ -26,7 +26,7 @@ from resources.queue.redis_server import (
 from tests.resources.queue.conftest import ids, new_task
 from tests.support.waiting import wait_until
 
-DEADLINE_S = 20
+DEADLINE_S = 120
 KEYS = 4_000
 
 

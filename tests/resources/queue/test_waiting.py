@@ -11,7 +11,7 @@ from tests.resources.queue.conftest import new_task, result, state
 from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
 
-DEADLINE_S = 20
+DEADLINE_S = 120
 
 
 @pytest.fixture
