@@ -16,7 +16,7 @@ from benchmarks.child import child_output
 from benchmarks.main_job import run_main_job
 from configs.settings import Settings, load_settings
 from models.engine import GenerationJob
-from ops.catalog import read_catalog
+from ops.catalog import FolderFiles, read_catalog
 from ops.generation import Generator, plan_row
 from ops.input_pictures import InputPictures
 from ops.making.finishing import Finishing
@@ -40,9 +40,9 @@ def _main() -> None:
     """The child process: all timings, as JSON on the last line of standard output."""
     settings, gpu_engine = load_settings(), GPUEngine()
     _write_catalog(settings.catalog_folder / "small.csv", "a blue hat on a pink background", 4)
-    run_main_job("small", gpu_engine)
     catalog = settings.catalog_folder / "bench.csv"
     _write_catalog(catalog, "a red mug on a white background", ROWS)
+    run_main_job("small", gpu_engine)
     jobs = list(_jobs(catalog, settings, gpu_engine))
     _engine_s(gpu_engine, jobs[:8])  # loads and warms the model
     before_s = _engine_s(gpu_engine, jobs)
@@ -68,7 +68,7 @@ def _jobs(catalog: Path, settings: Settings, gpu_engine: GPUEngine) -> Iterator[
     store = open_store(settings.store)
     maker = EngineMaker(gpu_engine.engine, Finishing(store), settings.pictures)
     generator = Generator(maker, gpu_engine.registry, store, settings.pictures.original_quality)
-    inputs = InputPictures(settings.catalog_folder, "bench", store, settings.pictures.max_input_pixels)
+    inputs = InputPictures(FolderFiles(catalog.parent, "bench"), store, settings.pictures.max_input_pixels)
     for row_id, request in read_catalog(catalog, gpu_engine.registry).requests():
         recipe = plan_row(row_id, request, generator, inputs).recipe
         assert recipe

@@ -20,7 +20,7 @@ from configs.settings import load_settings
 from io_managers.image_set import Status, encode_manifest, manifest_key, read_image_set
 from io_managers.image_set_writer import PARQUET
 from io_managers.settling import recipe_row
-from ops.catalog import read_catalog
+from ops.catalog import FolderFiles, read_catalog
 from ops.generation import Generator, plan_row
 from ops.input_pictures import InputPictures
 from ops.making.finishing import Finishing
@@ -49,7 +49,7 @@ def handle_catalog(file: Path) -> dict[str, float]:
     with _timed(seconds, "validation s"):
         catalog = read_catalog(file, registry)
     with _timed(seconds, "planning s"):
-        inputs = InputPictures(file.parent, catalog.name, store, settings.pictures.max_input_pixels)
+        inputs = InputPictures(FolderFiles(file.parent, catalog.name), store, settings.pictures.max_input_pixels)
         maker = EngineMaker(gpu_engine.engine, Finishing(store), settings.pictures)
         generator = Generator(maker, registry, store, settings.pictures.original_quality)
         planned = (plan_row(row_id, request, generator, inputs) for row_id, request in catalog.requests())

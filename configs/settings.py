@@ -122,7 +122,8 @@ class Settings(BaseSettings):
     default_model: str = Field(default="tiny", description="model of requests that name none")
     model_folders: tuple[NamedPath, ...] = Field(default=(), description="folders with model cards of your own")
     catalog_folder: NamedPath = Field(
-        default=Path("catalogs"), description="registered catalogs and their input pictures"
+        default=Path("catalogs"),
+        description="catalogs put here are registered, unchecked, in the store",
     )
     logo_folder: NamedPath = Field(
         default=Path("logos"), description="image watermarks may use files in here, no others"

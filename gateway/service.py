@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from configs.settings import Settings
 from foundation.problems import Problem, shown
@@ -21,7 +21,7 @@ from models.registry import ModelRegistry
 from models.request import GenerationRequest
 from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeError, Scope, UnknownKeyError
 from resources.audit import AuditEvent, open_audit
-from resources.object_store import ObjectStore
+from resources.object_store import ObjectStore, StoreError
 from resources.outbound.urls import UrlRules
 from resources.queue import (
     TASK_ID,
@@ -36,6 +36,7 @@ from resources.queue import (
     owned_id,
     pixels_of,
 )
+from resources.shared_folder import refresh_marks
 
 MAX_BATCH = 20
 MAX_IDEMPOTENCY_KEY = 255
@@ -292,6 +293,9 @@ class GatewayService:
 
     def _request(self, data: Mapping[str, object], uploads: Mapping[str, str]) -> GenerationRequest:
         check_urls(data, self._url_rules)
+        if _names_font(data):
+            with suppress(StoreError):  # the fonts that are here will do
+                refresh_marks(self.settings)
         request = parse_request({**data, **uploads} if uploads else data, self.registry)
         self._blocklist.check(request)
         return request
@@ -303,6 +307,14 @@ class GatewayService:
             raise type(exc)(
                 [Problem(f"texts.{place}" if p.field == "text" else p.field, p.rule) for p in exc.problems]
             ) from None
+
+
+def _names_font(data: Mapping[str, object]) -> bool:
+    """Whether a text mark asks for another font than the built-in one."""
+    found: object = data
+    for name in ("params", "post_process", "watermark", "font"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return bool(found)
 
 
 class _OwnPictures:

@@ -36,7 +36,7 @@ from imagegenx_assets.partitions import CATALOGS
 from imagegenx_assets.verdicts import standing_refusal
 from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.table_io_manager import TableIOManager
-from ops.catalog import catalog_file, read_catalog
+from ops.catalog import open_catalogs
 from ops.check_targets import latest_target
 from ops.derivation import derive_images
 from ops.editions import begin_edition, finish_edition, reseeded
@@ -64,11 +64,10 @@ def prompt_catalog(work: CatalogWork) -> Metadata:
 
     Fails with every problem of the file, by row and column, and then stores nothing.
     """
-    file = catalog_file(work.settings.catalog_folder, work.catalog)
-    catalog = read_catalog(file, work.gpu_engine.registry)
+    catalog = open_catalogs(work.settings, work.store).read(work.catalog, work.gpu_engine.registry)
     edition = begin_edition(work.store, work.catalog)
     stored = work.tables.store("prompt_catalog", work.catalog, reseeded(catalog.table, edition))
-    return {"file": str(file), "digest": catalog.digest, "edition": edition, **stored}
+    return {"digest": catalog.digest, "edition": edition, **stored}
 
 
 @stage(after=["prompt_catalog"], kinds={"pytorch", "diffusers"}, io_manager="image_sets")
@@ -76,9 +75,9 @@ def generated_images(work: CatalogWork) -> Metadata:
     """A picture for every row, painted by the row's model; those that are stored already are not painted again."""
     pictures, registry = work.settings.pictures, work.gpu_engine.registry
     renew_after_s = work.settings.retention.orphan_hours * 3600 / 2
-    inputs = InputPictures(
-        work.settings.catalog_folder, work.catalog, work.store, pictures.max_input_pixels, renew_after_s
-    )
+    catalogs = open_catalogs(work.settings, work.store)
+    files = catalogs.files(catalogs.get(work.catalog))
+    inputs = InputPictures(files, work.store, pictures.max_input_pixels, renew_after_s)
     moderation = open_moderation(work.settings.checks, work.store)
     reuse = work.reuse("generated_images")
     maker = EngineMaker(work.gpu_engine.engine, Finishing(work.store, moderation), pictures)

@@ -26,6 +26,7 @@ from foundation.outside_text import as_code
 from imagegenx_assets.catalog_work import CatalogWork, StageCheck
 from imagegenx_assets.partitions import CATALOGS
 from io_managers.text_table import text_table
+from ops.catalog import open_catalogs
 from ops.catalog.schedules import catalog_freshness_hours
 from ops.checks import (
     AfterStage,
@@ -100,7 +101,8 @@ def _published(work: CatalogWork) -> Outcome:
 
 
 def _fresh(work: CatalogWork) -> Outcome:
-    page, hours = work.store.stat(gallery_key(work.catalog)), catalog_freshness_hours(work.settings, work.catalog)
+    page, catalogs = work.store.stat(gallery_key(work.catalog)), open_catalogs(work.settings, work.store)
+    hours = catalog_freshness_hours(work.settings, catalogs, work.catalog)
     stale = page is not None and is_stale(page.written_s, hours, time.time())
     return Outcome(1, [Problem("", stale_text(hours), blocks=False)] if stale else [], "Materialize the catalog again.")
 

@@ -19,7 +19,7 @@ from dagster import (
 
 from configs.settings import Settings
 from imagegenx_assets.partitions import CATALOGS
-from ops.catalog import registered_files
+from ops.catalog import RegisteredCatalogs, open_catalogs
 from ops.store_life import (
     Collection,
     CollectionUnderWayError,
@@ -95,13 +95,14 @@ def collect_for(
         UnreadableManifestError: if a manifest cannot be read; no picture is removed.
     """
     active_since_s, runs = active_runs(instance)
+    catalogs = open_catalogs(settings, store)
     with nullcontext() if dry_run else only_collection(store):
         done = collect_garbage(
             store,
             Retention.now(settings.retention, active_since_s),
-            registered=partial(registered_catalogs, instance, settings),
+            registered=partial(registered_catalogs, instance, catalogs),
             tasks=live_tasks(settings),
-            catalog_folder=settings.catalog_folder,
+            catalogs=catalogs,
             dry_run=dry_run,
         )
     if not dry_run:
@@ -120,7 +121,6 @@ def active_runs(instance: DagsterInstance) -> tuple[float | None, int]:
     return min(began, default=None), len(began)
 
 
-def registered_catalogs(instance: DagsterInstance, settings: Settings) -> set[str]:
-    """The catalogs that are partitions, or whose file is registered."""
-    files = registered_files(settings.catalog_folder)
-    return {*instance.get_dynamic_partitions(CATALOGS.name or ""), *(catalog for catalog, _ in files)}
+def registered_catalogs(instance: DagsterInstance, catalogs: RegisteredCatalogs) -> set[str]:
+    """The catalogs that are partitions, or registered."""
+    return {*instance.get_dynamic_partitions(CATALOGS.name or ""), *catalogs.names()}

@@ -1,7 +1,6 @@
 """`imagegenx catalog`, and the catalogs that come with ImageGenX."""
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,16 +12,8 @@ from foundation.private_folder import make_private
 from imagegenx_cli.embedded_dagster import dagster_instance
 from imagegenx_cli.terminal import print_json, say, say_table
 from models.registry import ModelRegistry, open_registry
-from ops.catalog import (
-    RETIRED,
-    CatalogError,
-    catalog_file,
-    catalog_name,
-    read_catalog,
-    register_catalog,
-    registered_files,
-    retire_catalog,
-)
+from models.visible_files import visible_files
+from ops.catalog import RegisteredCatalogs, Registration, catalog_files, catalog_name, open_catalogs, read_catalog
 from ops.catalog.schedules import catalog_schedules
 from ops.freshness import made_at_s
 from resources.open_store import open_store
@@ -37,14 +28,16 @@ _LISTED = ("name", "state", "file", "made_at", "schedule")
 
 def validate(file: Path) -> None:
     """Print the number of rows. Raises CatalogError listing every problem."""
-    catalog = read_catalog(file, open_registry(load_settings()))
+    settings = load_settings()
+    catalogs = open_catalogs(settings, open_store(settings.store))
+    catalog = read_catalog(file, open_registry(settings), has_object=catalogs.has_object)
     say(f"catalog '{catalog.name}': {len(catalog.table)} rows, no problems.")
 
 
 def add(file: Path) -> None:
-    """Copy a catalog, with the pictures it names, to the catalog folder and make it a partition."""
+    """Put a catalog, with the pictures it names, into the store and make it a partition."""
     settings = load_settings()
-    catalog = register_catalog(file, settings, open_registry(settings))
+    catalog = _opened(settings).register(file, open_registry(settings))
     with dagster_instance(settings.home) as instance:
         add_partition(instance, catalog.name)
     say(f"catalog '{catalog.name}': {len(catalog.table)} rows, registered.")
@@ -65,9 +58,10 @@ def list_catalogs(*, as_json: bool) -> None:
 def retire(name: str) -> None:
     """Take a catalog out of use: its partition and its schedule end, its pictures stay for `retention.retired_days`."""
     settings = load_settings()
-    catalog_file(settings.catalog_folder, name)
+    catalogs = _opened(settings)
+    catalogs.get(name)
     with dagster_instance(settings.home) as instance:
-        retire_catalog(name, settings)
+        catalogs.retire(name)
         remove_partition(instance, name)
     days = settings.retention.retired_days
     say(f"catalog '{name}' is retired. Its pictures go after {days} days; `catalog add` brings it back.")
@@ -86,9 +80,10 @@ def add_partitions(instance: "DagsterInstance", settings: Settings) -> None:
 
     known = set(instance.get_dynamic_partitions(PARTITIONS))
     made = instance.get_materialized_partitions(AssetKey("prompt_catalog"))
-    for catalog, _ in list(registered_files(settings.catalog_folder)):
+    catalogs = _opened(settings)
+    for catalog in catalogs.names():
         if catalog in made and catalog not in known:
-            retire_catalog(catalog, settings)
+            catalogs.retire(catalog)
         else:
             add_partition(instance, catalog)
 
@@ -108,23 +103,31 @@ def remove_partition(instance: "DagsterInstance", catalog: str) -> None:
         instance.delete_dynamic_partition(PARTITIONS, catalog)
 
 
+def _opened(settings: Settings) -> RegisteredCatalogs:
+    store = open_store(settings.store)
+    store.check()
+    return open_catalogs(settings, store)
+
+
 def _described(settings: Settings) -> Iterator[dict[str, str]]:
-    made = dict(made_at_s(open_store(settings.store)))
-    schedules = {name: schedule.cron for name, schedule in catalog_schedules(settings)}
-    for folder, state in ((settings.catalog_folder, "registered"), (settings.catalog_folder / RETIRED, "retired")):
-        for name, file in registered_files(folder):
-            yield {
-                "name": name,
-                "state": state,
-                "file": file.name,
-                "made_at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(made[name])) if name in made else "",
-                "schedule": schedules.get(name, "") if state == "registered" else "",
-            }
+    catalogs = _opened(settings)
+    made = dict(made_at_s(catalogs.store))
+    schedules = {name: schedule.cron for name, schedule in catalog_schedules(settings, catalogs)}
+    registered, retired = list(catalogs.all()), list(catalogs.retired())
+    for one in registered:
+        yield _line(one, "registered", made.get(one.name)) | {"schedule": schedules.get(one.name, "")}
+    for one in retired:
+        yield _line(one, "retired", made.get(one.name))
+
+
+def _line(catalog: Registration, state: str, made_at_s: float | None) -> dict[str, str]:
+    made_at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(made_at_s)) if made_at_s else ""
+    return {"name": catalog.name, "state": state, "file": catalog.file, "made_at": made_at, "schedule": ""}
 
 
 def _in_inbox(name: str, settings: Settings) -> Path | None:
     inbox = settings.catalog_source.folder
-    return next((file for found, file in registered_files(inbox) if found == name), None) if inbox else None
+    return next((file for found, file in catalog_files(inbox) if found == name), None) if inbox else None
 
 
 def register_shipped(name: str, settings: Settings, registry: ModelRegistry) -> None:
@@ -132,38 +135,18 @@ def register_shipped(name: str, settings: Settings, registry: ModelRegistry) -> 
 
     A registered catalog stays as it is, unless it is still the copy of an earlier version of the shipped one.
     """
-    shipped = next((file for file in _files(SHIPPED_CATALOGS) if catalog_name(file) == name), None)
+    shipped = next((file for file in visible_files(SHIPPED_CATALOGS) if catalog_name(file) == name), None)
     if shipped is None:
         return
     _copy_logos(settings.logo_folder)
-    record = settings.home / "cache" / "shipped_catalogs.json"
-    copied: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    digest = _digest(shipped)
-    registered = _registered(settings.catalog_folder, name)
-    if registered and (_digest(registered) != copied.get(name) or copied[name] == digest):
-        return
-    register_catalog(shipped, settings, registry)
-    make_private(record.parent)
-    record.write_text(json.dumps({**copied, name: digest}), encoding="utf-8")
+    catalogs = _opened(settings)
+    known = catalogs.get(name) if name in catalogs.names() else None
+    if known is None or (known.shipped and known.content != hashlib.sha256(shipped.read_bytes()).hexdigest()):
+        catalogs.register(shipped, registry, shipped=True)
 
 
 def _copy_logos(folder: Path) -> None:
     make_private(folder)
-    for logo in _files(SHIPPED_LOGOS):
+    for logo in visible_files(SHIPPED_LOGOS):
         if not (folder / logo.name).exists():
             shutil.copyfile(logo, folder / logo.name)
-
-
-def _registered(folder: Path, name: str) -> Path | None:
-    try:
-        return catalog_file(folder, name)
-    except CatalogError:
-        return None
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -25,8 +25,9 @@ from imagegenx_cli.keys import record_new_key
 from imagegenx_cli.processes import ProcessStack
 from imagegenx_cli.terminal import say
 from models.registry import ModelRegistry, open_registry
-from ops.catalog import RETIRED, CatalogError, catalog_name, registered_files
+from ops.catalog import CatalogError, catalog_name, open_catalogs
 from resources.accounts import open_accounts
+from resources.open_store import open_store
 from resources.queue import QueueUnavailableError, RequestQueue, open_queue
 from resources.queue.redis_server import socket_parent
 
@@ -154,8 +155,10 @@ def first_key(settings: Settings) -> str | None:
 
 def _prepare(settings: Settings) -> None:
     registry = open_registry(settings)
-    retired = {name for name, _ in registered_files(settings.catalog_folder / RETIRED)}
-    for catalog in sorted({catalog_name(file) for file in SHIPPED_CATALOGS.iterdir()} - retired):
+    store = open_store(settings.store)
+    store.check()
+    retired = open_catalogs(settings, store).retired_names()
+    for catalog in sorted({catalog_name(file) for file in SHIPPED_CATALOGS.iterdir()} - {*retired}):
         _register_if_it_fits(catalog, settings, registry)
     with dagster_instance(settings.home) as instance:
         end_dead_runs(instance)

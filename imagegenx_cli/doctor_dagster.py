@@ -144,8 +144,10 @@ def _switched_off(instance: "DagsterInstance") -> Iterator[Finding]:
 def _unknown_catalogs(instance: "DagsterInstance", settings: Settings) -> Iterator[Finding]:
     """Settings that name a catalog there is not: they say nothing by themselves."""
     from imagegenx_assets.store_upkeep import registered_catalogs
+    from ops.catalog import open_catalogs
+    from resources.open_store import open_store
 
-    registered = registered_catalogs(instance, settings)
+    registered = registered_catalogs(instance, open_catalogs(settings, open_store(settings.store)))
     named = {"schedules": {one.catalog for one in settings.schedules}, "releases.catalogs": settings.releases.catalogs}
     for setting, catalogs in named.items():
         if unknown := sorted(set(catalogs) - registered):

@@ -16,7 +16,8 @@ one sees the other: the collector spares the picture, or the run waits for the c
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import cast
@@ -33,6 +34,7 @@ ANNOUNCEMENTS = "gc/removing/"
 ANNOUNCED_FOR_S = 600
 """An announcement older than this is void: its collector died, or has stopped removing."""
 _POLL_S = 0.2
+_THREADS = 16
 
 
 class Reuse:
@@ -106,3 +108,30 @@ def announced_keys(store: ObjectStore) -> set[str]:
         if document["until_s"] > time.time():
             keys.update(document["keys"])
     return keys
+
+
+def keep_all(
+    store: ObjectStore,
+    contents: Mapping[str, Callable[[], bytes]],
+    *,
+    renew_after_s: float,
+    content_type: str = "application/octet-stream",
+) -> None:
+    """See to it that objects are stored, and safe from removal until something names them.
+
+    Args:
+        contents: reads the bytes of each object, by its key.
+        renew_after_s: age at which one that is stored already is written anew.
+    """
+
+    def write(key: str) -> bool:
+        found = store.stat(key)
+        if found and time.time() - found.written_s < renew_after_s:
+            return False
+        store.put(key, contents[key](), content_type=content_type)
+        return True
+
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="keeping") as threads:
+        while written := {key for key, wrote in zip(contents, threads.map(write, contents), strict=True) if wrote}:
+            while written & announced_keys(store):
+                time.sleep(_POLL_S)

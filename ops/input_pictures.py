@@ -5,17 +5,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from io_managers.reuse import write_anew
 from models.errors import PictureError
 from models.image import InputPicture, check_picture, open_picture
-from ops.catalog import picture_file
+from ops.catalog import INPUTS, CatalogFiles
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore
-
-INPUTS = "inputs/"
-"""Where input pictures are kept for the workers, by prefix; the sha256 of the file follows."""
 
 Answer = TypeVar("Answer")
 
@@ -25,16 +21,14 @@ class InputPictures:
     """Where the input pictures of one catalog are found.
 
     Args:
-        folder: the folder of registered catalogs.
-        catalog: the catalog's name.
+        files: the files that the catalog names.
         store: holds those that are no files.
         max_pixels: larger ones are refused.
         renew_after_s: age at which a picture that was put into the store is written anew, so that `store gc`, which
             removes those of ended runs, leaves it alone; see `io_managers.reuse`.
     """
 
-    folder: Path
-    catalog: str
+    files: CatalogFiles
     store: ObjectStore
     max_pixels: int
     renew_after_s: float = 12 * 3600
@@ -81,10 +75,10 @@ class InputPictures:
 
     def _reader(self, reference: str) -> Callable[[], bytes]:
         try:
-            file = picture_file(self.folder, self.catalog, reference)
+            file = self.files.find(reference)
         except ValueError as exc:
             raise PictureError(str(exc)) from exc
-        return file.read_bytes if file else partial(self._object, reference)
+        return file.read if file else partial(self._object, reference)
 
     def _object(self, key: str) -> bytes:
         try:

@@ -30,6 +30,7 @@ from models.visible_files import visible_files
 from ops.map_ahead import map_ahead
 from ops.stages import generated_format, recorded_change, upscaled_format
 from resources.object_store import ObjectNotFoundError, ObjectStore
+from resources.shared_folder import refresh_marks
 
 FOLDER = "releases/"
 
@@ -91,6 +92,7 @@ class CurrentReleases:
         """
         found = {name: digest for name in self._registry.names if (digest := self._model_digest(name))}
         upscaler = self._settings.upscaler
+        refresh_marks(self._settings)
         folders = (self._settings.fonts_folder, self._settings.logo_folder)
         marks = [file for folder in folders for file in visible_files(folder, deep=True)]
         if upscaler.is_file():

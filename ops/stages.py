@@ -14,6 +14,7 @@ from models.request import ImageFormat, PostProcess, Scale, WatermarkParams
 from ops.thumbnail import make_thumbnail, thumbnail_step
 from ops.upscaling import upscale_pixels, upscale_step
 from ops.watermark import draw_watermark, recorded_params, watermark_step
+from resources.shared_folder import refresh_marks
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -135,6 +136,7 @@ def _enlarging(scale: Scale, settings: Settings) -> Change:
 
 
 def _marking(params: WatermarkParams, settings: Settings) -> Change:
+    refresh_marks(settings)
     folders = {"logo_folder": settings.logo_folder, "fonts_folder": settings.fonts_folder}
     return _exact(partial(watermark_step, params, **folders), lambda image: draw_watermark(image, params, **folders))
 

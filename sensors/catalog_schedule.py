@@ -11,7 +11,7 @@ from dagster._core.storage.tags import RUN_KEY_TAG
 from dagster._utils.schedules import get_latest_completed_cron_tick, get_next_cron_tick
 
 from configs.settings import Settings
-from ops.catalog import CatalogSchedule
+from ops.catalog import CatalogSchedule, open_catalogs
 from ops.catalog.schedules import catalog_schedules
 from ops.editions import request_edition
 from resources.object_store_resource import ObjectStoreResource
@@ -57,10 +57,10 @@ def catalog_schedule(
 ) -> SensorResult:
     """Compare when each schedule last fell due with when it was last kept."""
     current = settings.current
-    memory = KeptMemory(current.home / "sensors" / "catalog_schedule")
+    memory = KeptMemory(object_store.store, "catalog_schedule")
     remembered = memory.read(context.cursor or "")
     kept: dict[str, float] = json.loads(remembered) if remembered else dict(_recorded(context))
-    schedules = list(_schedules(context, current))
+    schedules = list(_schedules(context, current, object_store))
     # A schedule is kept from the moment at which it is first seen: adding one makes nothing at once.
     due = [one for one in schedules if one.at_s > kept.get(one.key, one.at_s)]
     requests = [request for one in due for request in _refresh(context, one, object_store)]
@@ -81,10 +81,12 @@ def _recorded(context: SensorEvaluationContext) -> Iterator[tuple[str, float]]:
             yield kept["key"], float(kept["at_s"])
 
 
-def _schedules(context: SensorEvaluationContext, settings: Settings) -> Iterator[Due]:
+def _schedules(
+    context: SensorEvaluationContext, settings: Settings, object_store: ObjectStoreResource
+) -> Iterator[Due]:
     registered = set(context.instance.get_dynamic_partitions(PARTITIONS))
     now = datetime.now(UTC)
-    for catalog, schedule in catalog_schedules(settings):
+    for catalog, schedule in catalog_schedules(settings, open_catalogs(settings, object_store.store)):
         if catalog in registered:
             try:
                 at = get_latest_completed_cron_tick(schedule.cron, now, schedule.timezone)

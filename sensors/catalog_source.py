@@ -20,7 +20,7 @@ from foundation.outside_text import one_line
 from io_managers.text_table import text_table
 from models.errors import ImageGenXError
 from models.registry import open_registry
-from ops.catalog import Catalog, CatalogError
+from ops.catalog import Catalog, CatalogError, RegisteredCatalogs, open_catalogs
 from ops.catalog.source import BucketSource, CatalogSource, FolderSource
 from ops.catalog.watching import Known, Look, SourceState, look, name_of
 from resources.object_store_resource import ObjectStoreResource
@@ -62,12 +62,13 @@ def catalog_source(
     cursor = PacedCursor.read(context.cursor)
     if not cursor.is_due(current.catalog_source.interval_s):
         return SensorResult(skip_reason=SkipReason("The next look is not due yet."))
-    kept = KeptMemory(current.home / "sensors" / "catalog_source")
+    kept = KeptMemory(object_store.store, "catalog_source")
     before = kept.read(cursor.memory) or "{}"
     round_ = _Round(json.loads(before))
-    for name, source in _sources(current, object_store):
+    catalogs = open_catalogs(current, object_store.store)
+    for name, source in _sources(current, catalogs):
         try:
-            found = _look(context, source, _state(context, name, source, round_.states.get(name)), current)
+            found = _look(context, source, _state(context, name, source, round_.states.get(name)), current, catalogs)
         except (ImageGenXError, OSError) as exc:
             round_.failed.append(exc)
             context.log.error(f"{source} could not be looked at: {exc}")
@@ -110,12 +111,12 @@ class _Round:
         return " ".join(lines) or "No catalog has changed."
 
 
-def _sources(settings: Settings, object_store: ObjectStoreResource) -> Iterator[tuple[str, CatalogSource]]:
+def _sources(settings: Settings, catalogs: RegisteredCatalogs) -> Iterator[tuple[str, CatalogSource]]:
     """The configured sources by a name that stays the same."""
     if folder := settings.catalog_source.folder:
-        yield f"folder:{folder}", FolderSource(folder, settings.catalog_folder)
+        yield f"folder:{folder}", FolderSource(folder, catalogs)
     if prefix := settings.catalog_source.prefix:
-        yield f"prefix:{prefix}", BucketSource(object_store.store, prefix)
+        yield f"prefix:{prefix}", BucketSource(catalogs.store, prefix)
 
 
 def _state(
@@ -136,8 +137,15 @@ def _state(
     return SourceState({file: Known("", catalog, taken[catalog].version) for file, catalog in files.items()})
 
 
-def _look(context: SensorEvaluationContext, source: CatalogSource, before: SourceState, settings: Settings) -> Look:
-    return look(source, before, settings, open_registry(settings), may_retire=_may_retire(context))
+def _look(
+    context: SensorEvaluationContext,
+    source: CatalogSource,
+    before: SourceState,
+    settings: Settings,
+    catalogs: RegisteredCatalogs,
+) -> Look:
+    retire = settings.catalog_source.retire
+    return look(source, before, catalogs, open_registry(settings), retire=retire, may_retire=_may_retire(context))
 
 
 def _may_retire(context: SensorEvaluationContext) -> Callable[[str], bool]:

@@ -19,6 +19,7 @@ from dagster import (
     SkipReason,
 )
 
+from ops.catalog import open_catalogs
 from ops.catalog.schedules import freshness_hours
 from ops.check_targets import latest_target
 from ops.freshness import FRESH_CHECK, stale_catalogs, stale_text
@@ -51,13 +52,13 @@ def stale_catalogs_sensor(
 
     The memory holds the times of those runs: a run that came and grew old between two ticks is another one.
     """
-    hours = freshness_hours(settings.current)
+    hours = freshness_hours(settings.current, open_catalogs(settings.current, object_store.store))
     if not settings.current.checks.freshness_hours and not any(hours.values()):
         return SkipReason("checks.freshness_hours is 0, and no catalog says otherwise: catalogs never become stale.")
     registered = set(context.instance.get_dynamic_partitions(PARTITIONS))
     found = stale_catalogs(object_store.store, hours, time.time())
     stale = {catalog: at_s for catalog, at_s in found if catalog in registered}
-    memory = KeptMemory(settings.current.home / "sensors" / "catalog_freshness")
+    memory = KeptMemory(object_store.store, "catalog_freshness")
     reported = _times(json.loads(memory.read(context.cursor or "") or "{}"))
     news = sorted(catalog for catalog, at_s in stale.items() if reported.get(catalog) != at_s)
     instance = context.instance

@@ -1,26 +1,28 @@
 """Prompt catalogs: CSV and YAML files checked at once and made into one table."""
 
 from ops.catalog.columns import COLUMNS
-from ops.catalog.folder import RETIRED, catalog_file, register_catalog, registered_files, retire_catalog
-from ops.catalog.pictures import CatalogPicture, picture_file
+from ops.catalog.home_folder import catalog_files, open_catalogs
+from ops.catalog.pictures import INPUTS, CatalogFiles, CatalogPicture, FolderFiles
 from ops.catalog.problems import CatalogError, CatalogProblem
 from ops.catalog.reading import Catalog, catalog_name, read_catalog, row_request
+from ops.catalog.registered import RegisteredCatalogs, Registration
 from ops.catalog.rows import CatalogSchedule
 
 __all__ = [
     "COLUMNS",
-    "RETIRED",
+    "INPUTS",
     "Catalog",
     "CatalogError",
+    "CatalogFiles",
     "CatalogPicture",
     "CatalogProblem",
     "CatalogSchedule",
-    "catalog_file",
+    "FolderFiles",
+    "RegisteredCatalogs",
+    "Registration",
+    "catalog_files",
     "catalog_name",
-    "picture_file",
+    "open_catalogs",
     "read_catalog",
-    "register_catalog",
-    "registered_files",
-    "retire_catalog",
     "row_request",
 ]

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from foundation.cron import cron_rule, timezone_rule
 from foundation.problems import nearest, one_of
 from ops.catalog.columns import COLUMNS, layered, unknown_column
-from ops.catalog.pictures import CatalogPicture
+from ops.catalog.pictures import CatalogFiles, CatalogPicture
 from ops.catalog.problems import ProblemList
 from ops.catalog.rows import CatalogSchedule, RawCatalog, RawRow
 from ops.catalog.rows_from import RowsFrom, open_table
@@ -42,12 +41,11 @@ _WATERMARK_COLUMNS = {
 }
 
 
-def read_document(text: str, folder: Path, catalog: str, problems: ProblemList) -> RawCatalog:
+def read_document(text: str, files: CatalogFiles, problems: ProblemList) -> RawCatalog:
     """The catalog in YAML `text`; rows are named by their number, from 1, and their line.
 
     Args:
-        folder: where the table is looked for that its rows may come from.
-        catalog: its name.
+        files: where the table is looked for that its rows may come from.
     """
     try:
         document = read_yaml(text)
@@ -58,14 +56,14 @@ def read_document(text: str, folder: Path, catalog: str, problems: ProblemList) 
         problems.add("", "", "the file must hold keys, 'rows:' or 'template:' and 'axes:' among them")
         return RawCatalog(rows=[])
     _unknown_keys("", document, _KEYS, problems)
-    rows, files = _all_rows(document, folder, catalog, problems)
+    rows, read = _all_rows(document, files, problems)
     watermark = _watermark(document.get("watermark", ""), problems)
     return RawCatalog(
         defaults=layered(watermark, _defaults(document.get("defaults", ""), problems)),
         schedule=_schedule(document.get("schedule", ""), problems),
         freshness_hours=_hours("freshness_hours", document.get("freshness_hours", ""), problems),
         rows=rows,
-        files=files,
+        files=read,
     )
 
 
@@ -182,12 +180,12 @@ def _hours(key: str, value: YamlValue, problems: ProblemList) -> float | None:
 
 
 def _all_rows(
-    document: YamlMapping, folder: Path, catalog: str, problems: ProblemList
+    document: YamlMapping, files: CatalogFiles, problems: ProblemList
 ) -> tuple[Iterable[RawRow], tuple[CatalogPicture, ...]]:
     """The rows, and the files that they come from."""
     ways = [key for key in ("rows", "template") if key in document]
     if "rows_from" in document:
-        return _rows_from_table(document, folder, catalog, problems)
+        return _rows_from_table(document, files, problems)
     for key in _OF_TABLES:
         if key in document:
             problems.add(key, "", "belongs to 'rows_from:'")
@@ -203,7 +201,7 @@ def _all_rows(
 
 
 def _rows_from_table(
-    document: YamlMapping, folder: Path, catalog: str, problems: ProblemList
+    document: YamlMapping, files: CatalogFiles, problems: ProblemList
 ) -> tuple[Iterable[RawRow], tuple[CatalogPicture, ...]]:
     for key in ("rows", "axes"):
         if key in document:
@@ -213,7 +211,7 @@ def _rows_from_table(
     if not isinstance(reference, str) or not reference.strip():
         problems.add("rows_from", "", "must be the name of a table beside the catalog, such as products.csv")
         return [], ()
-    opened = open_table(folder, catalog, reference.strip(), problems)
+    opened = open_table(files, reference.strip(), problems)
     if opened is None:
         return [], ()
     sheet, file = opened

@@ -1,70 +1,104 @@
-"""The input pictures that catalog rows name: files under the catalog's folder, or object keys."""
+"""The files that a catalog names, input pictures and tables: beside it in a folder, or kept with it in the store."""
 
 import hashlib
+import io
 import unicodedata
-from dataclasses import dataclass
-from io import BufferedReader
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
 
 from ops.catalog.inside import LeadsOutError, open_inside
+from resources.object_store import ObjectStore
 
+INPUTS = "inputs/"
+"""Where catalogs, and the files that they name, are kept in the store, by prefix; the sha256 of the content follows."""
 MAX_KEY_BYTES = 900
 
 
 @dataclass(frozen=True)
 class CatalogPicture:
-    """A picture file a catalog names: the reference as written, where it is, and the sha256 of its content.
+    """A file a catalog names: the reference as written, and the sha256 of its content.
 
-    `place` is the file's path below `folder`, the catalog's.
+    Attributes:
+        open: opens the file. Raises OSError, LeadsOutError if a link has taken its place, or StoreError.
     """
 
     reference: str
-    folder: Path
-    place: str
     digest: str
+    open: Callable[[], BinaryIO] = field(compare=False, repr=False)
 
-    @property
-    def file(self) -> Path:
-        """The file's path."""
-        return self.folder / self.place
-
-    def open(self) -> BufferedReader:
-        """Open the file. Raises OSError, or LeadsOutError if a link has taken its place."""
-        return open_inside(self.folder, self.place)
+    def read(self) -> bytes:
+        """The content. Raises what `open` does."""
+        with self.open() as content:
+            return content.read()
 
 
-def picture_file(folder: Path, catalog: str, reference: str) -> Path | None:
-    """The file that a row of `catalog` in `folder` names, or None if there is none and it is an object key.
+class CatalogFiles(Protocol):
+    """Where the files are that one catalog names."""
 
-    Looked for in `<catalog>.pictures/`, where `register_catalog` puts copies, then in the folder itself.
+    def find(self, reference: str) -> CatalogPicture | None:
+        """The file of this reference; None if there is none and it is an object key.
 
-    Raises:
-        ValueError: if the reference could lead out of the folder; the message is the broken rule.
+        Raises:
+            ValueError: if the reference could lead out of the folder, or the file cannot be read; the message is the
+                broken rule.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """Files in the folder of a catalog.
+
+    Looked for in `<catalog>.pictures/`, then in the folder itself.
     """
-    rule = _reference_rule(reference)
-    if rule:
+
+    folder: Path
+    catalog: str
+
+    def find(self, reference: str) -> CatalogPicture | None:
+        """See `CatalogFiles.find`."""
+        _check_reference(reference)
+        try:
+            place = self._place(reference)
+            if place is None:
+                return None
+            with open_inside(self.folder, place) as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
+        except OSError as exc:
+            raise ValueError(f"{reference[:80]!r} cannot be read: {exc.strerror}") from exc
+        return CatalogPicture(reference, digest, partial(open_inside, self.folder, place))
+
+    def _place(self, reference: str) -> str | None:
+        for place in (f"{self.catalog}.pictures/{reference}", reference):
+            file = self.folder / place
+            if file.is_file():
+                if not file.resolve().is_relative_to(self.folder.resolve()):
+                    raise LeadsOutError(f"{reference[:80]!r} is a link that leads out of the catalog's folder")
+                return place
+        return None
+
+
+@dataclass(frozen=True)
+class StoredFiles:
+    """Files kept in the store for a registered catalog: sha256 by reference."""
+
+    store: ObjectStore
+    digests: Mapping[str, str]
+
+    def find(self, reference: str) -> CatalogPicture | None:
+        """See `CatalogFiles.find`; nothing is read."""
+        _check_reference(reference)
+        if digest := self.digests.get(reference):
+            return CatalogPicture(reference, digest, lambda: io.BytesIO(self.store.get(INPUTS + digest)))
+        return None
+
+
+def _check_reference(reference: str) -> None:
+    if rule := _reference_rule(reference):
         raise ValueError(rule)
-    for place in (f"{catalog}.pictures/{reference}", reference):
-        file = folder / place
-        if file.is_file():
-            if not file.resolve().is_relative_to(folder.resolve()):
-                raise LeadsOutError(f"{reference[:80]!r} is a link that leads out of the catalog's folder")
-            return file
-    return None
-
-
-def read_picture(folder: Path, catalog: str, reference: str) -> CatalogPicture | None:
-    """The file a row names, with its digest; None if it is an object key. ValueError as in `picture_file`, or if
-    the file cannot be read."""
-    try:
-        file = picture_file(folder, catalog, reference)
-        if file is None:
-            return None
-        place = file.relative_to(folder).as_posix()
-        with open_inside(folder, place) as content:
-            return CatalogPicture(reference, folder, place, hashlib.file_digest(content, "sha256").hexdigest())
-    except OSError as exc:
-        raise ValueError(f"{reference[:80]!r} cannot be read: {exc.strerror}") from exc
 
 
 def _reference_rule(reference: str) -> str | None:

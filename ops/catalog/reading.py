@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -18,11 +18,12 @@ from ops.catalog.columns import COLUMNS, PICTURE_COLUMNS, cell_rule, column_of, 
 from ops.catalog.decoding import decoded
 from ops.catalog.document import read_document
 from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, TABLES, size_rule
-from ops.catalog.pictures import CatalogPicture, read_picture
+from ops.catalog.pictures import CatalogFiles, CatalogPicture, FolderFiles
 from ops.catalog.problems import CatalogError, CatalogProblem, ProblemList
 from ops.catalog.rows import CatalogSchedule, RawCatalog, RawRow
 from ops.catalog.table import read_table
 from ops.catalog.template import MAX_ROWS
+from ops.map_ahead import map_ahead
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,12 @@ MAX_ID = 200
 """Letters of a row's id; ids are people's own, such as article numbers, and are never part of a key or a path."""
 
 _NAME = re.compile(r"\w[\w.-]{0,99}")
-_NAME_RULE = "1 to 100 letters, digits, '_', '-' and '.', beginning with a letter, a digit or '_', without '..'"
+_NAME_BYTES = 240
+"""In UTF-8; a key of the store has room for so many and an ending."""
+_NAME_RULE = (
+    "1 to 100 letters, digits, '_', '-' and '.', beginning with a letter, a digit or '_', without '..', of at most "
+    f"{_NAME_BYTES} bytes"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +48,8 @@ class Catalog:
 
     `table` has one row per picture and the columns of INTERFACES.md §10 (`id` unique, every default filled in, a
     `watermark_font_size` of 0 meaning that it follows the picture's width);
-    `digest` is the sha256 of the file and the pictures it names; `pictures` are those that are files.
+    `digest` is the sha256 of the file and the pictures it names; `pictures` are those that are files, and tables that
+    rows come from; `objects` are the keys of the others.
     """
 
     name: str
@@ -50,6 +57,8 @@ class Catalog:
     schedule: CatalogSchedule | None
     digest: str
     pictures: tuple[CatalogPicture, ...]
+    objects: tuple[str, ...] = ()
+    freshness_hours: float | None = None
 
     def requests(self) -> Iterator[tuple[str, GenerationRequest]]:
         """(row id, request) in the order of the file."""
@@ -77,27 +86,64 @@ def _suggested(name: str) -> str:
 
 def is_name(text: str) -> bool:
     """Whether `text` can be a catalog's name: safe in keys, file names and partitions."""
-    return _NAME.fullmatch(text) is not None and ".." not in text
+    return _NAME.fullmatch(text) is not None and ".." not in text and len(text.encode()) <= _NAME_BYTES
 
 
-def read_catalog(path: Path, registry: "ModelRegistry", pictures_from: Path | None = None) -> Catalog:
-    """Read and check a `.csv`, `.yaml` or `.yml` catalog.
+def read_catalog(
+    path: Path,
+    registry: "ModelRegistry",
+    pictures_from: Path | None = None,
+    has_object: Callable[[str], bool] | None = None,
+) -> Catalog:
+    """Read and check a catalog's file.
 
     Args:
         pictures_from: the folder in which the pictures are looked for that rows name; the file's own by default.
+        has_object: see `check_catalog`.
     Raises:
         CatalogError: listing every problem with row and column. Nothing else is raised, whatever the file holds.
     """
     name = catalog_name(path)
+    files = FolderFiles(pictures_from or path.parent, name)
+    return check_catalog(path.name, catalog_content(path), files, registry, has_object)
+
+
+def check_catalog(
+    file_name: str,
+    content: bytes,
+    files: CatalogFiles,
+    registry: "ModelRegistry",
+    has_object: Callable[[str], bool] | None = None,
+) -> Catalog:
+    """Check the catalog whose file has this name and content.
+
+    Args:
+        files: where the files are that it names.
+        has_object: whether the store has an object, which rows may name as pictures; None if nobody can tell now.
+    Raises:
+        CatalogError: listing every problem with row and column.
+        CatalogHeldUpError: if some picture or table is not there, but may still come.
+    """
+    name, ending = catalog_name(Path(file_name)), Path(file_name).suffix.lower()
     problems = ProblemList()
-    content, folder = _content(path, problems), pictures_from or path.parent
-    problems.raise_any(name)
-    raw = _raw(path.suffix.lower(), content, folder, name, problems)
-    checker = _RowChecker(name, folder, registry, problems)
+    raw = _raw(ending, content, files, problems)
+    checker = _RowChecker(files, registry, problems)
     records = checker.records(raw)
+    if has_object:
+        checker.check_objects(has_object)
     problems.raise_any(name)
     pictures = (*raw.files, *(picture for picture in checker.pictures.values() if picture))
-    return Catalog(name, _table(records), raw.schedule, _digest(content, pictures), pictures)
+    digest = catalog_digest(content, pictures)
+    objects = tuple(checker.object_keys)
+    return Catalog(name, _table(records), raw.schedule, digest, pictures, objects, raw.freshness_hours)
+
+
+def catalog_content(path: Path) -> bytes:
+    """The content of a catalog's file. Raises CatalogError if it is none, too large, or cannot be read."""
+    name, problems = catalog_name(path), ProblemList()
+    content = _content(path, problems)
+    problems.raise_any(name)
+    return content
 
 
 def row_request(row: Mapping[str, object]) -> GenerationRequest:
@@ -108,11 +154,11 @@ def row_request(row: Mapping[str, object]) -> GenerationRequest:
     return GenerationRequest.model_validate(request_data(cells))
 
 
-def _raw(ending: str, content: bytes, folder: Path, name: str, problems: ProblemList) -> RawCatalog:
+def _raw(ending: str, content: bytes, files: CatalogFiles, problems: ProblemList) -> RawCatalog:
     if ending in TABLES:
         return read_table(ending, content, problems)
     text = decoded(content, problems)
-    return RawCatalog(rows=[]) if problems.total else read_document(text, folder, name, problems)
+    return RawCatalog(rows=[]) if problems.total else read_document(text, files, problems)
 
 
 def _content(path: Path, problems: ProblemList) -> bytes:
@@ -133,7 +179,8 @@ def _content(path: Path, problems: ProblemList) -> bytes:
     return b""
 
 
-def _digest(content: bytes, pictures: Iterable[CatalogPicture]) -> str:
+def catalog_digest(content: bytes, pictures: Iterable[CatalogPicture]) -> str:
+    """The sha256, in hex, of a catalog's file and of the files it names."""
     digest = hashlib.sha256(content)
     for picture in sorted(pictures, key=lambda one: one.reference):
         digest.update(f"\n{picture.reference}\0{picture.digest}".encode())
@@ -144,12 +191,13 @@ def _digest(content: bytes, pictures: Iterable[CatalogPicture]) -> str:
 class _RowChecker:
     """Turns raw rows into records of the table, noting what is wrong with them."""
 
-    name: str
-    folder: Path
+    files: CatalogFiles
     registry: "ModelRegistry"
     problems: ProblemList
     places: dict[str, str] = field(default_factory=dict)
     pictures: dict[str, CatalogPicture | None] = field(default_factory=dict)
+    object_keys: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """With the place and column that name each first."""
 
     def records(self, raw: RawCatalog) -> list[tuple[object, ...]]:
         """A record for each good row, in the order of the file."""
@@ -208,9 +256,19 @@ class _RowChecker:
     def _check_picture(self, place: str, column: str, reference: str) -> None:
         if reference not in self.pictures:
             try:
-                self.pictures[reference] = read_picture(self.folder, self.name, reference)
+                self.pictures[reference] = self.files.find(reference)
+                if self.pictures[reference] is None:
+                    self.object_keys[reference] = (place, column)
             except ValueError as exc:
                 self.problems.add(place, column, str(exc))
+
+    def check_objects(self, has_object: Callable[[str], bool]) -> None:
+        """Note the pictures that are nowhere; they may still come."""
+        for key, is_there in map_ahead(has_object, self.object_keys):
+            if not is_there:
+                rule = f"{key[:80]!r} is neither a file beside the catalog nor an object in the store; put it there"
+                self.problems.add(*self.object_keys[key], rule)
+                self.problems.waits = True
 
 
 _ODD_BEGINNINGS = frozenset("#=nN ")

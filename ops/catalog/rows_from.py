@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foundation.errors import told
 from foundation.problems import nearest
 from ops.catalog.columns import COLUMNS
 from ops.catalog.endings import MAX_BYTES, TABLES, size_rule
-from ops.catalog.pictures import CatalogPicture, picture_file
+from ops.catalog.pictures import CatalogFiles, CatalogPicture
 from ops.catalog.problems import ProblemList
 from ops.catalog.rows import RawRow
 from ops.catalog.sheet import Sheet, read_sheet
@@ -71,10 +71,8 @@ class RowsFrom:
         return fits
 
 
-def open_table(
-    folder: Path, catalog: str, reference: str, problems: ProblemList
-) -> tuple[Sheet, CatalogPicture] | None:
-    """The table that a catalog in `folder` names, and the file that goes wherever the catalog goes.
+def open_table(files: CatalogFiles, reference: str, problems: ProblemList) -> tuple[Sheet, CatalogPicture] | None:
+    """The table that a catalog names, and the file that goes wherever the catalog goes.
 
     None if it cannot be read, which is noted.
     """
@@ -83,23 +81,21 @@ def open_table(
         problems.add("rows_from", "", f"'{reference[:80]}' is no table; use {', '.join(TABLES)}")
         return None
     try:
-        file = picture_file(folder, catalog, reference)
+        file = files.find(reference)
         if file is None:
             problems.add("rows_from", "", f"there is no file '{reference[:80]}' beside the catalog")
             problems.waits = True
             return None
-        place = file.relative_to(folder).as_posix()
-        if rule := size_rule(file, file.stat().st_size):
-            problems.add("rows_from", "", rule)
-            return None
-        with CatalogPicture(reference, folder, place, "").open() as opened:
-            content = opened.read(MAX_BYTES[ending])
+        with file.open() as opened:
+            content = opened.read(MAX_BYTES[ending] + 1)
     except (ValueError, OSError) as exc:
         problems.add("rows_from", "", f"'{reference[:80]}' cannot be read: {told(exc)}")
         return None
+    if rule := size_rule(Path(reference), len(content)):
+        problems.add("rows_from", "", rule)
+        return None
     sheet = read_sheet(ending, content, problems)
-    file_of_it = CatalogPicture(reference, folder, place, hashlib.sha256(content).hexdigest())
-    return (sheet, file_of_it) if sheet else None
+    return (sheet, replace(file, digest=hashlib.sha256(content).hexdigest())) if sheet else None
 
 
 def _fits(own: str, joined: str, values: list[str]) -> bool:

@@ -1,10 +1,11 @@
 """Where catalogs come from: a watched folder, or a watched key prefix of the object store."""
 
 import hashlib
+import mimetypes
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Protocol
 
 from foundation.error_text import cause_text
 from models.digests import FileMark
-from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, TABLES, size_rule
+from models.visible_files import is_hidden, visible_files
+from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, size_rule
 from ops.catalog.inside import LeadsOutError, open_inside
 from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem
 from ops.catalog.reading import catalog_name
+from ops.catalog.registered import RegisteredCatalogs
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore, StoreAccessError
 
 PROBLEMS = ".problems.txt"
@@ -61,16 +64,17 @@ class CatalogSource(Protocol):
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The catalog files of a folder, and spreadsheets that nobody has saved as one yet.
+    """The catalog files of a folder, and what people may have put there for one: it is refused, with the reason.
 
-    Hidden files and other folders are not looked at, nor are tables that a catalog's rows come from.
+    That are other files, except pictures, and folders with catalogs in them. Hidden files, tables that a catalog's rows
+    come from, and folders of pictures are passed over.
 
     Args:
-        registered: the folder of registered catalogs, which knows the pictures that each named when it was taken.
+        catalogs: know the files that each catalog named when it was taken.
     """
 
     folder: Path
-    registered: Path
+    catalogs: RegisteredCatalogs
     is_atomic: bool = False
 
     def __str__(self) -> str:
@@ -89,13 +93,12 @@ class FolderSource:
         """
         with suppress(OSError):
             self.folder.mkdir(exist_ok=True)
-        of_catalogs = {file.name for file in self.registered.glob("*.pictures/*") if file.suffix.lower() in TABLES}
-        for file in _catalog_files(self.folder):
-            if file.name in of_catalogs:
-                continue  # another catalog's rows come from it
+        named = {one.name: one.files for one in self.catalogs.all()}
+        taken = {reference for references in named.values() for reference in references}
+        for file in _entries(self.folder, taken):
             name = os.fsencode(file.name).decode("utf-8", "replace")
             try:
-                yield name, self._mark(file)
+                yield (f"{name}/", "folder") if file.is_dir() else (name, self._mark(file, named.get(file.stem, {})))
             except FileNotFoundError:
                 continue  # gone since the folder was read
             except LeadsOutError:
@@ -105,6 +108,9 @@ class FolderSource:
 
     def fetch(self, file_name: str, folder: Path) -> tuple[Path, Path]:
         """See `CatalogSource.fetch`; what is no catalog by its ending or its size is not copied."""
+        if file_name.endswith("/"):
+            rule = "catalogs in folders are not looked at; put their files directly into the watched folder"
+            raise CatalogError(file_name[:80], [CatalogProblem("", "", rule)])
         file = folder / file_name
         try:
             if _is_catalog(file_name):
@@ -125,22 +131,20 @@ class FolderSource:
 
         The note takes the place of what has its name; a link there is not followed.
         """
-        note = self.folder / f"{file_name}{PROBLEMS}"
+        note = self.folder / f"{file_name.rstrip('/')}{PROBLEMS}"
         with suppress(OSError):
             if problems:
                 _put(note, f"{problems}\n")
             else:
                 note.unlink(missing_ok=True)
 
-    def _mark(self, file: Path) -> str:
+    def _mark(self, file: Path, named: Iterable[str]) -> str:
         with open_inside(self.folder, file.name) as content:
             stat = os.fstat(content.fileno())
             if size_rule(file, stat.st_size):
                 return f"too large: {stat.st_size} {stat.st_mtime_ns}"
             digest = hashlib.file_digest(content, "sha256")
-        pictures = self.registered / f"{file.stem}.pictures"
-        for picture in sorted(pictures.rglob("*")) if pictures.is_dir() else []:
-            original = self.folder / picture.relative_to(pictures)
+        for original in (self.folder / reference for reference in sorted(named)):
             if original.is_file():
                 digest.update(f"\n{original}\0{FileMark.of(original)}".encode())
         return digest.hexdigest()[:_MARK_LETTERS]
@@ -148,7 +152,10 @@ class FolderSource:
 
 @dataclass(frozen=True)
 class BucketSource:
-    """The catalog files directly below a key prefix. Their rows name pictures by whole keys."""
+    """The catalog files directly below a key prefix, and what people may have put there for one: it is refused.
+
+    Rows name pictures by whole keys; pictures may lie below the prefix too.
+    """
 
     store: ObjectStore
     prefix: str
@@ -162,12 +169,17 @@ class BucketSource:
         """See `CatalogSource.marks`: the objects' etags."""
         for found in self.store.list(self.prefix):
             name = found.key[len(self.prefix) :]
-            if "/" not in name and _is_catalog(name):
+            if _is_catalog(name) if "/" in name else _is_for_us(name):
                 yield name, f"etag:{found.etag}"
 
     def fetch(self, file_name: str, folder: Path) -> tuple[Path, Path]:
         """See `CatalogSource.fetch`; what is too large for a catalog is not fetched."""
+        if "/" in file_name:
+            rule = f"it lies deeper than the watched prefix; put it directly below '{self.prefix}'"
+            raise CatalogError(file_name[:80], [CatalogProblem("", "", rule)])
         file, key = folder / file_name, f"{self.prefix}{file_name}"
+        if not _is_catalog(file_name):
+            return file, folder
         try:
             found = self.store.stat(key)
             if found and (rule := size_rule(file, found.size_bytes)):
@@ -200,14 +212,26 @@ def _put(file: Path, text: str) -> None:
         raise
 
 
-def _catalog_files(folder: Path) -> Iterator[Path]:
-    files = sorted(file for file in folder.iterdir() if _is_file(file)) if folder.is_dir() else []
+def _entries(folder: Path, taken: Set[str]) -> Iterator[Path]:
+    """Catalogs, then what was put there for one; other catalogs' files (`taken`) are neither."""
+    found = [path for path in sorted(folder.iterdir()) if not is_hidden(path)] if folder.is_dir() else []
+    files = [path for path in found if _is_file(path) and path.name not in taken]
     catalogs = [file for file in files if _is_catalog(file.name)]
     yield from catalogs
     saved = {file.stem for file in catalogs}
     for file in files:
-        if file.suffix.lower() in OTHER_TABLES and file.stem not in saved and not file.name.startswith((".", "~$")):
+        is_saved = file.suffix.lower() in OTHER_TABLES and file.stem in saved
+        if _is_for_us(file.name) and file not in catalogs and not is_saved:
             yield file
+    yield from (path for path in found if path.is_dir() and _has_catalogs(path, taken))
+
+
+def _has_catalogs(folder: Path, taken: Set[str]) -> bool:
+    try:
+        inside = (file for file in visible_files(folder, deep=True) if _is_catalog(file.name))
+        return any(file.relative_to(folder.parent).as_posix() not in taken for file in inside)
+    except OSError:
+        return False
 
 
 def _is_file(path: Path) -> bool:
@@ -219,4 +243,10 @@ def _is_file(path: Path) -> bool:
 
 
 def _is_catalog(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in MAX_BYTES
+    return not is_hidden(Path(name)) and Path(name).suffix.lower() in MAX_BYTES
+
+
+def _is_for_us(name: str) -> bool:
+    """Whether a file was put there for us to read: not a picture, which rows may name, and no note of ours."""
+    kind = mimetypes.guess_type(name)[0] or ""
+    return not (is_hidden(Path(name)) or name.endswith(PROBLEMS) or kind.startswith("image/"))

@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from configs.settings import Settings
 from models.registry import ModelRegistry
 from ops.catalog.endings import MAX_BYTES
-from ops.catalog.folder import register_catalog, retire_catalog
 from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem, SourceGoneError
 from ops.catalog.reading import Catalog, catalog_name
+from ops.catalog.registered import RegisteredCatalogs
 from ops.catalog.source import CatalogSource
 
 LOOK_S = 20.0
@@ -68,9 +67,10 @@ class Look:
 def look(
     source: CatalogSource,
     before: SourceState,
-    settings: Settings,
+    catalogs: RegisteredCatalogs,
     registry: ModelRegistry,
     *,
+    retire: bool = True,
     may_retire: Callable[[str], bool] = lambda catalog: True,
 ) -> Look:
     """Look at every catalog of a source once, and register what is new or changed.
@@ -81,16 +81,17 @@ def look(
     A renamed file, `shop.csv` that is `shop.yaml` now, goes on as the same catalog.
 
     Args:
+        retire: a catalog whose file is gone is retired.
         may_retire: says whether a catalog may be retired now; the others are asked about again at the next look.
     Raises:
         SourceGoneError: if the source is away, with catalogs that are known; none is retired then.
     """
-    catalogs = sum(bool(known.catalog) for known in before.known.values())
-    if catalogs and not source.is_there:
-        raise SourceGoneError(str(source), catalogs)
+    count = sum(bool(known.catalog) for known in before.known.values())
+    if count and not source.is_there:
+        raise SourceGoneError(str(source), count)
     result = Look(SourceState(dict(before.known)))
     marks = dict(source.marks())
-    _forget_gone(set(marks), before, source, result, settings, may_retire)
+    _forget_gone(set(marks), before, result, catalogs if retire else None, may_retire)
     began = time.monotonic()
     for file_name, mark in marks.items():
         known = result.state.known.get(file_name)
@@ -98,7 +99,7 @@ def look(
             continue
         settled = source.is_atomic or before.pending.get(file_name) == mark
         if settled and time.monotonic() - began < LOOK_S:
-            _take(file_name, mark, source, result, settings, registry)
+            _take(file_name, mark, source, result, catalogs, registry)
         else:
             result.state.pending[file_name] = mark
     for file_name in before.known.keys() - result.state.known.keys():
@@ -107,15 +108,20 @@ def look(
 
 
 def _take(
-    file_name: str, mark: str, source: CatalogSource, result: Look, settings: Settings, registry: ModelRegistry
+    file_name: str,
+    mark: str,
+    source: CatalogSource,
+    result: Look,
+    catalogs: RegisteredCatalogs,
+    registry: ModelRegistry,
 ) -> None:
     known = result.state.known.get(file_name)
     try:
-        name = catalog_name(Path(file_name))
-        _refuse_second_file(name, file_name, result.state)
+        if name := name_of(file_name):
+            _refuse_second_file(name, file_name, result.state)
         with tempfile.TemporaryDirectory() as folder:
             file, pictures_from = source.fetch(file_name, Path(folder))
-            catalog = register_catalog(file, settings, registry, pictures_from)
+            catalog = catalogs.register(file, registry, pictures_from)
     except CatalogError as exc:
         _refuse(file_name, mark, exc, source, result)
         return
@@ -150,41 +156,34 @@ def _refuse_second_file(name: str, file_name: str, state: SourceState) -> None:
 def _forget_gone(
     found: set[str],
     before: SourceState,
-    source: CatalogSource,
     result: Look,
-    settings: Settings,
+    catalogs: RegisteredCatalogs | None,
     may_retire: Callable[[str], bool],
 ) -> None:
-    """Retire the catalogs whose file two looks in a row did not find, unless another file goes on with them."""
+    """Retire the catalogs whose file two looks in a row did not find, unless another file goes on with them.
+
+    Without `catalogs` they are only forgotten.
+    """
     heirs = {name_of(file_name): file_name for file_name in sorted(found)}
     for file_name, known in before.known.items():
         if file_name in found:
             continue
         if not known.catalog:
             del result.state.known[file_name]
-        elif settings.catalog_source.retire and before.pending.get(file_name) != _GONE:
+        elif catalogs and before.pending.get(file_name) != _GONE:
             result.state.pending[file_name] = _GONE
         elif heir := heirs.get(known.catalog):
             del result.state.known[file_name]
             refusal = result.state.known.get(heir, Known()).refusal
             result.state.known[heir] = Known("", known.catalog, known.digest, refusal)
-        elif not settings.catalog_source.retire:
+        elif not catalogs:
             del result.state.known[file_name]
         elif not may_retire(known.catalog):
             result.state.pending[file_name] = _GONE
         else:
-            _retire(file_name, known.catalog, source, result, settings)
-
-
-def _retire(file_name: str, catalog: str, source: CatalogSource, result: Look, settings: Settings) -> None:
-    try:
-        retire_catalog(catalog, settings)
-    except OSError as exc:
-        held_up = CatalogHeldUpError(catalog, [CatalogProblem("", "", f"cannot be retired: {exc}")])
-        _refuse(file_name, _GONE, held_up, source, result)
-        return
-    del result.state.known[file_name]
-    result.retired.append(catalog)
+            catalogs.retire(known.catalog)
+            del result.state.known[file_name]
+            result.retired.append(known.catalog)
 
 
 def name_of(file_name: str) -> str:

@@ -9,18 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Protocol
 
 from io_managers.image_set import PICTURES, SUPERSEDED
 from io_managers.reuse import ANNOUNCEMENTS, announced
+from ops.catalog import INPUTS, RegisteredCatalogs
 from ops.editions import FOLDER as EDITIONS
 from ops.editions import edition_folder, forget_editions, surplus_editions
-from ops.input_pictures import INPUTS
 from ops.map_ahead import map_ahead
 from ops.moderation import QUARANTINE
 from ops.store_life.catalogs import RETIRED, catalog_objects, catalog_of
-from ops.store_life.references import References, keys_in_catalogs
+from ops.store_life.references import References, keys_of_catalogs
 from ops.store_life.retention import Retention
 from ops.store_life.retired import RetiredCatalogs
 from ops.store_life.tasks import TaskReferences
@@ -70,7 +69,7 @@ def collect_garbage(
     *,
     registered: Callable[[], Set[str]],
     tasks: TaskReferences,
-    catalog_folder: Path | None = None,
+    catalogs: RegisteredCatalogs | None = None,
     dry_run: bool = False,
 ) -> Collection:
     """Remove what nothing refers to any more, and what has been kept for as long as retention says.
@@ -79,7 +78,7 @@ def collect_garbage(
         registered: tells the catalogs there are now; others in the store are retired. It is asked again before
             anything of theirs goes, since a catalog may come back meanwhile.
         tasks: what the request queue refers to.
-        catalog_folder: the files of registered catalogs, which may name stored pictures as input.
+        catalogs: the registered catalogs, which are made of objects and may name others as input.
         dry_run: remove nothing, write nothing, report what would go.
     Raises:
         UnreadableManifestError: if a manifest cannot be read; no picture is removed then.
@@ -95,8 +94,12 @@ def collect_garbage(
     run.remove("superseded manifests", _older(store, SUPERSEDED, retention.superseded_before_s))
     run.remove("quarantine", _older(store, QUARANTINE, retention.quarantined_before_s))
     run.remove("void announcements", _older(store, ANNOUNCEMENTS, retention.now_s - 24 * 3600))
-    inputs = keys_in_catalogs(catalog_folder) if catalog_folder else set()
-    references = References(store, partial(_counts, retired.catalogs, retention), inputs | tasks.keys, retired.revive)
+    counts = partial(_counts, retired.catalogs, retention)
+
+    def more() -> Set[str]:
+        return retired.revive() | (keys_of_catalogs(catalogs, retention) if catalogs else set())
+
+    references = References(store, counts, tasks.keys, more)
     references.refresh()
     run.remove("pictures", _older(store, PICTURES, retention.orphans_before_s), references)
     run.remove("input pictures of catalogs", _old_inputs(store, retention.orphans_before_s), references)

@@ -1,22 +1,22 @@
 """What manifests, kept editions and catalogs refer to."""
 
 import io
-import re
 from collections.abc import Callable, Iterable, Iterator, Set
-from pathlib import Path
+from itertools import chain
 
 from foundation.error_text import cause_text
 from io_managers.image_set import MANIFESTS, SUPERSEDED
 from models.errors import ImageGenXError
+from ops.catalog import RegisteredCatalogs
 from ops.editions import FOLDER as EDITIONS
 from ops.map_ahead import map_ahead
+from ops.store_life.retention import Retention
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
 
 TABLES = "tables/prompt_catalog/"
 _PICTURE_COLUMNS = {"key", "image", "mask", "control_image"}
 # Manifests first: a run copies one elsewhere before it replaces it, so that whoever reads in this order misses none.
 _SOURCES = (MANIFESTS, TABLES, SUPERSEDED, EDITIONS)
-_KEY = re.compile(r"(?:pictures|uploads|inputs|\d{8})/[^\s,;\"'\]}]+")
 
 
 class UnreadableManifestError(ImageGenXError):
@@ -87,7 +87,7 @@ def named_keys(place: str, data: bytes) -> Iterator[str]:
         ) from exc
 
 
-def keys_in_catalogs(folder: Path) -> set[str]:
-    """Whatever looks like the key of a picture in the files of registered catalogs, which may not have run yet."""
-    files = [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
-    return {key for file in files for key in _KEY.findall(file.read_text(encoding="utf-8", errors="replace"))}
+def keys_of_catalogs(catalogs: RegisteredCatalogs, retention: Retention) -> set[str]:
+    """What registered catalogs are made of and name, and those that were retired not long ago."""
+    kept = chain(catalogs.all(), catalogs.retired(since_s=retention.retired_before_s))
+    return {key for registered in kept for key in registered.keys}

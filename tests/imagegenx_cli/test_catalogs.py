@@ -6,6 +6,9 @@ from dagster import AssetMaterialization, DagsterInstance
 from configs.settings import load_settings
 from imagegenx_cli import catalogs
 from models.registry import open_registry
+from ops.catalog import open_catalogs
+from resources.open_store import open_store
+from tests.support.catalog_writer import registered_text
 
 GOOD = "id,text\na,a red mug\nb,a blue mug\n"
 
@@ -17,6 +20,11 @@ def file(tmp_path):
     return path
 
 
+def registered():
+    settings = load_settings()
+    return open_catalogs(settings, open_store(settings.store))
+
+
 def partitions(home):
     with DagsterInstance.from_config(str(home / "dagster")) as instance:
         return instance.get_dynamic_partitions("catalogs")
@@ -24,7 +32,16 @@ def partitions(home):
 
 def test_validate_tells_the_number_of_rows_and_registers_nothing(imagegenx, home, file):
     assert imagegenx("catalog", "validate", file) == (0, "catalog 'cups': 2 rows, no problems.\n", "")
-    assert not (home / "catalogs").exists()
+    assert registered().names() == []
+
+
+def test_validate_finds_a_picture_that_is_nowhere(imagegenx, file):
+    file.write_text("id,text,image\na,a shoe,in/shoe.png\n", encoding="utf-8")
+
+    status, _, error = imagegenx("catalog", "validate", file)
+
+    assert status == 1
+    assert "line 2, image: 'in/shoe.png' is neither a file beside the catalog nor an object in the store" in error
 
 
 def test_validate_lists_every_problem_with_row_and_column(imagegenx, file):
@@ -44,7 +61,7 @@ def test_add_makes_the_catalog_a_partition_and_a_second_time_replaces_it(imagege
     assert imagegenx("catalog", "add", file) == (0, "catalog 'cups': 3 rows, registered.\n", "")
 
     assert list(partitions(home)) == ["cups"]
-    assert (home / "catalogs/cups.csv").read_text(encoding="utf-8") == GOOD + "c,a green mug\n"
+    assert registered_text(registered(), "cups") == GOOD + "c,a green mug\n"
 
 
 def test_a_catalog_with_problems_is_not_added(imagegenx, home, file):
@@ -52,7 +69,7 @@ def test_a_catalog_with_problems_is_not_added(imagegenx, home, file):
     file.write_text("id,text\na,a mug\na,a cup\n", encoding="utf-8")
 
     assert imagegenx("catalog", "add", file)[0] == 1
-    assert (home / "catalogs/cups.csv").read_text(encoding="utf-8") == GOOD
+    assert registered_text(registered(), "cups") == GOOD
 
 
 def test_an_instance_of_ones_own_is_used_if_dagster_home_names_it(imagegenx, tmp_path, file, monkeypatch):
@@ -73,12 +90,17 @@ class Shipped:
         folder.mkdir()
         self.file = folder / "demo.csv"
         self.settings = load_settings()
-        self.registered = self.settings.catalog_folder / "demo.csv"
 
     def register(self, content):
         self.file.write_text(content, encoding="utf-8")
         catalogs.register_shipped("demo", self.settings, open_registry(self.settings))
-        return self.registered.read_text(encoding="utf-8")
+        return registered_text(registered(), "demo")
+
+    def replace(self, content):
+        """Register a catalog of one's own under this name."""
+        own = self.file.parent.parent / "demo.csv"
+        own.write_text(content, encoding="utf-8")
+        registered().register(own, open_registry(self.settings))
 
 
 @pytest.fixture
@@ -101,14 +123,13 @@ def test_an_update_of_the_shipped_catalog_replaces_its_unedited_copy(shipped):
 
 def test_an_edited_copy_wins_over_the_shipped_catalog(shipped):
     shipped.register(GOOD)
-    shipped.registered.write_text(GOOD.replace("red", "black"), encoding="utf-8")
+    shipped.replace(GOOD.replace("red", "black"))
 
     assert "black" in shipped.register(GOOD + "c,a green mug\n")
 
 
 def test_a_catalog_of_ones_own_wins_over_a_shipped_one_of_that_name(shipped):
-    shipped.registered.parent.mkdir(parents=True)
-    shipped.registered.write_text("id,text\nmine,my mug\n", encoding="utf-8")
+    shipped.replace("id,text\nmine,my mug\n")
 
     assert "mine" in shipped.register(GOOD)
 
@@ -154,4 +175,4 @@ def test_a_partition_that_was_deleted_in_dagster_does_not_come_back(imagegenx, h
         catalogs.add_partitions(instance, settings)
 
         assert list(instance.get_dynamic_partitions("catalogs")) == []
-    assert (home / "catalogs/retired/cups.csv").exists()
+    assert registered().retired_names() == ["cups"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from models.planning import row_seed
 from models.request import Mode, Priority
-from ops.catalog import COLUMNS, CatalogError, catalog_name, picture_file, read_catalog, row_request
+from ops.catalog import COLUMNS, CatalogError, FolderFiles, catalog_name, read_catalog, row_request
 from ops.catalog.endings import MAX_BYTES
 from tests.support.catalog_writer import REGISTRY, problems, read, write
 
@@ -130,7 +130,8 @@ def test_input_pictures_are_files_of_the_folder_or_object_keys(tmp_path: Path) -
     header = "text,image,mask,control_image,model_type\n"
     catalog = read(tmp_path, "a.csv", f"{header}a,in/shoe.png,,,tiny\nb,k/1.png,in/shoe.png,,tiny\nc,,,k/2.png,tiny\n")
     assert [picture.reference for picture in catalog.pictures] == ["in/shoe.png"]
-    assert catalog.pictures[0].file.read_bytes() == b"picture"
+    assert catalog.pictures[0].read() == b"picture"
+    assert catalog.objects == ("k/1.png", "k/2.png")
     requests = dict(zip("abc", (request for _, request in catalog.requests()), strict=True))
     assert [request.mode for request in requests.values()] == [Mode.IMG2IMG, Mode.INPAINT, Mode.CONTROLNET]
     assert (requests["b"].image_url, requests["b"].mask_url) == ("k/1.png", "in/shoe.png")
@@ -155,7 +156,7 @@ def test_input_pictures_stay_in_the_folder(tmp_path: Path, reference: str, rule:
     (folder / "link.png").symlink_to(tmp_path / "secret.png")
     assert problems(folder, "a.csv", f"text,image\na mug,{reference}\n") == [f"line 2, image: {reference!r} {rule}"]
     with pytest.raises(ValueError, match=r".+"):
-        picture_file(folder, "a", reference)
+        FolderFiles(folder, "a").find(reference)
 
 
 def test_a_reference_that_no_store_can_hold_is_refused(tmp_path: Path) -> None:

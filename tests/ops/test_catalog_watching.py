@@ -8,12 +8,13 @@ from typing import ClassVar
 import pytest
 
 from configs.settings import Settings
-from ops.catalog import RETIRED
+from ops.catalog import open_catalogs
 from ops.catalog.problems import SourceGoneError
 from ops.catalog.source import BucketSource, FolderSource
 from ops.catalog.watching import SourceState, look
 from resources.local_store import LocalObjectStore
-from tests.support.catalog_writer import REGISTRY
+from resources.object_store import StoreUnavailableError
+from tests.support.catalog_writer import REGISTRY, registered_text
 
 GOOD = "id,text\na,a red mug\n"
 
@@ -25,14 +26,15 @@ class Inbox:
         self.settings = Settings(home=home)
         self.folder = self.settings.catalog_source.folder
         self.folder.mkdir(parents=True)
-        self.source = source or FolderSource(self.folder, self.settings.catalog_folder)
+        self.catalogs = open_catalogs(self.settings, LocalObjectStore(self.settings.store.path))
+        self.source = source or FolderSource(self.folder, self.catalogs)
         self.state = SourceState()
 
     def write(self, name, content):
         (self.folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
     def look(self, **options):
-        found = look(self.source, self.state, self.settings, REGISTRY, **options)
+        found = look(self.source, self.state, self.catalogs, REGISTRY, **options)
         self.state = SourceState.from_json(found.state.to_json())
         return found
 
@@ -40,7 +42,12 @@ class Inbox:
         return [catalog.name for _ in range(looks) for catalog in self.look().changed]
 
     def registered(self, name):
-        return (self.settings.catalog_folder / name).read_text(encoding="utf-8")
+        """The content of a registered catalog, whose file has this name."""
+        assert self.catalogs.get(name.partition(".")[0]).file == name
+        return registered_text(self.catalogs, name.partition(".")[0])
+
+    def picture(self, catalog, reference):
+        return self.catalogs.files(self.catalogs.get(catalog)).find(reference).read()
 
 
 @pytest.fixture
@@ -150,7 +157,7 @@ def test_a_table_that_a_catalog_is_made_from_is_no_catalog_itself_and_its_edits_
     (changed,) = [catalog for _ in range(2) for catalog in inbox.look().changed]
 
     assert changed.table[["id", "text"]].to_numpy().tolist() == [["1", "a mug on white"], ["22", "a hat on white"]]
-    assert (inbox.settings.catalog_folder / "spring.pictures/products.csv").exists()
+    assert inbox.picture("spring", "products.csv") == b"SKU,Title\n1,a mug\n22,a hat\n"
 
 
 def test_a_table_that_comes_after_its_catalog_is_waited_for(inbox):
@@ -189,12 +196,12 @@ def test_pictures_come_along_and_a_new_picture_is_a_change(inbox):
     inbox.write("in/shoe.png", b"one")
     inbox.write("shop.csv", "id,text,image\na,a shoe,in/shoe.png\n")
     assert inbox.changed() == ["shop"]
-    assert (inbox.settings.catalog_folder / "shop.pictures/in/shoe.png").read_bytes() == b"one"
+    assert inbox.picture("shop", "in/shoe.png") == b"one"
 
     inbox.write("in/shoe.png", b"another")
 
     assert inbox.changed() == ["shop"]
-    assert (inbox.settings.catalog_folder / "shop.pictures/in/shoe.png").read_bytes() == b"another"
+    assert inbox.picture("shop", "in/shoe.png") == b"another"
 
 
 def test_a_catalog_whose_file_is_gone_for_two_looks_is_retired(inbox):
@@ -203,8 +210,7 @@ def test_a_catalog_whose_file_is_gone_for_two_looks_is_retired(inbox):
     (inbox.folder / "shop.csv").unlink()
 
     assert [inbox.look().retired for _ in range(3)] == [[], ["shop"], []]
-    assert not (inbox.settings.catalog_folder / "shop.csv").exists()
-    assert inbox.registered(f"{RETIRED}/shop.csv") == GOOD
+    assert (inbox.catalogs.names(), inbox.catalogs.retired_names()) == ([], ["shop"])
     inbox.write("shop.csv", GOOD)
     assert inbox.changed() == ["shop"]
 
@@ -263,7 +269,7 @@ def test_a_renamed_file_goes_on_as_the_same_catalog(inbox):
         (["shop"], [], {}),
         ([], [], {}),
     ]
-    assert sorted(file.name for file in inbox.settings.catalog_folder.iterdir()) == ["shop.yaml"]
+    assert inbox.registered("shop.yaml") == YAML
 
 
 def test_a_catalog_whose_renamed_file_is_wrong_stays_as_it_was_until_that_is_gone(inbox):
@@ -332,36 +338,64 @@ def forbid(monkeypatch, file):
     monkeypatch.setattr(os, "open", refusing)
 
 
-def test_a_catalog_that_could_not_be_kept_is_tried_again(inbox):
-    blocker = inbox.settings.catalog_folder
-    blocker.write_text("a file where the folder of catalogs should be")
+def test_a_catalog_that_cannot_be_kept_or_retired_while_the_store_is_away_is_tried_again(inbox, monkeypatch):
+    def away(*args, **options):
+        raise StoreUnavailableError("the store is away")
+
     inbox.write("shop.csv", GOOD)
     inbox.look()
-    assert "cannot be written to" in str(inbox.look().refused["shop.csv"])
+    monkeypatch.setattr(inbox.catalogs.store, "put", away)
+    with pytest.raises(StoreUnavailableError):
+        inbox.look()
+    monkeypatch.undo()
+    assert inbox.changed(1) == ["shop"]
+    (inbox.folder / "shop.csv").unlink()
+    inbox.look()
+    monkeypatch.setattr(inbox.catalogs.store, "put", away)
+    with pytest.raises(StoreUnavailableError):
+        inbox.look()
+    monkeypatch.undo()
+    assert inbox.look().retired == ["shop"]
+
+
+def test_a_picture_that_comes_after_its_catalog_is_waited_for(inbox):
+    inbox.write("shop.csv", "id,text,image\na,a shoe,in/shoe.png\n")
+    inbox.look()
+    assert "line 2, image: 'in/shoe.png' is neither a file" in str(inbox.look().refused["shop.csv"])
+    assert (inbox.folder / "shop.csv.problems.txt").exists()
     assert inbox.look().refused == {}
-    blocker.unlink()
+    (inbox.folder / "in").mkdir()
+    inbox.write("in/shoe.png", b"one")
 
     assert inbox.changed(1) == ["shop"]
-    assert [file.name for file in inbox.folder.iterdir()] == ["shop.csv"]
+    assert inbox.picture("shop", "in/shoe.png") == b"one"
+    assert not (inbox.folder / "shop.csv.problems.txt").exists()
 
 
-def test_a_catalog_that_cannot_be_retired_is_tried_again_and_holds_up_no_other(inbox):
-    inbox.write("shop.csv", GOOD)
-    inbox.changed()
-    blocker = inbox.settings.catalog_folder / RETIRED
-    blocker.write_text("a file where the folder of retired catalogs should be")
-    (inbox.folder / "shop.csv").unlink()
-    inbox.write("new.csv", GOOD)
+def test_what_is_no_catalog_is_said_to_be_none_and_pictures_are_passed_over(inbox):
+    for folder in ("spring/deeper", "photos", ".git"):
+        (inbox.folder / folder).mkdir(parents=True)
+    inbox.write("spring/deeper/shop.csv", GOOD)
+    inbox.write(".git/shop.csv", GOOD)
+    inbox.write("photos/shoe.png", b"one")
+    inbox.write("shoe.webp", b"one")
+    inbox.write("prompts.txt", "a red mug\n")
+    inbox.write("table.parquet", b"PAR1")
     inbox.look()
 
-    found = inbox.look()
+    refused = {name: str(error) for name, error in inbox.look().refused.items()}
 
-    assert (found.retired, [catalog.name for catalog in found.changed]) == ([], ["new"])
-    assert "catalog 'shop': 1 problem\n  cannot be retired: " in str(found.refused["shop.csv"])
+    assert sorted(refused) == ["prompts.txt", "spring/", "table.parquet"]
+    assert "'.txt' is not a catalog's ending; use .csv, " in refused["prompts.txt"]
+    assert "catalogs in folders are not looked at; put their files directly into" in refused["spring/"]
+    assert "'.parquet' is not a catalog's ending; save the table as .xlsx or .csv" in refused["table.parquet"]
+    assert (inbox.folder / "prompts.txt.problems.txt").exists()
+    assert (inbox.folder / "spring.problems.txt").exists()
     assert inbox.look().refused == {}
-    blocker.unlink()
-    assert inbox.look().retired == ["shop"]
-    assert [file.name for file in inbox.folder.iterdir()] == ["new.csv"]
+    inbox.write("shop.csv", GOOD)
+    (inbox.folder / "prompts.txt").unlink()
+    assert inbox.changed() == ["shop"]
+    assert not (inbox.folder / "prompts.txt.problems.txt").exists()
 
 
 def test_objects_below_a_prefix_are_whole_and_taken_at_once(tmp_path):
@@ -370,8 +404,13 @@ def test_objects_below_a_prefix_are_whole_and_taken_at_once(tmp_path):
     store.put("catalogs/shop.csv", GOOD.encode(), content_type="text/csv")
     store.put("catalogs/deeper/other.csv", GOOD.encode(), content_type="text/csv")
     store.put("catalogs/notes.txt", b"no catalog", content_type="text/plain")
+    store.put("catalogs/deeper/shoe.png", b"one", content_type="image/png")
 
-    assert inbox.changed(1) == ["shop"]
+    found = inbox.look()
+
+    assert [catalog.name for catalog in found.changed] == ["shop"]
+    assert "put it directly below 'catalogs/'" in str(found.refused["deeper/other.csv"])
+    assert "'.txt' is not a catalog's ending" in str(found.refused["notes.txt"])
     assert inbox.registered("shop.csv") == GOOD
     store.put("catalogs/shop.csv", GOOD.encode(), content_type="text/csv")
     assert inbox.changed() == []
@@ -413,10 +452,10 @@ def test_an_object_above_the_maximum_is_refused_unread(tmp_path):
 
     assert [catalog.name for catalog in found.changed] == ["good"]
     assert "67,108,865 bytes are above the maximum of 67,108,864 for .yaml" in str(found.refused["huge.yaml"])
-    assert store.read == ("catalogs/good.csv",)
+    assert [key for key in store.read if key.startswith("catalogs/")] == ["catalogs/good.csv"]
 
 
-def test_an_object_whose_name_is_too_long_for_a_file_holds_up_no_other(tmp_path):
+def test_an_object_whose_name_is_too_long_holds_up_no_other(tmp_path):
     store = LocalObjectStore(tmp_path / "store")
     inbox = Inbox(tmp_path / "home", BucketSource(store, "catalogs/"))
     store.put("catalogs/good.csv", GOOD.encode(), content_type="text/plain")
@@ -425,4 +464,4 @@ def test_an_object_whose_name_is_too_long_for_a_file_holds_up_no_other(tmp_path)
     found = inbox.look()
 
     assert [catalog.name for catalog in found.changed] == ["good"]
-    assert "File name too long" in str(found.refused[f"{'春' * 83}.csv"])
+    assert "of at most 240 bytes" in str(found.refused[f"{'春' * 83}.csv"])

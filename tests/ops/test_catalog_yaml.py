@@ -6,8 +6,9 @@ import pytest
 
 from configs.lifecycle_settings import CheckSettings
 from configs.settings import Settings
-from ops.catalog import CatalogSchedule
+from ops.catalog import CatalogSchedule, open_catalogs
 from ops.catalog.schedules import catalog_freshness_hours, freshness_hours
+from resources.local_store import LocalObjectStore
 from tests.support.catalog_writer import problems, read
 
 WATERMARK = ["watermark_text", "watermark_image", "watermark_position"]
@@ -160,7 +161,8 @@ def test_freshness_hours_of_a_registered_catalog_win_over_the_settings(tmp_path:
     (tmp_path / "catalogs/own.yaml").write_text("freshness_hours: 0.5\nrows: [{text: a mug}]\n")
     (tmp_path / "catalogs/plain.csv").write_text("text\nfreshness_hours: 3\n")
 
-    asked = {name: catalog_freshness_hours(settings, name) for name in ("own", "plain", "retired")}
+    catalogs = open_catalogs(settings, LocalObjectStore(tmp_path / "store"))
+    asked = {name: catalog_freshness_hours(settings, catalogs, name) for name in ("own", "plain", "retired")}
 
     assert asked == {"own": 0.5, "plain": 24, "retired": 24}
-    assert dict(freshness_hours(settings)) == {"own": 0.5}
+    assert dict(freshness_hours(settings, catalogs)) == {"own": 0.5}

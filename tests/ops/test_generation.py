@@ -12,7 +12,7 @@ from models.image import FailedImage, open_stored_picture
 from models.planning import row_seed
 from models.recipe import Recipe
 from models.registry import ModelRegistry
-from ops.catalog import read_catalog
+from ops.catalog import FolderFiles, read_catalog
 from ops.generation import Generator, generate_images
 from ops.input_pictures import InputPictures
 from ops.making.finishing import Finishing
@@ -52,7 +52,7 @@ class Shop:
         (self.folder / "shop.csv").write_text(csv, encoding="utf-8")
         table = read_catalog(self.folder / "shop.csv", self.registry).table
         generator = Generator(self.maker(), self.registry, self.store, quality=95)
-        inputs = InputPictures(self.folder, "shop", self.store, 64_000_000)
+        inputs = InputPictures(FolderFiles(self.folder, "shop"), self.store, 64_000_000)
         return generate_images("shop", table, generator, inputs)
 
     def maker(self):
@@ -218,7 +218,8 @@ def test_planning_runs_ahead_of_the_engine_by_a_bounded_number_of_rows(shop):
             return find(self, reference)
 
     table = read_catalog(shop.folder / "shop.csv", shop.registry).table
-    stream = generate_images("shop", table, generator, Noting(shop.folder, "shop", shop.store, 64_000_000))
+    inputs = Noting(FolderFiles(shop.folder, "shop"), shop.store, 64_000_000)
+    stream = generate_images("shop", table, generator, inputs)
     next(stream.rows)
     stream.close()
 

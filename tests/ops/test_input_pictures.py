@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from models.errors import PictureError
+from ops.catalog import FolderFiles
 from ops.input_pictures import InputPictures
 from resources.local_store import LocalObjectStore
 from tests.support.costly_pictures import adobe_rgb_profile, png_with
@@ -15,7 +16,8 @@ from tests.support.costly_pictures import adobe_rgb_profile, png_with
 def inputs(tmp_path):
     (tmp_path / "catalogs").mkdir()
     Image.new("RGB", (40, 30), "red").save(tmp_path / "catalogs/red.png")
-    return InputPictures(tmp_path / "catalogs", "shop", LocalObjectStore(tmp_path / "store"), max_pixels=10_000)
+    files = FolderFiles(tmp_path / "catalogs", "shop")
+    return InputPictures(files, LocalObjectStore(tmp_path / "store"), max_pixels=10_000)
 
 
 def test_no_reference_is_no_picture(inputs):
@@ -26,13 +28,13 @@ def test_no_reference_is_no_picture(inputs):
 def test_a_picture_is_known_by_its_content_and_decoded_when_needed(inputs):
     found = inputs.find("red.png")
 
-    assert found.digest == hashlib.sha256((inputs.folder / "red.png").read_bytes()).hexdigest()
+    assert found.digest == hashlib.sha256((inputs.files.folder / "red.png").read_bytes()).hexdigest()
     assert found.load().size == (40, 30)
 
 
 def test_a_picture_that_many_rows_name_is_read_once(inputs):
     first = inputs.find("red.png")
-    (inputs.folder / "red.png").unlink()
+    (inputs.files.folder / "red.png").unlink()
 
     assert inputs.find("red.png") is first
 
@@ -50,9 +52,9 @@ def test_a_reference_that_leads_out_is_refused(inputs, reference):
 
 
 def test_a_damaged_or_huge_picture_names_itself(inputs):
-    data = (inputs.folder / "red.png").read_bytes()
-    (inputs.folder / "cut.png").write_bytes(data[:50])
-    Image.new("L", (200, 100)).save(inputs.folder / "huge.png")
+    data = (inputs.files.folder / "red.png").read_bytes()
+    (inputs.files.folder / "cut.png").write_bytes(data[:50])
+    Image.new("L", (200, 100)).save(inputs.files.folder / "huge.png")
 
     with pytest.raises(PictureError, match=r"^'cut.png': the picture cannot be read"):
         inputs.find("cut.png").load()
@@ -61,7 +63,7 @@ def test_a_damaged_or_huge_picture_names_itself(inputs):
 
 
 def test_metadata_of_any_size_and_a_colour_profile_are_read_as_everywhere(inputs):
-    (inputs.folder / "photo.png").write_bytes(
+    (inputs.files.folder / "photo.png").write_bytes(
         png_with(
             (b"zTXt", b"workflow\0\0" + zlib.compress(bytes(3_000_000))),
             (b"iCCP", b"Adobe RGB\0\0" + zlib.compress(adobe_rgb_profile())),

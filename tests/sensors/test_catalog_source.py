@@ -5,7 +5,7 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
 from resources.local_store import LocalObjectStore
-from resources.object_store import StoreUnavailableError
+from resources.object_store import StoreAccessError, StoreUnavailableError
 from sensors.catalog_source import CATALOG_FILES, catalog_source
 
 GOOD = "id,text,model_type\na,a mug,own\n"
@@ -136,7 +136,9 @@ def test_the_cursor_stays_short_and_an_earlier_versions_cursor_is_read(ticker, i
         (inbox / f"{name}.csv").write_text(GOOD)
     look_twice(ticker)
     assert len(ticker.cursors["catalog_source"]) < 100
-    (kept,) = [file for file in (tmp_path / "home/sensors/catalog_source").iterdir() if "digest" in file.read_text()]
+    (kept,) = [
+        file for file in (tmp_path / "home/store/sensors/catalog_source").iterdir() if "digest" in file.read_text()
+    ]
     state = json.loads(kept.read_text())
     assert sorted(state[f"folder:{inbox}"]["known"]) == sorted(f"{name}.csv" for name in names)
 
@@ -149,11 +151,14 @@ def test_the_cursor_stays_short_and_an_earlier_versions_cursor_is_read(ticker, i
 
 @pytest.fixture
 def prefix_too(ticker, monkeypatch):
-    """A watched prefix beside the folder, in a store that is away."""
+    """A watched prefix beside the folder, which the store does not list."""
     monkeypatch.setenv("IMAGEGENX_CATALOG_SOURCE__PREFIX", "catalogs/")
+    listed = LocalObjectStore.list
 
     def away(store, prefix=""):
-        raise StoreUnavailableError("the store is away")
+        if prefix == "catalogs/":
+            raise StoreUnavailableError("the store is away")
+        return listed(store, prefix)
 
     monkeypatch.setattr(LocalObjectStore, "list", away)
 
@@ -246,13 +251,13 @@ MANY = [f"c{number}" for number in range(40)]
 
 @pytest.fixture
 def taken(ticker, inbox, tmp_path):
-    """So many catalogs that the memory is a file; returns the folder of the memory."""
+    """So many catalogs that the memory is an object; returns the folder of the memory."""
     for name in MANY:
         (inbox / f"{name}.csv").write_text(GOOD)
     ticker.tick(catalog_source)
     ticker.record(ticker.tick(catalog_source))
     assert len(ticker.backfills()) == 1
-    return tmp_path / "home/sensors/catalog_source"
+    return tmp_path / "home/store/sensors/catalog_source"
 
 
 def lose(folder):
@@ -287,9 +292,9 @@ def test_a_memory_that_is_lost_makes_no_catalog_again(ticker, inbox, taken, beco
 def test_a_memory_that_cannot_be_read_fails_the_tick(ticker, taken):
     for file in list(taken.iterdir()):
         file.unlink()
-        file.mkdir()
+        file.symlink_to("nowhere")
 
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StoreAccessError):
         ticker.tick(catalog_source)
     assert len(ticker.backfills()) == 1
 

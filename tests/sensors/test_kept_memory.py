@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from resources.local_store import LocalObjectStore
 from sensors.kept_memory import SHORT, UNNAMED_S, KeptMemory
 
 LONG = "x" * (SHORT + 1)
@@ -10,21 +11,21 @@ LONG = "x" * (SHORT + 1)
 
 @pytest.fixture
 def memory(tmp_path):
-    return KeptMemory(tmp_path / "sensor")
+    return KeptMemory(LocalObjectStore(tmp_path), "sensor")
 
 
 def files(tmp_path):
-    return sorted((tmp_path / "sensor").iterdir())
+    return sorted((tmp_path / "sensors/sensor").iterdir())
 
 
-def test_a_short_memory_is_the_cursor_itself_as_it_was_before_there_were_files(memory, tmp_path):
+def test_a_short_memory_is_the_cursor_itself_as_it_was_before_any_was_kept(memory, tmp_path):
     assert memory.keep('{"a": 1}') == '{"a": 1}'
     assert memory.read('{"a": 1}') == '{"a": 1}'
     assert memory.read(LONG) == LONG
-    assert not (tmp_path / "sensor").exists()
+    assert not (tmp_path / "sensors/sensor").exists()
 
 
-def test_a_long_memory_is_a_file_and_its_cursor_short(memory, tmp_path):
+def test_a_long_memory_is_an_object_and_its_cursor_short(memory, tmp_path):
     cursor = memory.keep(LONG)
 
     assert len(cursor) == 37
@@ -52,7 +53,7 @@ def test_what_no_tick_has_named_for_an_hour_goes_and_what_was_read_stays(memory,
     assert memory.read(read) == LONG + "y"
 
 
-def test_a_damaged_file_is_no_memory(memory, tmp_path):
+def test_a_damaged_object_is_no_memory(memory, tmp_path):
     cursor = memory.keep(LONG)
     files(tmp_path)[0].write_text("half of it")
 

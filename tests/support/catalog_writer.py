@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.registry import BUILTIN_CARDS, ModelRegistry
-from ops.catalog import Catalog, CatalogError, read_catalog
+from ops.catalog import INPUTS, Catalog, CatalogError, RegisteredCatalogs, read_catalog
 
 REGISTRY = ModelRegistry.load([BUILTIN_CARDS], "tiny")
 
@@ -25,3 +25,8 @@ def problems(folder: Path, name: str, text: str | bytes) -> list[str]:
     with pytest.raises(CatalogError) as caught:
         read(folder, name, text)
     return [str(problem) for problem in caught.value.problems]
+
+
+def registered_text(catalogs: RegisteredCatalogs, name: str) -> str:
+    """The file of a registered catalog."""
+    return catalogs.store.get(INPUTS + catalogs.get(name).content).decode()

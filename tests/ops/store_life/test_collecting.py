@@ -8,10 +8,12 @@ import pytest
 from configs.lifecycle_settings import RetentionSettings
 from io_managers.reuse import ANNOUNCEMENTS, Reuse, announced, announced_keys
 from io_managers.table_io_manager import table_key
+from ops.catalog import RegisteredCatalogs
 from ops.editions import edition_folder, made_edition
 from ops.store_life import Retention, TaskReferences, UnreadableManifestError, collect_garbage
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
+from tests.support.catalog_writer import REGISTRY
 from tests.support.stored_catalogs import DAY_S, keys_of, make_old, store_catalog, store_orphans
 
 HOUR_S = 3600
@@ -84,13 +86,29 @@ def test_a_picture_that_a_catalog_names_as_input_stays(local_store, tmp_path):
     local_store.put(
         table_key("prompt_catalog", "shop"), (tmp_path / "table.parquet").read_bytes(), content_type="x/parquet"
     )
-    (tmp_path / "catalogs").mkdir()
-    (tmp_path / "catalogs/new.csv").write_text(f"text,image\nmug,{keys[1]}\ncup,uploads/20240101/a.png\n")
+    (tmp_path / "new.csv").write_text(f"text,image\nmug,{keys[1]}\ncup,uploads/20240101/a.png\n")
+    catalogs = RegisteredCatalogs(local_store, renew_after_s=3600)
+    catalogs.register(tmp_path / "new.csv", REGISTRY)
 
-    collect(local_store, in_s=100 * DAY_S, catalog_folder=tmp_path / "catalogs")
+    collect(local_store, in_s=100 * DAY_S, catalogs=catalogs)
 
     assert keys_of(local_store, "pictures/") == set(keys[:2])
     assert keys_of(local_store, "uploads/") == {"uploads/20240101/a.png"}
+
+
+def test_what_catalogs_are_made_of_stays_while_they_are_registered_and_a_while_after(local_store, tmp_path):
+    catalogs = RegisteredCatalogs(local_store, renew_after_s=3600)
+    (tmp_path / "shoe.png").write_bytes(b"one")
+    for name, text in (("shop", "id,text,image\na,a mug,shoe.png\n"), ("old", "text\na hat\n")):
+        (tmp_path / f"{name}.csv").write_text(text)
+        catalogs.register(tmp_path / f"{name}.csv", REGISTRY)
+    catalogs.retire("old")
+    local_store.put(f"inputs/{'0' * 64}", b"of a run that has ended", content_type="image/png")
+
+    assert objects(collect(local_store, in_s=29 * DAY_S, catalogs=catalogs)) == {"input pictures of catalogs": 1}
+    assert objects(collect(local_store, in_s=31 * DAY_S, catalogs=catalogs)) == {"input pictures of catalogs": 1}
+    assert catalogs.retired_names() == ["old"]
+    assert keys_of(local_store, "inputs/") == catalogs.get("shop").keys
 
 
 def test_replaced_pictures_stay_for_superseded_days_so_that_going_back_costs_nothing(local_store):
