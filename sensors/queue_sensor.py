@@ -18,12 +18,10 @@ from resources.settings_resource import SettingsResource
 from sensors.owned import owned_sensor
 from sensors.serving_runs import (
     SERVING_JOB,
-    SLOT_TAG,
     Silence,
     bound_pool,
     dead_workers,
     fail_lost_runs,
-    free_slots,
     open_runs,
     runs_wanted,
     silent_runs,
@@ -36,8 +34,9 @@ from sensors.serving_runs import (
     minimum_interval_seconds=1,
     default_status=DefaultSensorStatus.RUNNING,
     description=(
-        "Starts serving runs: one for each part of the backlog, at most one per GPU slot. It waits on the queue,"
-        " so that a request that finds no serving run does not wait for the daemon's next round, and claims nothing."
+        "Starts serving runs: so many that the work there is takes `serving.drain_s`, at most `serving.gpu_slots`. It"
+        " waits on the queue, so that a request that finds no serving run does not wait for the daemon's next round,"
+        " and claims nothing."
     ),
 )
 def queue_sensor(
@@ -45,17 +44,16 @@ def queue_sensor(
 ) -> SensorResult:
     """Look at queue and runs; where nothing is to be done, wait for a request and look again."""
     queue, serving = request_queue.queue, settings.current.serving
-    runs = living_runs(context, queue, serving)
-    if len(runs) >= serving.gpu_slots:
+    runs = len(living_runs(context, queue, serving))
+    if runs >= serving.gpu_slots:
         return SensorResult(skip_reason=SkipReason(f"All {serving.gpu_slots} GPU slots have a serving run."))
-    if not queue.wait_for_work(serving.sensor_wait_s):
+    if runs >= serving.min_runs and not queue.wait_for_work(serving.sensor_wait_s):
         return SensorResult(skip_reason=SkipReason("The request queue is empty."))
-    wanted = runs_wanted(queue.depth(), serving)
-    slots = free_slots(runs, serving)[: max(0, wanted - len(runs))]
-    if not slots:
-        return SensorResult(skip_reason=SkipReason(f"{len(runs)} serving runs are enough."))
+    wanted = runs_wanted(queue.depth(), queue.workers(), runs, serving)
+    if wanted <= runs:
+        return SensorResult(skip_reason=SkipReason(f"{runs} serving runs are enough."))
     bound_pool(context.instance, serving)
-    return SensorResult(run_requests=[RunRequest(tags={SLOT_TAG: str(slot)}) for slot in slots])
+    return SensorResult(run_requests=[RunRequest() for _ in range(wanted - runs)])
 
 
 def living_runs(context: SensorEvaluationContext, queue: RequestQueue, serving: ServingSettings) -> list[DagsterRun]:

@@ -13,8 +13,8 @@ from resources.queue import QueueDepth, WorkerState
 SERVING_JOB = "serving_run"
 POOL = "serving"
 """The concurrency pool that bounds serving runs: its limit is `serving.gpu_slots`."""
-SLOT_TAG = "imagegenx/slot"
-"""The tag of a serving run that says which GPU slot is its own, from 0."""
+_ON_GPU = ("text", "denoise", "decode", "upscale")
+"""The stages of a picture in which it has the GPU, or its share of it."""
 LONGEST_LOOK_S = 50.0
 """The daemon ends a tick after 60 s: a look that comes later than this found the sensor or Redis away meanwhile."""
 
@@ -102,12 +102,24 @@ def bound_pool(instance: DagsterInstance, settings: ServingSettings) -> None:
         storage.set_concurrency_slots(POOL, settings.gpu_slots)
 
 
-def runs_wanted(depth: QueueDepth, settings: ServingSettings) -> int:
-    """The number of serving runs that the backlog calls for: at least one if there is any, at most one per slot."""
-    return min(ceil(depth.backlog / settings.backlog_per_run), settings.gpu_slots)
+def runs_wanted(depth: QueueDepth, workers: Sequence[WorkerState], open_runs: int, settings: ServingSettings) -> int:
+    """The number of serving runs that the work calls for, from `min_runs` to `gpu_slots`.
+
+    So many that what waits and what is in work take `drain_s`, by the seconds that the living workers' pictures took
+    of their GPUs. Where requests wait for longer than that although every run works, it is one more than there are.
+
+    Args:
+        open_runs: those that there are, starting ones included.
+    """
+    per_run = settings.drain_s / (picture_s(workers) or settings.drain_s / settings.backlog_per_run)
+    wanted = ceil((depth.backlog + depth.processing) / per_run)
+    if depth.oldest_waiting_s > settings.drain_s and len(workers) >= open_runs:
+        wanted = max(wanted, open_runs + 1)
+    return max(settings.min_runs, min(wanted, settings.gpu_slots))
 
 
-def free_slots(runs: Sequence[DagsterRun], settings: ServingSettings) -> list[int]:
-    """The GPU slots that no open run has."""
-    taken = {run.tags.get(SLOT_TAG) for run in runs}
-    return [slot for slot in range(settings.gpu_slots) if str(slot) not in taken][: settings.gpu_slots - len(runs)]
+def picture_s(workers: Sequence[WorkerState]) -> float:
+    """The GPU seconds of a picture, on average since each worker's start; 0 if none has made any."""
+    pictures = sum(worker.counters.get("pictures", 0.0) for worker in workers)
+    seconds = sum(worker.counters.get(f"seconds_{stage}", 0.0) for worker in workers for stage in _ON_GPU)
+    return seconds / pictures if pictures else 0.0

@@ -4,13 +4,14 @@ import time
 import dagster as dg
 import pytest
 
+from configs.serving_settings import ServingSettings
 from configs.settings import load_settings
-from models.request import GenerationRequest
-from resources.queue import NewTask, WorkerState, new_task_id, open_queue
+from models.request import GenerationRequest, Priority
+from resources.queue import NewTask, QueueDepth, WorkerState, new_task_id, open_queue
 from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
 from sensors.queue_sensor import queue_sensor
-from sensors.serving_runs import POOL, SERVING_JOB, SLOT_TAG, Silence
+from sensors.serving_runs import POOL, SERVING_JOB, Silence, runs_wanted
 
 
 @dg.op
@@ -36,23 +37,23 @@ class Sensor:
             self.queue.submit(NewTask(id=new_task_id(), request=request), owner="anna")
 
     def tick(self):
-        """The slots that the sensor asks for, or why it asks for none."""
+        """How many runs the sensor asks for, or why it asks for none."""
         resources = {"settings": SettingsResource(), "request_queue": RequestQueueResource()}
         with dg.build_sensor_context(instance=self.instance, resources=resources, cursor=self.cursor) as context:
             result = queue_sensor(context)
             self.cursor = context.cursor
         if result.skip_reason:
             return result.skip_reason.skip_message
-        return [request.tags[SLOT_TAG] for request in result.run_requests]
+        return len(result.run_requests)
 
     def let_pass(self, seconds):
         """Let the last look be so much longer ago."""
         last = Silence.from_cursor(self.cursor)
         self.cursor = Silence(last.looked_at_s - seconds, last.by_run_s).to_cursor()
 
-    def run(self, status, slot=0):
+    def run(self, status):
         """A serving run in this state."""
-        run = self.instance.create_run_for_job(serving_run, status=status, tags={SLOT_TAG: str(slot)})
+        run = self.instance.create_run_for_job(serving_run, status=status)
         if status is dg.DagsterRunStatus.STARTED:
             self.instance.handle_new_event(
                 dg._core.events.log.EventLogEntry(
@@ -66,8 +67,8 @@ class Sensor:
             )
         return run.run_id
 
-    def beat(self, run_id, worker="worker"):
-        self.queue.renew(WorkerState(id=worker, run_id=run_id, started_at_s=0), [])
+    def beat(self, run_id, worker="worker", **counters):
+        self.queue.renew(WorkerState(id=worker, run_id=run_id, started_at_s=0, counters=counters), [])
 
 
 @pytest.fixture
@@ -86,29 +87,77 @@ def test_an_empty_queue_starts_nothing(sensor):
     assert sensor.tick() == "The request queue is empty."
 
 
-@pytest.mark.parametrize(("waiting", "slots"), [(1, ["0"]), (4, ["0"]), (5, ["0", "1"]), (40, ["0", "1"])])
-def test_the_backlog_decides_how_many_runs_start_and_each_gets_a_slot(sensor, waiting, slots):
+@pytest.mark.parametrize(("waiting", "runs"), [(1, 1), (4, 1), (5, 2), (40, 2)])
+def test_the_backlog_decides_how_many_runs_start(sensor, waiting, runs):
     sensor.submit(waiting)
 
-    assert sensor.tick() == slots
+    assert sensor.tick() == runs
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING])
-def test_a_run_that_is_starting_has_its_slot_already(sensor, status):
+def test_a_run_that_is_starting_counts(sensor, status):
     sensor.submit(40)
-    sensor.run(status, slot=0)
+    sensor.run(status)
 
-    assert sensor.tick() == ["1"]
+    assert sensor.tick() == 1
 
-    sensor.run(status, slot=1)
+    sensor.run(status)
     assert sensor.tick() == "All 2 GPU slots have a serving run."
 
 
 def test_one_run_is_enough_for_a_small_backlog(sensor):
     sensor.submit(3)
-    sensor.run(dg.DagsterRunStatus.STARTING, slot=1)
+    sensor.run(dg.DagsterRunStatus.STARTING)
 
     assert sensor.tick() == "1 serving runs are enough."
+
+
+def test_runs_are_kept_that_nothing_calls_for_if_the_settings_say_so(sensor, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_SERVING__MIN_RUNS", "1")
+
+    assert sensor.tick() == 1
+
+    sensor.run(dg.DagsterRunStatus.STARTING)
+    assert sensor.tick() == "The request queue is empty."
+
+
+def test_what_pictures_take_and_what_is_in_work_decide(sensor, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_SERVING__GPU_SLOTS", "20")
+    sensor.submit(40)
+    run = sensor.run(dg.DagsterRunStatus.STARTED)
+    # 10 s of the GPU for each picture, so that 40 of them are work of a minute for 7 runs.
+    sensor.beat(run, pictures=10, seconds_denoise=80, seconds_decode=15, seconds_text=5, seconds_store=1000)
+    assert sensor.tick() == 6
+
+    assert sensor.queue.claim("worker", 20, 1)
+    sensor.submit(20)
+    assert sensor.tick() == 9
+
+
+def depth(waiting=0, jobs=0, processing=0, oldest_s=0.0):
+    waiting = {Priority.INTERACTIVE: waiting, Priority.BULK: 0}
+    return QueueDepth(waiting, jobs, processing, abandoned=0, oldest_waiting_s=oldest_s, dead=0)
+
+
+def state(**counters):
+    return WorkerState(id="w", started_at_s=0, counters=counters)
+
+
+@pytest.mark.parametrize(
+    ("found", "workers", "runs", "wanted"),
+    [
+        (depth(), [], 0, 0),
+        (depth(jobs=64), [], 0, 2),
+        (depth(jobs=64), [state(pictures=1, seconds_denoise=60)], 1, 8),
+        (depth(waiting=1, processing=7), [state(pictures=4, seconds_denoise=60, seconds_upscale=60)], 1, 4),
+        (depth(waiting=1, oldest_s=61), [state()], 1, 2),
+        (depth(waiting=1, oldest_s=61), [state()], 2, 1),
+        (depth(waiting=1, oldest_s=59), [state()], 1, 1),
+    ],
+    ids=["idle", "unknown", "bounded", "in work", "waits long", "one is starting", "waits"],
+)
+def test_the_number_of_runs_follows_the_work(found, workers, runs, wanted):
+    assert runs_wanted(found, workers, runs, ServingSettings(gpu_slots=8)) == wanted
 
 
 def test_a_request_ends_the_wait_at_once(sensor, monkeypatch):
@@ -116,7 +165,7 @@ def test_a_request_ends_the_wait_at_once(sensor, monkeypatch):
     threading.Timer(0.3, sensor.submit).start()
     began = time.monotonic()
 
-    assert sensor.tick() == ["0"]
+    assert sensor.tick() == 1
 
     assert time.monotonic() - began < 10
 
@@ -145,7 +194,7 @@ def test_a_started_run_without_heartbeat_is_marked_failed_and_replaced(sensor):
     for _ in range(3):
         assert sensor.tick() == "1 serving runs are enough."
         sensor.let_pass(25)
-    assert sensor.tick() == ["0"]
+    assert sensor.tick() == 1
 
     assert sensor.instance.get_run_by_id(lost).status is dg.DagsterRunStatus.FAILURE
     (event,) = sensor.instance.all_logs(lost, of_type=dg.DagsterEventType.RUN_FAILURE)
@@ -208,7 +257,7 @@ def test_what_a_dead_runs_worker_had_can_be_taken_over_at_once(sensor):
     assert len(sensor.queue.claim("worker", 1)) == 1
     assert sensor.queue.depth().backlog == 0
 
-    assert sensor.tick() == ["0"]
+    assert sensor.tick() == 1
 
     assert sensor.queue.depth().abandoned == 1
     assert sensor.queue.workers() == []
