@@ -78,6 +78,10 @@ class StoreSettings(ValueObject):
 class EngineSettings(ValueObject):
     """How pictures are computed."""
 
+    fleet: bool = Field(
+        default=False,
+        description="catalog runs have workers make their pictures, through the queue, and load no model themselves",
+    )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto takes a GPU if there is one"
     )

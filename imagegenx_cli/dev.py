@@ -89,7 +89,8 @@ def _serve(settings: Settings, ports: Ports, folder: Path, queue: RequestQueue) 
     code_socket, workspace = write_workspace(folder)
     token = os.environ.get(_PAGE_TOKEN, secrets.token_urlsafe(24))
     with ProcessStack(settings.home / "logs") as stack, _ending_waits(queue), _ending_once():
-        stack.start("code server", code_server_command(code_socket), engine_threads(settings))
+        engine = {**engine_threads(settings), **engine_fleet(settings)}
+        stack.start("code server", code_server_command(code_socket), engine)
         stack.start("gateway", [sys.executable, "-P", "-m", "gateway"], _gateway_settings(ports, token))
         stack.wait_until("Dagster's code server", code_socket.exists, START_S)
         stack.start("daemon", daemon_command(workspace))
@@ -178,6 +179,11 @@ def engine_threads(settings: Settings) -> Mapping[str, str]:
     if settings.engine.threads or (os.cpu_count() or 1) < 2:
         return {}
     return {"IMAGEGENX_ENGINE__THREADS": str((os.cpu_count() or 2) - 1)}
+
+
+def engine_fleet(settings: Settings) -> Mapping[str, str]:
+    """Where nothing else is configured, serving runs make the pictures of catalogs, too: one process has models."""
+    return {} if "fleet" in settings.engine.model_fields_set else {"IMAGEGENX_ENGINE__FLEET": "true"}
 
 
 def _gateway_settings(ports: Ports, token: str) -> Mapping[str, str]:

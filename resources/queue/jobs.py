@@ -10,7 +10,10 @@ from resources.queue.link import RedisLink
 from resources.queue.task import failure_cause
 
 _LOOK_AGAIN_S = 3.0
-"""A client looks at all of its jobs so often: the word that one has ended may have been lost."""
+"""A client that hears nothing looks at all of its jobs so often: the word that one has ended may have been lost.
+
+Not while it hears of others, since a look at many jobs holds up Redis.
+"""
 _LONGEST_WAIT_S = 1.0
 
 CATALOG_OWNER = "catalog:"
@@ -25,7 +28,7 @@ class PictureJobs:
     """
 
     _link: RedisLink
-    _looked_s: dict[str, float]
+    _heard_s: dict[str, float]
 
     def ensure(self, jobs: Sequence[PictureJob], *, owner: str, client: str, anew: bool = False) -> None:
         """Have these pictures made, if nobody makes them already; `outcomes` tells the client of each. One round trip.
@@ -65,18 +68,18 @@ class PictureJobs:
     def withdraw(self, client: str) -> None:
         """Wait for nothing more: `forget` of all jobs of a client, which is gone then."""
         self._link.run("forget", {"client": client})
-        self._looked_s.pop(client, None)
+        self._heard_s.pop(client, None)
 
     def _ended(self, client: str) -> list[PictureOutcome]:
         now_s = time.monotonic()
-        looked_s = self._looked_s.pop(client, float("-inf"))  # if this fails, the next call looks at all jobs
-        look_at_all = now_s - looked_s >= _LOOK_AGAIN_S
+        heard_s = self._heard_s.pop(client, float("-inf"))  # if this fails, the next call looks at all jobs
+        look_at_all = now_s - heard_s >= _LOOK_AGAIN_S
         ended = self._link.run("outcomes", {"client": client, "all": look_at_all})
         if lost := [id for id, status, *_ in ended if not status]:
             raise QueueUnavailableError(
                 f"Redis has lost {len(lost)} picture jobs, such as {lost[0]}. Ask for them again."
             )
-        self._looked_s[client] = now_s if look_at_all else looked_s
+        self._heard_s[client] = now_s if look_at_all or ended else heard_s
         return [_outcome(*told) for told in ended]
 
     def _wait_for_answer(self, client: str, timeout_s: float) -> None:

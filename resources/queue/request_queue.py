@@ -29,7 +29,7 @@ class RequestQueue(Submitting, Claiming, PictureJobs, Placements, Watching, Call
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._unanswered, self._looked_s = {}, {}
+        self._unanswered, self._heard_s = {}, {}
 
     def check(self) -> None:
         """Find out whether Redis takes what is written to it; starts the private one if none is configured.
