@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from models.engine import Engine, GenerationJob, OnStep
 from models.image import FailedImage, GeneratedImage
+from models.placement import Placement
 from models.recipe import Recipe
 from models.resolution import Resolution
 from resources.gpu_engine import GPUEngine
@@ -39,7 +40,11 @@ class StandInEngine:
 
     def kind(self, model: str, size: Resolution) -> str:
         """See `Engine.kind`."""
-        return "stand-in/cpu/float32"
+        return self.placement(model).kind(size)
+
+    def placement(self, model: str) -> Placement:
+        """See `BatchingEngine.placement`."""
+        return Placement("stand-in", "cpu", "float32")
 
     def generate(
         self, jobs: Iterable[GenerationJob], on_step: OnStep | None = None

@@ -1,7 +1,5 @@
 """A picture to be ensured in the store, and what became of it: the unit of work of catalogs."""
 
-from functools import cached_property
-
 from pydantic import ConfigDict, Field
 
 from foundation.errors import FailureCause
@@ -29,7 +27,7 @@ class PictureJob(ValueObject):
     control_key: str = Field(default="", description="object key of the control picture")
     moderate: bool = Field(default=False, description="a moderator must allow it; fails where there is none")
 
-    @cached_property
+    @property
     def id(self) -> str:
         """Who asks for the same picture asks for the same job."""
         return f"{self.recipe.digest}.{self.format}"

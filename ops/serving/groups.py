@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from resources.queue import Task, TaskPicture, TaskStatus
+from ops.finish import FinishedPicture
+from resources.queue import Task, TaskStatus
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,16 +53,16 @@ class ResultGroups:
             group = self._groups.get(_day(task))
             return group is None or len(group.tiles) < MAX_TILES
 
-    def add_picture(self, task: Task, picture: TaskPicture, tile: "Image | None") -> None:
+    def add_picture(self, task: Task, picture: FinishedPicture) -> None:
         """A picture is stored."""
         with self._lock:
             group = self._group(task)
             group.pictures += 1
             group.size_bytes += picture.size_bytes
             if len(group.keys) < MAX_KEYS:
-                group.keys.append(picture.original_key)
-            if tile and len(group.tiles) < MAX_TILES:
-                group.tiles.append(tile)
+                group.keys.append(picture.plan.key)
+            if picture.tile and len(group.tiles) < MAX_TILES:
+                group.tiles.append(picture.tile)
 
     def add_task(self, task: Task, status: TaskStatus, seconds: dict[str, float], error: str = "") -> None:
         """A task has ended."""

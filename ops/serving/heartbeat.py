@@ -68,10 +68,11 @@ class Heartbeat:
         due_s = time.monotonic()
         while not self._stopping.is_set():
             try:
-                if time.monotonic() >= due_s:
+                is_due = time.monotonic() >= due_s
+                if is_due:
                     due_s = time.monotonic() + self._beat_s
                     self._beat()
-                self._tell_progress()
+                self._tell_progress(with_jobs=is_due)
             except QueueUnavailableError as exc:
                 logger.warning("no heartbeat: %s", exc)
                 self._stopping.wait(PROGRESS_S)
@@ -89,8 +90,10 @@ class Heartbeat:
             elif task.id in renewal.lost:
                 self._on_lost(task)
 
-    def _tell_progress(self) -> None:
-        now = {task.id: (task.claim, task.percent()) for task in self._tasks.all()}
-        news = [(claim, percent) for id, (claim, percent) in now.items() if percent > self._told.get(id, 0)]
-        self._queue.progress_all(news)
-        self._told = {id: percent for id, (_, percent) in now.items()}
+    def _tell_progress(self, *, with_jobs: bool) -> None:
+        """Tell how far tasks are; nobody watches picture jobs as closely as requests."""
+        tasks = self._tasks.all()
+        now = {task.id: (task.claim, task.percent()) for task in tasks if with_jobs or not task.job}
+        news = {id: percent for id, (_, percent) in now.items() if percent > self._told.get(id, 0)}
+        self._queue.progress_all((now[id][0], percent) for id, percent in news.items())
+        self._told = {task.id: self._told.get(task.id, 0) for task in tasks} | news

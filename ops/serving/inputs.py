@@ -1,31 +1,36 @@
-"""Input pictures of requests: fetched by URL, or uploaded to the object store before."""
+"""Input pictures: of requests, fetched by URL or uploaded before; of picture jobs, put into the store by their run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from configs.settings import Settings
+from io_managers.image_set import MAX_STORED_PIXELS
 from models.errors import PictureError
-from models.image import InputPicture, check_together, input_picture
+from models.image import InputPicture, check_together, input_picture, open_stored_picture
+from models.picture_job import PictureJob
 from models.request import GenerationRequest
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore
 from resources.outbound import Deadline, open_outbound
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from resources.outbound.client import OutboundClient
 
 STORED = "store:"
 """Begins a reference to an uploaded picture; the object's key follows."""
+_RUN_AGAIN = "Run the catalog again."
 
 
-class RequestInputs:
-    """Where the input pictures of requests come from. Safe for threads."""
+class Inputs:
+    """Where input pictures come from. Safe for threads."""
 
     def __init__(self, settings: Settings, store: ObjectStore) -> None:
         self._settings = settings
         self._store = store
 
-    def of(self, request: GenerationRequest, is_wanted: Callable[[], bool]) -> tuple[InputPicture | None, ...]:
+    def of_request(self, request: GenerationRequest, is_wanted: Callable[[], bool]) -> tuple[InputPicture | None, ...]:
         """Image, mask and control picture, as far as the request names them; fetched within one time limit.
 
         Args:
@@ -36,19 +41,39 @@ class RequestInputs:
             StoreError: if the store fails.
         """
         deadline = Deadline(self._settings.gateway.fetch_timeout_s, is_wanted)
-        references = (request.image_url, request.mask_url, request.control_image_url)
+
+        def read(reference: str) -> bytes:
+            if not reference.startswith(STORED):
+                return self._client.fetch_picture(reference, deadline)
+            return self._stored(reference.removeprefix(STORED), "the uploaded picture", "Upload it again.")
+
+        return self._opened((request.image_url, request.mask_url, request.control_image_url), read)
+
+    def of_job(self, job: PictureJob) -> tuple[InputPicture | None, ...]:
+        """Image, mask and control picture of a picture job. Raises PictureError and StoreError as above."""
+
+        def read(key: str) -> bytes:
+            return self._stored(key, f"the input picture {key}", _RUN_AGAIN)
+
+        return self._opened((job.image_key, job.mask_key, job.control_key), read)
+
+    def source(self, key: str) -> "Image":
+        """A stored picture that is to be changed. Raises PictureError and StoreError as above."""
+        return open_stored_picture(self._stored(key, f"the picture {key}", _RUN_AGAIN), MAX_STORED_PIXELS)
+
+    def _opened(
+        self, references: Sequence[str | None], read: Callable[[str], bytes]
+    ) -> tuple[InputPicture | None, ...]:
         most = self._settings.pictures.max_input_pixels
-        pictures = tuple(input_picture(self._read(one, deadline), most) if one else None for one in references)
+        pictures = tuple(input_picture(read(one), most) if one else None for one in references)
         check_together(pictures, most)
         return pictures
 
-    def _read(self, reference: str, deadline: Deadline) -> bytes:
-        if not reference.startswith(STORED):
-            return self._client.fetch_picture(reference, deadline)
+    def _stored(self, key: str, what: str, remedy: str) -> bytes:
         try:
-            return self._store.get(reference.removeprefix(STORED))
+            return self._store.get(key)
         except (ObjectNotFoundError, InvalidKeyError) as exc:
-            raise PictureError("the uploaded picture is no longer in the store. Upload it again.") from exc
+            raise PictureError(f"{what} is no longer in the store. {remedy}") from exc
 
     @cached_property
     def _client(self) -> "OutboundClient":

@@ -26,10 +26,10 @@ class Meters:
         self._gpu_loads: tuple[GPULoad, ...] = ()
         self._gpu_loads_at_s = float("-inf")
 
-    def ended(self, status: TaskStatus, seconds: dict[str, float]) -> None:
-        """A task has ended, after so many seconds in each stage."""
+    def ended(self, kind: str, status: TaskStatus, seconds: dict[str, float]) -> None:
+        """One of the `tasks` of users, or of the picture `jobs`, has ended, after so many seconds in each stage."""
         with self._lock:
-            self._count(f"tasks_{status}", 1)
+            self._count(f"{kind}_{status}", 1)
             for stage, taken_s in seconds.items():
                 self._count(f"seconds_{stage}", taken_s)
 

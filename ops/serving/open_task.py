@@ -5,7 +5,9 @@ import time
 from dataclasses import dataclass, field
 
 from models.batching.ticket import Ticket
-from models.request import GenerationRequest
+from models.picture_job import PictureJob, PictureOutcome
+from models.request import GenerationRequest, Priority
+from ops.finish import FinishedPicture, job_outcome
 from resources.queue import Claim, Task, TaskPicture, TaskResult
 
 
@@ -15,14 +17,17 @@ class OpenTask:
 
     `is_preparing` is set while its input pictures are fetched. Whatever ends the task calls `close` first; only the
     first call gets to end it.
+
+    Attributes:
+        work: what is asked for: a user's request, or a picture job of a catalog.
     """
 
     claim: Claim
-    request: GenerationRequest
+    work: GenerationRequest | PictureJob
     claimed_at_s: float = field(default_factory=time.time)
     tickets: list[Ticket] = field(default_factory=list)
     is_preparing: bool = False
-    _pictures: dict[int, TaskPicture] = field(default_factory=dict)
+    _pictures: dict[int, FinishedPicture] = field(default_factory=dict)
     _seconds: dict[str, float] = field(default_factory=dict)
     _steps: dict[int, float] = field(default_factory=dict)
     _in_finishing: int = 0
@@ -40,13 +45,31 @@ class OpenTask:
         return self.claim.task.id
 
     @property
+    def job(self) -> PictureJob | None:
+        """The picture job that it is, if it is one."""
+        return self.work if isinstance(self.work, PictureJob) else None
+
+    @property
+    def request(self) -> GenerationRequest:
+        """The request that it is; only of a task that is no picture job."""
+        assert isinstance(self.work, GenerationRequest)
+        return self.work
+
+    @property
+    def priority(self) -> Priority:
+        """Its lane; jobs are bulk."""
+        return Priority.BULK if self.job else self.request.priority
+
+    @property
     def count(self) -> int:
         """Pictures asked for."""
-        return self.request.params.num_images
+        return 1 if self.job else self.request.params.num_images
 
     @property
     def is_quick(self) -> bool:
         """Whether it can be planned at once, without asking a network."""
+        if self.job:
+            return False
         request = self.request
         inputs = request.image_url or request.mask_url or request.control_image_url
         return self.claim.attempt <= 1 and not inputs
@@ -84,13 +107,13 @@ class OpenTask:
         with self._lock:
             self._in_finishing += 1
 
-    def finished(self, n: int, picture: TaskPicture, seconds: dict[str, float]) -> bool:
+    def finished(self, n: int, picture: FinishedPicture) -> bool:
         """Picture `n` is stored; True if it was the last."""
         with self._lock:
             self._in_finishing -= 1
             self._pictures[n] = picture
             self._steps[n] = 1.0
-            for stage, taken_s in seconds.items():
+            for stage, taken_s in picture.seconds.items():
                 self._seconds[stage] = self._seconds.get(stage, 0.0) + taken_s
             return len(self._pictures) == self.count
 
@@ -99,14 +122,38 @@ class OpenTask:
         with self._lock:
             return min(99, int(100 * sum(self._steps.values()) / self.count))
 
-    def result(self) -> TaskResult:
-        """All pictures, in order, and the seconds of each stage."""
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The seconds of each stage so far, waiting in the queue among them."""
         with self._lock:
             waited_s = max(0.0, self.claimed_at_s - self.task.created_at_s)
-            pictures = tuple(self._pictures[n] for n in sorted(self._pictures))
-            return TaskResult(pictures=pictures, seconds={"queue": waited_s, **self._seconds})
+            return {"queue": waited_s, **self._seconds}
+
+    def result(self) -> TaskResult:
+        """All pictures of a request, in order, and the seconds of each stage."""
+        pictures = tuple(task_picture(self._pictures[n]) for n in sorted(self._pictures))
+        return TaskResult(pictures=pictures, seconds=self.seconds)
+
+    def outcome(self) -> PictureOutcome:
+        """What became of a picture job that is done."""
+        assert self.job
+        return job_outcome(self.job, self._pictures[1])
 
     def stored_keys(self) -> list[str]:
         """The object keys written for it so far."""
         with self._lock:
-            return [key for one in self._pictures.values() for key in (one.original_key, one.thumb_key)]
+            return [key for one in self._pictures.values() for key in one.keys]
+
+
+def task_picture(finished: FinishedPicture) -> TaskPicture:
+    """A picture as the result of a request has it."""
+    return TaskPicture(
+        original_key=finished.plan.key,
+        thumb_key=finished.thumb_key,
+        width_px=finished.width_px,
+        height_px=finished.height_px,
+        format=finished.plan.format,
+        size_bytes=finished.size_bytes,
+        seed=finished.plan.recipe.seed,
+        recipe=finished.plan.recipe.to_json(),
+    )

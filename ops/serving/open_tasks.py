@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+from models.request import Priority
 from ops.serving.open_task import OpenTask
 
 
@@ -39,9 +40,13 @@ class OpenTasks:
         with self._changed:
             return list(self._tasks.values())
 
-    def in_engine(self) -> int:
-        """Tasks with pictures still to be generated."""
-        return sum(task.is_in_engine for task in self.all())
+    def in_engine(self, lane: Priority | None = None) -> int:
+        """Tasks with pictures still to be generated, of a lane or of both."""
+        return sum(task.is_in_engine and lane in (None, task.priority) for task in self.all())
+
+    def count(self, lane: Priority) -> int:
+        """Tasks of a lane."""
+        return sum(task.priority is lane for task in self.all())
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Wait until the condition holds, looking again after each change; False if it still does not."""

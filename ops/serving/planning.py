@@ -1,52 +1,60 @@
-"""What a claimed task comes to: one job for the engine per picture, or a picture that is stored already."""
+"""What a claimed task comes to: its pictures, and for each the job that the engine gets if it is not stored already."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from configs.settings import Settings
 from models.blocklist import Blocklist
 from models.engine import Engine, GenerationJob
+from models.picture_job import PictureJob
 from models.planning import plan_recipe, row_seed
 from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import MAX_SEED, GenerationRequest, PostProcess
 from models.resolution import Resolution
-from ops.serving.inputs import RequestInputs
+from ops.finish import PicturePlan, job_plan
+from ops.serving.inputs import Inputs
 from ops.serving.open_task import OpenTask
 from ops.stages import Change, upscaling, watermarking
 from resources.object_store import ObjectStore
-from resources.queue import Task
+from resources.queue import Task, original_key, thumb_key
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _FACTORS = {"": 1, "2x": 2, "4x": 4}
 
 
 @dataclass(frozen=True)
 class PlannedPicture:
-    """Picture `n` (from 1) of a task: the job that generates it, and the changes made to it after."""
+    """Picture `n` (from 1) of a task.
+
+    Attributes:
+        plan: what becomes of it once it is there.
+        generation: the engine's job; reads input pictures, and raises as `Planner.plan` does.
+        source: reads the stored picture that is changed instead, if that is all there is to do; raises likewise.
+    """
 
     n: int
-    job: GenerationJob
-    changes: tuple[Change, ...]
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe of the finished picture."""
-        recipe = self.job.recipe
-        for change in self.changes:
-            recipe = recipe.with_step(change.step)
-        return recipe
+    plan: PicturePlan
+    generation: Callable[[], GenerationJob]
+    source: "Callable[[], Image] | None" = None
 
 
 class Planner:
-    """Settles everything that decides the pixels of requests on this engine."""
+    """Settles everything that decides the pixels of requests and picture jobs on this engine."""
 
     def __init__(self, settings: Settings, registry: ModelRegistry, engine: Engine, store: ObjectStore) -> None:
+        self._settings = settings
         self._registry = registry
         self._blocklist = Blocklist(settings.checks.blocked_words if settings.checks.moderation else ())
         self._engine = engine
-        self._inputs = RequestInputs(settings, store)
+        self._inputs = Inputs(settings, store)
         self._stages = (upscaling(settings), watermarking(settings))
 
-    def plan(self, open_task: OpenTask) -> list[PlannedPicture]:
+    def plan(self, task: OpenTask) -> list[PlannedPicture]:
         """The task's pictures; the seed of each is one above that of the picture before it.
 
         Raises:
@@ -54,9 +62,24 @@ class Planner:
             ImageGenXError: if an input picture, a font, a logo or the model is not to be had.
             NotWantedError: if the task is closed meanwhile.
         """
-        task, request = open_task.task, open_task.request
+        if task.job:
+            return [self._of_job(task.job)]
+        return self._of_request(task, task.request)
+
+    def _of_job(self, job: PictureJob) -> PlannedPicture:
+        recipe = job.recipe
+        kind = "" if job.source_key else self._engine.kind(recipe.model, recipe.size)
+        plan = job_plan(job, self._settings, engine=kind)
+
+        def generation() -> GenerationJob:
+            return GenerationJob(f"{job.id}/1", plan.generated, *self._inputs.of_job(job))
+
+        source = partial(self._inputs.source, job.source_key) if job.source_key else None
+        return PlannedPicture(1, plan, generation, source)
+
+    def _of_request(self, open_task: OpenTask, request: GenerationRequest) -> list[PlannedPicture]:
         self._blocklist.check(request)
-        image, mask, control = self._inputs.of(request, lambda: not open_task.is_closed)
+        image, mask, control = self._inputs.of_request(request, lambda: not open_task.is_closed)
         kind = self._engine.kind(request.model_type, request.params.resolution)
         changes = self._changes(request.params.post_process)
         planned = []
@@ -65,19 +88,40 @@ class Planner:
                 request,
                 registry=self._registry,
                 engine_kind=kind,
-                seed=_seed(task, request, n),
+                seed=_seed(open_task.task, request, n),
                 image=image,
                 mask=mask,
                 control=control,
             )
-            planned.append(PlannedPicture(n, GenerationJob(f"{task.id}/{n}", recipe, image, mask, control), changes))
+            job = GenerationJob(f"{open_task.id}/{n}", recipe, image, mask, control)
+            plan = self._picture_plan(open_task.task, n, recipe, request.params.post_process, changes)
+            planned.append(PlannedPicture(n, plan, partial(_as_it_is, job)))
         return planned
+
+    def _picture_plan(
+        self, task: Task, n: int, recipe: Recipe, post: PostProcess, changes: tuple[Change, ...]
+    ) -> PicturePlan:
+        size = _finished_size(recipe, post)
+        key = original_key(task, n, size.width_px, size.height_px, post.format)
+        return PicturePlan(
+            key=key,
+            generated=recipe,
+            format=post.format,
+            quality=self._settings.pictures.original_quality,
+            changes=changes,
+            moderate=bool(self._settings.checks.moderation),
+            thumb_key=partial(thumb_key, task, n, original=key),
+        )
 
     def _changes(self, post: PostProcess) -> tuple[Change, ...]:
         return tuple(change for stage in self._stages if (change := stage.plan(post)))
 
 
-def finished_size(recipe: Recipe, post: PostProcess) -> Resolution:
+def _as_it_is(job: GenerationJob) -> GenerationJob:
+    return job
+
+
+def _finished_size(recipe: Recipe, post: PostProcess) -> Resolution:
     """The size of the finished picture."""
     factor = _FACTORS[post.super_resolution]
     return Resolution(factor * recipe.width_px, factor * recipe.height_px)

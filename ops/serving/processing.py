@@ -4,17 +4,20 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from foundation.error_text import cause_text, error_text
+from foundation.error_text import cause_text
 from foundation.errors import FailureCause, ImageGenXError, told
 from foundation.logs import log_ids
-from models.engine import BatchingEngine
+from models.engine import BatchingEngine, GenerationJob
 from models.image import FailedImage, GeneratedImage
-from models.request import GenerationRequest
+from models.picture_job import PictureJob
+from models.request import GenerationRequest, Priority
+from ops.finish import Failure, FinishedPicture, Finisher, PicturePlan, failed_outcome
+from ops.moderation import PictureRejectedError, open_moderation
 from ops.serving.engine_watch import EngineWatch
-from ops.serving.finishing import FinishedPicture, Finisher
 from ops.serving.groups import ResultGroups
 from ops.serving.meters import Meters
 from ops.serving.open_task import OpenTask
@@ -22,14 +25,20 @@ from ops.serving.open_tasks import OpenTasks
 from ops.serving.patience import HandOverError, Patience
 from ops.serving.planning import PlannedPicture, Planner
 from ops.serving.preparing import Preparing
+from resources.audit import AuditEvent, open_audit
 from resources.object_store import ObjectStore
 from resources.outbound import NotWantedError
 from resources.queue import Claim, QueueUnavailableError, RequestQueue, TaskStatus
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ops.serving.worker import Workplace
 
 logger = logging.getLogger(__name__)
+
+LOOKING_THREADS = 4
+"""For picture jobs: they ask the store whether it has the picture."""
 
 _DEVICE_LOST = "CUDA error"
 """Marks the failures after which CUDA computes no more in a process."""
@@ -60,10 +69,18 @@ class Processing:
         self._store: ObjectStore = place.store
         self._tasks, self._patience, self._meters = tasks, patience, meters
         self._planner = Planner(place.settings, place.registry, place.engine, place.store)
-        self._finisher = Finisher(place.settings, place.store, patience)
+        settings, threads = place.settings, place.settings.serving.finishing_workers
+        moderation = open_moderation(settings.checks, place.store)
+        self._audit = open_audit(settings)
+        self._finisher = Finisher(
+            place.store, settings.pictures, moderation, calls=patience.until_it_works, threads=threads
+        )
         self._on_step, self._on_device_lost = on_step, on_device_lost
         self.preparing = Preparing()
-        self._finishing = ThreadPoolExecutor(place.settings.serving.finishing_workers, thread_name_prefix="finishing")
+        # Nothing of the bulk lane stands before a request of the other one.
+        self._finishing = {lane: ThreadPoolExecutor(threads, f"finishing-{lane}") for lane in Priority}
+        self._looking = ThreadPoolExecutor(LOOKING_THREADS, "looking")
+        self._changing = ThreadPoolExecutor(1, "changing")
 
     def begin(self, claims: Sequence[Claim]) -> None:
         """Plan the claimed tasks and hand their pictures to the engine; where that needs a network, in threads."""
@@ -75,6 +92,8 @@ class Processing:
             for task in tasks:
                 if task.is_quick:
                     self._prepare(task)
+                elif task.job:
+                    _in(self._looking, self._prepare, task)
                 else:
                     task.is_preparing = True
                     self.preparing.submit(task.task.owner, partial(self._prepare, task))
@@ -85,7 +104,7 @@ class Processing:
         """End a task whose owner wants it no more; that it has ended is told in a finishing thread."""
         if task.close():
             self._leave_engine(task)
-            self._later(self._tell_end, task, TaskStatus.CANCELLED)
+            self._later(task, self._tell_end, TaskStatus.CANCELLED)
 
     def drop(self, task: OpenTask) -> None:
         """Do no more for a task: it is another worker's, or it is given back."""
@@ -108,11 +127,13 @@ class Processing:
     def close(self) -> None:
         """Begin nothing more in the threads."""
         self.preparing.close()
-        self._finishing.shutdown(wait=False, cancel_futures=True)
+        for threads in (*self._finishing.values(), self._looking, self._changing):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _open(self, claim: Claim) -> OpenTask | None:
+        kind = PictureJob if claim.is_job else GenerationRequest
         try:
-            task = OpenTask(claim, GenerationRequest.model_validate(claim.task.request))
+            task = OpenTask(claim, kind.model_validate(claim.task.request))
         except ValueError as exc:
             error = f"the request was accepted by another version and is not valid here: {told(exc)}"
             with self._surviving_outages(claim.id):
@@ -135,20 +156,33 @@ class Processing:
                 if found := self._stored_before(task, picture):
                     task.generated()
                     self._stored(task, picture, found)
+                elif picture.source:
+                    _in(self._changing, self._change, task, picture, picture.source)
                 else:
-                    self._submit(task, picture)
+                    self._submit(task, picture, self._patience.until_it_works(picture.generation))
 
     def _is_wanted(self, task: OpenTask) -> bool:
         """Whether its owner has not cancelled it, looked up before anything is fetched for it."""
         return not task.is_closed and self._patience.until_it_works(lambda: self._queue.is_wanted(task.claim))
 
     def _stored_before(self, task: OpenTask, picture: PlannedPicture) -> FinishedPicture | None:
-        if task.claim.attempt <= 1:
+        """What the store has already: of any job, and of a request that a worker died of."""
+        if task.claim.attempt <= 1 and not task.job:
             return None
-        return self._finisher.stored(task.task, task.request.params.post_process, picture)
+        return self._finisher.find(picture.plan)
 
-    def _submit(self, task: OpenTask, picture: PlannedPicture) -> None:
-        ticket = self._engine.submit(picture.job, _Listener(self, task, picture), task.request.priority)
+    def _change(self, task: OpenTask, picture: PlannedPicture, source: "Callable[[], Image]") -> None:
+        """Finish a stored picture that only its last step is to be done to."""
+        if task.is_closed:
+            return
+        with self._failing(task):
+            task.stepped(picture.n, 0, 1)
+            finished = self._finisher.finish(picture.plan, self._patience.until_it_works(source))
+            task.generated()
+            self._stored(task, picture, finished)
+
+    def _submit(self, task: OpenTask, picture: PlannedPicture, job: GenerationJob) -> None:
+        ticket = self._engine.submit(job, _Listener(self, task, picture), task.priority)
         self.engine_watch.submitted()
         if ticket:
             task.tickets.append(ticket)
@@ -173,72 +207,83 @@ class Processing:
         if isinstance(result, FailedImage) and _DEVICE_LOST in result.error:
             self._on_device_lost(result.error)
         elif isinstance(result, FailedImage):
-            self._later(self._end, task, TaskStatus.FAILED, result.error, result.cause)
+            self._later(task, self._end, TaskStatus.FAILED, Failure(result.error, result.cause))
         else:
             task.generated()
-            self._later(self._finish, task, picture, result)
+            self._later(task, self._finish, picture, result)
             self._tasks.notify()
 
-    def _later(self, function: Callable[..., None], *arguments: object) -> None:
+    def _later(self, task: OpenTask, function: Callable[..., None], *arguments: object) -> None:
         """Call it in a finishing thread; after the hand-over the task is another worker's, and nothing is done."""
-        with suppress(RuntimeError):
-            self._finishing.submit(function, *arguments)
+        _in(self._finishing[task.priority], function, task, *arguments)
 
     def _finish(self, task: OpenTask, picture: PlannedPicture, generated: GeneratedImage) -> None:
         if task.is_closed:
             return
         with self._failing(task):
-            post, with_tile = task.request.params.post_process, self.groups.wants_tile(task.task)
-            finished = self._finisher.finish(task.task, post, picture, generated, with_tile=with_tile)
+            plan = replace(picture.plan, with_tile=not task.job and self.groups.wants_tile(task.task))
+            try:
+                finished = self._finisher.finish(plan, generated.pixels, generated.seconds)
+            except PictureRejectedError:
+                self._record_rejection(task, plan)
+                raise
             self._stored(task, picture, finished)
 
+    def _record_rejection(self, task: OpenTask, plan: PicturePlan) -> None:
+        if self._finisher.moderation and not task.job:  # a catalog's are in its manifest
+            stamp, owner = self._finisher.moderation.stamp, task.task.owner
+            self._audit.record(AuditEvent.PICTURE_REJECTED, stamp, task=task.id, user=owner, key=plan.key)
+
     def _stored(self, task: OpenTask, picture: PlannedPicture, finished: FinishedPicture) -> None:
-        is_last = task.finished(picture.n, finished.picture, finished.seconds)
+        is_last = task.finished(picture.n, finished)
         if task.is_closed:
             self._forget(task)
             return
-        self._meters.count("pictures")
-        self.groups.add_picture(task.task, finished.picture, finished.tile)
+        if not finished.reused:
+            self._meters.count("pictures")
+        if not task.job:
+            self.groups.add_picture(task.task, finished)
         if is_last:
             self._end(task, TaskStatus.SUCCESS)
 
-    def _end(
-        self, task: OpenTask, status: TaskStatus, error: str = "", cause: FailureCause = FailureCause.OTHER
-    ) -> None:
+    def _end(self, task: OpenTask, status: TaskStatus, failure: Failure | None = None) -> None:
         """End the task, once."""
         if task.close():
             self._leave_engine(task)
-            self._tell_end(task, status, error, cause)
+            self._tell_end(task, status, failure)
 
-    def _tell_end(
-        self, task: OpenTask, status: TaskStatus, error: str = "", cause: FailureCause = FailureCause.OTHER
-    ) -> None:
+    def _tell_end(self, task: OpenTask, status: TaskStatus, failure: Failure | None = None) -> None:
         """Tell the queue how a task ended, which is closed."""
-        result = task.result() if status is TaskStatus.SUCCESS else None
-
-        def tell() -> bool:
-            if result:
-                return self._queue.succeed(task.claim, result)
-            if status is TaskStatus.FAILED:
-                return self._queue.fail(task.claim, error, cause)
-            return self._queue.cancelled(task.claim)
-
         try:
             with self._surviving_outages(task.id):
-                if self._patience.until_it_works(tell):
-                    seconds = result.seconds if result else {}
-                    self._meters.ended(status, seconds)
-                    self.groups.add_task(task.task, status, seconds, error)
-                    if error:
-                        logger.warning("task %s failed: %s", task.id, error)
+                if self._patience.until_it_works(lambda: self._told(task, failure, status)):
+                    self._count(task, status, failure)
                 if status is not TaskStatus.SUCCESS:
                     self._forget(task)
         finally:
             self._tasks.remove(task)
 
+    def _told(self, task: OpenTask, failure: Failure | None, status: TaskStatus) -> bool:
+        """Whether it is this worker that the task has ended by."""
+        queue, claim = self._queue, task.claim
+        if status is TaskStatus.CANCELLED:
+            return queue.cancelled(claim)
+        if task.job:
+            return queue.answer(claim, failed_outcome(task.job, failure) if failure else task.outcome())
+        return queue.fail(claim, failure.error, failure.cause) if failure else queue.succeed(claim, task.result())
+
+    def _count(self, task: OpenTask, status: TaskStatus, failure: Failure | None) -> None:
+        seconds = task.seconds if status is TaskStatus.SUCCESS else {}
+        error = failure.error if failure else ""
+        self._meters.ended("jobs" if task.job else "tasks", status, seconds)
+        if not task.job:
+            self.groups.add_task(task.task, status, seconds, error)
+        if error:
+            logger.warning("task %s failed: %s", task.id, error)
+
     def _forget(self, task: OpenTask) -> None:
-        """Remove the pictures of a task that has ended without them."""
-        keys = task.stored_keys()
+        """Remove the pictures of a request that has ended without them; those of jobs may be others', too."""
+        keys = [] if task.job else task.stored_keys()
         now = self._queue.task(task.id) if keys else None
         if now and now.status in (TaskStatus.FAILED, TaskStatus.CANCELLED):
             for key in keys:
@@ -253,10 +298,11 @@ class Processing:
             except (HandOverError, NotWantedError):
                 return
             except ImageGenXError as exc:
-                self._end(task, TaskStatus.FAILED, error_text(str(exc)), exc.cause)
+                self._end(task, TaskStatus.FAILED, Failure.of(exc))
             except Exception as exc:
                 logger.exception("task %s failed", task.id)
-                self._end(task, TaskStatus.FAILED, f"the request failed: {type(exc).__name__}: {cause_text(exc)}")
+                failure = Failure(f"the request failed: {type(exc).__name__}: {cause_text(exc)}")
+                self._end(task, TaskStatus.FAILED, failure)
 
     @contextmanager
     def _surviving_outages(self, task_id: str) -> Iterator[None]:
@@ -266,6 +312,12 @@ class Processing:
                 yield
             except ImageGenXError as exc:
                 logger.error("task %s: its end could not be told: %s", task_id, exc)
+
+
+def _in(threads: ThreadPoolExecutor, function: Callable[..., None], *arguments: object) -> None:
+    """Call it in one of these threads, unless they are shut down: then what is open is given back."""
+    with suppress(RuntimeError):
+        threads.submit(function, *arguments)
 
 
 class _Listener:

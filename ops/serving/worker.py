@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +15,7 @@ from configs.settings import Settings
 from foundation.errors import ImageGenXError
 from models.engine import BatchingEngine
 from models.registry import ModelRegistry
+from ops.serving.claims import Claims
 from ops.serving.groups import ResultGroup
 from ops.serving.heartbeat import Heartbeat
 from ops.serving.meters import Meters
@@ -23,14 +25,9 @@ from ops.serving.patience import Patience
 from ops.serving.processing import Processing
 from ops.serving.warm_up import import_family
 from resources.object_store import ObjectStore
-from resources.queue import Claim, QueueUnavailableError, RequestQueue
+from resources.queue import QueueUnavailableError, RequestQueue
 
 logger = logging.getLogger(__name__)
-
-CLAIM_BLOCK_S = 0.5
-"""The worker looks up from an empty queue so often."""
-UNSTORED_SHARE = 2
-"""Tasks whose pictures are still being stored, at most, in multiples of those in the engine."""
 
 
 class End(StrEnum):
@@ -78,8 +75,8 @@ class ServingWorker:
         settings = place.settings
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._serving = settings.serving
-        self._most_in_engine = settings.engine.max_batch_size + settings.serving.claim_ahead
         self._registry, self._warm_up, self._queue = place.registry, place.warm_up, place.queue
+        self._engine = place.engine
         self._tasks = OpenTasks()
         self._stopping = threading.Event()
         self._finish_s = settings.serving.handover_s
@@ -93,6 +90,14 @@ class ServingWorker:
             meters,
             on_step=lambda: self._heartbeat.stir(),
             on_device_lost=self._lose_device,
+        )
+        self._claims = Claims(
+            place.queue,
+            self.id,
+            self._tasks,
+            settings.engine.max_batch_size + settings.serving.claim_ahead,
+            self._stopping,
+            self._processing.preparing.crowded,
         )
         self._heartbeat = Heartbeat(
             place.queue,
@@ -137,6 +142,8 @@ class ServingWorker:
     def _run(self) -> None:
         try:
             self._warm_up(self._registry)
+            self._announce()
+            self._claims.start()
             self._end = self._claim_until_the_end()
         except BaseException as exc:
             self._failure = exc
@@ -158,7 +165,7 @@ class ServingWorker:
                 return End.IDLE
             if now_s - began_s >= self._serving.max_lifetime_s:
                 return End.LIFETIME
-            self._processing.begin(self._claims())
+            self._processing.begin(self._claims.next())
         return End.STOPPED
 
     def _check_engine(self) -> None:
@@ -169,22 +176,16 @@ class ServingWorker:
                 " tried again one by one; where loading or building a model takes longer, raise the setting."
             )
 
-    def _claims(self) -> list[Claim]:
-        """New claims as soon as there are some and room for them; none if that takes too long."""
-        self._tasks.wait_until(lambda: self._room() > 0 or self._stopping.is_set(), CLAIM_BLOCK_S)
-        room = self._room()
-        if room <= 0 or self._stopping.is_set():
-            return []
+    def _announce(self) -> None:
+        """Say how models run here, so that catalogs know which pictures they get."""
+        placements = {}
+        for name in self._registry.names:
+            with suppress(ImageGenXError):  # a model that cannot run here is not announced
+                placements[name] = self._engine.placement(name)
         try:
-            return self._queue.claim(self.id, room, CLAIM_BLOCK_S, without=self._processing.preparing.crowded())
+            self._queue.announce(placements)
         except QueueUnavailableError as exc:
-            logger.warning("waiting for the queue: %s", exc)
-            self._stopping.wait(CLAIM_BLOCK_S)
-            return []
-
-    def _room(self) -> int:
-        most_open = (1 + UNSTORED_SHARE) * self._most_in_engine
-        return min(self._most_in_engine - self._tasks.in_engine(), most_open - len(self._tasks))
+            logger.warning("catalogs do not learn how models run here: %s", exc)
 
     def _lose_device(self, error: str) -> None:
         self._fail(DeviceLostError(f"the device computes no more in this process: {error}"))
@@ -205,6 +206,7 @@ class ServingWorker:
             self._processing.give_back(self._tasks.all())
         self._processing.close()
         self._heartbeat.stop()
+        self._claims.stop()
         try:
             self._queue.worker_ended(self.id)
         except QueueUnavailableError as exc:

@@ -27,6 +27,7 @@ from resources.queue.task import (
     new_task_id,
     owned_id,
 )
+from resources.queue.waiting import Bells
 from resources.queue.worker import Claim, QueueDepth, Renewal, WorkerState
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "STORED_ID",
     "TASK_ID",
     "Batch",
+    "Bells",
     "Claim",
     "ConflictError",
     "DueCallback",

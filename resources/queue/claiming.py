@@ -9,7 +9,7 @@ from foundation.errors import FailureCause
 from models.picture_job import PictureOutcome
 from resources.queue.link import RedisLink
 from resources.queue.task import TaskResult, TaskStatus, pairs, read_task
-from resources.queue.waiting import wait_for_bell
+from resources.queue.waiting import Bells, wait_for_bells
 from resources.queue.worker import Claim, Renewal, WorkerState
 
 
@@ -19,25 +19,28 @@ class Claiming:
     _link: RedisLink
     _unanswered: dict[str, str]
 
-    def claim(self, worker: str, count: int, block_s: float = 0, *, without: Sequence[str] = ()) -> list[Claim]:
+    def claim(
+        self, worker: str, count: int, block_s: float = 0, *, bulk: int | None = None, without: Sequence[str] = ()
+    ) -> list[Claim]:
         """Up to `count` tasks to do now, after waiting up to `block_s` for the first; often fewer.
 
-        Given first is what another worker gave back, then interactive before bulk tasks (every `bulk_every`-th is bulk
-        while both wait), owners in turn; of those in `without` nothing fresh. What a dead worker had is given to a
-        worker that has nothing else and gets no more until that is done: one task at first, then twice as many if that
-        was quick, each task's last try alone. While such tasks wait, nobody gets fresh ones, except between two such
-        groups if those have waited for a third of a lease: each finishes what it has. After `max_deliveries` deliveries
-        that ended their workers a task fails and is kept in the dead-letter stream.
+        At most `bulk` of them are bulk requests and picture jobs (None: all may be). Given first is what another
+        worker gave back, then interactive before bulk tasks (every `bulk_every`-th is bulk while both wait), owners in
+        turn; of those in `without` nothing fresh. What a dead worker had is given to a worker that has nothing else and
+        gets no more until that is done: one task at first, then twice as many if that was quick, each task's last try
+        alone. While such tasks wait, nobody gets fresh ones, except between two such groups if those have waited for a
+        third of a lease: each finishes what it has. After `max_deliveries` deliveries that ended their workers a task
+        fails and is kept in the dead-letter stream.
 
         A claim whose answer was lost (QueueUnavailableError) is given again to the next call for the same worker.
         """
         deadline = time.monotonic() + block_s
         while True:
-            claims, bell, lease_ends_s = self._claim_now(worker, count, without)
+            claims, bells, lease_ends_s = self._claim_now(worker, count, count if bulk is None else bulk, without)
             left_s = deadline - time.monotonic()
             if claims or left_s <= 0:
                 return claims
-            wait_for_bell(self._link, bell, left_s, lease_ends_s)
+            wait_for_bells(self._link, bells, left_s, lease_ends_s, with_bulk=bulk != 0)
 
     def renew(self, state: WorkerState, claims: Sequence[Claim]) -> Renewal:
         """A heartbeat: the worker lives for another `lease_s`, and so do its claims. Due every `lease_s` / 3.
@@ -98,15 +101,18 @@ class Claiming:
         """
         return int(self._link.run("worker_ended", self._lease(worker)))
 
-    def _claim_now(self, worker: str, count: int, without: Sequence[str]) -> tuple[list[Claim], str, float | None]:
+    def _claim_now(
+        self, worker: str, count: int, bulk: int, without: Sequence[str]
+    ) -> tuple[list[Claim], Bells, float | None]:
         nonce = self._unanswered.setdefault(worker, secrets.token_hex(8))
         settings = self._link.settings
-        asked = {"count": count, "nonce": nonce, "bulk_every": settings.bulk_every, "without": list(without)}
-        arguments = {**asked, **self._lease(worker)}
-        given, bell, lease_ends_ms = self._link.run("claim", arguments)
+        asked = {"count": count, "bulk": bulk, "bulk_every": settings.bulk_every, "without": list(without)}
+        arguments = {**asked, "nonce": nonce, **self._lease(worker)}
+        given, bells, lease_ends_ms = self._link.run("claim", arguments)
         self._unanswered.pop(worker, None)
         ends_s = int(lease_ends_ms) / 1000
-        return [_claim(worker, id, pairs(flat)) for id, flat in given], bell, ends_s if ends_s >= 0 else None
+        claims = [_claim(worker, id, pairs(flat)) for id, flat in given]
+        return claims, Bells(*bells), ends_s if ends_s >= 0 else None
 
     def _finish(self, claim: Claim, status: TaskStatus, *, result: str = "", error: str = "", cause: str = "") -> bool:
         arguments = {

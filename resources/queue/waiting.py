@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from threading import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.request import Priority
 from resources.queue.errors import QueueUnavailableError
@@ -17,6 +17,13 @@ _LONGEST_WAIT_S = 1.0
 _RECONNECT_S = 0.5
 _END = "end"
 """What the bell is rung for when there is no work but waiting is to end; for work it is rung '1'."""
+
+
+class Bells(NamedTuple):
+    """When the bells were rung last: one for everything that a worker may do, and one for the bulk lane and jobs."""
+
+    any: str = "0-0"
+    bulk: str = "0-0"
 
 
 class Watching:
@@ -39,14 +46,22 @@ class Watching:
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            depth, bell, lease_ends_s = self._look()
+            depth, bells, lease_ends_s = self._look()
             if depth.backlog:
                 return True
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return False
-            if wait_for_bell(self._link, bell, left_s, lease_ends_s) == _END:
+            if _END in wait_for_bells(self._link, bells, left_s, lease_ends_s)[1]:
                 return False
+
+    def hear(self, bells: Bells, timeout_s: float, *, with_bulk: bool) -> Bells:
+        """Wait until a bell is rung after these, or about `timeout_s`; the bells as they were rung last.
+
+        Args:
+            with_bulk: bulk requests and picture jobs are waited for as well.
+        """
+        return wait_for_bells(self._link, bells, timeout_s, None, with_bulk=with_bulk)[0]
 
     def end_waits(self) -> None:
         """End every `wait_for_work` that is going on: what it runs in is about to end."""
@@ -78,10 +93,10 @@ class Watching:
                 if message is not None:
                     on_change(str(message["data"]))
 
-    def _look(self) -> tuple[QueueDepth, str, float | None]:
+    def _look(self) -> tuple[QueueDepth, Bells, float | None]:
         settings = self._link.settings
         answer = self._link.run("look", {"max_deliveries": settings.max_deliveries, "task_ttl_s": settings.task_ttl_s})
-        interactive, bulk, jobs, processing, abandoned, oldest_ms, dead, bell, lease_ends_ms = answer
+        interactive, bulk, jobs, processing, abandoned, oldest_ms, dead, bells, lease_ends_ms = answer
         depth = QueueDepth(
             waiting={Priority.INTERACTIVE: int(interactive), Priority.BULK: int(bulk)},
             jobs=int(jobs),
@@ -90,23 +105,26 @@ class Watching:
             oldest_waiting_s=int(oldest_ms) / 1000,
             dead=int(dead),
         )
-        return depth, bell, int(lease_ends_ms) / 1000 if int(lease_ends_ms) >= 0 else None
+        return depth, Bells(*bells), int(lease_ends_ms) / 1000 if int(lease_ends_ms) >= 0 else None
 
 
-def wait_for_bell(link: RedisLink, bell: str, timeout_s: float, lease_ends_s: float | None) -> str | None:
-    """Wait until something is submitted or given back after `bell`, a lease ends, or about `timeout_s` are over.
+def wait_for_bells(
+    link: RedisLink, bells: Bells, timeout_s: float, lease_ends_s: float | None, *, with_bulk: bool = True
+) -> tuple[Bells, list[str]]:
+    """Wait until something is submitted or given back after `bells`, a lease ends, or about `timeout_s` are over.
 
-    Returns what the bell was rung for, if it was. May return early: one wait is far shorter than Redis may be silent,
-    so that a dead one shows as in any call.
+    Returns the bells as they were rung last, and what for. May return early: one wait is far shorter than Redis may be
+    silent, so that a dead one shows as in any call.
     """
     longest_s = min(timeout_s, _LONGEST_WAIT_S, link.settings.connect_timeout_s / 2)
     if lease_ends_s is not None:
         longest_s = min(longest_s, lease_ends_s)
     block_ms = max(1, round(longest_s * 1000))
+    names = {f"{link.prefix}bell": "any", f"{link.prefix}bell:bulk": "bulk"}
+    streams = {key: getattr(bells, name) for key, name in names.items() if with_bulk or name != "bulk"}
 
     def wait(client: Any) -> Any:
-        return client.xread({f"{link.prefix}bell": bell}, count=1, block=block_ms)
+        return client.xread(streams, count=1, block=block_ms)
 
-    for _, ringings in link.call(wait):
-        return str(ringings[-1][1]["rung"])
-    return None
+    rung = {names[key]: ringings[-1] for key, ringings in link.call(wait)}
+    return bells._replace(**{name: id for name, (id, _) in rung.items()}), [said["rung"] for _, said in rung.values()]

@@ -1,5 +1,5 @@
--- Gives a worker up to A.count tasks, and says how to wait for more.
--- Returns {claims, bell, next lease}: each claim {id, fields}; next lease in ms from now, or -1.
+-- Gives a worker up to A.count tasks, up to A.bulk of them bulk requests and jobs, and says how to wait for more.
+-- Returns {claims, bells, next lease}: each claim {id, fields}; next lease in ms from now, or -1.
 --
 -- A task whose worker ended may be what ended it. So suspects are given to a worker that holds nothing else, which then
 -- gets nothing more until they are done: one at first, then twice as many if that was quick, but each task's last try is
@@ -17,6 +17,7 @@ for _, owner in ipairs(A.without) do without[owner] = true end
 
 local held = tonumber(redis.call('HGET', P .. 'held', A.worker) or 0)
 local given = {}
+local bulk_left = A.bulk
 
 local function give(id, task, attempt)
   local key = task_key(id)
@@ -27,6 +28,7 @@ local function give(id, task, attempt)
   redis.call('ZADD', P .. 'leases', text(NOW + A.lease_ms), id)
   redis.call('HINCRBY', P .. 'held', A.worker, 1)
   changed(id, task)
+  if TURNS[task.lane] == 'bulk' then bulk_left = bulk_left - 1 end
   given[#given + 1] = {id, redis.call('HGETALL', key)}
 end
 
@@ -81,7 +83,7 @@ local function take_abandoned(abandoned)
   for _, found in ipairs(abandoned) do
     if is_suspect(found) then
       if not may_wait(found) then suspects[#suspects + 1] = found end
-    elseif #given < A.count then
+    elseif #given < A.count and (bulk_left > 0 or TURNS[found.task.lane] ~= 'bulk') then
       take_over(found)
     end
   end
@@ -102,17 +104,16 @@ local function next_owner(lane)
   end
 end
 
--- Gives the next fresh task of those that take turns. Returns false if there is none; what an evicting Redis lost is
--- passed over.
+-- Gives the next fresh task of those that take turns, of which there are some; what an evicting Redis lost is passed
+-- over.
 local function take_fresh(turns)
   local owner = next_owner(turns)
-  if not owner then return false end
   local lane = redis.call('HEXISTS', P .. 'owners:jobs', owner) == 1 and 'jobs' or turns
   local stream = stream_key(lane, owner)
   local read = redis.pcall('XREADGROUP', 'GROUP', GROUP, A.worker, 'COUNT', 1, 'STREAMS', stream, '>')
   if not read or read.err then
     fail_lost(lane, owner)
-    return true
+    return
   end
   local entry = read[1][2][1]
   local id = entry[2][2]
@@ -120,20 +121,20 @@ local function take_fresh(turns)
   count_waiting(lane, owner, -1)
   redis.call('ZREM', P .. 'waiting:' .. lane, id)
   if task.status then give(id, task, 1) else acknowledge(stream, entry[1]) end
-  return true
 end
 
-local function has_fresh(lane)
-  for _, owner in ipairs(redis.call('LRANGE', P .. 'ring:' .. lane, 0, -1)) do
+local function has_fresh(turns)
+  if turns == 'bulk' and bulk_left <= 0 then return false end
+  for _, owner in ipairs(redis.call('LRANGE', P .. 'ring:' .. turns, 0, -1)) do
     if not without[owner] then return true end
   end
   return false
 end
 
--- Interactive tasks go first; while both lanes wait, every A.bulk_every-th is a bulk one.
-local function next_lane()
+-- Interactive tasks go first; while both lanes wait, every A.bulk_every-th is a bulk one. Nil if nothing is to be given.
+local function next_turn()
   local interactive, bulk = has_fresh('interactive'), has_fresh('bulk')
-  if not (interactive and bulk) then return interactive and 'interactive' or 'bulk' end
+  if not (interactive and bulk) then return interactive and 'interactive' or bulk and 'bulk' or nil end
   return redis.call('INCR', P .. 'turns') % A.bulk_every == 0 and 'bulk' or 'interactive'
 end
 
@@ -162,9 +163,13 @@ if not given_before() then
   local abandoned = sweep(A.max_deliveries)
   held = tonumber(redis.call('HGET', P .. 'held', A.worker) or 0)
   if redis.call('HEXISTS', P .. 'alone', A.worker) == 0 and take_abandoned(abandoned) then
-    while #given < A.count and take_fresh(next_lane()) do end
+    local turn = next_turn()
+    while #given < A.count and turn do
+      take_fresh(turn)
+      turn = #given < A.count and next_turn()
+    end
   end
   if #given > 0 then remember() end
 end
 local soonest = redis.call('ZRANGEBYSCORE', P .. 'leases', '(' .. text(NOW), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-return {given, bell(), soonest[2] and text(tonumber(soonest[2]) - NOW) or '-1'}
+return {given, bells(), soonest[2] and text(tonumber(soonest[2]) - NOW) or '-1'}

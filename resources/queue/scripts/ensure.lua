@@ -20,5 +20,5 @@ for _, new in ipairs(A.jobs) do
   end
 end
 redis.call('EXPIRE', wanted_key(A.client), JOB_TTL_S)
-if begun then ring() end
+if begun then ring('jobs') end
 return 1

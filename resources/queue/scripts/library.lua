@@ -45,14 +45,25 @@ local function changed(id, task)
   if not task.job then redis.call('PUBLISH', P .. 'changes', id) end
 end
 
--- Wakes everyone who waits for work.
-local function ring()
-  redis.call('XADD', P .. 'bell', 'MAXLEN', '1', '*', 'rung', '1')
+-- Wakes everyone who waits for work of a lane; of any, without one.
+local BELLS = {'bell', 'bell:bulk'}
+
+local function ring(lane)
+  for _, name in ipairs(BELLS) do
+    if not lane or (TURNS[lane] == 'bulk') == (name == 'bell:bulk') then
+      redis.call('XADD', P .. name, 'MAXLEN', '1', '*', 'rung', '1')
+    end
+  end
 end
 
-local function bell()
-  local last = redis.call('XREVRANGE', P .. 'bell', '+', '-', 'COUNT', 1)
-  return last[1] and last[1][1] or '0-0'
+-- When each of the bells was last rung.
+local function bells()
+  local rung = {}
+  for place, name in ipairs(BELLS) do
+    local last = redis.call('XREVRANGE', P .. name, '+', '-', 'COUNT', 1)
+    rung[place] = last[1] and last[1][1] or '0-0'
+  end
+  return rung
 end
 
 -- One more, or one less, of what an owner has waiting in a lane; the ring of owners is who is served in turn.
@@ -171,7 +182,7 @@ local function tell_waiters(id, task, status)
     redis.call('DEL', task_key(id))
   elseif status == 'cancelled' then
     begin_job(id, task.owner, task.request)
-    ring()
+    ring('jobs')
   else
     redis.call('EXPIRE', task_key(id), JOB_TTL_S)
     redis.call('EXPIRE', waiters_key(id), JOB_TTL_S)

@@ -1,4 +1,4 @@
--- What there is to do. Returns {waiting by lane…, processing, abandoned, oldest request's age ms, dead, bell, next
+-- What there is to do. Returns {waiting by lane…, processing, abandoned, oldest request's age ms, dead, bells, next
 -- lease ms}.
 
 write_although_full()
@@ -9,6 +9,6 @@ return {
   redis.call('ZCARD', P .. 'waiting:jobs'),
   redis.call('ZCOUNT', P .. 'leases', '(' .. text(NOW), '+inf'),
   redis.call('ZCOUNT', P .. 'leases', '-inf', text(NOW)),
-  text(NOW - oldest_waiting(REQUESTS)), redis.call('XLEN', P .. 'dead'), bell(),
+  text(NOW - oldest_waiting(REQUESTS)), redis.call('XLEN', P .. 'dead'), bells(),
   soonest[2] and text(tonumber(soonest[2]) - NOW) or '-1',
 }

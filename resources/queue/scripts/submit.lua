@@ -98,9 +98,11 @@ for name, added in pairs(A.added) do
   if added > 0 then count_kept(A.owner, name, added, NOW) end
 end
 local ids = {}
+local lanes = {}
 for place, new in ipairs(A.tasks) do
   accept(new)
   ids[place] = new.id
+  lanes[new.lane] = true
 end
 redis.call('EXPIRE', P .. 'owned:' .. A.owner, A.task_ttl_s)
 prune_owned(P .. 'owned:' .. A.owner)
@@ -111,5 +113,5 @@ if A.batch ~= '' then
     'created', text(NOW), 'open', #ids, 'once', A.once)
 end
 if A.once ~= '' then redis.call('SET', A.once, A.digest .. ' ' .. id) end
-ring()
+for lane in pairs(lanes) do ring(lane) end
 return {'new', id, text(NOW)}

@@ -7,12 +7,14 @@ import sys
 
 import pytest
 
-from benchmarks.stand_in import write_stand_in_model
+from benchmarks.stand_in import MODEL, write_stand_in_model
 from configs.settings import load_settings
 from models.admission import parse_request
+from models.picture_job import PictureJob
 from models.registry import open_registry
 from resources.local_store import LocalObjectStore
-from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
+from resources.queue import NewTask, TaskStatus, catalog_owner, new_task_id, open_queue
+from tests.support.recipes import a_recipe
 from tests.support.stand_in_worker import SLOW_PICTURE_S
 from tests.support.waiting import wait_until
 
@@ -20,6 +22,8 @@ MAX_DELIVERIES = 3
 LEASE_S = 1
 LONG_LEASE_S = 3
 LONGER_LEASE_S = 4
+SERVED_WITHIN_S = 240
+"""Workers are started one after the other, which takes long on a busy machine."""
 
 
 class Workers:
@@ -40,6 +44,14 @@ class Workers:
         tasks = [NewTask(id=new_task_id(), request=request) for request in requests]
         return self.queue.submit_batch(tasks, owner="anna", callback_url=None).task_ids
 
+    def ensure(self, count):
+        """Ask for the pictures of a catalog."""
+        release = self.registry.release(MODEL)
+        plain = a_recipe(model=MODEL, release=release, engine="stand-in/cpu/float32")
+        jobs = [PictureJob(recipe=plain.model_copy(update={"seed": n}), format="png", quality=90) for n in range(count)]
+        self.queue.ensure(jobs, owner=catalog_owner("spring"), client="run")
+        return jobs
+
     def start(self):
         """A worker process."""
         self.processes.append(subprocess.Popen([sys.executable, "-m", "tests.support.stand_in_worker"]))
@@ -53,7 +65,7 @@ class Workers:
                 self.start()
             return condition()
 
-        wait_until(served)
+        wait_until(served, SERVED_WITHIN_S)
 
     def close(self):
         for process in self.processes:
@@ -156,3 +168,28 @@ def test_a_worker_killed_at_random_moments_loses_and_doubles_nothing(workers):
 
     assert {task.status for task in workers.queue.tasks(tasks)} == {TaskStatus.SUCCESS}
     assert len(list(workers.store.list())) == 2 * len(tasks)
+
+
+def test_a_catalogs_pictures_survive_killed_workers_and_none_is_stored_twice(workers):
+    jobs = workers.ensure(60)
+    outcomes, written_s = {}, {}
+
+    def collect():
+        """What has ended by now, and when each picture was stored."""
+        for outcome in workers.queue.outcomes("run"):
+            outcomes[outcome.id] = outcome
+            written_s.setdefault(outcome.id, workers.store.stat(outcome.key).written_s)
+        return len(outcomes)
+
+    for _ in range(2):
+        process, before = workers.start(), collect()
+        workers.serve_until(lambda before=before: collect() > before)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    workers.serve_until(lambda: collect() == len(jobs))
+
+    assert {outcome.error for outcome in outcomes.values()} == {""}
+    stored = {one.key: one.written_s for one in workers.store.list()}
+    assert stored == {outcome.key: written_s[outcome.id] for outcome in outcomes.values()}
+    workers.queue.forget("run", outcomes)
+    assert workers.queue.depth().backlog == 0

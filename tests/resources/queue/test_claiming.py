@@ -64,6 +64,19 @@ def test_interactive_tasks_go_first_and_bulk_ones_still_go(open_queue):
     assert "".join(served) == "iiibiiibiiibb"
 
 
+def test_a_worker_that_has_no_room_for_bulk_ones_gets_interactive_ones_alone(queue):
+    bulk = submit(queue, 4, "ann", priority="bulk")
+    interactive = submit(queue, 3, "bob")
+    queue.give_back(queue.claim("gone", 1, bulk=0))
+
+    assert ids(queue.claim("w", 9, bulk=0)) == interactive
+    assert queue.claim("w", 9, bulk=0) == []
+    assert ids(queue.claim("w", 9, bulk=1)) == bulk[:1]
+    queue.give_back(queue.claim("gone", 1))
+    assert queue.claim("w", 9, bulk=0) == []
+    assert sorted(ids(queue.claim("w", 9))) == sorted(bulk[1:])
+
+
 def test_a_claim_is_wanted_until_it_is_cancelled_or_anothers(queue):
     submit(queue, 2)
     kept, cancelled = queue.claim("w", 2)

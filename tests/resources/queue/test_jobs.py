@@ -8,10 +8,10 @@ from redis import Redis
 from foundation.errors import FailureCause
 from models.picture_job import PictureJob, PictureOutcome
 from models.placement import Placement
-from models.recipe import Recipe
-from models.request import Mode, Priority
+from models.request import Priority
 from resources.queue import QueueFullError, QueueUnavailableError, TaskStatus, catalog_owner
 from tests.resources.queue.conftest import ids, new_task, result, state
+from tests.support.recipes import a_recipe
 
 DEADLINE_S = 120
 SPRING = catalog_owner("spring")
@@ -19,28 +19,7 @@ SPRING = catalog_owner("spring")
 
 def job(text="a cup", **fields):
     """A picture that a catalog wants."""
-    recipe = Recipe(
-        text=text,
-        negative_text="",
-        model="tiny",
-        release="r1",
-        engine="eager/cpu/float32",
-        mode=Mode.TEXT2IMG,
-        width_px=64,
-        height_px=64,
-        steps=4,
-        cfg_scale=7.5,
-        sampler="Euler",
-        seed=7,
-        lora_name="",
-        lora_weight=1.0,
-        lora_digest="",
-        strength=None,
-        image_digest=None,
-        mask_digest=None,
-        control_digest=None,
-    )
-    return PictureJob(**{"recipe": recipe, "format": "png", "quality": 90, **fields})
+    return PictureJob(**{"recipe": a_recipe(text=text), "format": "png", "quality": 90, **fields})
 
 
 def jobs(count, text="cup"):
@@ -153,11 +132,13 @@ def test_a_client_hears_at_once_of_what_ends_while_it_waits(queue, open_queue, e
     ensure([job()])
     (claim,) = queue.claim("w", 1)
     assert queue.outcomes("run") == []
-    Timer(0.2, queue.answer, [claim, outcome_of(claim)]).start()
+    worker = Timer(0.2, queue.answer, [claim, outcome_of(claim)])
+    worker.start()
     began = time.monotonic()
 
     (outcome,) = open_queue().outcomes("run", block_s=DEADLINE_S)
 
+    worker.join()
     assert outcome.id == claim.id
     assert time.monotonic() - began < DEADLINE_S / 2
 
@@ -283,7 +264,7 @@ def test_what_a_killed_client_waited_for_is_finished_and_lives_for_a_while(queue
 
     kinds = {name.split(":")[1] for name in left}
     assert kinds == {"bell", "given", "task", "waiters", "wanted", "answers"}
-    assert all(0 < ttl <= 3600 for name, ttl in left.items() if not name.endswith(":bell"))
+    assert all(0 < ttl <= 3600 for name, ttl in left.items() if ":bell" not in name)
 
 
 def test_a_killed_client_that_is_started_again_finds_what_was_finished_meanwhile(queue, ensure):

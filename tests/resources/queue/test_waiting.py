@@ -5,7 +5,7 @@ import pytest
 
 from configs.queue_settings import QueueSettings
 from models.request import Priority
-from resources.queue import QueueDepth, RequestQueue, WorkerState
+from resources.queue import Bells, QueueDepth, RequestQueue, WorkerState
 from resources.queue.link import RedisLink
 from tests.resources.queue.conftest import new_task, result, state
 from tests.support.redis_server import running_redis
@@ -121,7 +121,7 @@ def test_a_worker_that_ended_in_order_is_forgotten_at_once(queue, names):
 
     assert queue.worker_ended("w") == 0
     assert queue.workers() == []
-    assert names() == {"bell"}
+    assert names() == {"bell", "bell:bulk"}
 
 
 def test_changes_are_heard_in_order(queue, in_background):
@@ -167,3 +167,17 @@ def test_what_the_worker_of_a_later_version_says_beyond_this_one_is_left_out(que
     queue.renew(LaterState(id="w", started_at_s=1.0), [])
 
     assert queue.workers() == [WorkerState(id="w", started_at_s=1.0)]
+
+
+def test_the_bell_of_the_bulk_lane_is_heard_by_those_who_have_room_for_it(queue):
+    queue.submit(new_task(priority="bulk"), owner="ann")
+    nothing = Bells()
+    assert queue.hear(nothing, 0.05, with_bulk=False) == nothing
+
+    bells = queue.hear(nothing, DEADLINE_S, with_bulk=True)
+    assert bells != nothing
+    assert queue.hear(bells, 0.05, with_bulk=True) == bells
+    queue.submit(new_task(), owner="ann")
+    heard = queue.hear(bells, DEADLINE_S, with_bulk=False)
+
+    assert (heard.any != bells.any, heard.bulk) == (True, bells.bulk)

@@ -1,0 +1,237 @@
+"""The one way in which a picture is finished, from its pixels to its file in the store."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from configs.settings import PictureSettings
+from foundation.logs import with_log_ids
+from io_managers.image_set import MAX_STORED_PIXELS
+from io_managers.look import Look, look_at
+from io_managers.preview_sheet import make_tile
+from models.encoding import CONTENT_TYPES, RecipeNotFoundError, encode_picture, read_recipe, rgb_picture
+from models.errors import PictureError
+from models.image import open_stored_picture
+from models.recipe import Recipe
+from models.request import ImageFormat
+from ops.moderation import Moderation, ModerationError, PictureRejectedError
+from ops.stages import Change
+from ops.thumbnail import make_thumbnail
+from resources.object_store import ObjectNotFoundError, ObjectStore
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    Pixels = Image | NDArray[np.uint8]
+
+THUMBNAIL_FORMAT: ImageFormat = "webp"
+
+Answer = TypeVar("Answer")
+Seconds = dict[str, float]
+
+
+class Calls(Protocol):
+    """How the store is called: at once, or again and again while it is away."""
+
+    def __call__(self, call: Callable[[], Answer]) -> Answer:
+        """What the call returns."""
+        ...
+
+
+def at_once(call: Callable[[], Answer]) -> Answer:
+    """See `Calls`: an outage is the caller's."""
+    return call()
+
+
+@dataclass(frozen=True)
+class PicturePlan:
+    """What becomes of a picture.
+
+    Attributes:
+        key: object key of its file.
+        generated: the recipe of what is given to the finisher, which a moderator is told.
+        changes: made to it, in this order.
+        embed: write the recipe into the file.
+        moderate: a moderator must allow it, before it is changed.
+        thumb_key: the key of the thumbnail beside it, by its width and height in px; None for no thumbnail.
+        with_look, with_tile: whether the file's `Look`, and a tile for a contact sheet, are wanted.
+    """
+
+    key: str
+    generated: Recipe
+    format: ImageFormat
+    quality: int
+    changes: tuple[Change, ...] = ()
+    embed: bool = True
+    moderate: bool = False
+    thumb_key: Callable[[int, int], str] | None = None
+    with_look: bool = False
+    with_tile: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the finished picture."""
+        recipe = self.generated
+        for change in self.changes:
+            recipe = recipe.with_step(change.step)
+        return recipe
+
+
+@dataclass(frozen=True)
+class FinishedPicture:
+    """A picture whose files are stored.
+
+    Attributes:
+        digest: SHA-256 of its file, hex.
+        seconds: spent by stage; those that the picture came with among them.
+        moderated_by: the moderator that allowed it, with its version; "" if none was asked.
+        reused: it was stored before.
+    """
+
+    plan: PicturePlan
+    digest: str
+    size_bytes: int
+    width_px: int
+    height_px: int
+    seconds: Seconds
+    thumb_key: str = ""
+    look: Look | None = None
+    tile: "Image | None" = None
+    moderated_by: str = ""
+    reused: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all its files."""
+        return tuple(filter(None, (self.plan.key, self.thumb_key)))
+
+
+class Finisher:
+    """Finishes pictures, from several threads at once.
+
+    Args:
+        moderation: who is asked where a plan wants a moderator.
+        threads: at most so many thumbnails are made at a time, each while its original is.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        settings: PictureSettings,
+        moderation: Moderation | None,
+        *,
+        calls: Calls = at_once,
+        threads: int = 1,
+    ) -> None:
+        self.moderation = moderation
+        self._store = store
+        self._settings = settings
+        self._calls = calls
+        self._upscaling = threading.Lock()
+        self._beside = ThreadPoolExecutor(threads, thread_name_prefix="thumbnails")
+
+    def finish(self, plan: PicturePlan, pixels: "Pixels", seconds: Seconds | None = None) -> FinishedPicture:
+        """Store the picture under the key that is its own however often this is done.
+
+        Raises:
+            PictureRejectedError: if the moderator rejects it; it is in quarantine then.
+            ImageGenXError: if it cannot be judged, changed or encoded as asked.
+            StoreError: if the store fails; or what `calls` makes of that.
+        """
+        seconds = dict(seconds or {})
+        image = rgb_picture(pixels)
+        with _timed(seconds, "moderate") if plan.moderate else nullcontext():
+            moderated_by = self._review(plan, image)
+        for change in plan.changes:
+            with _timed(seconds, change.step.op):
+                image = self._changed(change, image)
+        thumb = self._beside.submit(with_log_ids(self._store_thumbnail), plan, image) if plan.thumb_key else None
+        with _timed(seconds, "encode"):
+            data = encode_picture(image, plan.format, plan.quality, plan.recipe if plan.embed else None)
+            finished = _described(plan, data, image, seconds)
+        with _timed(seconds, "store"):
+            self._put(plan.key, data, plan.format)
+            thumb_key = thumb.result() if thumb else ""
+        return replace(finished, thumb_key=thumb_key, moderated_by=moderated_by)
+
+    def find(self, plan: PicturePlan) -> FinishedPicture | None:
+        """The picture, if it is stored already; None if it must be made. Raises what `finish` does.
+
+        One that a moderator must allow is reviewed again, unless it was changed since: then it was reviewed before. One
+        that this moderator rejected is not to be made again.
+        """
+        seconds: Seconds = {}
+        with _timed(seconds, "store"):
+            try:
+                data = self._calls(lambda: self._store.get(plan.key))
+                if plan.embed and read_recipe(data) != plan.recipe:
+                    return None
+                image = open_stored_picture(data, MAX_STORED_PIXELS)
+            except ObjectNotFoundError:
+                self._refuse_rejected(plan)
+                return None
+            except (RecipeNotFoundError, PictureError):
+                return None
+            moderated_by = "" if plan.changes else self._review(plan, image)
+            thumb_key = self._store_thumbnail(plan, image) if plan.thumb_key else ""
+        found = _described(plan, data, image, seconds)
+        return replace(found, thumb_key=thumb_key, moderated_by=moderated_by, reused=True)
+
+    def _review(self, plan: PicturePlan, image: "Image") -> str:
+        """The moderator that allows the picture; "" if none need be asked."""
+        if not plan.moderate:
+            return ""
+        moderation = self.moderation
+        if moderation is None:
+            raise ModerationError("a moderator must allow the picture, but checks.moderation names none here.")
+        self._calls(lambda: moderation.review(plan.key, image, plan.generated))
+        return moderation.stamp
+
+    def _refuse_rejected(self, plan: PicturePlan) -> None:
+        moderation = self.moderation if plan.moderate else None
+        if moderation and (reason := self._calls(lambda: moderation.known_rejection(plan.key))):
+            raise PictureRejectedError(reason)
+
+    def _changed(self, change: Change, image: "Image") -> "Image":
+        # Each upscaling takes the whole of the device.
+        with self._upscaling if change.step.op == "upscale" else nullcontext():
+            return change.apply(image)
+
+    def _store_thumbnail(self, plan: PicturePlan, image: "Image") -> str:
+        assert plan.thumb_key
+        thumbnail = make_thumbnail(image, self._settings.thumbnail_px)
+        data = encode_picture(thumbnail, THUMBNAIL_FORMAT, self._settings.thumbnail_quality, None)
+        key = plan.thumb_key(thumbnail.width, thumbnail.height)
+        self._put(key, data, THUMBNAIL_FORMAT)
+        return key
+
+    def _put(self, key: str, data: bytes, file_format: ImageFormat) -> None:
+        self._calls(lambda: self._store.put(key, data, content_type=CONTENT_TYPES[file_format]))
+
+
+def _described(plan: PicturePlan, data: bytes, image: "Image", seconds: Seconds) -> FinishedPicture:
+    """What the file is; a look is taken of what readers of the file will see."""
+    return FinishedPicture(
+        plan,
+        hashlib.sha256(data).hexdigest(),
+        len(data),
+        image.width,
+        image.height,
+        seconds,
+        look=look_at(open_stored_picture(data, MAX_STORED_PIXELS)) if plan.with_look else None,
+        tile=make_tile(image) if plan.with_tile else None,
+    )
+
+
+@contextmanager
+def _timed(seconds: Seconds, stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - began
