@@ -1,4 +1,8 @@
-"""The rules of cron lines and time zones, for settings and catalogs alike."""
+"""The rules of cron lines and time zones, for settings and catalogs alike.
+
+croniter, by which Dagster computes the moments, cannot be the judge: it takes `5-5` for every day, and `L`, `5#2` and a
+sixth field for more than crontab(5) knows, and it names no field.
+"""
 
 import re
 from zoneinfo import ZoneInfo

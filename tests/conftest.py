@@ -8,6 +8,9 @@ from hypothesis import settings
 
 import resources.alembic_paths  # noqa: F401 ephemeral instances below a folder with a % in its name
 from foundation.process_start import accept_signals
+from tests.support import dagster_instances
+from tests.support.postgres_server import PostgresServer, running_postgres
+from tests.support.s3_server import S3Server, running_s3_server
 
 # What tests start inherits the signals of this process, which a background shell or `nohup` has ignored.
 accept_signals()
@@ -27,3 +30,23 @@ def _no_log_lines_of_earlier_runs() -> Iterator[None]:
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if type(handler).__module__ == "foundation.logs"]:
         root.removeHandler(handler)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A real S3 server for everybody: use a bucket or a prefix of your own."""
+    with running_s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server for everybody: use a database of your own, and leave it running."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _instances_are_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the product makes a new instance in this process, Dagster's databases are copied, not made."""
+    dagster_instances.patch(monkeypatch)

@@ -24,8 +24,6 @@ from imagegenx_cli.catalogs import add_partition
 from io_managers.image_set import read_image_set
 from resources.open_store import open_store
 from tests.support.dagster_daemon import running_daemon
-from tests.support.postgres_server import running_postgres
-from tests.support.s3_server import running_s3_server
 
 DAGSTER_YAML = Path(__file__).parent.parent.parent / "deploy" / "dagster.yaml"
 CODE_LOCATION = Path(__file__).parent.parent / "support" / "code_location.py"
@@ -34,15 +32,16 @@ CSV = "id,text,resolution\na,a red mug,64x64\nb,蓝色的杯子,64x64\n"
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory):
+def deployment(tmp_path_factory, s3_server, postgres_server):
     """A home folder, a database and a bucket, and the environment that names them; yields the database's URL."""
     home = tmp_path_factory.mktemp("home")
     (home / "catalogs").mkdir()
     (home / "catalogs/spring.csv").write_text(CSV, encoding="utf-8")
     (home / "dagster").mkdir()
     shutil.copyfile(DAGSTER_YAML, home / "dagster/dagster.yaml")
-    with running_s3_server() as s3, running_postgres() as postgres, pytest.MonkeyPatch.context() as patch:
-        url = postgres.new_database()
+    s3 = s3_server.own_bucket()
+    with pytest.MonkeyPatch.context() as patch:
+        url = postgres_server.new_database()
         ours = {
             "IMAGEGENX_HOME": str(home),
             "DAGSTER_HOME": str(home / "dagster"),

@@ -12,11 +12,10 @@ from configs.settings import load_settings
 from imagegenx_cli.demo import gallery_file
 from io_managers.image_set import read_image_set
 from resources.open_store import open_store
-from tests.support.s3_server import running_s3_server
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, s3_server):
     """A home folder with a catalog, whose store is an S3 service."""
     home = tmp_path_factory.mktemp("home")
     (home / "catalogs").mkdir()
@@ -24,8 +23,8 @@ def home(tmp_path_factory):
     csv = "\n".join(["id,text,resolution,watermark_text,format", *rows])
     (home / "catalogs/spring.csv").write_text(csv, encoding="utf-8")
     settings = write_stand_in_model(home / "models") | {"IMAGEGENX_HOME": str(home), "DAGSTER_HOME": ""}
-    with running_s3_server() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in (settings | server.environment()).items():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (settings | s3_server.own_bucket().environment()).items():
             patch.setenv(name, value)
         yield home
 

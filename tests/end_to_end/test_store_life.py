@@ -14,7 +14,6 @@ from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
 from configs.settings import load_settings
 from io_managers.image_set import Status, read_image_set
 from resources.open_store import open_store
-from tests.support.s3_server import running_s3_server
 from tests.support.stored_catalogs import keys_of, make_old, store_orphans
 
 TOOL = Path(sys.executable).with_name("imagegenx")
@@ -128,24 +127,23 @@ def damage(store, keys, count):
 
 
 @pytest.mark.timeout(600)
-def test_the_same_on_an_s3_service(home, monkeypatch):
+def test_the_same_on_an_s3_service(home, monkeypatch, s3_server):
     write_catalog(home, 8)
-    with running_s3_server() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        run_main_job("shop", StandInGPUEngine())
-        store = open_store(load_settings().store)
-        whole = named(store)
-        deleted, changed = damage(store, sorted(whole), 2)
-        orphans = store_orphans(store, 10)
-        monkeypatch.setenv("IMAGEGENX_RETENTION__ORPHAN_HOURS", "0")
-        time.sleep(1.1)  # S3 tells whole seconds, and the collector removes nothing of the second it lives in
+    for name, value in s3_server.own_bucket().environment().items():
+        monkeypatch.setenv(name, value)
+    run_main_job("shop", StandInGPUEngine())
+    store = open_store(load_settings().store)
+    whole = named(store)
+    deleted, changed = damage(store, sorted(whole), 2)
+    orphans = store_orphans(store, 10)
+    monkeypatch.setenv("IMAGEGENX_RETENTION__ORPHAN_HOURS", "0")
+    time.sleep(1.1)  # S3 tells whole seconds, and the collector removes nothing of the second it lives in
 
-        _, found = imagegenx("store", "verify", "--heal")
-        _, done = imagegenx("store", "gc")
-        run_main_job("shop", StandInGPUEngine())
+    _, found = imagegenx("store", "verify", "--heal")
+    _, done = imagegenx("store", "gc")
+    run_main_job("shop", StandInGPUEngine())
 
-        assert {one["key"] for one in found["damages"]} == deleted | changed
-        assert done["removed"] == {"pictures": {"objects": 10, "bytes": 10 * len(b"orphan")}}
-        assert not orphans & keys_of(store)
-        assert digests(store) == named(store) == whole
+    assert {one["key"] for one in found["damages"]} == deleted | changed
+    assert done["removed"] == {"pictures": {"objects": 10, "bytes": 10 * len(b"orphan")}}
+    assert not orphans & keys_of(store)
+    assert digests(store) == named(store) == whole

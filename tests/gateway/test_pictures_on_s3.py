@@ -11,18 +11,17 @@ from configs.settings import Settings
 from gateway.main import open_service
 from tests.support.painter import Painter
 from tests.support.running_gateway import RunningGateway, running_gateway
-from tests.support.s3_server import running_s3_server
+from tests.support.s3_server import S3Server
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture
-def on_s3(settings: Settings) -> Iterator[RunningGateway]:
-    with running_s3_server() as server:
-        service = open_service(settings.model_copy(update={"store": server.settings()}))
-        service.store.check()
-        with running_gateway(service) as gateway, Painter(service.queue, service.store):
-            yield gateway
-        service.queue.close()
+def on_s3(settings: Settings, s3_server: S3Server) -> Iterator[RunningGateway]:
+    service = open_service(settings.model_copy(update={"store": s3_server.own_bucket().settings()}))
+    service.store.check()
+    with running_gateway(service) as gateway, Painter(service.queue, service.store):
+        yield gateway
+    service.queue.close()
 
 
 def test_a_picture_url_leads_to_a_freshly_signed_one(on_s3) -> None:

@@ -22,9 +22,7 @@ from imagegenx_cli import doctor
 from imagegenx_cli.doctor_dagster import placement
 from imagegenx_cli.doctor_finding import State
 from imagegenx_cli.embedded_dagster import dagster_instance
-from tests.support.postgres_server import running_postgres
 from tests.support.redis_server import running_redis
-from tests.support.s3_server import running_s3_server
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOYED = ROOT / "deploy" / "dagster.yaml"
@@ -169,12 +167,6 @@ def test_servers_that_never_answer_do_not_hold_it_up(home, monkeypatch):
     assert "5ec2e7" not in ended.stdout + ended.stderr
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    with running_postgres() as server:
-        yield server
-
-
 @pytest.fixture
 def deployed(home, monkeypatch):
     """Dagster as deploy/dagster.yaml sets it up, with its compute logs at an address where nobody listens."""
@@ -187,11 +179,16 @@ def deployed(home, monkeypatch):
     monkeypatch.setattr(doctor, "PATIENCE_S", 30.0)
 
 
-def test_a_database_that_refuses_says_why_at_once_and_what_to_correct(findings, deployed, postgres, monkeypatch):
-    url = postgres.url().replace("://", "+psycopg2://")
-    wrong = url.replace(postgres.password, "5ec2e7")
+def test_a_database_that_refuses_says_why_at_once_and_what_to_correct(findings, deployed, postgres_server, monkeypatch):
+    url = postgres_server.url().replace("://", "+psycopg2://")
+    wrong = url.replace(postgres_server.password, "5ec2e7")
     said = []
-    for given in (wrong, f"{url}_missing", postgres.url(), url.replace(str(postgres.port), str(free_port()))):
+    for given in (
+        wrong,
+        f"{url}_missing",
+        postgres_server.url(),
+        url.replace(str(postgres_server.port), str(free_port())),
+    ):
         monkeypatch.setenv("DAGSTER_POSTGRES_URL", given)
         (told,) = findings()[1]["dagster"]
         assert told["state"] == "bad"
@@ -206,19 +203,19 @@ def test_a_database_that_refuses_says_why_at_once_and_what_to_correct(findings, 
     assert "5ec2e7" not in json.dumps(said)
 
 
-def test_compute_logs_that_go_nowhere_are_told(findings, deployed, postgres, monkeypatch):
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", postgres.new_database().replace("://", "+psycopg2://"))
+def test_compute_logs_that_go_nowhere_are_told(findings, deployed, postgres_server, s3_server, monkeypatch):
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", postgres_server.new_database().replace("://", "+psycopg2://"))
     nowhere = findings()[1]
-    with running_s3_server() as server:
-        monkeypatch.setenv("DAGSTER_S3_URL", f"http://{server.endpoint}")
-        for name in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"):
-            monkeypatch.setenv(name, "when_required")
-        refused = findings()[1]
-        for name, value in (server.environment() | {"IMAGEGENX_STORE__PREFIX": "pictures"}).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
-        whole = findings()[1]
+    server = s3_server.own_bucket()
+    monkeypatch.setenv("DAGSTER_S3_URL", f"http://{server.endpoint}")
+    for name in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"):
+        monkeypatch.setenv(name, "when_required")
+    refused = findings()[1]
+    for name, value in (server.environment() | {"IMAGEGENX_STORE__PREFIX": "pictures"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
+    whole = findings()[1]
 
     assert whole["compute logs"][0]["found"].endswith(": put and delete work")
     assert [states(found, "compute logs") for found in (nowhere, refused, whole)] == [["bad"], ["bad"], ["ok"]]

@@ -1,7 +1,7 @@
-"""Fixtures of the object store tests: one S3 server for the session, and an empty store of each kind."""
+"""Fixtures of the object store tests: an empty store of each kind."""
 
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -9,19 +9,17 @@ import pytest
 from resources.local_store import LocalObjectStore
 from resources.object_store import ObjectStore
 from resources.s3_store import S3ObjectStore
-from tests.support.s3_server import S3Server, running_s3_server
+from tests.support.s3_server import S3Server
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
-    """A real S3 server; a test that needs it fails, with the server's log, if it does not start."""
-    with running_s3_server() as server:
-        S3ObjectStore(server.settings()).check()
-        yield server
+def _bucket(s3_server: S3Server) -> None:
+    """The server's bucket is there."""
+    S3ObjectStore(s3_server.settings()).check()
 
 
 @pytest.fixture
-def s3_store(s3_server: S3Server) -> S3ObjectStore:
+def s3_store(s3_server: S3Server, _bucket: None) -> S3ObjectStore:
     """An empty store on the server: a folder of the bucket that no other test uses."""
     return S3ObjectStore(s3_server.settings(prefix=f"tests/{uuid.uuid4().hex}"))
 

@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 
 import resources.sqlite_storage  # noqa: F401 Dagster's own storage takes no path with % or ?
+from tests.support.dagster_instances import local_instance
 from tests.support.released_catalogs import Studio
 
 
@@ -59,8 +60,7 @@ class Ticker:
 @pytest.fixture
 def ticker(tmp_path, monkeypatch):
     monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path / "home"))
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+    with local_instance(tmp_path / "dagster") as instance:
         yield Ticker(instance)
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from dagster import DagsterInstance, StaticPartitionsDefinition, build_sensor_context, job, op
+from dagster import StaticPartitionsDefinition, build_sensor_context, job, op
 from standardwebhooks import Webhook
 
 import resources.sqlite_storage  # noqa: F401 Dagster's own storage takes no path with % or ?
@@ -14,6 +14,7 @@ from foundation.errors import ImageGenXError
 from resources.outbound.webhooks import new_secret
 from resources.settings_resource import SettingsResource
 from sensors.run_failure import MOST_PER_TICK, MOST_TRIES, REFUSED_TRIES, run_failure_alert
+from tests.support.dagster_instances import local_instance
 
 SECRET = new_secret()
 
@@ -73,7 +74,7 @@ def receiver():
 
 @pytest.fixture
 def instance(tmp_path):
-    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with local_instance(tmp_path) as instance:
         yield instance
 
 

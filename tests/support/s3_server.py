@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import xattr  # type: ignore[import-untyped]
@@ -91,6 +91,10 @@ class S3Server:
     stranger_key: str = "imagegenx:stranger"
     bucket: str = "pictures"
     region: str = "us-east-1"
+
+    def own_bucket(self) -> "S3Server":
+        """The same server with a bucket that no other test uses; it is not made yet."""
+        return replace(self, bucket=f"pictures-{secrets.token_hex(6)}")
 
     def settings(self, **changes: object) -> StoreSettings:
         """Settings of a store on this server; the bucket is not made yet."""
