@@ -45,9 +45,9 @@ local function changed(id, task)
   if not task.job then redis.call('PUBLISH', P .. 'changes', id) end
 end
 
--- Wakes everyone who waits for work of a lane; of any, without one.
 local BELLS = {'bell', 'bell:bulk'}
 
+-- Wakes everyone who waits for work of a lane; of any, without one.
 local function ring(lane)
   for _, name in ipairs(BELLS) do
     if not lane or (TURNS[lane] == 'bulk') == (name == 'bell:bulk') then

@@ -9,6 +9,7 @@ import pytest
 from redis.exceptions import ConnectionError
 
 from configs.queue_settings import QueueSettings
+from models.picture_job import PictureJob, PictureOutcome
 from models.request import GenerationRequest
 from resources.queue import (
     Claim,
@@ -21,6 +22,7 @@ from resources.queue import (
     new_task_id,
 )
 from resources.queue.link import RedisLink
+from tests.support.recipes import a_recipe
 from tests.support.redis_server import RedisServer, running_redis
 
 Opened = Callable[..., RequestQueue]
@@ -92,6 +94,17 @@ def result(key: str = "20261123/img_a_64x64.webp") -> TaskResult:
 def state(worker: str) -> WorkerState:
     """What a worker says with a heartbeat."""
     return WorkerState(id=worker, started_at_s=1_000)
+
+
+def job(text: str = "a cup", **fields: Any) -> PictureJob:
+    """A picture that a catalog wants."""
+    return PictureJob(**{"recipe": a_recipe(text=text), "format": "png", "quality": 90, **fields})
+
+
+def outcome_of(claim: Claim, **fields: Any) -> PictureOutcome:
+    """What a worker says of a job that it has done."""
+    wanted = PictureJob.model_validate(claim.task.request)
+    return PictureOutcome(**{"id": wanted.id, "recipe": wanted.recipe, "key": f"pictures/{wanted.id}", **fields})
 
 
 def ids(claims: list[Claim]) -> list[str]:

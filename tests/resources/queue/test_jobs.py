@@ -6,30 +6,18 @@ import pytest
 from redis import Redis
 
 from foundation.errors import FailureCause
-from models.picture_job import PictureJob, PictureOutcome
+from models.picture_job import PictureJob
 from models.placement import Placement
 from models.request import Priority
 from resources.queue import QueueFullError, QueueUnavailableError, TaskStatus, catalog_owner
-from tests.resources.queue.conftest import ids, new_task, result, state
-from tests.support.recipes import a_recipe
+from tests.resources.queue.conftest import ids, job, new_task, outcome_of, result, state
 
 DEADLINE_S = 120
 SPRING = catalog_owner("spring")
 
 
-def job(text="a cup", **fields):
-    """A picture that a catalog wants."""
-    return PictureJob(**{"recipe": a_recipe(text=text), "format": "png", "quality": 90, **fields})
-
-
 def jobs(count, text="cup"):
     return [job(f"{text} {n}") for n in range(count)]
-
-
-def outcome_of(claim, **fields):
-    """What a worker says of a job that it has done."""
-    wanted = PictureJob.model_validate(claim.task.request)
-    return PictureOutcome(**{"id": wanted.id, "recipe": wanted.recipe, "key": f"pictures/{wanted.id}", **fields})
 
 
 def do(queue, worker="w", count=100):

@@ -1,4 +1,7 @@
-"""Any interleaving of what clients, workers and crashes do leaves every accepted task in one end state."""
+"""Any interleaving of what clients, workers and crashes do leaves every accepted task in one end state.
+
+And whoever waits for a picture job is told of its end, once nobody is in the way.
+"""
 
 import uuid
 
@@ -9,11 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from redis import Redis
 
 from configs.queue_settings import QueueSettings
-from resources.queue import RequestQueue, TaskStatus
+from resources.queue import RequestQueue, TaskStatus, catalog_owner
 from resources.queue.link import RedisLink
-from tests.resources.queue.conftest import new_task, result, state
+from tests.resources.queue.conftest import job, new_task, outcome_of, result, state
 
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
+CLIENTS = st.sampled_from(["c1", "c2"])
+PICTURES = st.sets(st.sampled_from(["cup", "jug", "pan"]), min_size=1)
 MAX_DELIVERIES = 3
 
 
@@ -32,6 +37,25 @@ class QueueLife(RuleBasedStateMachine):
         self.held = []
         self.ends = {}
         self.newest = {}
+        self.wanted = {"c1": set(), "c2": set()}
+
+    @rule(client=CLIENTS, pictures=PICTURES, anew=st.booleans())
+    def ensure(self, client, pictures, anew):
+        jobs = [job(picture) for picture in sorted(pictures)]
+        self.queue.ensure(jobs, owner=catalog_owner(client), client=client, anew=anew)
+        self.wanted[client] |= {job.id for job in jobs}
+
+    @rule(client=CLIENTS)
+    def collect(self, client):
+        ended = {outcome.id for outcome in self.queue.outcomes(client)}
+        assert ended <= self.wanted[client]
+        self.queue.forget(client, ended)
+        self.wanted[client] -= ended
+
+    @rule(client=CLIENTS)
+    def withdraw(self, client):
+        self.queue.withdraw(client)
+        self.wanted[client].clear()
 
     @rule(owner=st.sampled_from(["ann", "bob"]), priority=st.sampled_from(["interactive", "bulk"]))
     def submit(self, owner, priority):
@@ -47,7 +71,7 @@ class QueueLife(RuleBasedStateMachine):
     def claim(self, worker, count):
         claims = self.queue.claim(worker, count)
         assert len({claim.id for claim in claims}) == len(claims) <= count
-        assert not {claim.id for claim in claims} & set(self.ends)
+        assert not {claim.id for claim in claims if not claim.is_job} & set(self.ends)
         assert all(claim.attempt <= MAX_DELIVERIES for claim in claims)
         assert len(claims) == 1 or all(claim.attempt < MAX_DELIVERIES for claim in claims), "a last try in company"
         self.held += claims
@@ -59,12 +83,21 @@ class QueueLife(RuleBasedStateMachine):
         self.end(data.draw(st.sampled_from(self.held)), how)
 
     def end(self, claim, how):
+        if claim.is_job:
+            self.end_job(claim, how)
+            return
         more = {"succeed": [result(claim.id)], "fail": ["no"], "cancelled": []}[how]
         status = {"succeed": TaskStatus.SUCCESS, "fail": TaskStatus.FAILED, "cancelled": TaskStatus.CANCELLED}[how]
         if getattr(self.queue, how)(claim, *more):
             assert claim.token == self.newest[claim.id], "a claim that was taken over ended its task"
             assert self.ends.setdefault(claim.id, (claim.token, status)) == (claim.token, status)
         self.progress_of(claim)
+
+    def end_job(self, claim, how):
+        if how == "cancelled":
+            self.queue.cancelled(claim)
+        else:
+            self.queue.answer(claim, outcome_of(claim, error="no" if how == "fail" else ""))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), heir=WORKERS)
@@ -103,6 +136,8 @@ class QueueLife(RuleBasedStateMachine):
         self.queue.cancel(data.draw(st.sampled_from(self.accepted)))
 
     def progress_of(self, claim):
+        if claim.is_job:
+            return
         before = self.queue.task(claim.id)
         self.queue.progress(claim, 50)
         after = self.queue.task(claim.id)
@@ -127,18 +162,36 @@ class QueueLife(RuleBasedStateMachine):
             self.queue.worker_ended(worker)
         while claims := self.queue.claim("last", 2):
             for claim in claims:
-                assert self.queue.succeed(claim, result(claim.id))
-                self.ends[claim.id] = (claim.token, TaskStatus.SUCCESS)
+                if claim.is_job:
+                    assert self.queue.answer(claim, outcome_of(claim))
+                else:
+                    assert self.queue.succeed(claim, result(claim.id))
+                    self.ends[claim.id] = (claim.token, TaskStatus.SUCCESS)
 
     def check_ends(self):
         tasks = dict(zip(self.accepted, self.queue.tasks(self.accepted), strict=True))
         assert all(task.status.ended for task in tasks.values())
         for id, (_, status) in self.ends.items():
             assert tasks[id].status == status
+        for client, ids in self.wanted.items():
+            assert {outcome.id for outcome in self.queue.outcomes(client, 0)} >= ids
+            self.queue.withdraw(client)
         depth = self.queue.depth()
         assert (depth.backlog, depth.processing) == (0, 0)
         left = {key.split(":")[1] for key in self.client.scan_iter(f"{self.namespace}:*", count=10_000)}
-        assert not left & {"lane", "streams", "leases", "held", "alone", "waiting", "owners", "ring"}
+        assert not left & {
+            "lane",
+            "streams",
+            "leases",
+            "held",
+            "alone",
+            "waiting",
+            "owners",
+            "ring",
+            "waiters",
+            "wanted",
+            "answers",
+        }
         called = [callback.task_id for callback in self.queue.take_due_callbacks("d", 1000, 60)]
         assert sorted(called) == sorted(id for id, task in tasks.items() if task.callback_url)
 
