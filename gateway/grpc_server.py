@@ -7,7 +7,6 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -20,7 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from foundation.errors import ImageGenXError
 from foundation.logs import log_ids
-from gateway.caller import calling_from
+from gateway.caller import calling_from, given_key
 from gateway.errors import ServiceError
 from gateway.grpc_health import ServiceHealth
 from gateway.grpc_scheduler import Scheduler
@@ -64,7 +63,7 @@ class GrpcServer:
     """
 
     def __init__(self, service: GatewayService, host: str, port: int, connections: int) -> None:
-        self._calls = _Calls(service.settings.gateway.threads)
+        self._calls = _Calls(service)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="grpc-loop", daemon=True)
         self._thread.start()
@@ -119,24 +118,25 @@ class GrpcServer:
 class _Calls:
     """Runs calls on a few threads, from one event loop."""
 
-    def __init__(self, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
-        self._most = threads * _CALLS_PER_THREAD
+    def __init__(self, service: GatewayService) -> None:
+        self._service = service
+        self._threads = service.threads("grpc")
+        self._most = service.settings.gateway.threads * _CALLS_PER_THREAD
         self._under_way = 0
 
-    async def run(self, call: Callable[[], T], context: Any) -> T:
+    async def run(self, call: Callable[[], T], api_key: str, context: Any) -> T:
         """What `call` returns. One whose client is gone before a thread was free is not begun."""
         if self._under_way >= self._most:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._most} calls are under way. Try again.")
         self._under_way += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+            return await asyncio.wrap_future(self._threads.submit(self._service.whose(api_key), call))
         finally:
             self._under_way -= 1
 
     def close(self) -> None:
         """Begin no more calls."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
 
 def start_grpc(service: GatewayService, host: str, port: int, connections: int = 200) -> GrpcServer:
@@ -208,9 +208,9 @@ def _method(name: str, call: _Handler, request_type: type[Message], response_typ
             logger.exception("%s failed", name)
             return _refusal(ServiceError(500, "The gateway failed; its log says why."), response_type)
 
-    def logged(request: Message | bytes, peer: str) -> tuple[Message, _Metadata]:
+    def logged(request: Message | bytes, api_key: str, peer: str) -> tuple[Message, _Metadata]:
         began = time.perf_counter()
-        with calling_from(_address(peer)), log_ids(request_id=secrets.token_hex(8), **_task_id(request)):
+        with calling_from(_address(peer), api_key), log_ids(request_id=secrets.token_hex(8), **_task_id(request)):
             answer: Any
             answer, metadata = answered(request)
             with log_ids(**_task_id(answer)):
@@ -218,8 +218,8 @@ def _method(name: str, call: _Handler, request_type: type[Message], response_typ
         return answer, metadata
 
     async def respond(request: Message | bytes, context: Any) -> Message:
-        _take_key(request, context)
-        answer, metadata = await calls.run(lambda: logged(request, context.peer()), context)
+        api_key = _take_key(request, context)
+        answer, metadata = await calls.run(lambda: logged(request, api_key, context.peer()), api_key, context)
         if metadata:
             context.set_trailing_metadata(metadata)
         return answer
@@ -231,15 +231,15 @@ def _method(name: str, call: _Handler, request_type: type[Message], response_typ
 
 def _watch(watches: Watches, calls: _Calls) -> Any:
     async def stream(request: Message | bytes, context: Any) -> AsyncGenerator[Message, None]:
-        _take_key(request, context)
+        api_key = _take_key(request, context)
         address, began = _address(context.peer()), time.perf_counter()
 
         async def run(call: Callable[[], T]) -> T:
             def called() -> T:
-                with calling_from(address):
+                with calling_from(address, api_key):
                     return call()
 
-            return await calls.run(called, context)
+            return await calls.run(called, api_key, context)
 
         code = 200
         try:
@@ -263,13 +263,14 @@ def _watch(watches: Watches, calls: _Calls) -> Any:
     )
 
 
-def _take_key(request: Any, context: Any) -> None:
-    """Put the key of the call's metadata into a message that has none."""
-    if isinstance(request, bytes) or request.api_key:
-        return
-    given = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
-    scheme, _, token = given.get("authorization", "").partition(" ")
-    request.api_key = given.get("x-api-key", "") or (token.strip() if scheme.lower() == "bearer" else "")
+def _take_key(request: Any, context: Any) -> str:
+    """The key of a message, into which that of the call's metadata is put if it has none."""
+    if isinstance(request, bytes):
+        return ""
+    if not request.api_key:
+        given = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+        request.api_key = given_key(given)
+    return str(request.api_key)
 
 
 def _address(peer: str) -> str:

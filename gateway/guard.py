@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.gateway_settings import GatewaySettings
 from foundation.logs import log_ids
-from gateway.caller import calling_from
+from gateway.caller import calling_from, given_key
 from gateway.errors import ServiceError
 from resources.queue import TASK_ID
 
@@ -77,7 +78,8 @@ class Guard:
 
         with ExitStack() as stack:
             stack.enter_context(log_ids(request_id=request_id))
-            stack.enter_context(calling_from((scope.get("client") or ("",))[0]))
+            address = (scope.get("client") or ("",))[0]
+            stack.enter_context(calling_from(address, given_key(Headers(scope=scope))))
             scope[_ABOUT] = stack
             try:
                 await self._app(scope, self._limited(scope, receive), noting)

@@ -57,7 +57,7 @@ def build_app(service: GatewayService) -> FastAPI:
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(changes, metrics, page),
+        lifespan=_lifespan(changes, metrics, page, face),
         exception_handlers=_HANDLERS,
     )
     app.state.face, app.state.metrics, app.state.routes = face, metrics, []
@@ -80,7 +80,7 @@ def build_app(service: GatewayService) -> FastAPI:
 
 
 def _lifespan(
-    changes: TaskChanges, metrics: GatewayMetrics, page: PageCalls
+    changes: TaskChanges, metrics: GatewayMetrics, page: PageCalls, face: HttpFace
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -89,7 +89,7 @@ def _lifespan(
         try:
             yield
         finally:
-            for step in (changes.join, metrics.stop, page.release):
+            for step in (changes.join, metrics.stop, page.release, face.close):
                 await asyncio.to_thread(step)
 
     return lifespan

@@ -5,27 +5,28 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import copy_context
+from functools import partial
 from typing import ParamSpec, TypeVar
 
-import anyio.to_thread
-from anyio import CapacityLimiter
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from foundation.problems import shown
 from gateway.answers import Answers
+from gateway.caller import caller_key, given_key
 from gateway.changes import TaskChanges
 from gateway.errors import ServiceError, bad_field
 from gateway.form_room import FormRoom
 from gateway.guard import largest_form_bytes
+from gateway.http_server import FIRST_BYTES
 from gateway.service import GatewayService
 from resources.accounts import Account, Scope
+from resources.fair_threads import FairThreads
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SMALL_BODY_BYTES = 16_384
-"""A body up to this is read before its key is looked at: then key and work take one step on one thread."""
 FORM_TIMEOUT_S = 120
 """A form that takes longer to arrive gives its room to others, s."""
 
@@ -39,17 +40,21 @@ class HttpFace:
     def __init__(self, service: GatewayService, changes: TaskChanges) -> None:
         self.service = service
         self.changes = changes
-        self._threads = CapacityLimiter(service.settings.gateway.threads)
-        self._store_threads = CapacityLimiter(service.settings.gateway.threads)
+        self._threads, self._store_threads = (service.threads(name) for name in ("http", "http-store"))
         self._form_room = FormRoom(largest_form_bytes(service.settings.gateway))
 
     async def call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        """Run a blocking call of the service on one of the threads."""
-        return await anyio.to_thread.run_sync(lambda: function(*args, **options), limiter=self._threads)
+        """Run a blocking call of the service on one of the threads, of which no caller takes another's."""
+        return await self._run(self._threads, partial(function, *args, **options))
 
     async def call_store(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """`call`, for what asks the object store: one that does not answer holds up no other calls."""
-        return await anyio.to_thread.run_sync(lambda: function(*args, **options), limiter=self._store_threads)
+        return await self._run(self._store_threads, partial(function, *args, **options))
+
+    def close(self) -> None:
+        """Begin no more calls."""
+        for threads in (self._threads, self._store_threads):
+            threads.close()
 
     async def account(self, request: Request, *scopes: Scope) -> Account:
         """The caller's account, whose key has one of these scopes, counted against its QPS."""
@@ -58,10 +63,11 @@ class HttpFace:
     async def body(self, request: Request) -> tuple[bytes, Callable[[], Account]]:
         """The body of a submission, and what gives the caller's account, to be called on a thread.
 
-        A body that is large, or of unknown size, is only read once its key is accepted.
+        A body that is large, or of unknown size, is only read once its key is accepted; with a smaller one, which is
+        there already, key and work take one step on one thread.
         """
         size = declared_bytes(request)
-        if size is not None and size <= SMALL_BODY_BYTES:
+        if size is not None and size <= FIRST_BYTES:
             return await request.body(), lambda: self.service.authenticate(api_key(request), Scope.SUBMIT)
         account = await self.account(request, Scope.SUBMIT)
         return await request.body(), lambda: account
@@ -87,6 +93,10 @@ class HttpFace:
         """Answers with URLs that this caller can reach."""
         return Answers(self.service.links, self.base_url(request))
 
+    async def _run(self, threads: FairThreads, call: Callable[[], T]) -> T:
+        owner = self.service.whose(caller_key())
+        return await asyncio.wrap_future(threads.submit(owner, partial(copy_context().run, call)))
+
     def base_url(self, request: Request) -> str:
         """The configured public URL, or the address that the caller used."""
         host = request.headers.get("host", "")
@@ -96,10 +106,8 @@ class HttpFace:
 
 
 def api_key(request: Request) -> str:
-    """The key in `X-API-Key`, or the one an OpenAI client sends as a bearer token."""
-    given = request.headers.get("x-api-key", "")
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return given or (token.strip() if scheme.lower() == "bearer" else "")
+    """The key that a request came with."""
+    return given_key(request.headers)
 
 
 async def known_query(request: Request) -> None:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.connections import Connections, client_of
 
@@ -21,6 +21,8 @@ HEAD_TIMEOUT_S = 10.0
 """For the headers of a request, from the moment at which the connection is free for it."""
 BODY_TIMEOUT_S = 125.0
 """For the body: a little more than forms have."""
+FIRST_BYTES = 16_384
+"""Of a body that have to be there before its request is looked at: one that never comes costs next to nothing."""
 UNREAD_TIMEOUT_S = 60.0
 """A client that reads nothing of its answer is given up after so long, s."""
 
@@ -77,6 +79,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     """A connection with limits.
 
     `_unread_bytes` counts what has come since the parser last told of a part: a header, a piece of body, a chunk.
+    `_held` is a request that nobody has looked at yet, since neither its end nor its first bytes are there.
     """
 
     config: _Config
@@ -86,6 +89,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._places = self.config.open_connections
         self._timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
+        self._held: tuple[RequestResponseCycle, Any] | None = None
         self._refusal = (400, "This is not a valid HTTP request.")
         self._head_bytes = self._unread_bytes = 0
         self._receiving = self._refused = False
@@ -153,6 +157,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         """A part of the body."""
         self._unread_bytes = 0
         super().on_body(body)
+        if self._held and len(self._held[0].body) >= FIRST_BYTES:
+            self._look_at_held()
 
     def on_message_complete(self) -> None:
         """The request is whole."""
@@ -163,6 +169,14 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._stop_timer()
             self._places.works(self)
         super().on_message_complete()
+        self._look_at_held()
+
+    def shutdown(self) -> None:
+        """Close, or let the request under way be the last one."""
+        if self._held:
+            self.transport.close()
+        else:
+            super().shutdown()
 
     def on_response_complete(self) -> None:
         """The next request may come, or the rest of one that was answered early."""
@@ -193,6 +207,23 @@ class _LimitedProtocol(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """Nobody needs to know that a client would rather have spoken another protocol."""
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if not cycle.more_body:
+            super()._start_asgi_task(cycle, app)
+            return
+        self._held = cycle, app
+        if cycle.waiting_for_100_continue:
+            cycle.waiting_for_100_continue = False
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _look_at_held(self) -> None:
+        if self._held:
+            held, self._held = self._held, None
+            super()._start_asgi_task(*held)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete and not self._held
+
     def _wait(self, timeout_s: float) -> None:
         self._places.waits(self)
         self._start_timer(timeout_s)
@@ -207,7 +238,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _too_late(self) -> None:
-        if self._receiving and (self.cycle is None or self.cycle.response_complete):
+        if self._receiving and not self._is_answering():
             self._refuse(408, "The request did not arrive in time. Send it again.")
         else:
             self.transport.close()
@@ -230,7 +261,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def _refuse(self, code: int, text: str) -> None:
         """Answer and close; only close where another answer is under way."""
         self._refused = True
-        if self.cycle is None or self.cycle.response_complete:
+        if not self._is_answering():
             body = json.dumps({"code": code, "message": text, "data": None}).encode()
             head = f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\nContent-Type: application/json\r\n"
             self.transport.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)

@@ -21,6 +21,7 @@ from models.registry import ModelRegistry
 from models.request import GenerationRequest
 from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeError, Scope, UnknownKeyError
 from resources.audit import AuditEvent, open_audit
+from resources.fair_threads import FairThreads
 from resources.object_store import ObjectStore, StoreError
 from resources.outbound.urls import UrlRules
 from resources.queue import (
@@ -43,6 +44,8 @@ MAX_IDEMPOTENCY_KEY = 255
 RETRIED_AMONG = 20
 RETRIED_WITHIN_S = 600
 """A call that is sent again is looked for among so many of its caller's latest tasks."""
+KNOWN_KEYS = 10_000
+"""Keys that were accepted lately, of which a gateway knows whose they are without asking."""
 
 _BATCH_FIELDS = ("texts", "params", "model_type", "callback_url", "priority")
 
@@ -69,6 +72,7 @@ class GatewayService:
         self._blocklist = Blocklist(settings.checks.blocked_words if settings.checks.moderation else ())
         self._url_rules = UrlRules(settings.gateway.allow_private_hosts)
         self._health = HealthCheck(queue, store)
+        self._owners: dict[str, str] = {}
 
     @service_errors()
     def authenticate(self, api_key: str | None, *scopes: Scope) -> Account:
@@ -92,13 +96,27 @@ class GatewayService:
             self._note_refusal("no key")
             raise ServiceError(401, "No API key. Send one in the header X-API-Key; over gRPC, in the field api_key.")
         try:
-            return self.accounts.authenticate(api_key)
+            account = self.accounts.authenticate(api_key)
         except UnknownKeyError:
             self._note_refusal("unknown key")
             raise
         except ExpiredKeyError:
             self._note_refusal("expired key")
             raise
+        if api_key not in self._owners:
+            if len(self._owners) >= KNOWN_KEYS:
+                self._owners.clear()
+            self._owners[api_key] = account.user_id
+        return account
+
+    def whose(self, api_key: str) -> str:
+        """The user of a key that was accepted lately; all others share "", so that made-up keys win nobody a turn."""
+        return self._owners.get(api_key, "")
+
+    def threads(self, name: str) -> FairThreads:
+        """Threads to answer calls on, of which one user takes half at most."""
+        most = self.settings.gateway.threads
+        return FairThreads(most, max(1, most // 2), name)
 
     def _note_refusal(self, reason: str, **facts: str) -> None:
         self.audit.record_often(AuditEvent.LOGIN_REFUSED, caller_address(), reason=reason, **facts)

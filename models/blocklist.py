@@ -42,7 +42,7 @@ class Blocklist:
 
     def found(self, text: str) -> list[str]:
         """The blocked words that a text has."""
-        seen = plain(text)
+        seen = plain(text) if self._patterns else ""
         return [word for word, pattern in self._patterns.items() if _is_in(word, pattern, seen)]
 
     def problems(self, request: GenerationRequest) -> Iterator[Problem]:
@@ -61,13 +61,26 @@ class Blocklist:
 
 def plain(text: str) -> str:
     """A text by what is seen of it: lower case, Latin letters for those that look like them, single spaces."""
-    letters = "".join(_looks_like(letter) for letter in unicodedata.normalize("NFKC", text))
+    letters = unicodedata.normalize("NFKC", text).translate(_LOOKS)
     apart = _ACCENTS.sub("", unicodedata.normalize("NFD", letters.casefold()))
     apart = _ON_LATIN.sub(lambda found: found[0].lstrip(_marks(found[0])), apart)
     return " ".join(unicodedata.normalize("NFC", apart).split())
 
 
-@cache
+class _Looks(dict[int, str]):
+    """What `_looks_like` says of the characters that came lately, in the form that `str.translate` reads."""
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        looks = self[code] = _looks_like(chr(code))
+        return looks
+
+
+_REMEMBERED = 50_000
+_LOOKS = _Looks()
+
+
 def _looks_like(letter: str) -> str:
     """The Latin letter that a character looks like, nothing for one that is not seen, else the character itself."""
     if letter.isascii():

@@ -67,7 +67,7 @@ def key(service: GatewayService, user: str) -> str:
 @pytest.fixture
 def client(gateway: RunningGateway, key: str) -> Iterator[httpx.Client]:
     """An HTTP client with this key."""
-    with httpx.Client(base_url=gateway.url, headers={"X-API-Key": key}, timeout=20) as client:
+    with httpx.Client(base_url=gateway.url, headers={"X-API-Key": key}, timeout=120) as client:
         yield client
 
 
@@ -75,7 +75,7 @@ def client(gateway: RunningGateway, key: str) -> Iterator[httpx.Client]:
 def stranger(gateway: RunningGateway, service: GatewayService) -> Iterator[httpx.Client]:
     """An HTTP client of somebody else."""
     key = service.accounts.create(f"eve-{uuid.uuid4().hex[:12]}")
-    with httpx.Client(base_url=gateway.url, headers={"X-API-Key": key}) as client:
+    with httpx.Client(base_url=gateway.url, headers={"X-API-Key": key}, timeout=120) as client:
         yield client
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from gateway import http_face, uploads
 from gateway.errors import ServiceError
 from gateway.form_room import FORMS_AT_ONCE
+from gateway.http_server import FIRST_BYTES
 from gateway.main import open_service
 from resources.queue import QueueFullError
 from tests.support.costly_pictures import many_scans, png_with, webp_header
@@ -227,13 +228,16 @@ def test_without_a_key_no_file_is_stored(gateway, service) -> None:
     assert not any(service.store.get(found.key) == picture for found in service.store.list("uploads/"))
 
 
+_BEGUN = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + bytes(FIRST_BYTES)
+
+
 @contextmanager
 def sending(gateway, path: str, key: str, kind: str, length: int):
-    """A call whose headers, and no byte of the body they promise, are sent."""
+    """A call whose headers, and only the first bytes of the body they promise, are sent."""
     where = urlsplit(gateway.url)
     head = f"POST {path} HTTP/1.1\r\nHost: {where.netloc}\r\nX-API-Key: {key}\r\nContent-Type: {kind}\r\n"
     with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
-        connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
+        connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode() + _BEGUN)
         yield connection
 
 
@@ -279,7 +283,7 @@ def test_forms_beyond_the_room_for_them_are_asked_to_come_back(gateway, key, cli
 
 def test_a_form_that_does_not_arrive_is_given_up(gateway, key, monkeypatch) -> None:
     monkeypatch.setattr(http_face, "FORM_TIMEOUT_S", 0.2)
-    with sending(gateway, GENERATE, key, "multipart/form-data; boundary=b", 1000) as connection:
+    with sending(gateway, GENERATE, key, "multipart/form-data; boundary=b", 60_000) as connection:
         assert status(connection) == 408
 
 
