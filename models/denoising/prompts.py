@@ -1,8 +1,10 @@
 """Prompts as text embeddings: each encoded on its own, in chunks when it is long, and remembered."""
 
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -102,11 +104,30 @@ class PromptEncoder:
 def _windows(tokenizer: Any, text: str) -> Iterator[list[int]]:
     """The text's token ids in windows that the encoder can take at once; ModelError if there are too many."""
     room = tokenizer.model_max_length - 2
+    if (fewest := _fewest_tokens(tokenizer, text)) > room * MAX_CHUNKS:
+        raise ModelError(f"the prompt has at least {fewest} tokens; the maximum is {room * MAX_CHUNKS}. Shorten it.")
     ids: Sequence[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     if len(ids) > room * MAX_CHUNKS:
         raise ModelError(f"the prompt has {len(ids)} tokens; the maximum is {room * MAX_CHUNKS}. Shorten it.")
     for start in range(0, max(len(ids), 1), room):
         yield [tokenizer.bos_token_id, *ids[start : start + room], tokenizer.eos_token_id]
+
+
+def _fewest_tokens(tokenizer: Any, text: str) -> int:
+    """How many tokens a text has at least, known without cutting it up, for which all others' steps would wait.
+
+    No token stands for more bytes than the longest has. CLIP's tokenizers read texts in NFC and lower case, and skip
+    blanks; others may have tokens for unknown words of any length, and are not judged.
+    """
+    if not type(tokenizer).__name__.startswith("CLIPTokenizer"):
+        return 0
+    seen = "".join(unicodedata.normalize("NFC", text).lower().split())
+    return -(-len(seen.encode("utf-8", "replace")) // _longest_token_bytes(tokenizer))
+
+
+@lru_cache(maxsize=4)
+def _longest_token_bytes(tokenizer: Any) -> int:
+    return max(len(token.encode()) for token in tokenizer.get_vocab())
 
 
 def _zeros_like(embedding: TextEmbedding) -> TextEmbedding:

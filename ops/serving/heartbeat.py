@@ -92,8 +92,10 @@ class Heartbeat:
 
     def _tell_progress(self, *, with_jobs: bool) -> None:
         """Tell how far tasks are; nobody watches picture jobs as closely as requests."""
-        tasks = self._tasks.all()
-        now = {task.id: (task.claim, task.percent()) for task in tasks if with_jobs or not task.job}
-        news = {id: percent for id, (_, percent) in now.items() if percent > self._told.get(id, 0)}
-        self._queue.progress_all((now[id][0], percent) for id, percent in news.items())
-        self._told = {task.id: self._told.get(task.id, 0) for task in tasks} | news
+        tasks = {task.id: task for task in self._tasks.all()}
+        percents = {id: task.percent() for id, task in tasks.items() if with_jobs or not task.job}
+        if any(percent > self._told.get(id, 0) for id, percent in percents.items()):
+            # Of all of them, so that those which wait behind others are cancelled before they begin.
+            for id in self._queue.progress_all((tasks[id].claim, percent) for id, percent in percents.items()):
+                self._on_cancelled(tasks[id])
+        self._told = {id: percents.get(id, self._told.get(id, 0)) for id in tasks}

@@ -64,11 +64,10 @@ class Claiming:
         """Record that `percent` of a claimed task is done; nothing happens if it is the worker's no more, or less."""
         self.progress_all([(claim, percent)])
 
-    def progress_all(self, percents: Iterable[tuple[Claim, int]]) -> None:
-        """`progress` of many claims, in one round trip."""
+    def progress_all(self, percents: Iterable[tuple[Claim, int]]) -> frozenset[str]:
+        """`progress` of many claims, in one round trip; the ids of those that are to be stopped, as `renew` tells."""
         steps = [(claim.id, str(claim.token), min(max(percent, 0), 100)) for claim, percent in percents]
-        if steps:
-            self._link.run("progress", {"steps": steps})
+        return frozenset(self._link.run("progress", {"steps": steps}) if steps else ())
 
     def succeed(self, claim: Claim, result: TaskResult) -> bool:
         """End a task as done, its pictures being stored. False if it ended already or another worker has it."""

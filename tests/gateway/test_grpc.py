@@ -437,13 +437,13 @@ def test_a_call_whose_deadline_passed_while_it_waited_for_a_thread_is_not_begun(
 
     monkeypatch.setattr(service, "authenticate", slow)
     with ThreadPoolExecutor() as pool:
-        busy = [pool.submit(stub.SubmitTask, cat("busy")) for _ in range(2)]
-        assert all(begun.acquire(timeout=20) for _ in busy)
+        busy = pool.submit(stub.SubmitTask, cat("busy"))  # has the one thread that unknown keys may have of two
+        assert begun.acquire(timeout=60)
         with pytest.raises(grpc.RpcError) as expired:
             stub.SubmitTask(cat("expired"), timeout=0.1)
         assert expired.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         time.sleep(0.5)  # the server's clock for this call began later than the client's, by its way here
         go_on.set()
-        assert [call.result(20).code for call in busy] == [418, 418]
+        assert busy.result(60).code == 418
         assert stub.SubmitTask(cat("next")).code == 418
-    assert keys == ["busy", "busy", "next"]
+    assert keys == ["busy", "next"]

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import io
 import json
@@ -126,6 +127,25 @@ def test_a_cancelled_request_stops_in_the_engine_and_leaves_nothing(shop):
     assert shop.keys() == []
     (group,) = shop.until(worker.take_results)
     assert group.count(TaskStatus.CANCELLED) == 1
+
+
+def test_a_cancelled_request_does_not_go_on_until_the_next_heartbeat(shop, monkeypatch):
+    renew = shop.queue.renew
+
+    def renewed_without_news(state, claims):
+        return dataclasses.replace(renew(state, claims), cancelled=frozenset())
+
+    monkeypatch.setattr(shop.queue, "renew", renewed_without_news)
+    first, second = (shop.submit(resolution="256x256", steps=200) for _ in range(2))
+    shop.worker()
+    shop.until(lambda: [1] * all(shop.queue.task(id).progress > 0 for id in (first, second)))
+
+    shop.queue.cancel(second)
+    (task,) = shop.ended(second)
+
+    assert task.status is TaskStatus.CANCELLED
+    assert shop.queue.task(first).status is TaskStatus.PROCESSING
+    shop.queue.cancel(first)
 
 
 class StuckStore:
