@@ -136,6 +136,11 @@ class Settings(BaseSettings):
     upscaler: NamedPath = Field(
         default=PACKAGE_ROOT / "models/builtin/upscaler.safetensors", description="the super-resolution network"
     )
+    upscaler_source: str = Field(
+        default="",
+        pattern=r"^$|^(store:|s3://)[^#]+\.safetensors#[0-9a-f]{64}$",
+        description="the network in a store instead, fetched once: store:KEY#SHA256 or s3://BUCKET/KEY#SHA256",
+    )
     store: StoreSettings = StoreSettings()
     engine: EngineSettings = EngineSettings()
     pictures: PictureSettings = PictureSettings()
@@ -170,7 +175,9 @@ class Settings(BaseSettings):
     def _absolute_paths(self) -> "Settings":
         home = self.home.expanduser().absolute()
         paths = {name: home / getattr(self, name) for name in ("catalog_folder", "logo_folder", "fonts_folder")}
-        paths["upscaler"] = home / self.upscaler
+        place, _, sha256 = self.upscaler_source.partition("#")
+        fetched = home / "models" / place.replace("/", "--") / sha256 / place.replace(":", "/").rpartition("/")[2]
+        paths["upscaler"] = fetched if place else home / self.upscaler
         store = self.store.model_copy(update={"path": home / self.store.path.expanduser()})
         queue = self.queue.model_copy(update={"path": home / self.queue.path.expanduser()})
         inbox = self.catalog_source.folder

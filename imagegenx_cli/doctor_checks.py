@@ -200,7 +200,9 @@ def gpus(settings: Settings) -> Iterator[Finding]:
 def upscaler(settings: Settings) -> Iterator[Finding]:
     """The super-resolution network can be read."""
     from models.rrdb_weights import read_network
+    from resources.weight_store import fetch_upscaler
 
+    fetch_upscaler(settings)
     read_network(settings.upscaler)
     yield Finding("upscaler", State.OK, settings.upscaler.name)
 

@@ -12,8 +12,9 @@ from models.errors import ImageGenXError, ModelError, ModelLoadError
 from models.hub import fetch_missing
 from models.image import FailedImage, InputPicture
 from models.planning import plan_recipe
-from models.registry import ModelCard, ModelRegistry, open_registry
+from models.registry import ModelCard, ModelRegistry
 from models.request import Mode
+from resources.weight_store import open_loading_registry
 
 _STEPS = 2
 _INPUTS = {
@@ -43,7 +44,7 @@ class ListedModel:
 
 def list_models(*, as_json: bool) -> None:
     """Print every model's name, family, modes, source, release and accelerator, and the cards that are wrong."""
-    registry = open_registry(load_settings())
+    registry = open_loading_registry(load_settings())
     models = [_listed(registry, name) for name in registry.names]
     bad = [ListedModel(card.name, "bad card", (), str(card.file), None, "") for card in registry.bad_cards]
     if as_json:
@@ -67,7 +68,7 @@ def verify_models() -> int:
         the exit status: 1 if the default model does not work, or a file is no card.
     """
     settings = load_settings()
-    registry = open_registry(settings)
+    registry = open_loading_registry(settings)
     engine = BatchingEngine(registry, settings.engine)
     works = {}
     for name in registry.names:
@@ -87,7 +88,7 @@ def fetch_model(name: str) -> None:
     Raises:
         ModelLoadError: if it cannot be had.
     """
-    card = open_registry(load_settings()).card(name)
+    card = open_loading_registry(load_settings()).card(name)
     with byte_bars() as on_bytes:
         fetch_missing(card, on_bytes)
     for path in filter(None, (card.path, card.controlnet_path)):

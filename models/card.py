@@ -16,6 +16,7 @@ from foundation.value_object import ValueObject
 from models.errors import ModelLoadError
 from models.family_table import FAMILIES
 from models.recipe import ControlPreprocess
+from models.remote_files import RemotePart
 from models.request import (
     DEFAULT_RESOLUTION,
     CfgScale,
@@ -26,6 +27,7 @@ from models.request import (
     Steps,
 )
 from models.resolution import ANY_MODEL, Resolution, SizeLimits
+from models.store_repository import SHA256, SUMS, OpenPlace, is_place, place_name
 
 Accelerator = Literal["auto", "eager", "compile", "tensorrt"]
 DType = Literal["auto", "float32", "float16", "bfloat16"]
@@ -33,6 +35,7 @@ SINGLE_FILE = ".safetensors"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _UNPINNED = "there is no folder {0}; if it is a hub id, name the commit to use"
 _MOVABLE = "'{0}' is not a commit (40 hex digits); branches and tags can move, and pictures must be repeatable"
+_UNSUMMED = "name the sha256 (64 hex digits) of {0}, so that the same card means the same pictures on every machine"
 
 
 def _native_size(data: Mapping[str, Any]) -> Resolution:
@@ -57,8 +60,12 @@ class ModelCard(ValueObject):
     name: ModelName = Field(description="the model_type of requests; the name of the YAML file")
     description: str = ""
     family: str = Field(description="the code that runs it: sd, sdxl or diffusers")
-    source: str = Field(description="a folder in the diffusers layout, one .safetensors file, or a hub id")
-    revision: str = Field(default="", description="the commit of a hub id, 40 hex digits")
+    source: str = Field(
+        description="a folder in the diffusers layout, one .safetensors file, a hub id, store:… or s3://…"
+    )
+    revision: str = Field(
+        default="", description="the commit of a hub id, 40 hex digits; the sha256 of what is in a store, 64"
+    )
     config: str = Field(
         default="", description="a single file's configuration, a folder in the diffusers layout; built in if empty"
     )
@@ -77,7 +84,9 @@ class ModelCard(ValueObject):
     )
     samplers: tuple[Sampler, ...] = tuple(Sampler)
     defaults: CardDefaults = CardDefaults()
-    loras: dict[str, str] = Field(default={}, description="name → .safetensors file, absolute or relative")
+    loras: dict[str, str] = Field(
+        default={}, description="name → .safetensors file, absolute or relative, or store:…#sha256 of it"
+    )
     controlnet: str | None = Field(
         default=None, description="a folder in the diffusers layout, one .safetensors file, or a hub id"
     )
@@ -89,7 +98,8 @@ class ModelCard(ValueObject):
     license: str = ""
     options: dict[str, Any] = Field(default={}, description="what only this family knows")
     folder: Path = Field(default=Path(), exclude=True, description="the folder of the YAML file")
-    hub_folder: Path = Field(default=Path(), exclude=True, description="where models fetched from the hub are kept")
+    hub_folder: Path = Field(default=Path(), exclude=True, description="where fetched models are kept")
+    open_place: OpenPlace | None = Field(default=None, exclude=True, description="opens stores that hold weights")
 
     @field_validator("family")
     @classmethod
@@ -101,7 +111,7 @@ class ModelCard(ValueObject):
     @field_validator("revision", "controlnet_revision")
     @classmethod
     def _is_a_commit(cls, value: str) -> str:
-        if value and not _COMMIT.fullmatch(value):
+        if value and not (_COMMIT.fullmatch(value) or SHA256.fullmatch(value)):
             raise ValueError(_MOVABLE.format(value))
         return value
 
@@ -161,14 +171,14 @@ class ModelCard(ValueObject):
     @property
     def path(self) -> Path | None:
         """The folder or file of the model; None for a hub id that has not been fetched."""
-        return self._local(self.source) or _existing(self.hub_copy)
+        return self._local(self.source) or _copy(self.hub_copy, self.source)
 
     @property
     def controlnet_path(self) -> Path | None:
         """The folder or file of the controlnet, or None if there is none here."""
         if self.controlnet is None:
             return None
-        return self._local(self.controlnet) or _existing(self.controlnet_hub_copy)
+        return self._local(self.controlnet) or _copy(self.controlnet_hub_copy, self.controlnet)
 
     @property
     def hub_copy(self) -> Path:
@@ -179,6 +189,17 @@ class ModelCard(ValueObject):
     def controlnet_hub_copy(self) -> Path:
         """Where the controlnet lies once it is fetched."""
         return self.hub_folder / _folder_name(self.controlnet or "", self.controlnet_revision)
+
+    def remote_parts(self) -> Iterator[RemotePart]:
+        """What is fetched to this machine before the model is loaded."""
+        if self.is_on_hub:
+            yield RemotePart(self.source, self.revision, self.hub_copy)
+        if self.controlnet and self.controlnet_is_on_hub:
+            yield RemotePart(self.controlnet, self.controlnet_revision, self.controlnet_hub_copy)
+        for given in self.loras.values():
+            if is_place(given):
+                place, _, sha256 = given.partition("#")
+                yield RemotePart(place, sha256, self.hub_folder / _folder_name(place, sha256))
 
     @property
     def engines_folder(self) -> Path:
@@ -202,7 +223,15 @@ class ModelCard(ValueObject):
 
     def lora_file(self, lora: str) -> Path:
         """Where the file of a LoRA of this card is said to be."""
+        place, _, sha256 = self.loras[lora].partition("#")
+        if is_place(place):
+            return self.hub_folder / _folder_name(place, sha256) / place_name(place)
         return self._local(self.loras[lora]) or Path(self.loras[lora])
+
+    def lora_pin(self, lora: str) -> str:
+        """The sha256 that names a LoRA which is kept in a store; "" for a file of this machine."""
+        given = self.loras.get(lora, "")
+        return given.partition("#")[2] if is_place(given) else ""
 
     def request_defaults(self) -> dict[str, object]:
         """What fills the fields a request leaves out, where it differs from INTERFACES.md §1."""
@@ -211,6 +240,8 @@ class ModelCard(ValueObject):
         return {"resolution": self.default_resolution} | schedule | given
 
     def _local(self, given: str) -> Path | None:
+        if is_place(given):
+            return None
         path = Path(given).expanduser()
         candidates = [path] if path.is_absolute() else [self.folder / path, PACKAGE_ROOT / path]
         for candidate in candidates:
@@ -220,7 +251,7 @@ class ModelCard(ValueObject):
         return None if is_hub_id else candidates[0]
 
 
-def read_card(file: Path, hub_folder: Path) -> ModelCard | list[Problem]:
+def read_card(file: Path, hub_folder: Path, open_place: OpenPlace | None = None) -> ModelCard | list[Problem]:
     """The card in a YAML file, or everything that is wrong with it."""
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -232,22 +263,40 @@ def read_card(file: Path, hub_folder: Path) -> ModelCard | list[Problem]:
     if unicodedata.normalize("NFC", str(data.setdefault("name", stem))) != stem:
         return [Problem(f"{file.name}: name", f"'{data['name']}' must be '{stem}', like the file")]
     try:
-        card = ModelCard.model_validate({**data, "folder": file.parent, "hub_folder": hub_folder})
+        places = {"folder": file.parent, "hub_folder": hub_folder, "open_place": open_place}
+        card = ModelCard.model_validate({**data, **places})
     except ValidationError as exc:
         return [Problem(file.name, str(problem)) for problem in validation_problems(exc, ModelCard)]
     return list(_unpinned(card, file)) or card
 
 
 def _unpinned(card: ModelCard, file: Path) -> Iterator[Problem]:
-    if card.is_on_hub and not card.revision:
-        yield Problem(f"{file.name}: revision", _UNPINNED.format(card.source))
-    if card.controlnet_is_on_hub and not card.controlnet_revision:
-        yield Problem(f"{file.name}: controlnet_revision", _UNPINNED.format(card.controlnet))
+    remote = [("revision", card.source, card.revision)] if card.is_on_hub else []
+    if card.controlnet and card.controlnet_is_on_hub:
+        remote.append(("controlnet_revision", card.controlnet, card.controlnet_revision))
+    remote += [(f"loras.{name}", *_split(given)) for name, given in card.loras.items() if is_place(given)]
+    for field, source, pin in remote:
+        if is_place(source) and not SHA256.fullmatch(pin):
+            place = source if source.endswith(SINGLE_FILE) else f"{source.rstrip('/')}/{SUMS}"
+            how = " after a #" if field.startswith("loras.") else ""
+            yield Problem(f"{file.name}: {field}", _UNSUMMED.format(place) + how)
+        elif not is_place(source) and not pin:
+            yield Problem(f"{file.name}: {field}", _UNPINNED.format(source))
+        elif not is_place(source) and not _COMMIT.fullmatch(pin):
+            yield Problem(f"{file.name}: {field}", _MOVABLE.format(pin))
+
+
+def _split(place: str) -> tuple[str, str]:
+    source, _, sha256 = place.partition("#")
+    return source, sha256
 
 
 def _folder_name(source: str, revision: str) -> Path:
     return Path(source.replace("/", "--")) / (revision or "unpinned")
 
 
-def _existing(path: Path) -> Path | None:
-    return path if path.is_dir() else None
+def _copy(folder: Path, source: str) -> Path | None:
+    """What was fetched: a folder or, of a place that is a file, the file; None if it was not."""
+    if not folder.is_dir():
+        return None
+    return folder / place_name(source) if is_place(source) and source.endswith(SINGLE_FILE) else folder

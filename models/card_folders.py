@@ -9,6 +9,7 @@ from pathlib import Path
 from foundation.errors import ConfigError
 from foundation.problems import Problem
 from models.card import ModelCard, read_card
+from models.store_repository import OpenPlace
 from models.visible_files import is_hidden
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class CardFolders:
     _files: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folders: Sequence[Path], hub_folder: Path) -> "CardFolders":
+    def read(cls, folders: Sequence[Path], hub_folder: Path, open_place: OpenPlace | None = None) -> "CardFolders":
         """Read every `NAME.yaml` or `NAME.yml`; a later folder's card replaces an earlier one's of that name.
 
         What is wrong with one file costs its model alone, and each process logs it once. Hidden files are not read.
@@ -63,7 +64,7 @@ class CardFolders:
         for folder in folders:
             try:
                 for file in _card_files(folder):
-                    read._add(file, hub_folder)
+                    read._add(file, hub_folder, open_place)
             except OSError as exc:
                 problems.append(Problem("model_folders", _unreadable(folder, exc)))
         if problems:
@@ -76,8 +77,8 @@ class CardFolders:
         """Why there is no model of this name although there is a card; "" if there is none."""
         return next((str(one) for one in self.bad if one.name == name), "")
 
-    def _add(self, file: Path, hub_folder: Path) -> None:
-        card = _card(file, hub_folder)
+    def _add(self, file: Path, hub_folder: Path, open_place: OpenPlace | None) -> None:
+        card = _card(file, hub_folder, open_place)
         other = self._files.get(_model_name(file))
         if isinstance(card, BadCard):
             self.bad.append(card)
@@ -100,9 +101,9 @@ def _card_files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _card(file: Path, hub_folder: Path) -> ModelCard | BadCard:
+def _card(file: Path, hub_folder: Path, open_place: OpenPlace | None) -> ModelCard | BadCard:
     try:
-        read = read_card(file, hub_folder)
+        read = read_card(file, hub_folder, open_place)
     except Exception as exc:  # YAML can hold anything, and its libraries stumble over some of it
         read = [Problem(file.name, " ".join(str(exc).split()) or type(exc).__name__)]
     if isinstance(read, ModelCard):

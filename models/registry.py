@@ -11,7 +11,6 @@ from typing import Literal
 from configs.settings import PACKAGE_ROOT, Settings, default_home
 from foundation.errors import ConfigError
 from foundation.problems import Problem
-from models.adapters.adapter_file import adapter_digest
 from models.architectures import read_architecture
 from models.card import SINGLE_FILE, ModelCard
 from models.card_folders import BadCard, CardFolders
@@ -19,6 +18,7 @@ from models.digests import DigestCache
 from models.errors import ModelLoadError, ModelNotFoundError
 from models.family_table import FAMILIES
 from models.model_files import deciding_files
+from models.store_repository import OpenPlace, is_place
 
 __all__ = ["BUILTIN_CARDS", "ModelCard", "ModelRegistry", "open_registry"]
 
@@ -50,17 +50,19 @@ class ModelRegistry:
         *,
         cache_folder: Path | None = None,
         hub_folder: Path | None = None,
+        open_place: OpenPlace | None = None,
     ) -> "ModelRegistry":
         """Read the model cards of the folders, as `CardFolders.read` does.
 
         Args:
             cache_folder: for the digests of files; None keeps them in memory.
-            hub_folder: for models fetched from the hub; by default below the default home.
+            hub_folder: for models that are fetched; by default below the default home.
+            open_place: opens stores that hold weights; without it, none is fetched from them.
         Raises:
             ConfigError: if a folder cannot be read, or no card is named like the default model.
         """
         default_model = unicodedata.normalize("NFC", default_model)
-        read = CardFolders.read(folders, hub_folder or default_home() / "models")
+        read = CardFolders.read(folders, hub_folder or default_home() / "models", open_place)
         if default_model not in read.cards and not read.reason(default_model):
             raise ConfigError([Problem("default_model", str(ModelNotFoundError(default_model, read.cards)))])
         return cls(read, default_model, DigestCache(cache_folder and cache_folder / "digests.json"))
@@ -110,14 +112,17 @@ class ModelRegistry:
         return release
 
     def lora_digest(self, name: str, lora: str) -> str:
-        """The digest, in hex, of a LoRA's file; ModelLoadError if there is none."""
-        return adapter_digest(self.card(name).lora_path(lora), lambda file: self._digests.of([file])[file])
+        """The sha256, in hex, of a LoRA's file; ModelLoadError if there is none."""
+        if pin := self.card(name).lora_pin(lora):
+            return pin
+        path = self.card(name).lora_path(lora)
+        return self._digests.of([path])[path]
 
     def _read_release(self, card: ModelCard) -> str:
         parts: dict[str, object] = {"family": card.family, "options": card.options}
-        parts["source"] = f"{card.source}@{card.revision}" if card.is_on_hub else self._part(card, "source")
+        parts["source"] = _pinned(card.source, card.revision) if card.is_on_hub else self._part(card, "source")
         if card.controlnet_is_on_hub:
-            parts["controlnet"] = f"{card.controlnet}@{card.controlnet_revision}"
+            parts["controlnet"] = _pinned(card.controlnet or "", card.controlnet_revision)
         elif card.controlnet:
             parts["controlnet"] = self._part(card, "controlnet")
         if card.is_single_file:
@@ -144,12 +149,21 @@ class ModelRegistry:
         return {file.relative_to(folder).as_posix(): digest for file, digest in digests.items()}
 
 
-def open_registry(settings: Settings) -> ModelRegistry:
-    """The registry of the models that come with ImageGenX and of those in the operator's folders."""
+def _pinned(source: str, revision: str) -> str:
+    """What names a model that is elsewhere; in which store it is decides nothing."""
+    return f"sha256:{revision}" if is_place(source) else f"{source}@{revision}"
+
+
+def open_registry(settings: Settings, open_place: OpenPlace | None = None) -> ModelRegistry:
+    """The registry of the models that come with ImageGenX and of those in the operator's folders.
+
+    Args:
+        open_place: opens stores that hold weights; who only plans needs none.
+    """
     folders = (BUILTIN_CARDS, *settings.model_folders)
     home = settings.home
     model, cache, hub = settings.default_model, home / "cache", home / "models"
-    registry = ModelRegistry.load(folders, model, cache_folder=cache, hub_folder=hub)
+    registry = ModelRegistry.load(folders, model, cache_folder=cache, hub_folder=hub, open_place=open_place)
     registry.fonts_folder = settings.fonts_folder
     return registry
 

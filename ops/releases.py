@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum, auto
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +22,7 @@ from models.card import ModelCard
 from models.digests import file_digest
 from models.errors import ImageGenXError, ModelError
 from models.placement import Placement, decode_budget
-from models.recipe import INPUT_READING, PostStep, Recipe, lora_fields
+from models.recipe import INPUT_READING, PostStep, Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationParams, PostProcess
 from models.sampler import fitting
@@ -96,7 +95,9 @@ class CurrentReleases:
         refresh_marks(self._settings)
         folders = (self._settings.fonts_folder, self._settings.logo_folder)
         marks = [file for folder in folders for file in visible_files(folder, deep=True)]
-        if upscaler.is_file():
+        if source := self._settings.upscaler_source:
+            found["upscaler"] = source.partition("#")[2]
+        elif upscaler.is_file():
             found["upscaler"] = file_digest(upscaler)
         if marks:
             found["marks"] = _joined([f"{file.name}={file_digest(file)}" for file in marks])
@@ -139,13 +140,13 @@ class CurrentReleases:
         """
         try:
             release = self._registry.release(recipe.model)
-            loras = lora_fields(recipe.pinned_loras, partial(self._registry.lora_digest, recipe.model))
+            lora = self._registry.lora_digest(recipe.model, recipe.lora_name) if recipe.lora_name else ""
         except ImageGenXError:
             return recipe
         card = self._registry.card(recipe.model)
         update = {
             "release": release,
-            **loras,
+            "lora_digest": lora,
             "post": tuple(self._step(step) for step in recipe.post),
             "control_preprocess": card.control_preprocess if recipe.control_digest else None,
             "input_reading": INPUT_READING if recipe.has_inputs else None,
@@ -281,8 +282,7 @@ def _groups(finished: ImageSet, current: CurrentReleases) -> Iterator[tuple[Reci
 def _uses(recipe: Recipe, defaults: Mapping[str, object]) -> str:
     """What of a recipe new releases change, as one text."""
     steps = [[step.op, step.uses, *(step.params.get(name) for name in _FILES)] for step in recipe.post]
-    loras = [[lora.name, lora.digest] for lora in recipe.pinned_loras]
-    files = [recipe.model, recipe.release, loras, steps]
+    files = [recipe.model, recipe.release, recipe.lora_name, recipe.lora_digest, steps]
     pixels = recipe.width_px * recipe.height_px
     said = [
         recipe.engine,
@@ -333,7 +333,7 @@ def _engine(recipe: Recipe, card: ModelCard, settings: EngineSettings) -> str:
 def _label(recipe: Recipe) -> str:
     """What decides how long a picture takes, whatever the releases."""
     scales = [str(step.params.get("scale")) for step in recipe.post if step.op == "upscale"]
-    return " ".join([recipe.model, *(lora.name for lora in recipe.pinned_loras), *scales])
+    return " ".join([recipe.model, recipe.lora_name, *scales])
 
 
 _TIMED = ("generated_images", "upscaled_images")

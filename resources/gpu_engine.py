@@ -6,8 +6,9 @@ from dagster import ConfigurableResource
 from pydantic import PrivateAttr
 
 from configs.settings import load_settings
-from models.registry import ModelRegistry, open_registry
+from models.registry import ModelRegistry
 from resources.own_gpu import with_own_gpu
+from resources.weight_store import open_loading_registry
 
 if TYPE_CHECKING:
     from models.engine import Engine
@@ -27,7 +28,7 @@ class GPUEngine(ConfigurableResource[None]):
     def registry(self) -> ModelRegistry:
         """The models by name. Raises ConfigError listing every problem of every model card."""
         if self._registry is None:
-            self._registry = open_registry(load_settings())
+            self._registry = open_loading_registry(load_settings())
         return self._registry
 
     @property

@@ -12,6 +12,7 @@ from stat import S_ISREG
 
 from resources.object_store import (
     CHECK,
+    CHUNK_BYTES,
     TEMP_FOLDER,
     InvalidKeyError,
     ObjectNotFoundError,
@@ -66,6 +67,19 @@ class LocalObjectStore:
                 return path.read_bytes()
             except _ABSENT as exc:
                 raise ObjectNotFoundError(key, str(self.root)) from exc
+
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """The object's bytes, as they come from the disk."""
+        path = self._path(key)
+        with self._explained(key):
+            try:
+                file = path.open("rb")
+            except _ABSENT as exc:
+                raise ObjectNotFoundError(key, str(self.root)) from exc
+            with file:
+                file.seek(start)
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk
 
     def stat(self, key: str) -> StoredObject | None:
         """Size and etag, from the file system."""

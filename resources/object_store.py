@@ -15,6 +15,9 @@ MAX_URL_EXPIRES_S = 7 * 24 * 3600
 TEMP_FOLDER = ".imagegenx-tmp"
 """Where a local store writes objects before they appear; no key may begin with it, in any store."""
 
+CHUNK_BYTES = 1 << 20
+"""Of what `read` gives at a time."""
+
 CHECK = b"Written by ImageGenX to see that it can be.\n" * 100
 """What `check` writes; above a disk's block, so that it needs room."""
 
@@ -83,6 +86,13 @@ class ObjectStore(Protocol):
 
         Raises:
             ObjectNotFoundError: if there is none.
+        """
+        ...
+
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """The object's bytes from `start` on, in chunks of about a megabyte; the errors of `get` come with the first.
+
+        What breaks off raises StoreUnavailableError, and may be continued.
         """
         ...
 

@@ -30,6 +30,7 @@ from configs.settings import StoreSettings
 from foundation.error_text import cause_text
 from resources.object_store import (
     CHECK,
+    CHUNK_BYTES,
     TEMP_FOLDER,
     ObjectNotFoundError,
     StoreAccessError,
@@ -104,6 +105,17 @@ class S3ObjectStore:
                 return self._download(client, name)
             except (ProtocolError, ReadTimeoutError):  # urllib3 retries requests, but not a body that was cut off
                 return self._download(client, name)
+
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """The object's bytes, as they come in."""
+        name = self._name(key)
+        with self._request(key) as client:
+            response = client.get_object(self._bucket, name, offset=start)
+            try:
+                yield from response.stream(CHUNK_BYTES)
+            finally:
+                response.close()
+                response.release_conn()
 
     def stat(self, key: str) -> StoredObject | None:
         """Size and etag, from the service."""
