@@ -17,9 +17,9 @@ from benchmarks.main_job import run_main_job
 from configs.settings import Settings, load_settings
 from models.engine import GenerationJob
 from ops.catalog import FolderFiles, read_catalog
+from ops.finish import Finisher
 from ops.generation import Generator, plan_row
 from ops.input_pictures import InputPictures
-from ops.making.finishing import Finishing
 from ops.making.in_process import EngineMaker
 from resources.gpu_engine import GPUEngine
 from resources.open_store import open_store
@@ -66,7 +66,7 @@ def _write_catalog(file: Path, text: str, rows: int) -> None:
 
 def _jobs(catalog: Path, settings: Settings, gpu_engine: GPUEngine) -> Iterator[GenerationJob]:
     store = open_store(settings.store)
-    maker = EngineMaker(gpu_engine.engine, Finishing(store), settings.pictures)
+    maker = EngineMaker(gpu_engine.engine, Finisher(store), settings.pictures)
     generator = Generator(maker, gpu_engine.registry, store, settings.pictures.original_quality)
     inputs = InputPictures(FolderFiles(catalog.parent, "bench"), store, settings.pictures.max_input_pixels)
     for row_id, request in read_catalog(catalog, gpu_engine.registry).requests():

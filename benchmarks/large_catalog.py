@@ -21,9 +21,9 @@ from io_managers.image_set import Status, encode_manifest, manifest_key, read_im
 from io_managers.image_set_writer import PARQUET
 from io_managers.settling import recipe_row
 from ops.catalog import FolderFiles, read_catalog
+from ops.finish import Finisher
 from ops.generation import Generator, plan_row
 from ops.input_pictures import InputPictures
-from ops.making.finishing import Finishing
 from ops.making.in_process import EngineMaker
 from resources.open_store import open_store
 
@@ -50,7 +50,7 @@ def handle_catalog(file: Path) -> dict[str, float]:
         catalog = read_catalog(file, registry)
     with _timed(seconds, "planning s"):
         inputs = InputPictures(FolderFiles(file.parent, catalog.name), store, settings.pictures.max_input_pixels)
-        maker = EngineMaker(gpu_engine.engine, Finishing(store), settings.pictures)
+        maker = EngineMaker(gpu_engine.engine, Finisher(store), settings.pictures)
         generator = Generator(maker, registry, store, settings.pictures.original_quality)
         planned = (plan_row(row_id, request, generator, inputs) for row_id, request in catalog.requests())
         rows = [

@@ -40,10 +40,10 @@ from ops.catalog import open_catalogs
 from ops.check_targets import latest_target
 from ops.derivation import derive_images
 from ops.editions import begin_edition, finish_edition, reseeded
+from ops.finish import Finisher
 from ops.gallery_page import publish_gallery
 from ops.generation import Generator, generate_images
 from ops.input_pictures import InputPictures
-from ops.making.finishing import Finishing
 from ops.making.in_process import EngineMaker
 from ops.moderation import open_moderation
 from ops.releases import CurrentReleases, record_releases
@@ -80,7 +80,7 @@ def generated_images(work: CatalogWork) -> Metadata:
     inputs = InputPictures(files, work.store, pictures.max_input_pixels, renew_after_s)
     moderation = open_moderation(work.settings.checks, work.store)
     reuse = work.reuse("generated_images")
-    maker = EngineMaker(work.gpu_engine.engine, Finishing(work.store, moderation), pictures)
+    maker = EngineMaker(work.gpu_engine.engine, Finisher(work.store, moderation), pictures)
     generator = Generator(maker, registry, work.store, pictures.original_quality, moderation, reuse)
     return work.keep("generated_images", generate_images(work.catalog, work.table(), generator, inputs))
 

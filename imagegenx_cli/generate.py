@@ -4,8 +4,9 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings, load_settings
 from foundation.problems import Problem
@@ -17,7 +18,7 @@ from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import InvalidRequestError, ModelError
 from models.image import FailedImage, InputPicture, check_together, input_picture
 from models.planning import plan_recipe
-from models.recipe import INPUT_READING, Recipe
+from models.recipe import INPUT_READING, Recipe, lora_fields
 from models.registry import ModelRegistry
 from models.request import ImageFormat
 from ops.stages import recorded_change
@@ -125,9 +126,7 @@ def paint_recipe(output: Path, source: str, inputs: Inputs, refused: Sequence[st
 def _for_here(recorded: Recipe, painter: _Painter) -> Recipe:
     """The recipe as this machine would record it, with a warning for each difference that may change pixels."""
     engine_kind = painter.engine.kind(recorded.model, recorded.size)
-    here = {"release": painter.registry.release(recorded.model), "engine": engine_kind}
-    if recorded.lora_name:
-        here["lora_digest"] = painter.registry.lora_digest(recorded.model, recorded.lora_name)
+    here: dict[str, Any] = {"release": painter.registry.release(recorded.model), "engine": engine_kind}
     for field, value in here.items():
         if (was := getattr(recorded, field)) != value:
             name = field.replace("_digest", "")
@@ -137,7 +136,16 @@ def _for_here(recorded: Recipe, painter: _Painter) -> Recipe:
         was = recorded.input_reading or "1"
         _warn(f"input pictures are read in version {INPUT_READING} here, but in version {was} in the recipe")
         here["input_reading"] = INPUT_READING
-    return recorded.model_copy(update=here)
+    return recorded.model_copy(update=here | _loras_here(recorded, painter))
+
+
+def _loras_here(recorded: Recipe, painter: _Painter) -> dict[str, Any]:
+    fields = lora_fields(recorded.pinned_loras, partial(painter.registry.lora_digest, recorded.model))
+    here = {lora.name: lora.digest for lora in recorded.model_copy(update=fields).pinned_loras}
+    for name, was in ((lora.name, lora.digest) for lora in recorded.pinned_loras):
+        if (now := here[name]) != was:
+            _warn(f"lora '{name}' of model '{recorded.model}' is {now[:20]} here, but {was[:20]} in the recipe")
+    return fields
 
 
 def _check_inputs(recipe: Recipe, given: Sequence[InputPicture | None]) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from foundation.problems import Problem, one_of, shown, validation_problems
+from models.adapters.adapter_base import base_problem
+from models.adapters.adapter_file import adapter_problem
 from models.card import ModelCard
 from models.errors import InvalidRequestError, ModelNotFoundError
-from models.lora_file import lora_problem
+from models.lora import LoraChoice
 from models.registry import ModelRegistry
 from models.request import FACTORS, GenerationRequest, Mode, mode_of
 from models.resolution import Resolution, parse_sides
@@ -85,15 +87,26 @@ def _model_problems(data: Mapping[str, object], params: object, card: ModelCard)
     if not isinstance(params, Mapping):
         yield from _mode_problems(card, mode_of(data))
         return
-    sampler, schedule, lora = params.get("sampler", Sampler.EULER), params.get("schedule"), params.get("lora_name")
+    sampler, schedule = params.get("sampler", Sampler.EULER), params.get("schedule")
     yield from model_problems(
         card,
         mode=mode_of(data),
         resolution=params["resolution"],
         sampler=sampler if sampler in list(Sampler) else None,
         schedule=Schedule(schedule) if schedule in list(Schedule) else None,
-        lora_name=lora if isinstance(lora, str) else "",
+        loras=dict(_named_loras(params)),
     )
+
+
+def _named_loras(params: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """The LoRAs of parameters that may be of any type, by the fields that name them."""
+    if isinstance(name := params.get("lora_name"), str) and name:
+        yield "params.lora_name", name
+    several = params.get("loras")
+    for place, lora in enumerate(several if isinstance(several, list | tuple) else ()):
+        name = lora.name if isinstance(lora, LoraChoice) else lora.get("name") if isinstance(lora, Mapping) else None
+        if isinstance(name, str) and name:
+            yield f"params.loras.{place}.name", name
 
 
 def model_problems(
@@ -103,13 +116,14 @@ def model_problems(
     resolution: object,
     sampler: Sampler | None,
     schedule: Schedule | None,
-    lora_name: str,
+    loras: Mapping[str, str],
 ) -> Iterator[Problem]:
     """What this model cannot do of these, by the fields of a request.
 
     Args:
         resolution: a `Resolution`, or what a request may give for one.
         sampler: None if it is not to be judged.
+        loras: names of LoRAs by the fields that name them.
     """
     yield from _mode_problems(card, mode)
     if rule := _size_rule(resolution, card):
@@ -118,7 +132,9 @@ def model_problems(
         yield Problem("params.sampler", f"model '{card.name}' does not run it: {one_of(sampler, card.samplers)}")
     if sampler and schedule and (rule := schedule_problem(sampler, schedule)):
         yield Problem("params.schedule", rule)
-    yield from _lora_problems(card, lora_name)
+    for field, lora in loras.items():
+        if rule := _lora_rule(card, lora):
+            yield Problem(field, rule)
 
 
 def _mode_problems(card: ModelCard, mode: Mode) -> Iterator[Problem]:
@@ -126,12 +142,16 @@ def _mode_problems(card: ModelCard, mode: Mode) -> Iterator[Problem]:
         yield Problem(_MODE_FIELD[mode], f"model '{card.name}' cannot do {mode}. It does: {', '.join(card.modes)}.")
 
 
-def _lora_problems(card: ModelCard, lora: str) -> Iterator[Problem]:
-    if lora and lora not in card.loras:
+def _lora_rule(card: ModelCard, lora: str) -> str | None:
+    if lora not in card.loras:
         known = one_of(lora, card.loras) if card.loras else f"{shown(lora)} is unknown: it has none."
-        yield Problem("params.lora_name", f"LoRA of model '{card.name}': {known}")
-    elif lora and (rule := lora_problem(card.lora_file(lora))):
-        yield Problem("params.lora_name", f"LoRA '{lora}' of model '{card.name}': {rule}")
+        return f"LoRA of model '{card.name}': {known}"
+    file = card.lora_file(lora)
+    if card.lora_pin(lora) and not file.is_file():
+        return None  # it is in a store, and judged where it is loaded
+    if rule := adapter_problem(file) or base_problem(card, file):
+        return f"LoRA '{lora}' of model '{card.name}': {rule}"
+    return None
 
 
 def _mark_problems(request: GenerationRequest, fonts_folder: Path) -> Iterator[Problem]:

@@ -156,8 +156,9 @@ class BatchingEngine:
             raise ModelError(f"the recipe is for reading {given} of input pictures, but this is {INPUT_READING}.")
         if problems := list(_beyond_model(self._registry.card(recipe.model), recipe)):
             raise InvalidRequestError(problems)
-        if recipe.lora_name and self._registry.lora_digest(recipe.model, recipe.lora_name) != recipe.lora_digest:
-            raise ModelError(f"the recipe is for another version of LoRA '{recipe.lora_name}'.")
+        for lora in recipe.pinned_loras:
+            if self._registry.lora_digest(recipe.model, lora.name) != lora.digest:
+                raise ModelError(f"the recipe is for another version of LoRA '{lora.name}'.")
 
 
 def _beyond_model(card: ModelCard, recipe: Recipe) -> Iterator[Problem]:
@@ -167,7 +168,10 @@ def _beyond_model(card: ModelCard, recipe: Recipe) -> Iterator[Problem]:
         resolution=recipe.size,
         sampler=recipe.sampler,
         schedule=recipe.schedule,
-        lora_name=recipe.lora_name,
+        loras={
+            "params.lora_name" if recipe.loras is None else f"params.loras.{place}.name": lora.name
+            for place, lora in enumerate(recipe.pinned_loras)
+        },
     )
 
 

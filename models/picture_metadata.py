@@ -30,7 +30,7 @@ class UnreadableXMPError(ValueError):
 
 def parameters_text(recipe: Recipe) -> str:
     """Return the recipe in the A1111 form: prompt, `Negative prompt: …`, then one line of settings."""
-    lora = f" <lora:{recipe.lora_name}:{recipe.lora_weight:g}>" if recipe.lora_name else ""
+    loras = "".join(f" <lora:{lora.name}:{lora.weight:g}>" for lora in recipe.pinned_loras)
     settings: dict[str, object] = {
         "Steps": recipe.steps,
         "Sampler": recipe.sampler,
@@ -44,7 +44,7 @@ def parameters_text(recipe: Recipe) -> str:
     if recipe.strength is not None:
         settings["Denoising strength"] = f"{recipe.strength:g}"
     settings["Version"] = "ImageGenX"
-    lines = [recipe.text + lora]
+    lines = [recipe.text + loras]
     if recipe.negative_text:
         lines.append(f"Negative prompt: {recipe.negative_text}")
     lines.append(", ".join(f"{name}: {_setting(value)}" for name, value in settings.items()))

@@ -1,9 +1,10 @@
 """Planning: the recipe that a request comes to."""
 
 import hashlib
+from functools import partial
 
 from models.image import InputPicture
-from models.recipe import INPUT_READING, Recipe
+from models.recipe import INPUT_READING, Recipe, lora_fields
 from models.registry import ModelRegistry
 from models.request import GenerationRequest, Mode
 
@@ -29,7 +30,7 @@ def plan_recipe(
     requests with equal pictures have equal recipes.
     """
     params = request.params
-    name, lora = request.model_type, params.lora_name
+    name = request.model_type
     return Recipe(
         text=request.text,
         negative_text=params.negative_text,
@@ -44,9 +45,7 @@ def plan_recipe(
         sampler=params.sampler,
         schedule=params.schedule,
         seed=seed,
-        lora_name=lora,
-        lora_weight=params.lora_weight if lora else 1.0,
-        lora_digest=registry.lora_digest(name, lora) if lora else "",
+        **lora_fields(params.chosen_loras, partial(registry.lora_digest, name)),
         strength=params.strength if request.mode in (Mode.IMG2IMG, Mode.INPAINT) else None,
         image_digest=image.digest if image else None,
         mask_digest=mask.digest if mask else None,

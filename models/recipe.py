@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -11,10 +11,10 @@ from pydantic import Field, ValidationError
 from foundation.problems import Problem, validation_problems
 from foundation.value_object import ValueObject
 from models.errors import InvalidRequestError
+from models.lora import MAX_LORAS, LoraChoice, LoraWeight, PinnedLora
 from models.request import (
     AnyText,
     CfgScale,
-    LoraWeight,
     Mode,
     Prompt,
     Sampler,
@@ -38,7 +38,7 @@ INPUT_READING = "2"
 
 The first, which recipes do not name, took no notice of colour profiles, and of no mask's alpha and thin strokes.
 """
-_NOT_BY_ALL = ("control_preprocess", "schedule", "input_reading")
+_NOT_BY_ALL = ("control_preprocess", "schedule", "input_reading", "loras")
 
 
 class PostStep(ValueObject):
@@ -68,6 +68,9 @@ class Recipe(ValueObject):
     lora_name: ShortText
     lora_weight: LoraWeight
     lora_digest: StrictStr
+    loras: Annotated[tuple[PinnedLora, ...], Field(min_length=2, max_length=MAX_LORAS)] | None = Field(
+        default=None, description="several LoRAs, by name; a single one is in the fields above"
+    )
     strength: Strength | None
     image_digest: InputDigest | None
     mask_digest: InputDigest | None
@@ -75,6 +78,15 @@ class Recipe(ValueObject):
     control_preprocess: ControlPreprocess | None = Field(default=None, description="see the model card")
     input_reading: StrictStr | None = Field(default=None, description="how its input pictures are read")
     post: tuple[PostStep, ...] = ()
+
+    @property
+    def pinned_loras(self) -> tuple[PinnedLora, ...]:
+        """All LoRAs that it is made with."""
+        if self.loras:
+            return self.loras
+        if not self.lora_name:
+            return ()
+        return (PinnedLora(name=self.lora_name, weight=self.lora_weight, digest=self.lora_digest),)
 
     @property
     def has_inputs(self) -> bool:
@@ -126,3 +138,15 @@ class Recipe(ValueObject):
             return cls.model_validate(data)
         except ValidationError as exc:
             raise InvalidRequestError(validation_problems(exc, cls)) from None
+
+
+def lora_fields(loras: Iterable[LoraChoice], digest: Callable[[str], str]) -> dict[str, Any]:
+    """The fields of a recipe that name these LoRAs: in one order, and a single one as recipes have always named it.
+
+    Args:
+        digest: gives that of a LoRA's file.
+    """
+    pinned = [PinnedLora(name=one.name, weight=one.weight, digest=digest(one.name)) for one in loras]
+    several = tuple(sorted(pinned, key=lambda one: one.name)) if len(pinned) > 1 else None
+    name, weight, one_digest = ("", 1.0, "") if several or not pinned else tuple(dict(pinned[0]).values())
+    return {"lora_name": name, "lora_weight": weight, "lora_digest": one_digest, "loras": several}

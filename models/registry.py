@@ -11,6 +11,7 @@ from typing import Literal
 from configs.settings import PACKAGE_ROOT, Settings, default_home
 from foundation.errors import ConfigError
 from foundation.problems import Problem
+from models.adapters.adapter_file import adapter_digest
 from models.architectures import read_architecture
 from models.card import SINGLE_FILE, ModelCard
 from models.card_folders import BadCard, CardFolders
@@ -112,11 +113,9 @@ class ModelRegistry:
         return release
 
     def lora_digest(self, name: str, lora: str) -> str:
-        """The sha256, in hex, of a LoRA's file; ModelLoadError if there is none."""
-        if pin := self.card(name).lora_pin(lora):
-            return pin
-        path = self.card(name).lora_path(lora)
-        return self._digests.of([path])[path]
+        """The digest, in hex, of a LoRA's file; ModelLoadError if there is none."""
+        card = self.card(name)
+        return card.lora_pin(lora) or adapter_digest(card.lora_path(lora), lambda file: self._digests.of([file])[file])
 
     def _read_release(self, card: ModelCard) -> str:
         parts: dict[str, object] = {"family": card.family, "options": card.options}

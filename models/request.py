@@ -18,6 +18,7 @@ from pydantic import (
 
 from foundation.problems import shown
 from foundation.value_object import ValueObject
+from models.lora import MAX_LORAS, LoraChoice, LoraWeight, repeated
 from models.resolution import Resolution
 from models.sampler import Sampler as Sampler
 from models.sampler import Schedule as Schedule
@@ -95,7 +96,6 @@ Url = Annotated[
 ]
 Steps = Annotated[StrictInt, Field(ge=1, le=200)]
 CfgScale = Annotated[StrictFloat, Field(ge=0, le=30)]
-LoraWeight = Annotated[StrictFloat, Field(ge=-4, le=4)]
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 Strength = Annotated[StrictFloat, Field(gt=0, le=1)]
 ImageFormat = Literal["webp", "png", "jpg"]
@@ -156,11 +156,29 @@ class GenerationParams(ValueObject):
     )
     lora_name: ShortText = ""
     lora_weight: LoraWeight = 1.0
+    loras: Annotated[tuple[LoraChoice, ...], Field(max_length=MAX_LORAS)] = Field(
+        default=(), description="several LoRAs at once; lora_name is the short form for one"
+    )
     post_process: PostProcess = PostProcess()
     negative_text: AnyText = ""
     seed: Seed | None = Field(default=None, description="drawn at random and recorded if not given")
     strength: Strength = Field(default=0.75, description="how far img2img and inpaint leave the input picture")
     num_images: Annotated[StrictInt, Field(ge=1, le=MAX_IMAGES)] = 1
+
+    @field_validator("loras")
+    @classmethod
+    def _each_lora_once(cls, value: tuple[LoraChoice, ...], info: ValidationInfo) -> tuple[LoraChoice, ...]:
+        if value and info.data.get("lora_name"):
+            raise ValueError("given beside lora_name. Name all LoRAs in loras")
+        if name := repeated(value):
+            raise ValueError(f"{shown(name)} twice. Give each LoRA once, with its weight")
+        return value
+
+    @property
+    def chosen_loras(self) -> tuple[LoraChoice, ...]:
+        """All LoRAs of the request, whichever way it names them."""
+        one = (LoraChoice(name=self.lora_name, weight=self.lora_weight),) if self.lora_name else ()
+        return self.loras or one
 
     @field_validator("post_process")
     @classmethod

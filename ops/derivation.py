@@ -10,8 +10,8 @@ from models.errors import ImageGenXError
 from models.picture_job import PictureJob
 from models.recipe import Recipe
 from models.request import PostProcess
+from ops.finish import Finisher
 from ops.making import PictureMaker, Wanted, made_rows
-from ops.making.finishing import Finishing
 from ops.making.in_process import ChangeMaker
 from ops.map_ahead import map_ahead
 from ops.stages import Stage
@@ -38,7 +38,7 @@ def derive_images(
         reuse: how stored pictures of the asset being made are found; None simply looks.
         maker: who changes the pictures; None does it in this process.
     """
-    maker = maker or ChangeMaker(stage.redo, Finishing(images.store), threads=stage.threads)
+    maker = maker or ChangeMaker(stage.redo, Finisher(images.store), threads=stage.threads)
     find = reuse.find if reuse else images.store.stat
     return ImageStream(images.catalog, images.row_ids, made_rows(_rows(images, stage, find), maker))
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum, auto
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +23,7 @@ from models.card import ModelCard
 from models.digests import file_digest
 from models.errors import ImageGenXError, ModelError
 from models.placement import Placement, decode_budget
-from models.recipe import INPUT_READING, PostStep, Recipe
+from models.recipe import INPUT_READING, PostStep, Recipe, lora_fields
 from models.registry import ModelRegistry
 from models.request import GenerationParams, PostProcess
 from models.sampler import fitting
@@ -140,13 +141,13 @@ class CurrentReleases:
         """
         try:
             release = self._registry.release(recipe.model)
-            lora = self._registry.lora_digest(recipe.model, recipe.lora_name) if recipe.lora_name else ""
+            loras = lora_fields(recipe.pinned_loras, partial(self._registry.lora_digest, recipe.model))
         except ImageGenXError:
             return recipe
         card = self._registry.card(recipe.model)
         update = {
             "release": release,
-            "lora_digest": lora,
+            **loras,
             "post": tuple(self._step(step) for step in recipe.post),
             "control_preprocess": card.control_preprocess if recipe.control_digest else None,
             "input_reading": INPUT_READING if recipe.has_inputs else None,
@@ -282,7 +283,8 @@ def _groups(finished: ImageSet, current: CurrentReleases) -> Iterator[tuple[Reci
 def _uses(recipe: Recipe, defaults: Mapping[str, object]) -> str:
     """What of a recipe new releases change, as one text."""
     steps = [[step.op, step.uses, *(step.params.get(name) for name in _FILES)] for step in recipe.post]
-    files = [recipe.model, recipe.release, recipe.lora_name, recipe.lora_digest, steps]
+    loras = [[lora.name, lora.digest] for lora in recipe.pinned_loras]
+    files = [recipe.model, recipe.release, loras, steps]
     pixels = recipe.width_px * recipe.height_px
     said = [
         recipe.engine,
@@ -333,7 +335,7 @@ def _engine(recipe: Recipe, card: ModelCard, settings: EngineSettings) -> str:
 def _label(recipe: Recipe) -> str:
     """What decides how long a picture takes, whatever the releases."""
     scales = [str(step.params.get("scale")) for step in recipe.post if step.op == "upscale"]
-    return " ".join([recipe.model, recipe.lora_name, *scales])
+    return " ".join([recipe.model, *(lora.name for lora in recipe.pinned_loras), *scales])
 
 
 _TIMED = ("generated_images", "upscaled_images")

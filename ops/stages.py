@@ -58,7 +58,7 @@ def upscaling(settings: Settings) -> Stage:
     def plan(post: PostProcess) -> Change | None:
         return _enlarging(post.super_resolution, settings) if post.super_resolution else None
 
-    return Stage(plan, upscaled_format, settings.pictures.original_quality, _redo(settings))
+    return Stage(plan, upscaled_format, settings.pictures.original_quality, redoing(settings))
 
 
 def watermarking(settings: Settings) -> Stage:
@@ -68,7 +68,7 @@ def watermarking(settings: Settings) -> Stage:
         return _marking(post.watermark, settings) if post.watermark.enable else None
 
     pictures = settings.pictures
-    return Stage(plan, lambda post: post.format, pictures.original_quality, _redo(settings), pictures.upload_workers)
+    return Stage(plan, lambda post: post.format, pictures.original_quality, redoing(settings), pictures.upload_workers)
 
 
 def thumbnailing(settings: Settings) -> Stage:
@@ -101,6 +101,21 @@ def recorded_change(step: PostStep, settings: Settings) -> Change:
     raise ModelError(f"the recipe's step '{step.op}' with {step.params} cannot be done again.")
 
 
+def redoing(settings: Settings) -> Callable[[PostStep], Change]:
+    """As `recorded_change`; ModelError where that is another change, since a file it uses is another one here."""
+
+    def redo(step: PostStep) -> Change:
+        change = recorded_change(step, settings)
+        if change.step != step:
+            raise ModelError(
+                f"the recipe's step '{step.op}' uses file {step.uses[:12]}, the one here is {change.step.uses[:12]}. "
+                "Give all machines the same files, or run the catalog again."
+            )
+        return change
+
+    return redo
+
+
 def generated_format(post: PostProcess) -> ImageFormat:
     """The file format of a picture as generated: lossless while a later stage changes it, else what the row asks for.
 
@@ -112,16 +127,6 @@ def generated_format(post: PostProcess) -> ImageFormat:
 def upscaled_format(post: PostProcess) -> ImageFormat:
     """The file format of a picture before its watermark, upscaled or not."""
     return "png" if post.watermark.enable else post.format
-
-
-def _redo(settings: Settings) -> Callable[[PostStep], Change]:
-    def redo(step: PostStep) -> Change:
-        change = recorded_change(step, settings)
-        if change.step != step:
-            raise ModelError(f"the file that the step '{step.op}' uses is another one by now. Run the catalog again.")
-        return change
-
-    return redo
 
 
 def _enlarging(scale: Scale, settings: Settings) -> Change:

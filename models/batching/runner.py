@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from configs.settings import EngineSettings
 from models.acceleration.building import process_builds
+from models.adapters.lora_use import LoraUse, lora_keys
 from models.batching.failures import failed
 from models.batching.step_loop import Report
 from models.batching.step_queue import Turn
@@ -15,7 +16,7 @@ from models.batching.ticket import Group, Ticket
 from models.batching.whole_runs import run_whole
 from models.card import ModelCard
 from models.errors import ModelLoadError, OutOfMemoryError
-from models.families.base import LoraUse, StepFamily
+from models.families.base import StepFamily
 from models.families.loading import load_failure, load_family
 from models.family_table import FAMILIES
 from models.hub import fetch_missing, is_missing
@@ -61,8 +62,9 @@ class FamilyRunner:
         self._on_their_way: set[str] = set()
 
     def group(self, recipe: Recipe) -> Group:
-        """What requests like this one share: the model, its LoRA and the size; more where a family runs as a whole."""
-        shared: tuple[object, ...] = (recipe.lora_digest, recipe.lora_weight, recipe.size)
+        """What requests like this one share: the model, its LoRAs and the size; more where a family runs as a whole."""
+        loras = tuple((lora.digest, lora.weight) for lora in recipe.pinned_loras)
+        shared: tuple[object, ...] = (loras, recipe.size)
         if not FAMILIES[self._registry.card(recipe.model).family].by_step:
             shared += (recipe.mode, recipe.steps, recipe.cfg_scale, recipe.sampler, recipe.strength)
         placement = self.placement(recipe.model)
@@ -115,9 +117,9 @@ class FamilyRunner:
         limit, budget = self._settings.max_warm_models, self._settings.vram_budget_bytes
         with self._pool.lease(key, lambda: self._load(key, recipe.model), limit, budget) as family:
             if isinstance(family, StepFamily):
-                _one_step(family, self._lora(recipe), tickets, report, self._tile_px)
+                _one_step(family, self._loras(recipe), tickets, report, self._tile_px)
             else:
-                run_whole(family, self._lora(recipe), tickets, report)
+                run_whole(family, self._loras(recipe), tickets, report)
 
     def _tile_px(self, recipe: Recipe) -> int | None:
         return self.placement(recipe.model).tile_px(recipe.size)
@@ -157,24 +159,22 @@ class FamilyRunner:
     def _note_unloadable(self, key: PoolKey, failure: ModelLoadError | OutOfMemoryError) -> None:
         self._unloadable[key] = _Unloadable(time.monotonic() + _UNLOADABLE_S, type(failure), str(failure))
 
-    def _lora(self, recipe: Recipe) -> LoraUse | None:
-        if not recipe.lora_name:
-            return None
-        path = self._registry.card(recipe.model).lora_path(recipe.lora_name)
-        return LoraUse(path, f"lora_{recipe.lora_digest[:16]}", recipe.lora_weight, recipe.lora_digest)
+    def _loras(self, recipe: Recipe) -> tuple[LoraUse, ...]:
+        card = self._registry.card(recipe.model)
+        return tuple(LoraUse(card.lora_path(lora.name), lora.weight, lora.digest) for lora in recipe.pinned_loras)
 
 
 def _one_step(
     family: StepFamily,
-    lora: LoraUse | None,
+    loras: Sequence[LoraUse],
     tickets: Sequence[Ticket],
     report: Report,
     tile_px: Callable[[Recipe], int | None],
 ) -> None:
-    family.use_lora(lora)
+    family.use_loras(loras)
     for ticket in tickets:
         if ticket.state is None:
-            _start(family, lora, ticket, report)
+            _start(family, loras, ticket, report)
     running = {cast("Slot", ticket.state): ticket for ticket in tickets if not ticket.is_ended}
 
     def fail(slot: "Slot", exc: Exception) -> None:
@@ -189,9 +189,9 @@ def _one_step(
                 _finish(family, slot, ticket, report, tile_px(slot.recipe))
 
 
-def _start(family: StepFamily, lora: LoraUse | None, ticket: Ticket, report: Report) -> None:
+def _start(family: StepFamily, loras: Sequence[LoraUse], ticket: Ticket, report: Report) -> None:
     try:
-        ticket.state = family.stepper.start(ticket.item, lora and lora.key)
+        ticket.state = family.stepper.start(ticket.item, lora_keys(loras))
     except Exception as exc:
         report.ended(ticket, failed(ticket.id, ticket.item.recipe, exc))
 

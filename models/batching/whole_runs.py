@@ -4,10 +4,11 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from models.adapters.lora_use import LoraUse
 from models.batching.failures import failed
 from models.batching.step_loop import CANCELLED, Report
 from models.batching.ticket import Ticket
-from models.families.base import BatchResult, LoraUse
+from models.families.base import BatchResult
 from models.image import FailedImage, GeneratedImage
 from models.input_pictures import keep_unmasked
 
@@ -21,7 +22,7 @@ class _AllCancelledError(Exception):
     """Nobody waits for the batch any more."""
 
 
-def run_whole(family: "ModelFamily", lora: LoraUse | None, tickets: Sequence[Ticket], report: Report) -> None:
+def run_whole(family: "ModelFamily", loras: Sequence[LoraUse], tickets: Sequence[Ticket], report: Report) -> None:
     """Run a batch to its end; if it raises, each of its requests alone. What a single one raises passes through.
 
     A cancelled request ends at the next step; its place in the batch is computed on, for nobody, until all have ended.
@@ -37,7 +38,7 @@ def run_whole(family: "ModelFamily", lora: LoraUse | None, tickets: Sequence[Tic
             raise _AllCancelledError
 
     try:
-        result = family.infer([ticket.item for ticket in tickets], lora, tell)
+        result = family.infer([ticket.item for ticket in tickets], loras, tell)
     except _AllCancelledError:
         return
     except Exception as exc:
@@ -49,7 +50,7 @@ def run_whole(family: "ModelFamily", lora: LoraUse | None, tickets: Sequence[Tic
         return
     # Outside of the except block, so that the failed batch's tensors are free by now.
     for ticket in [ticket for ticket in tickets if not ticket.is_ended]:
-        _run_alone(family, lora, ticket, report)
+        _run_alone(family, loras, ticket, report)
 
 
 def _end(tickets: Sequence[Ticket], result: BatchResult, report: Report) -> None:
@@ -63,8 +64,8 @@ def _end(tickets: Sequence[Ticket], result: BatchResult, report: Report) -> None
         report.ended(ticket, GeneratedImage(ticket.id, pixels, item.recipe, share))
 
 
-def _run_alone(family: "ModelFamily", lora: LoraUse | None, ticket: Ticket, report: Report) -> None:
+def _run_alone(family: "ModelFamily", loras: Sequence[LoraUse], ticket: Ticket, report: Report) -> None:
     try:
-        run_whole(family, lora, [ticket], report)
+        run_whole(family, loras, [ticket], report)
     except Exception as exc:
         report.ended(ticket, failed(ticket.id, ticket.item.recipe, exc))

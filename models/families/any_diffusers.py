@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
+from models.adapters.lora_use import LoraUse
 from models.denoising.decoding import to_pixels
 from models.denoising.item import BatchItem
 from models.denoising.memory import return_memory
 from models.denoising.samplers import make_scheduler
 from models.denoising.weights import weights_bytes
 from models.errors import ModelError
-from models.families.base import BatchResult, LoraUse, ModelFamily, OnBatchStep
+from models.families.base import BatchResult, ModelFamily, OnBatchStep
 from models.families.encoders import load_encoders
 from models.hub import fetch_missing
 from models.recipe import Recipe
@@ -61,7 +62,7 @@ class AnyDiffusers(ModelFamily):
         """See `ModelFamily`."""
         return weights_bytes(self._pipeline.components.values())
 
-    def infer(self, items: Sequence[BatchItem], lora: LoraUse | None, on_step: OnBatchStep) -> BatchResult:
+    def infer(self, items: Sequence[BatchItem], loras: Sequence[LoraUse], on_step: OnBatchStep) -> BatchResult:
         """One run of the checkpoint's pipeline for the one item; ModelError if it has not its sampler or its size."""
         (item,) = items
         recipe = item.recipe

@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.adapters.lora_use import LoraUse, lora_keys
 from models.denoising.item import BatchItem
 
 if TYPE_CHECKING:
@@ -18,21 +18,6 @@ if TYPE_CHECKING:
 
 OnBatchStep = Callable[[int, int], None]
 """Called with the steps done and the steps to do after each step of a batch."""
-
-
-@dataclass(frozen=True)
-class LoraUse:
-    """A LoRA file, the name its adapter gets, its weight, and the digest that the file must have if one is given."""
-
-    path: Path
-    adapter: str
-    weight: float
-    digest: str = ""
-
-    @property
-    def key(self) -> tuple[str, float]:
-        """Names the state it brings a model to."""
-        return self.adapter, self.weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +50,7 @@ class ModelFamily(ABC):
         """Bring the model to its device; `load_family` turns all that it raises into a ModelError that names it."""
 
     @abstractmethod
-    def infer(self, items: Sequence[BatchItem], lora: LoraUse | None, on_step: OnBatchStep) -> BatchResult:
+    def infer(self, items: Sequence[BatchItem], loras: Sequence[LoraUse], on_step: OnBatchStep) -> BatchResult:
         """Make the pictures of one batch; ModelError if the model cannot."""
 
     @abstractmethod
@@ -82,15 +67,15 @@ class StepFamily(ModelFamily):
         """Takes requests of the loaded model step by step."""
 
     @abstractmethod
-    def use_lora(self, lora: LoraUse | None) -> None:
-        """Have exactly this LoRA active, at its weight; ModelLoadError if it does not fit."""
+    def use_loras(self, loras: Sequence[LoraUse]) -> None:
+        """Have exactly these LoRAs active, at their weights; ModelLoadError if one does not fit."""
 
-    def infer(self, items: Sequence[BatchItem], lora: LoraUse | None, on_step: OnBatchStep) -> BatchResult:
+    def infer(self, items: Sequence[BatchItem], loras: Sequence[LoraUse], on_step: OnBatchStep) -> BatchResult:
         """Make the pictures of one batch by themselves; the items need agree in size only."""
         import numpy as np
 
-        self.use_lora(lora)
-        slots = [self.stepper.start(item, lora and lora.key) for item in items]
+        self.use_loras(loras)
+        slots = [self.stepper.start(item, lora_keys(loras)) for item in items]
         while running := [slot for slot in slots if not slot.sampling.is_done]:
             self.stepper.step(running, _raise)
             on_step(max(slot.sampling.done for slot in running), max(slot.sampling.total for slot in slots))

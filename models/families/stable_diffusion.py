@@ -2,19 +2,21 @@
 
 import gc
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
 
 from models.acceleration.tuning import tune
+from models.adapters.adapter_switch import AdapterSwitch
+from models.adapters.lora_use import LoraUse
 from models.denoising.memory import return_memory
 from models.denoising.step_model import StepModel
 from models.denoising.stepper import Stepper
 from models.denoising.weights import weights_bytes
-from models.families.base import LoraUse, StepFamily
+from models.families.base import StepFamily
 from models.families.encoders import load_encoders
-from models.families.lora_switch import LoraSwitch
 from models.families.single_file import load_controlnet_file, refuse_union, single_file_configuration
 from models.hub import fetch_missing
 from models.request import Mode
@@ -39,7 +41,7 @@ class StableDiffusion(StepFamily):
     def __init__(self, card: "ModelCard", placement: "Placement") -> None:
         super().__init__(card, placement)
         self._stepper: Stepper | None = None
-        self._loras: LoraSwitch | None = None
+        self._loras: AdapterSwitch | None = None
         self._size_bytes = 0
 
     @property
@@ -57,18 +59,19 @@ class StableDiffusion(StepFamily):
         accelerator, engines = self.placement.accelerator, card.engines_folder
         sizes = tune(model, accelerator, engines, self.release_digest, has_loras=bool(card.loras))
         self._stepper = Stepper(model, sizes)
-        self._loras = LoraSwitch(pipeline, card.name)
         self._size_bytes = weights_bytes([*pipeline.components.values(), controlnet])
+        in_place = accelerator == "compile"
+        self._loras = AdapterSwitch(pipeline, card.name, in_place=in_place, room_bytes=self._size_bytes // 2)
 
     @property
     def size_bytes(self) -> int:
         """See `ModelFamily`."""
-        return self._size_bytes
+        return self._size_bytes + (self._loras.size_bytes if self._loras else 0)
 
-    def use_lora(self, lora: LoraUse | None) -> None:
+    def use_loras(self, loras: Sequence[LoraUse]) -> None:
         """See `StepFamily`."""
         assert self._loras, "not loaded"
-        self._loras.use(lora)
+        self._loras.use(loras)
 
     def release(self) -> None:
         """Drop every reference to the weights and return the device's memory."""

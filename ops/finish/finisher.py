@@ -9,7 +9,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from configs.settings import PictureSettings
 from foundation.logs import with_log_ids
 from io_managers.image_set import MAX_STORED_PIXELS
 from io_managers.look import Look, look_at
@@ -51,6 +50,15 @@ def at_once(call: Callable[[], Answer]) -> Answer:
 
 
 @dataclass(frozen=True)
+class Thumbnail:
+    """A small copy of a picture; `key` is its object key by its width and height in px."""
+
+    key: Callable[[int, int], str]
+    side_px: int
+    quality: int
+
+
+@dataclass(frozen=True)
 class PicturePlan:
     """What becomes of a picture.
 
@@ -60,7 +68,7 @@ class PicturePlan:
         changes: made to it, in this order.
         embed: write the recipe into the file.
         moderate: a moderator must allow it, before it is changed.
-        thumb_key: the key of the thumbnail beside it, by its width and height in px; None for no thumbnail.
+        thumbnail: the thumbnail stored beside it, if there is to be one.
         with_look, with_tile: whether the file's `Look`, and a tile for a contact sheet, are wanted.
     """
 
@@ -71,7 +79,7 @@ class PicturePlan:
     changes: tuple[Change, ...] = ()
     embed: bool = True
     moderate: bool = False
-    thumb_key: Callable[[int, int], str] | None = None
+    thumbnail: Thumbnail | None = None
     with_look: bool = False
     with_tile: bool = False
 
@@ -118,21 +126,15 @@ class Finisher:
 
     Args:
         moderation: who is asked where a plan wants a moderator.
+        calls: how the store is called.
         threads: at most so many thumbnails are made at a time, each while its original is.
     """
 
     def __init__(
-        self,
-        store: ObjectStore,
-        settings: PictureSettings,
-        moderation: Moderation | None,
-        *,
-        calls: Calls = at_once,
-        threads: int = 1,
+        self, store: ObjectStore, moderation: Moderation | None = None, *, calls: Calls = at_once, threads: int = 1
     ) -> None:
+        self.store = store
         self.moderation = moderation
-        self._store = store
-        self._settings = settings
         self._calls = calls
         self._upscaling = threading.Lock()
         self._beside = ThreadPoolExecutor(threads, thread_name_prefix="thumbnails")
@@ -152,7 +154,7 @@ class Finisher:
         for change in plan.changes:
             with _timed(seconds, change.step.op):
                 image = self._changed(change, image)
-        thumb = self._beside.submit(with_log_ids(self._store_thumbnail), plan, image) if plan.thumb_key else None
+        thumb = self._beside.submit(with_log_ids(self._store_thumbnail), plan, image) if plan.thumbnail else None
         with _timed(seconds, "encode"):
             data = encode_picture(image, plan.format, plan.quality, plan.recipe if plan.embed else None)
             finished = _described(plan, data, image, seconds)
@@ -170,7 +172,7 @@ class Finisher:
         seconds: Seconds = {}
         with _timed(seconds, "store"):
             try:
-                data = self._calls(lambda: self._store.get(plan.key))
+                data = self._calls(lambda: self.store.get(plan.key))
                 if plan.embed and read_recipe(data) != plan.recipe:
                     return None
                 image = open_stored_picture(data, MAX_STORED_PIXELS)
@@ -180,7 +182,7 @@ class Finisher:
             except (RecipeNotFoundError, PictureError):
                 return None
             moderated_by = "" if plan.changes else self._review(plan, image)
-            thumb_key = self._store_thumbnail(plan, image) if plan.thumb_key else ""
+            thumb_key = self._store_thumbnail(plan, image) if plan.thumbnail else ""
         found = _described(plan, data, image, seconds)
         return replace(found, thumb_key=thumb_key, moderated_by=moderated_by, reused=True)
 
@@ -205,15 +207,15 @@ class Finisher:
             return change.apply(image)
 
     def _store_thumbnail(self, plan: PicturePlan, image: "Image") -> str:
-        assert plan.thumb_key
-        thumbnail = make_thumbnail(image, self._settings.thumbnail_px)
-        data = encode_picture(thumbnail, THUMBNAIL_FORMAT, self._settings.thumbnail_quality, None)
-        key = plan.thumb_key(thumbnail.width, thumbnail.height)
+        assert plan.thumbnail
+        small = make_thumbnail(image, plan.thumbnail.side_px)
+        data = encode_picture(small, THUMBNAIL_FORMAT, plan.thumbnail.quality, None)
+        key = plan.thumbnail.key(small.width, small.height)
         self._put(key, data, THUMBNAIL_FORMAT)
         return key
 
     def _put(self, key: str, data: bytes, file_format: ImageFormat) -> None:
-        self._calls(lambda: self._store.put(key, data, content_type=CONTENT_TYPES[file_format]))
+        self._calls(lambda: self.store.put(key, data, content_type=CONTENT_TYPES[file_format]))
 
 
 def _described(plan: PicturePlan, data: bytes, image: "Image", seconds: Seconds) -> FinishedPicture:

@@ -1,26 +1,33 @@
 """Picture jobs: what is to become of their pictures, and what became of them."""
 
-from configs.settings import Settings
+from collections.abc import Callable
+
+from foundation.errors import ImageGenXError
 from io_managers.image_set import picture_key
+from io_managers.settling import is_outage
 from models.errors import ModelError
 from models.picture_job import PictureJob, PictureOutcome
 from models.recipe import PostStep
 from ops.finish.failure import Failure
 from ops.finish.finisher import FinishedPicture, PicturePlan
-from ops.stages import Change, recorded_change
+from ops.stages import Change
 
 _NOT_COMPUTED = ("moderate", "encode", "store")
 """Stages whose seconds a row of a manifest does not count."""
 
 
-def job_plan(job: PictureJob, settings: Settings, *, engine: str = "") -> PicturePlan:
+def _not_done_here(step: PostStep) -> Change:
+    raise ModelError(f"the step '{step.op}' is not done where pictures are generated in the catalog's own process.")
+
+
+def job_plan(job: PictureJob, redo: Callable[[PostStep], Change] = _not_done_here, *, engine: str = "") -> PicturePlan:
     """What becomes of a job's picture: of the generated one, or of the stored one that it names.
 
     Args:
+        redo: the change that a step of the recipe records; raises if it cannot be that one.
         engine: how it is generated here, where that is another way than the recipe's.
     Raises:
-        ModelError: if a step of the recipe is made with other files here.
-        WatermarkError: if a font or logo is missing.
+        ImageGenXError: what `redo` raises.
     """
     recipe = job.recipe.model_copy(update={"engine": engine or job.recipe.engine})
     steps = recipe.post[-1:] if job.source_key else recipe.post
@@ -30,7 +37,7 @@ def job_plan(job: PictureJob, settings: Settings, *, engine: str = "") -> Pictur
         generated=recipe.model_copy(update={"post": before}),
         format=job.format,
         quality=job.quality,
-        changes=tuple(_exact_change(step, settings) for step in steps),
+        changes=tuple(map(redo, steps)),
         embed=job.embed,
         moderate=job.moderate,
         with_look=True,
@@ -64,11 +71,15 @@ def failed_outcome(job: PictureJob, failure: Failure) -> PictureOutcome:
     )
 
 
-def _exact_change(step: PostStep, settings: Settings) -> Change:
-    change = recorded_change(step, settings)
-    if change.step != step:
-        raise ModelError(
-            f"the recipe's step '{step.op}' uses file {step.uses[:12]}, the one here is {change.step.uses[:12]}."
-            " Give all machines the same files, or run the catalog again."
-        )
-    return change
+def finish_job(job: PictureJob, finish: Callable[[], FinishedPicture]) -> PictureOutcome:
+    """What becomes of a job when this is done for it.
+
+    Raises:
+        StoreError: if the store itself fails, which is no job's failure.
+    """
+    try:
+        return job_outcome(job, finish())
+    except ImageGenXError as exc:
+        if is_outage(exc):
+            raise
+        return failed_outcome(job, Failure.of(exc))

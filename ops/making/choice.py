@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from configs.settings import Settings
 from models.engine import Engine
-from ops.making.finishing import Finishing
+from ops.finish import Finisher
 from ops.making.fleet import FleetMaker
 from ops.making.in_process import EngineMaker
 from ops.making.maker import PictureMaker
@@ -14,14 +14,14 @@ from resources.queue import RequestQueue
 def generating_maker(
     settings: Settings,
     catalog: str,
-    finishing: Finishing,
+    finisher: Finisher,
     engine: Callable[[], Engine],
     queue: Callable[[], RequestQueue],
 ) -> PictureMaker:
     """Who generates a catalog's pictures; the engine, or the queue, is opened only if it is needed."""
     if settings.engine.fleet:
         return FleetMaker(queue(), catalog, settings)
-    return EngineMaker(engine(), finishing, settings.pictures)
+    return EngineMaker(engine(), finisher, settings.pictures)
 
 
 def upscaling_maker(settings: Settings, catalog: str, queue: Callable[[], RequestQueue]) -> PictureMaker | None:

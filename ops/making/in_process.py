@@ -1,6 +1,5 @@
 """Pictures made in this process: by its engine, or by changing stored ones."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -8,12 +7,11 @@ from configs.settings import PictureSettings
 from io_managers.background import BackgroundPool
 from io_managers.image_set import MAX_STORED_PIXELS
 from models.engine import Engine, GenerationJob
-from models.errors import ImageGenXError
 from models.image import FailedImage, GeneratedImage, InputPicture, open_picture, open_stored_picture
 from models.picture_job import PictureJob, PictureOutcome
 from models.recipe import PostStep
 from models.resolution import Resolution
-from ops.making.finishing import Finishing, failed_outcome
+from ops.finish import Failure, FinishedPicture, Finisher, failed_outcome, finish_job, job_plan
 from ops.making.maker import OnStep
 from ops.stages import Change
 from resources.object_store import ObjectStore
@@ -29,9 +27,9 @@ class EngineMaker:
         settings: how many threads finish, and for how many pictures they may be behind.
     """
 
-    def __init__(self, engine: Engine, finishing: Finishing, settings: PictureSettings) -> None:
+    def __init__(self, engine: Engine, finisher: Finisher, settings: PictureSettings) -> None:
         self._engine = engine
-        self._finishing = finishing
+        self._finisher = finisher
         self._settings = settings
 
     def kind(self, model: str, size: Resolution) -> str:
@@ -45,7 +43,7 @@ class EngineMaker:
         def generation() -> Iterator[GenerationJob]:
             for job in jobs:
                 under_way[job.id] = job
-                yield generation_job(job, self._finishing.store, self._settings.max_input_pixels)
+                yield generation_job(job, self._finisher.store, self._settings.max_input_pixels)
 
         with BackgroundPool[PictureOutcome](self._settings.upload_workers, self._settings.upload_queue) as pool:
             for result in self._engine.generate(generation(), on_step):
@@ -54,8 +52,8 @@ class EngineMaker:
 
     def _finished(self, job: PictureJob, result: GeneratedImage | FailedImage) -> PictureOutcome:
         if isinstance(result, FailedImage):
-            return PictureOutcome(id=job.id, recipe=job.recipe, error=result.error, cause=result.cause)
-        return self._finishing.finish(job, result.pixels, sum(result.seconds.values()))
+            return failed_outcome(job, Failure(result.error, result.cause))
+        return finish_job(job, lambda: self._finisher.finish(job_plan(job), result.pixels, result.seconds))
 
 
 class ChangeMaker:
@@ -66,9 +64,9 @@ class ChangeMaker:
         threads: pictures changed at once.
     """
 
-    def __init__(self, redo: Callable[[PostStep], Change], finishing: Finishing, *, threads: int) -> None:
+    def __init__(self, redo: Callable[[PostStep], Change], finisher: Finisher, *, threads: int) -> None:
         self._redo = redo
-        self._finishing = finishing
+        self._finisher = finisher
         self._threads = threads
 
     def kind(self, model: str, size: Resolution) -> str:
@@ -83,13 +81,11 @@ class ChangeMaker:
             yield from pool.drain()
 
     def _changed(self, job: PictureJob) -> PictureOutcome:
-        began = time.perf_counter()
-        try:
-            source = open_stored_picture(self._finishing.store.get(job.source_key), MAX_STORED_PIXELS)
-            image = self._redo(job.recipe.post[-1]).apply(source.convert("RGB"))
-        except ImageGenXError as exc:
-            return failed_outcome(job, exc)
-        return self._finishing.finish(job, image, time.perf_counter() - began)
+        def finish() -> FinishedPicture:
+            source = open_stored_picture(self._finisher.store.get(job.source_key), MAX_STORED_PIXELS)
+            return self._finisher.finish(job_plan(job, self._redo), source)
+
+        return finish_job(job, finish)
 
 
 def generation_job(job: PictureJob, store: ObjectStore, max_pixels: int) -> GenerationJob:

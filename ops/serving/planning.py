@@ -14,10 +14,10 @@ from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import MAX_SEED, GenerationRequest, PostProcess
 from models.resolution import Resolution
-from ops.finish import PicturePlan, job_plan
+from ops.finish import PicturePlan, Thumbnail, job_plan
 from ops.serving.inputs import Inputs
 from ops.serving.open_task import OpenTask
-from ops.stages import Change, upscaling, watermarking
+from ops.stages import Change, redoing, upscaling, watermarking
 from resources.object_store import ObjectStore
 from resources.queue import Task, original_key, thumb_key
 
@@ -53,6 +53,7 @@ class Planner:
         self._engine = engine
         self._inputs = Inputs(settings, store)
         self._stages = (upscaling(settings), watermarking(settings))
+        self._redo = redoing(settings)
 
     def plan(self, task: OpenTask) -> list[PlannedPicture]:
         """The task's pictures; the seed of each is one above that of the picture before it.
@@ -69,7 +70,7 @@ class Planner:
     def _of_job(self, job: PictureJob) -> PlannedPicture:
         recipe = job.recipe
         kind = "" if job.source_key else self._engine.kind(recipe.model, recipe.size)
-        plan = job_plan(job, self._settings, engine=kind)
+        plan = job_plan(job, self._redo, engine=kind)
 
         def generation() -> GenerationJob:
             return GenerationJob(f"{job.id}/1", plan.generated, *self._inputs.of_job(job))
@@ -101,16 +102,18 @@ class Planner:
     def _picture_plan(
         self, task: Task, n: int, recipe: Recipe, post: PostProcess, changes: tuple[Change, ...]
     ) -> PicturePlan:
-        size = _finished_size(recipe, post)
+        pictures, size = self._settings.pictures, _finished_size(recipe, post)
         key = original_key(task, n, size.width_px, size.height_px, post.format)
+        key_of_size = partial(thumb_key, task, n, original=key)
+        thumbnail = Thumbnail(key_of_size, pictures.thumbnail_px, pictures.thumbnail_quality)
         return PicturePlan(
             key=key,
             generated=recipe,
             format=post.format,
-            quality=self._settings.pictures.original_quality,
+            quality=pictures.original_quality,
             changes=changes,
             moderate=bool(self._settings.checks.moderation),
-            thumb_key=partial(thumb_key, task, n, original=key),
+            thumbnail=thumbnail,
         )
 
     def _changes(self, post: PostProcess) -> tuple[Change, ...]:

@@ -72,9 +72,7 @@ class Processing:
         settings, threads = place.settings, place.settings.serving.finishing_workers
         moderation = open_moderation(settings.checks, place.store)
         self._audit = open_audit(settings)
-        self._finisher = Finisher(
-            place.store, settings.pictures, moderation, calls=patience.until_it_works, threads=threads
-        )
+        self._finisher = Finisher(place.store, moderation, calls=patience.until_it_works, threads=threads)
         self._on_step, self._on_device_lost = on_step, on_device_lost
         self.preparing = Preparing()
         # Nothing of the bulk lane stands before a request of the other one.

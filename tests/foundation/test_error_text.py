@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from configs.log_settings import LogSettings
 from configs.settings import PACKAGE_ROOT
@@ -18,12 +19,12 @@ from foundation.logs import set_up_logs
 from foundation.problems import Problem
 from io_managers.image_set import ManifestRow, Status
 from io_managers.settling import failed_row
+from models.adapters.adapter_switch import AdapterSwitch
+from models.adapters.lora_use import LoraUse
 from models.batching.failures import failed
 from models.card import read_card
 from models.errors import InvalidRequestError, ModelLoadError
-from models.families.base import LoraUse
 from models.families.loading import load_failure
-from models.families.lora_switch import LoraSwitch
 from models.placement import Placement
 from models.registry import open_registry
 from models.rrdb_weights import read_network
@@ -126,14 +127,6 @@ def test_weights_that_are_code_are_refused_without_advice_to_load_them_all_the_s
     )
 
 
-class _Pipeline:
-    def load_lora_weights(self, *args, **options) -> None:
-        raise RuntimeError(LONG)
-
-    def unload_lora_weights(self) -> None:
-        pass
-
-
 def paths(tmp_path) -> Iterator[str]:
     """What users read of a library's error, one text for each way to them."""
     yield failed_row(ManifestRow("1", Status.MADE), LONG).error
@@ -144,8 +137,10 @@ def paths(tmp_path) -> Iterator[str]:
     yield str(load_failure(card, placement, RuntimeError(LONG)))
     yield failed("1", a_recipe(), RuntimeError(LONG)).error
     yield failed("1", a_recipe(), ModelLoadError(LONG)).error
+    huge = {f"lora_unet_{'x' * 9999}.{end}": torch.ones(1, 1) for end in ("lora_up.weight", "lora_down.weight")}
+    save_file(huge, tmp_path / "huge.safetensors")
     with pytest.raises(ModelLoadError) as misfit:
-        LoraSwitch(_Pipeline(), "tiny").use(LoraUse(tmp_path / "huge.safetensors", "huge", 1.0))
+        AdapterSwitch(object(), "tiny", in_place=False, room_bytes=0).use([LoraUse(tmp_path / "huge.safetensors", 1.0)])
     yield str(misfit.value)
     (tmp_path / "odd.yaml").write_text(f"a: [{'x' * 9999}\n{{", encoding="utf-8")
     yield from map(str, read_card(tmp_path / "odd.yaml", tmp_path))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from models.admission import parse_request
 from models.errors import InvalidRequestError
 from models.image import InputPicture
+from models.lora import PinnedLora
 from models.planning import plan_recipe, row_seed
 from models.recipe import PostStep, Recipe
 from models.request import Mode, Sampler
@@ -67,6 +68,7 @@ CHANGES = {
     "lora_name": "sketch",
     "lora_weight": 0.5,
     "lora_digest": "d",
+    "loras": (PinnedLora(name="a", digest="d"), PinnedLora(name="b", digest="d")),
     "strength": 0.5,
     "image_digest": "a" * 64,
     "mask_digest": "a" * 64,

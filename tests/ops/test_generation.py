@@ -13,9 +13,9 @@ from models.planning import row_seed
 from models.recipe import Recipe
 from models.registry import ModelRegistry
 from ops.catalog import FolderFiles, read_catalog
+from ops.finish import Finisher
 from ops.generation import Generator, generate_images
 from ops.input_pictures import InputPictures
-from ops.making.finishing import Finishing
 from ops.making.in_process import EngineMaker
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
@@ -56,7 +56,7 @@ class Shop:
         return generate_images("shop", table, generator, inputs)
 
     def maker(self):
-        return EngineMaker(self.engine, Finishing(self.store), PictureSettings(upload_workers=2, upload_queue=4))
+        return EngineMaker(self.engine, Finisher(self.store), PictureSettings(upload_workers=2, upload_queue=4))
 
     def outcomes(self, csv):
         return {row.row_id: row for row in self.stream(csv).rows}

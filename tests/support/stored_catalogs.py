@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from io_managers.image_set import ImageStream, ManifestRow, Status
@@ -10,8 +11,8 @@ from io_managers.image_set_writer import ImageSetWriter
 from models.picture_job import PictureJob
 from models.recipe import Recipe
 from models.request import PostProcess
+from ops.finish import Finisher, finish_job, job_plan
 from ops.making import Wanted, made_rows
-from ops.making.finishing import Finishing
 from tests.support.recipes import a_recipe, some_pixels
 
 POST = PostProcess().model_dump_json()
@@ -42,7 +43,7 @@ class GivenPictures:
 
     def __init__(self, store):
         self.pictures: dict[str, NewPicture] = {}
-        self._finishing = Finishing(store)
+        self._finisher = Finisher(store)
 
     def kind(self, model, size):
         return ""
@@ -50,7 +51,8 @@ class GivenPictures:
     def ensure(self, jobs, on_step):
         for job in jobs:
             picture = self.pictures.pop(job.id)
-            yield self._finishing.finish(job, picture.pixels, picture.seconds)
+            seconds = {"denoise": picture.seconds}
+            yield finish_job(job, partial(self._finisher.finish, job_plan(job), picture.pixels, seconds))
 
 
 def rows_of(store, pictures):

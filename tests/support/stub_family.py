@@ -5,9 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from models.adapters.lora_use import LoraUse
 from models.denoising.item import BatchItem
 from models.errors import ModelLoadError
-from models.families.base import BatchResult, LoraUse, ModelFamily, OnBatchStep
+from models.families.base import BatchResult, ModelFamily, OnBatchStep
 from models.family_table import FamilyEntry
 from models.request import Mode
 
@@ -27,7 +28,7 @@ class StubFamily(ModelFamily):
         if self.card.options.get("broken"):
             raise ModelLoadError("broken")
 
-    def infer(self, items: Sequence[BatchItem], lora: LoraUse | None, on_step: OnBatchStep) -> BatchResult:
+    def infer(self, items: Sequence[BatchItem], loras: Sequence[LoraUse], on_step: OnBatchStep) -> BatchResult:
         self.batches.append([item.recipe.seed for item in items])
         for step in range(items[0].recipe.steps):
             on_step(step + 1, items[0].recipe.steps)

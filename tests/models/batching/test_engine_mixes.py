@@ -13,6 +13,7 @@ from PIL import Image
 from benchmarks import engine_soak
 from configs.settings import EngineSettings
 from foundation.errors import FailureCause
+from models.adapters import adapter_switch
 from models.admission import parse_request
 from models.batching import runner
 from models.canny import canny_edges
@@ -24,7 +25,6 @@ from models.denoising.slots import Slot
 from models.denoising.step_model import StepModel
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import PictureError
-from models.families import lora_switch
 from models.families.any_diffusers import AnyDiffusers
 from models.families.stable_diffusion import StableDiffusion
 from models.image import FailedImage, GeneratedImage, InputPicture
@@ -288,7 +288,7 @@ def test_a_lora_that_finds_no_memory_is_not_told_to_be_unfit(random_models, job,
     def without_memory(file):
         raise RuntimeError(CUBLAS)
 
-    monkeypatch.setattr(lora_switch, "read_lora", without_memory)
+    monkeypatch.setattr(adapter_switch, "read_adapter", without_memory)
     engine = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
     (failed,) = engine.generate([job(1, lora_name="bold")])
 

@@ -304,10 +304,16 @@ def test_a_lora_of_the_text_encoder_neither_leaks_nor_gets_prompts_encoded_witho
 def test_a_lora_for_another_model_fails_clearly_and_leaves_nothing_behind(engine, job):
     (before,) = pixels(engine, job(1))
 
-    (result,) = engine.generate([job(2, lora_name="foreign")])
+    foreign = job(2)
+    foreign = replace(foreign, recipe=foreign.recipe.model_copy(update={"lora_name": "foreign"}))
+
+    (result,) = engine.generate([foreign])
 
     assert isinstance(result, FailedImage)
-    assert result.error.startswith("LoRA 'foreign.safetensors' does not fit model 'small': ")
+    assert result.error == (
+        "params.lora_name: LoRA 'foreign' of model 'small': it is made for text states 80 wide, and model 'small' is "
+        "Stable Diffusion 1.x or Stable Diffusion 2.x. Use one made for that."
+    )
     np.testing.assert_array_equal(pixels(engine, job(1))[0], before)
 
 

@@ -16,7 +16,7 @@ from models.picture_job import PictureJob
 from models.request import PostProcess
 from ops.finish import Failure, Finisher, failed_outcome, job_outcome, job_plan
 from ops.moderation import ModerationError, PictureRejectedError, open_moderation
-from ops.stages import upscaling, watermarking
+from ops.stages import redoing, upscaling, watermarking
 from resources.local_store import LocalObjectStore
 from tests.support.recipes import a_recipe, some_pixels
 
@@ -32,8 +32,8 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def finisher(settings, store):
-    return Finisher(store, settings.pictures, None)
+def finisher(store):
+    return Finisher(store)
 
 
 def job(recipe=None, **fields):
@@ -47,7 +47,7 @@ def step_of(stage, **post):
 def test_a_generated_picture_is_stored_under_its_recipe_and_described(settings, store, finisher):
     wanted = job()
 
-    finished = finisher.finish(job_plan(wanted, settings), some_pixels(1), {"denoise": 2.0, "text": 0.5})
+    finished = finisher.finish(job_plan(wanted, redoing(settings)), some_pixels(1), {"denoise": 2.0, "text": 0.5})
     outcome = job_outcome(wanted, finished)
 
     data = store.get(picture_key(wanted.recipe, "webp"))
@@ -62,7 +62,7 @@ def test_a_generated_picture_is_stored_under_its_recipe_and_described(settings, 
 
 
 def test_a_stored_picture_is_found_and_described_alike(settings, finisher):
-    plan = job_plan(job(), settings)
+    plan = job_plan(job(), redoing(settings))
     assert finisher.find(plan) is None
     made = job_outcome(job(), finisher.finish(plan, some_pixels(1), {"denoise": 2.0}))
 
@@ -72,7 +72,7 @@ def test_a_stored_picture_is_found_and_described_alike(settings, finisher):
 
 
 def test_a_file_that_is_no_picture_any_more_is_made_again(settings, store, finisher):
-    plan = job_plan(job(), settings)
+    plan = job_plan(job(), redoing(settings))
     store.put(plan.key, b"half a file", content_type="image/webp")
 
     assert finisher.find(plan) is None
@@ -82,7 +82,7 @@ def test_a_worker_that_computes_otherwise_says_so_in_recipe_and_key(settings, fi
     planned = job(a_recipe(engine=""))
 
     outcome = job_outcome(
-        planned, finisher.finish(job_plan(planned, settings, engine="eager/cuda/float16"), some_pixels(1))
+        planned, finisher.finish(job_plan(planned, redoing(settings), engine="eager/cuda/float16"), some_pixels(1))
     )
 
     made = a_recipe(engine="eager/cuda/float16")
@@ -98,10 +98,10 @@ def test_every_step_is_done_to_a_generated_picture_and_the_last_one_to_a_stored_
     whole = job(a_recipe(post=steps), format="png")
     first = job(a_recipe(post=steps[:1]), format="png")
 
-    finisher.finish(job_plan(whole, settings), some_pixels(1))
-    one = finisher.finish(job_plan(first, settings), some_pixels(1))
+    finisher.finish(job_plan(whole, redoing(settings)), some_pixels(1))
+    one = finisher.finish(job_plan(first, redoing(settings)), some_pixels(1))
     second = whole.model_copy(update={"source_key": one.plan.key, "format": "webp"})
-    plan = job_plan(second, settings)
+    plan = job_plan(second, redoing(settings))
     assert [change.step for change in plan.changes] == [steps[1]]
     two = finisher.finish(plan, open_stored_picture(store.get(one.plan.key), MAX_STORED_PIXELS))
 
@@ -118,11 +118,11 @@ def test_a_step_with_another_file_than_the_recipes_is_refused(settings):
     step = step_of(upscaling(settings), super_resolution="2x").model_copy(update={"uses": "f" * 64})
 
     with pytest.raises(ModelError, match="step 'upscale' uses file ffffffffffff, the one here is .{12}. Give all"):
-        job_plan(job(a_recipe(post=(step,))), settings)
+        job_plan(job(a_recipe(post=(step,))), redoing(settings))
 
 
 def test_what_must_carry_no_recipe_carries_none(settings, store, finisher):
-    plan = job_plan(job(embed=False), settings)
+    plan = job_plan(job(embed=False), redoing(settings))
     finisher.finish(plan, some_pixels(1))
 
     with pytest.raises(RecipeNotFoundError):
@@ -132,11 +132,11 @@ def test_what_must_carry_no_recipe_carries_none(settings, store, finisher):
 
 def moderated(settings, store, **checks):
     checks = settings.checks.model_copy(update=checks)
-    return Finisher(store, settings.pictures, open_moderation(checks, store))
+    return Finisher(store, open_moderation(checks, store))
 
 
 def test_a_moderator_allows_or_rejects_before_anything_is_stored(settings, store):
-    plan = job_plan(job(moderate=True), settings)
+    plan = job_plan(job(moderate=True), redoing(settings))
     refusing = moderated(settings, store, moderation="tests.support.own_moderator:Refusing")
 
     with pytest.raises(PictureRejectedError) as caught:
@@ -157,7 +157,7 @@ def test_a_moderator_allows_or_rejects_before_anything_is_stored(settings, store
 
 def test_a_picture_that_a_moderator_must_allow_fails_where_there_is_none(settings, store, finisher):
     with pytest.raises(ModerationError, match=r"checks\.moderation names none here"):
-        finisher.finish(job_plan(job(moderate=True), settings), some_pixels(1))
+        finisher.finish(job_plan(job(moderate=True), redoing(settings)), some_pixels(1))
 
     assert list(store.list()) == []
 

@@ -7,7 +7,7 @@ from models.encoding import RecipeNotFoundError, read_recipe
 from models.errors import PictureError
 from models.picture_job import PictureJob
 from models.recipe import PostStep
-from ops.making.finishing import Finishing
+from ops.finish import Finisher, finish_job, job_plan
 from ops.making.in_process import ChangeMaker
 from ops.stages import Change
 from resources.local_store import LocalObjectStore
@@ -38,20 +38,25 @@ def a_job(seed, **changes):
     return PictureJob(recipe=a_recipe(seed=seed), format="webp", quality=95).model_copy(update=changes)
 
 
+def finished(store, job, pixels, seconds=0.0):
+    """The outcome of a generated picture."""
+    return finish_job(job, lambda: Finisher(store).finish(job_plan(job), pixels, {"denoise": seconds}))
+
+
 def changing_jobs(store, count):
     """Jobs that change stored pictures, as they are read."""
     for seed in range(count):
-        plain = Finishing(store).finish(a_job(seed), some_pixels(seed), 0.0)
+        plain = finished(store, a_job(seed), some_pixels(seed), 0.0)
         yield a_job(seed, recipe=plain.recipe.with_step(STEP), source_key=plain.key)
 
 
 def changed(store, apply, jobs, threads=3):
-    maker = ChangeMaker(lambda step: Change(step, apply), Finishing(store), threads=threads)
+    maker = ChangeMaker(lambda step: Change(step, apply), Finisher(store), threads=threads)
     return maker.ensure(jobs, lambda *step: None)
 
 
 def test_a_picture_is_stored_under_its_recipe_and_carries_it(store):
-    outcome = Finishing(store).finish(a_job(1), some_pixels(1), 0.5)
+    outcome = finished(store, a_job(1), some_pixels(1), 0.5)
 
     assert outcome.key == picture_key(a_recipe(seed=1), "webp")
     assert read_recipe(store.get(outcome.key)) == outcome.recipe == a_recipe(seed=1)
@@ -59,14 +64,14 @@ def test_a_picture_is_stored_under_its_recipe_and_carries_it(store):
 
 
 def test_a_picture_may_carry_no_recipe(store):
-    outcome = Finishing(store).finish(a_job(1, embed=False), some_pixels(1), 0.0)
+    outcome = finished(store, a_job(1, embed=False), some_pixels(1), 0.0)
 
     with pytest.raises(RecipeNotFoundError):
         read_recipe(store.get(outcome.key))
 
 
 def test_a_picture_that_cannot_be_encoded_fails_alone(store):
-    outcome = Finishing(store).finish(a_job(1), some_pixels(2, 16_400, 8), 0.0)
+    outcome = finished(store, a_job(1), some_pixels(2, 16_400, 8), 0.0)
 
     assert outcome.error.startswith("16400×8 px as webp: its longest side is 16,383 px.")
     assert (outcome.key, outcome.recipe, list(store.list())) == ("", a_recipe(seed=1), [])

@@ -1,0 +1,56 @@
+"""The layers of a model's networks by every name that adapters have for them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch.nn import Module
+
+from models.adapters.original_names import original_names
+from models.adapters.tensor_names import ENCODER, ENCODER_2, UNET, LayerName
+
+_ATTENTION = {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "out_proj": "to_out"}
+"""diffusers' first names for a text encoder's projections."""
+
+
+class LayerIndex:
+    """Finds the layer that an adapter's file means, dots and underscores being the same.
+
+    Args:
+        pipeline: of diffusers, with `unet`, `text_encoder` and perhaps `text_encoder_2`.
+    """
+
+    def __init__(self, pipeline: Any) -> None:
+        networks = {part: getattr(pipeline, part, None) for part in (UNET, ENCODER, ENCODER_2)}
+        self._layers: Mapping[str, Mapping[str, Module]] = {
+            part: _by_flat_name(network, part == UNET) for part, network in networks.items() if network is not None
+        }
+
+    def find(self, name: LayerName) -> Module | None:
+        """The layer, or None if the model has none of the name, or several where the file does not say the network."""
+        if name.part:
+            return self._layers.get(name.part, {}).get(name.flat)
+        found = [layers[name.flat] for layers in self._layers.values() if name.flat in layers]
+        return found[0] if len(found) == 1 else None
+
+
+def _by_flat_name(network: Module, is_unet: bool) -> dict[str, Module]:
+    originals = original_names(network) if is_unet else {}
+    layers: dict[str, Module] = {}
+    for name, module in network.named_modules():
+        if getattr(module, "weight", None) is None:
+            continue
+        names = [name, *filter(None, [originals.get(name)])] if is_unet else _encoder_names(name)
+        for known in names:
+            layers[known.replace(".", "_")] = module
+            layers[re.sub(r"\.to_out\.0$", ".to_out", known).replace(".", "_")] = module
+    return layers
+
+
+def _encoder_names(name: str) -> Iterator[str]:
+    """transformers has named the layers with and without `text_model`."""
+    bare = name.removeprefix("text_model.")
+    head, _, last = bare.rpartition(".")
+    for known in (bare, f"{head}.{_ATTENTION[last]}") if last in _ATTENTION else (bare,):
+        yield known
+        yield f"text_model.{known}"
