@@ -2,6 +2,9 @@
 
 * `large` has one catalog of 100,000 rows made by 64 stand-in workers, threads that claim, sleep and answer as workers
   do: what the client holds in memory, what Redis holds, how busy the workers are, and what a picture costs the queue.
+* `hosts` has a catalog of 200 rows made by one worker process and by four, and again while half of them and the run of
+  the catalog are killed.
+* `interactive` compares the wait for single requests with and without a catalog that keeps all workers busy.
 * `thousand` carries these costs to 1,000 GPUs in a simulation, and says what gives first.
 """
 
@@ -12,29 +15,37 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
 
 import psutil
 
+from benchmarks.fleet_hosts import Fleet, told_by
 from benchmarks.stand_in import MODEL
 from configs.queue_settings import QueueSettings
 from configs.settings import Settings
 from io_managers.image_set import ManifestRow, Status, picture_key
 from models.picture_job import PictureJob, PictureOutcome
 from models.recipe import Recipe
-from models.request import Mode, Sampler
+from models.request import GenerationRequest, Mode, Sampler
 from ops.making import Wanted, made_rows
 from ops.making.fleet import SHORTEST_WINDOW, WINDOW_BATCHES, FleetMaker
-from resources.queue import Claim, RequestQueue, WorkerState, open_queue
+from resources.queue import Claim, NewTask, RequestQueue, WorkerState, new_task_id, open_queue
 
 ROWS, WORKERS, PICTURE_S, BATCH = 100_000, 64, 0.25, 8
 _CLAIMED_AHEAD = BATCH
 _MB = 1 << 20
+_PATIENCE_S = 300.0
 
 LIMITS = {
+    "four workers, time of one": 0.35,
+    "pictures stored twice": 0,
+    "killed half-way: pictures stored twice": 0,
+    "killed half-way: pictures missing": 0,
+    "interactive p95 beside a catalog, of the quiet one": 2,
     "client: growth of memory from a tenth of the rows on, MB": 20,
     "workers: idle, %": 5,
     "pictures made twice": 0,
@@ -237,6 +248,110 @@ def _figures(
         "Redis: most memory, MB": watch.most_bytes / _MB,
         "Redis: keys left": watch.keys(),
     }
+
+
+HOST_ROWS, HOST_STEP_S = 200, 0.25
+
+
+def hosts() -> dict[str, float]:
+    """One catalog on one worker and on four; and on four of which two are killed half-way, with the catalog's run."""
+    figures: dict[str, float] = {}
+    with _fleet(HOST_STEP_S) as fleet:
+        _grow(fleet, 1)
+        one_s = told_by(fleet.run("one", HOST_ROWS))["wall_s"]
+        _grow(fleet, 3)
+        before = [len(host.stored()) for host in fleet.hosts]
+        four_s = told_by(fleet.run("four", HOST_ROWS))["wall_s"]
+        painted = [len(host.stored()) - had for host, had in zip(fleet.hosts, before, strict=True)]
+        figures |= {"one worker s": one_s, "four workers s": four_s, "four workers, time of one": four_s / one_s}
+        figures |= {"least pictures of a worker": min(painted), "pictures stored twice": fleet.stored_twice()}
+        figures |= _killed(fleet)
+    return figures
+
+
+def _killed(fleet: Fleet) -> dict[str, float]:
+    before = fleet.stored()
+    run = fleet.run("killed", HOST_ROWS)
+    _until(lambda: fleet.stored() - before >= HOST_ROWS // 2)
+    for host in fleet.hosts[:2]:
+        host.kill()
+    run.kill()
+    told = told_by(fleet.run("killed", HOST_ROWS))
+    return {
+        "killed half-way: pictures stored twice": fleet.stored_twice(),
+        "killed half-way: pictures missing": HOST_ROWS - told["made"] - told["reused"],
+    }
+
+
+REQUESTS, REQUEST_STEP_S = 60, 0.05
+
+
+def interactive() -> dict[str, float]:
+    """p95 of single requests on four workers that have nothing else to do, and beside a catalog that fills them."""
+    with _fleet(REQUEST_STEP_S) as fleet:
+        _grow(fleet, 4)
+        with _opened(fleet) as queue:
+            quiet_s = _waits_s(queue)
+            began = fleet.stored()
+            fleet.run("large", 100_000)
+            _until(lambda: fleet.stored() - began >= 100)
+            began_s, began = time.monotonic(), fleet.stored()
+            busy_s = _waits_s(queue)
+            rate = (fleet.stored() - began) / (time.monotonic() - began_s)
+    return {
+        "interactive p95 quiet, s": quiet_s,
+        "interactive p95 beside a catalog, s": busy_s,
+        "interactive p95 beside a catalog, of the quiet one": busy_s / quiet_s,
+        "pictures of the catalog a second meanwhile": rate,
+    }
+
+
+def _waits_s(queue: RequestQueue) -> float:
+    """The p95 of requests that come one every quarter of a second, by the clock of Redis, s."""
+    ids = []
+    for number in range(REQUESTS):
+        request = GenerationRequest.model_validate({"text": f"a cup {number}", "params": {"resolution": "64x64"}})
+        request = request.model_copy(update={"model_type": MODEL})
+        ids.append(queue.submit(NewTask(id=new_task_id(), request=request), owner="anna").id)
+        time.sleep(0.25)
+    _until(lambda: all(task and task.status.ended for task in queue.tasks(ids)))
+    waits_s = sorted(task.updated_at_s - task.created_at_s for task in queue.tasks(ids) if task)
+    return waits_s[int(0.95 * len(waits_s))]
+
+
+@contextmanager
+def _fleet(step_s: float) -> Iterator[Fleet]:
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = Fleet(Path(folder), step_s=step_s)
+        try:
+            yield fleet
+        finally:
+            fleet.end()
+
+
+@contextmanager
+def _opened(fleet: Fleet) -> Iterator[RequestQueue]:
+    path = Path(fleet.environment["IMAGEGENX_QUEUE__PATH"])
+    queue = open_queue(Settings(home=path.parent, queue=QueueSettings(path=path)))
+    try:
+        yield queue
+    finally:
+        queue.close()
+
+
+def _grow(fleet: Fleet, count: int) -> None:
+    """Start more workers, and wait until they live."""
+    fleet.grow(count)
+    with _opened(fleet) as queue:
+        _until(lambda: len(queue.workers()) == len(fleet.hosts))
+
+
+def _until(happened: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while not happened():
+        if time.monotonic() > deadline_s:
+            raise RuntimeError(f"it did not happen in {_PATIENCE_S:g} s")
+        time.sleep(0.05)
 
 
 GPUS, SIMULATED_S = (64, 250, 1_000, 4_000), 40.0

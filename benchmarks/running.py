@@ -21,7 +21,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "decode_tiles": "decode_tiles:run",
     },
     "gateway": {"queue_throughput": "gateway:queue_throughput", "gateway_submits": "gateway:submits"},
-    "fleet": {"fleet_large": "fleet:large", "fleet_thousand": "fleet:thousand"},
+    "fleet": {f"fleet_{name}": f"fleet:{name}" for name in ("hosts", "interactive", "large", "thousand")},
     "serving": {"serving": "serving:serving", "serving_cold": "serving:cold"},
     "attacks": {"attacks": "attacks:run"},
     "soak": {"soak": "soak:run", "engine_soak": "engine_soak:run"},

@@ -1,15 +1,19 @@
 """An engine that paints at once: for measuring, and testing, what surrounds the real one."""
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.batching.ticket import Listener
 from models.engine import Engine, GenerationJob, OnStep
 from models.image import FailedImage, GeneratedImage
 from models.placement import Placement
 from models.recipe import Recipe
+from models.request import Priority
 from models.resolution import Resolution
 from resources.gpu_engine import GPUEngine
 
@@ -60,6 +64,70 @@ class StandInEngine:
 
     def release(self) -> None:
         """See `Engine.release`."""
+
+
+class SteppingEngine(StandInEngine):
+    """The stand-in with the face that serving uses: a batch of pictures takes one step after the other.
+
+    Interactive pictures go first, at the next step, as in the real one.
+
+    Args:
+        step_s: seconds of a step, however many pictures are in the batch; the processor is idle meanwhile.
+        steps: of a picture.
+    """
+
+    def __init__(self, step_s: float, steps: int = 10) -> None:
+        super().__init__()
+        self._step_s, self._steps = step_s, steps
+        self._waiting: list[_Slot] = []
+        self._changed = threading.Condition()
+        threading.Thread(target=self._run, name="stand-in", daemon=True).start()
+
+    def submit(self, job: GenerationJob, listener: Listener, priority: Priority) -> object:
+        """See `BatchingEngine.submit`."""
+        slot = _Slot(job, listener, priority)
+        with self._changed:
+            self._waiting.append(slot)
+            self._changed.notify()
+        return slot
+
+    def cancel(self, ticket: object) -> None:
+        """See `BatchingEngine.cancel`."""
+        with self._changed:
+            found = [slot for slot in self._waiting if slot is ticket]
+            self._waiting = [slot for slot in self._waiting if slot is not ticket]
+        for slot in found:
+            slot.listener.ended(FailedImage(slot.job.id, slot.job.recipe, "cancelled"))
+
+    def announce(self, more: bool) -> None:
+        """See `BatchingEngine.announce`."""
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                in_turn = sorted(self._waiting, key=lambda slot: slot.priority is not Priority.INTERACTIVE)
+            batch = in_turn[:BATCH_SIZE]
+            time.sleep(self._step_s)
+            for slot in batch:
+                slot.done += 1
+                slot.listener.stepped(slot.job.id, slot.done, self._steps)
+            ended = [slot for slot in batch if slot.done >= self._steps]
+            with self._changed:
+                ended = [slot for slot in ended if slot in self._waiting]
+                self._waiting = [slot for slot in self._waiting if slot not in ended]
+            for slot in ended:
+                taken_s = self._step_s * self._steps / BATCH_SIZE
+                recipe = slot.job.recipe
+                slot.listener.ended(GeneratedImage(slot.job.id, paint(recipe), recipe, {"denoise": taken_s}))
+
+
+@dataclass(eq=False)
+class _Slot:
+    job: GenerationJob
+    listener: Listener
+    priority: Priority
+    done: int = 0
 
 
 class StandInGPUEngine(GPUEngine):

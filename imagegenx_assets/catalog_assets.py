@@ -44,13 +44,14 @@ from ops.finish import Finisher
 from ops.gallery_page import publish_gallery
 from ops.generation import Generator, generate_images
 from ops.input_pictures import InputPictures
-from ops.making.in_process import EngineMaker
+from ops.making.choice import generating_maker, upscaling_maker
 from ops.moderation import open_moderation
 from ops.releases import CurrentReleases, record_releases
 from ops.stages import thumbnailing, upscaling, watermarking
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
 from resources.own_gpu import with_own_gpu
+from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
 from sensors.launching import GPU_POOL
 
@@ -80,7 +81,13 @@ def generated_images(work: CatalogWork) -> Metadata:
     inputs = InputPictures(files, work.store, pictures.max_input_pixels, renew_after_s)
     moderation = open_moderation(work.settings.checks, work.store)
     reuse = work.reuse("generated_images")
-    maker = EngineMaker(work.gpu_engine.engine, Finisher(work.store, moderation), pictures)
+    maker = generating_maker(
+        work.settings,
+        work.catalog,
+        Finisher(work.store, moderation),
+        engine=lambda: work.gpu_engine.engine,
+        queue=lambda: work.request_queue.queue,
+    )
     generator = Generator(maker, registry, work.store, pictures.original_quality, moderation, reuse)
     return work.keep("generated_images", generate_images(work.catalog, work.table(), generator, inputs))
 
@@ -89,7 +96,8 @@ def generated_images(work: CatalogWork) -> Metadata:
 def upscaled_images(work: CatalogWork) -> Metadata:
     """The pictures after super-resolution, 2× or 4×; rows that ask for none pass without a copy."""
     change = upscaling(work.settings)
-    pictures = derive_images(work.images("generated_images"), change, work.reuse("upscaled_images"))
+    maker = upscaling_maker(work.settings, work.catalog, lambda: work.request_queue.queue)
+    pictures = derive_images(work.images("generated_images"), change, work.reuse("upscaled_images"), maker)
     return work.keep("upscaled_images", pictures)
 
 
@@ -137,11 +145,12 @@ def catalog_stages(
     settings: SettingsResource,
     gpu_engine: GPUEngine,
     object_store: ObjectStoreResource,
+    request_queue: RequestQueueResource,
     image_sets: ResourceParam[ImageSetIOManager],
     tables: ResourceParam[TableIOManager],
 ) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
     """Every selected stage and check of every catalog of the run."""
-    current = with_own_gpu(settings.current)
+    current = settings.current if settings.current.engine.fleet else with_own_gpu(settings.current)
     scope = RunScope(
         STAGES,
         STAGE_CHECKS,
@@ -154,7 +163,7 @@ def catalog_stages(
     def works() -> Iterator[CatalogWork]:
         for catalog in context.partition_keys:
             set_up_logs(current.logs, run_id=context.run.run_id, partition=catalog)
-            yield CatalogWork(catalog, current, gpu_engine, object_store.store, image_sets, tables)
+            yield CatalogWork(catalog, current, gpu_engine, request_queue, object_store.store, image_sets, tables)
         if len(context.partition_keys) > 1:
             set_up_logs(current.logs, run_id=context.run.run_id)
 

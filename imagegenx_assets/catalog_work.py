@@ -16,6 +16,7 @@ from io_managers.reuse import Reuse
 from io_managers.table_io_manager import TableIOManager
 from resources.gpu_engine import GPUEngine
 from resources.object_store import ObjectStore
+from resources.request_queue_resource import RequestQueueResource
 from sensors.launching import PARTITIONS
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class CatalogWork:
     catalog: str
     settings: Settings
     gpu_engine: GPUEngine
+    request_queue: RequestQueueResource
     store: ObjectStore
     image_sets: ImageSetIOManager
     tables: TableIOManager

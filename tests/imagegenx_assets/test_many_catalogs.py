@@ -157,7 +157,7 @@ class Log:
 
 
 def work(catalog):
-    return CatalogWork(catalog, *[None] * 5)
+    return CatalogWork(catalog, *[None] * 6)
 
 
 def scope(make, *, check=None):
