@@ -1,15 +1,14 @@
 """What a backfill of many small catalogs costs beyond generation, and what one loses that is cancelled half-way.
 
-Everything is real: Dagster's daemon, code server and web server, which is asked as the page is on which a backfill is
-launched, cancelled and executed again. From the launch to the end of the last run, all that is not generation counts as
-overhead: the daemon's rounds, starting processes, loading models, encoding, manifests, galleries, events.
+Dagster is real: its daemon, code server and web server, which is asked as the page is on which a backfill is launched,
+cancelled and executed again. The engine is one that paints at once, so that what is left is the overhead: the daemon's
+rounds, starting processes, encoding, manifests, checks, galleries, events.
 """
 
 import json
 import os
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,28 +16,22 @@ from typing import TYPE_CHECKING
 
 from benchmarks.child import child_output
 from benchmarks.dagster_page import answers, ask, free_port
+from benchmarks.stand_in import NOTES, write_stand_in_model
 from configs.settings import Settings, load_settings
 from imagegenx_cli.dev import code_server_command, daemon_command, engine_threads, web_server_command, write_workspace
 from imagegenx_cli.embedded_dagster import dagster_instance
 from imagegenx_cli.processes import ProcessStack
-from io_managers.image_set import read_image_set
-from resources.open_store import open_store
-from sensors.launching import PARTITIONS
+from resources.dagster_names import CATALOG_PARTITIONS, STAGES
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-CATALOGS, ROWS = 200, 2
+CATALOGS, ROWS = 200, 20
 LIMITS = {
-    "runs": 10,
-    "model loads in a run": 1,
-    "overhead per catalog s": 0.5,
+    "processor time per catalog s": 3.0,
     "cancelled and resumed: pictures made twice": 0,
     "cancelled and resumed: catalogs without pictures": 0,
 }
-NOTES = "IMAGEGENX_BENCHMARK_NOTES"
-"""The environment variable that names the file of `counted_location`'s notes."""
-
 _PATIENCE_S = 900.0
 _LAUNCH = """
 mutation Launch($assets: [AssetKeyInput!], $catalogs: [String!]) {
@@ -61,6 +54,7 @@ def run() -> dict[str, float]:
     """Figures of one backfill left alone, and of a second one, of other catalogs, cancelled and executed again."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {"IMAGEGENX_HOME": folder, "DAGSTER_HOME": "", NOTES: f"{folder}/notes.txt"}
+        environment |= write_stand_in_model(Path(folder) / "models")
         figures: dict[str, float] = json.loads(child_output("backfill", environment=environment))
     return figures
 
@@ -75,9 +69,7 @@ class _Backfills:
 
     def launch(self, catalogs: Sequence[str]) -> str:
         """The id of a new backfill."""
-        from imagegenx_assets.catalog_assets import STAGES
-
-        assets = [{"path": stage.spec.key.path} for stage in STAGES]
+        assets = [{"path": [asset]} for asset in STAGES]
         return self._launched(ask(self._page, _LAUNCH, assets=assets, catalogs=list(catalogs)))
 
     def execute_again(self, backfill: str) -> str:
@@ -138,7 +130,7 @@ def _dagster(settings: Settings) -> Iterator[tuple["DagsterInstance", _Backfills
         ProcessStack(settings.home / "logs") as stack,
     ):
         code_socket, workspace = write_workspace(Path(folder))
-        command = code_server_command(code_socket, "benchmarks.counted_location")
+        command = code_server_command(code_socket, "benchmarks.stand_in_location")
         stack.start("code server", command, engine_threads(settings))
         stack.wait_until("the code server", code_socket.exists, _PATIENCE_S)
         stack.start("daemon", daemon_command(workspace))
@@ -154,32 +146,26 @@ def _catalogs(settings: Settings, instance: "DagsterInstance", letter: str) -> l
     for name in names:
         rows = "".join(f"r{row},a red mug of {name},{row},4\n" for row in range(ROWS))
         (settings.catalog_folder / f"{name}.csv").write_text(f"id,text,seed,steps\n{rows}", encoding="utf-8")
-    instance.add_dynamic_partitions(PARTITIONS, names)
+    instance.add_dynamic_partitions(CATALOG_PARTITIONS, names)
     return names
 
 
-def _generation_s(settings: Settings, names: Sequence[str]) -> float:
-    store = open_store(settings.store)
-    return sum(row.seconds for name in names for row in read_image_set(store, "generated_images", name).rows())
+def _processor_s() -> float:
+    """Processor seconds of all processes that this one started, and of those that they did."""
+    from psutil import Process
+
+    return sum(sum(child.cpu_times()[:4]) for child in Process().children(recursive=True))
 
 
-def _noted(file: Path, kind: str) -> list[tuple[int, str]]:
-    """The notes of a kind, `load` or `picture`: the process, and the model's release or the recipe's digest."""
-    notes = (line.split(" ") for line in file.read_text(encoding="utf-8").splitlines())
-    return [(int(process), what) for process, found, what in notes if found == kind]
-
-
-def _left_alone(settings: Settings, backfills: _Backfills, names: Sequence[str], notes: Path) -> dict[str, float]:
+def _left_alone(backfills: _Backfills, names: Sequence[str]) -> dict[str, float]:
+    before_s = _processor_s()
     backfill = backfills.launch(names)
     backfills.until_ended(backfill, "COMPLETED_SUCCESS")
     runs, wall_s = backfills.seconds(backfill)
-    generation_s = _generation_s(settings, names)
-    loads = Counter(process for process, _ in _noted(notes, "load"))
     return {
         "runs": runs,
-        "model loads in a run": max(loads.values()),
-        "generation per catalog s": generation_s / CATALOGS,
-        "overhead per catalog s": (wall_s - generation_s) / CATALOGS,
+        "processor time per catalog s": (_processor_s() - before_s) / CATALOGS,
+        "wall time per catalog s": wall_s / CATALOGS,
     }
 
 
@@ -190,7 +176,7 @@ def _cancelled_and_resumed(backfills: _Backfills, names: Sequence[str], notes: P
     backfills.until_ended(backfill, "CANCELED")
     before = len(backfills.made(names))
     backfills.until_ended(backfills.execute_again(backfill), "COMPLETED_SUCCESS")
-    pictures = [digest for _, digest in _noted(notes, "picture")]
+    pictures = notes.read_text(encoding="utf-8").splitlines()
     return {
         "cancelled and resumed: catalogs made before": before,
         "cancelled and resumed: pictures made twice": len(pictures) - len(set(pictures)),
@@ -202,7 +188,7 @@ def _main() -> None:
     """The child process: all figures, as JSON on the last line of standard output."""
     settings, notes = load_settings(), Path(os.environ[NOTES])
     with _dagster(settings) as (instance, backfills):
-        figures = _left_alone(settings, backfills, _catalogs(settings, instance, "a"), notes)
+        figures = _left_alone(backfills, _catalogs(settings, instance, "a"))
         figures |= _cancelled_and_resumed(backfills, _catalogs(settings, instance, "b"), notes)
     sys.stdout.write(json.dumps(figures) + "\n")
 

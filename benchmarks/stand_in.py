@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MODEL = "stand-in"
+NOTES = "IMAGEGENX_STAND_IN_NOTES"
+"""The environment variable that names the file of `stand_in_location`'s notes: a recipe's digest a line."""
+PICTURE_S = "IMAGEGENX_STAND_IN_PICTURE_S"
+"""That of the seconds that each picture takes; 0 without it."""
 BATCH_SIZE = 8
 _CARD = """
 family: sd

@@ -1,45 +1,30 @@
 """The assets that a prompt catalog goes through, one partition per catalog, from its file to its gallery.
 
-A run takes many catalogs, one after the other, and each through all of its stages, in one step (`catalog_stages`):
-
-* The step reports every stage of every catalog as soon as it is done (one AssetMaterialization with its partition), and
-  every check of `imagegenx_assets.checks.STAGE_CHECKS` with it (one AssetCheckEvaluation with its partition).
-* A catalog that fails, or fails a blocking check, goes no further; its neighbours do. The step then ends failed, naming
-  the failed ones, and only they are left to do: Dagster takes what was reported of a failed run as done.
-* Models stay warm from catalog to catalog, and finished catalogs appear one by one.
-
-Six steps of many partitions each could do none of this: Dagster reports a step's output for all of its partitions, or
-for none, and one failure there would skip the later stages of all. Checks are functions (`StageCheck`) and not steps of
-their own for the same reason. What a stage needs, and what a check gets, is a `CatalogWork`: one catalog, with its
-settings, its store, `work.table()` and `work.images("generated_images")`.
-
-A stage reads what earlier ones stored, so any selection of assets can be made by itself.
+Each is made by a step of its own, which loads what it needs with the IO managers, so a run may begin at any of them.
 """
 
-from collections.abc import Iterator
-from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from dagster import (
-    AssetCheckEvaluation,
+    AssetDep,
     AssetExecutionContext,
-    AssetMaterialization,
-    BackfillPolicy,
-    ResourceParam,
-    multi_asset,
+    Config,
+    MaterializeResult,
+    Output,
+    SpecificPartitionsPartitionMapping,
 )
+from pydantic import Field
 
-from foundation.logs import set_up_logs
-from imagegenx_assets.catalog_run import RunScope, run_catalogs
-from imagegenx_assets.catalog_work import CatalogWork, Metadata, stage
-from imagegenx_assets.checks import STAGE_CHECKS
-from imagegenx_assets.partitions import CATALOGS
-from imagegenx_assets.verdicts import standing_refusal
-from io_managers.image_set_io_manager import ImageSetIOManager
-from io_managers.table_io_manager import TableIOManager
-from ops.catalog import open_catalogs
-from ops.check_targets import latest_target
+from imagegenx_assets import findings
+from imagegenx_assets.catalog_step import CatalogStep, Events, begin, catalog_asset
+from imagegenx_assets.gallery_metadata import described
+from io_managers.image_set import ImageSet
+from io_managers.reuse import Reuse
+from ops.catalog import CatalogError
+from ops.checks import check_result
+from ops.chosen_rows import choose_rows, with_other_rows
 from ops.derivation import derive_images
-from ops.editions import begin_edition, finish_edition, reseeded
+from ops.editions import begin_edition, finish_edition, request_edition, request_rows, reseeded, wanted_edition
 from ops.finish import Finisher
 from ops.gallery_page import publish_gallery
 from ops.generation import Generator, generate_images
@@ -48,126 +33,170 @@ from ops.making.choice import generating_maker, upscaling_maker
 from ops.moderation import open_moderation
 from ops.releases import CurrentReleases, record_releases
 from ops.stages import thumbnailing, upscaling, watermarking
+from resources.dagster_names import CATALOG_FILES, MODEL_RELEASES
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
-from resources.own_gpu import with_own_gpu
 from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
-from sensors.launching import GPU_POOL
 
-CATALOGS_PER_RUN = 40
-"""In a backfill: enough that a process and its models start seldom, few enough to keep several GPUs busy."""
+if TYPE_CHECKING:
+    from pandas import DataFrame as Table
+else:
+    Table = Any  # Dagster reads the annotations while definitions load, and pandas is slow to import
+
+_SHOWN_PROBLEMS = 50
+"""Of a catalog's; `catalog validate` lists them all. Dagster keeps what is raised, and sends it to every viewer."""
+
+_RELEASES = AssetDep(MODEL_RELEASES, partition_mapping=SpecificPartitionsPartitionMapping([]))
+"""Which models a catalog uses, its rows say, and which of them are out of date, the sensor `model_release`."""
 
 
-@stage(after=["catalog_files"], kinds={"pandas", "parquet"}, io_manager="tables", follows=False)
-def prompt_catalog(work: CatalogWork) -> Metadata:
+class Derivation(Config):
+    """What a run may be told about a set of pictures, in Dagster's launchpad."""
+
+    force: bool = Field(default=False, description="Make the pictures again, even those that are stored already.")
+
+
+class Generation(Derivation):
+    """What a run may be told about the pictures that it generates, in Dagster's launchpad."""
+
+    rows: list[str] = Field(default=[], description="Only the rows with these ids; the others stay as they are.")
+    reseed: bool = Field(
+        default=False, description="New seeds, for good: of `rows`, or of all, which makes a new edition."
+    )
+
+
+@catalog_asset(after=[CATALOG_FILES], kinds={"pandas", "parquet"}, io_manager="tables", follows=False)
+def prompt_catalog(
+    context: AssetExecutionContext,
+    settings: SettingsResource,
+    object_store: ObjectStoreResource,
+    gpu_engine: GPUEngine,
+) -> Events:
     """The catalog's prompts, one row per picture, every column checked and filled in.
 
     Fails with every problem of the file, by row and column, and then stores nothing.
     """
-    catalog = open_catalogs(work.settings, work.store).read(work.catalog, work.gpu_engine.registry)
-    edition = begin_edition(work.store, work.catalog)
-    stored = work.tables.store("prompt_catalog", work.catalog, reseeded(catalog.table, edition))
-    return {"digest": catalog.digest, "edition": edition, **stored}
+    step = begin(context, settings, object_store)
+    try:
+        catalog = step.catalogs.read(step.catalog, gpu_engine.registry)
+    except CatalogError as exc:
+        raise exc.first(_SHOWN_PROBLEMS) from None
+    yield Output(catalog.table, metadata={"digest": catalog.digest})
+    yield check_result(findings.of_table(catalog.table))
 
 
-@stage(after=["prompt_catalog"], kinds={"pytorch", "diffusers"}, io_manager="image_sets")
-def generated_images(work: CatalogWork) -> Metadata:
+@catalog_asset(after=[_RELEASES], kinds={"pytorch", "diffusers"}, io_manager="image_sets")
+def generated_images(
+    context: AssetExecutionContext,
+    config: Generation,
+    settings: SettingsResource,
+    object_store: ObjectStoreResource,
+    gpu_engine: GPUEngine,
+    request_queue: RequestQueueResource,
+    prompt_catalog: Table,
+) -> Events:
     """A picture for every row, painted by the row's model; those that are stored already are not painted again."""
-    pictures, registry = work.settings.pictures, work.gpu_engine.registry
-    renew_after_s = work.settings.retention.orphan_hours * 3600 / 2
-    catalogs = open_catalogs(work.settings, work.store)
-    files = catalogs.files(catalogs.get(work.catalog))
-    inputs = InputPictures(files, work.store, pictures.max_input_pixels, renew_after_s)
-    moderation = open_moderation(work.settings.checks, work.store)
-    reuse = work.reuse("generated_images")
-    maker = generating_maker(
-        work.settings,
-        work.catalog,
-        Finisher(work.store, moderation),
-        engine=lambda: work.gpu_engine.engine,
-        queue=lambda: work.request_queue.queue,
-    )
-    generator = Generator(maker, registry, work.store, pictures.original_quality, moderation, reuse)
-    return work.keep("generated_images", generate_images(work.catalog, work.table(), generator, inputs))
+    step = begin(context, settings, object_store)
+    step.refuse_in_fleet(force=config.force)
+    chosen = choose_rows(prompt_catalog, config.rows)
+    if config.reseed and config.rows:
+        request_rows(step.store, step.catalog, config.rows, step.run_id)
+    elif config.reseed:
+        request_edition(step.store, step.catalog, step.run_id)
+    edition = begin_edition(step.store, step.catalog)
+    table = reseeded(chosen, edition, wanted_edition(step.store, step.catalog).rows)
+    reuse = step.reuse(anew=config.force)
+    stream = generate_images(step.catalog, table, _generator(step, gpu_engine, request_queue, reuse), _inputs(step))
+    yield step.output(with_other_rows(stream, prompt_catalog, reuse.last), reuse, edition=edition)
+    yield check_result(findings.of_generated(step, prompt_catalog))
 
 
-@stage(after=["generated_images"], kinds={"pytorch"}, io_manager="image_sets")
-def upscaled_images(work: CatalogWork) -> Metadata:
+@catalog_asset(kinds={"pytorch"}, io_manager="image_sets")
+def upscaled_images(
+    context: AssetExecutionContext,
+    config: Derivation,
+    settings: SettingsResource,
+    object_store: ObjectStoreResource,
+    request_queue: RequestQueueResource,
+    generated_images: ImageSet,
+) -> Events:
     """The pictures after super-resolution, 2× or 4×; rows that ask for none pass without a copy."""
-    change = upscaling(work.settings)
-    maker = upscaling_maker(work.settings, work.catalog, lambda: work.request_queue.queue)
-    pictures = derive_images(work.images("generated_images"), change, work.reuse("upscaled_images"), maker)
-    return work.keep("upscaled_images", pictures)
+    step = begin(context, settings, object_store)
+    step.refuse_in_fleet(force=config.force)
+    reuse = step.reuse(anew=config.force)
+    maker = upscaling_maker(step.settings, step.catalog, lambda: request_queue.queue)
+    yield step.output(derive_images(generated_images, upscaling(step.settings), reuse, maker), reuse)
+    yield check_result(findings.of_upscaled(step, generated_images))
 
 
-@stage(after=["upscaled_images"], kinds={"pillow"}, io_manager="image_sets")
-def watermarked_images(work: CatalogWork) -> Metadata:
+@catalog_asset(kinds={"pillow"}, io_manager="image_sets")
+def watermarked_images(
+    context: AssetExecutionContext,
+    config: Derivation,
+    settings: SettingsResource,
+    object_store: ObjectStoreResource,
+    upscaled_images: ImageSet,
+) -> Events:
     """The finished pictures, with text or image watermarks; rows that ask for none pass without a copy."""
-    change = watermarking(work.settings)
-    pictures = derive_images(work.images("upscaled_images"), change, work.reuse("watermarked_images"))
-    return work.keep("watermarked_images", pictures)
+    step = begin(context, settings, object_store)
+    reuse = step.reuse(anew=config.force)
+    yield step.output(derive_images(upscaled_images, watermarking(step.settings), reuse), reuse)
+    yield check_result(findings.of_watermarked(step, upscaled_images))
 
 
-@stage(after=["watermarked_images"], kinds={"pillow"}, io_manager="image_sets")
-def thumbnails(work: CatalogWork) -> Metadata:
+@catalog_asset(kinds={"pillow"}, io_manager="image_sets")
+def thumbnails(
+    context: AssetExecutionContext,
+    config: Derivation,
+    settings: SettingsResource,
+    object_store: ObjectStoreResource,
+    watermarked_images: ImageSet,
+) -> Events:
     """A small WebP copy of every finished picture."""
-    change = thumbnailing(work.settings)
-    return work.keep("thumbnails", derive_images(work.images("watermarked_images"), change, work.reuse("thumbnails")))
+    step = begin(context, settings, object_store)
+    reuse = step.reuse(anew=config.force)
+    yield step.output(derive_images(watermarked_images, thumbnailing(step.settings), reuse), reuse)
+    yield check_result(findings.of_thumbnails(step, watermarked_images))
 
 
-@stage(after=["watermarked_images", "thumbnails"], kinds={"html"})
-def gallery(work: CatalogWork) -> Metadata:
+@catalog_asset(kinds={"html"})
+def gallery(
+    context: AssetExecutionContext,
+    settings: SettingsResource,
+    object_store: ObjectStoreResource,
+    gpu_engine: GPUEngine,
+    watermarked_images: ImageSet,
+    thumbnails: ImageSet,
+) -> Events:
     """A page that shows, filters and opens the catalog's pictures with their recipes, and a contact sheet as PNG."""
-    finished, small = work.images("watermarked_images"), work.images("thumbnails")
-    published = publish_gallery(finished, small, links_live_s=work.settings.store.url_expires_s)
-    record_releases(finished, CurrentReleases(work.settings, work.gpu_engine.registry))
-    finish_edition(work.store, work.catalog, keep=work.settings.retention.editions)
-    return {**published.metadata()}
+    step = begin(context, settings, object_store)
+    current = step.settings
+    published = publish_gallery(watermarked_images, thumbnails, links_live_s=current.store.url_expires_s)
+    record_releases(watermarked_images, CurrentReleases(current, gpu_engine.registry))
+    finish_edition(step.store, step.catalog, keep=current.retention.editions)
+    yield MaterializeResult(metadata=described(published, object_store, links_live_s=current.store.url_expires_s))
+    yield check_result(findings.of_gallery(step))
 
 
-STAGES = (prompt_catalog, generated_images, upscaled_images, watermarked_images, thumbnails, gallery)
+ASSETS = [prompt_catalog, generated_images, upscaled_images, watermarked_images, thumbnails, gallery]
 """All of them, in the order in which a catalog goes through them."""
 
 
-@multi_asset(
-    name="catalog_stages",
-    description="Takes catalogs, one after the other, through all of their stages.",
-    specs=[one.spec for one in STAGES],
-    check_specs=[check.spec for check in STAGE_CHECKS],
-    can_subset=True,
-    partitions_def=CATALOGS,
-    backfill_policy=BackfillPolicy.multi_run(CATALOGS_PER_RUN),
-    pool=GPU_POOL,
-)
-def catalog_stages(
-    context: AssetExecutionContext,
-    settings: SettingsResource,
-    gpu_engine: GPUEngine,
-    object_store: ObjectStoreResource,
-    request_queue: RequestQueueResource,
-    image_sets: ResourceParam[ImageSetIOManager],
-    tables: ResourceParam[TableIOManager],
-) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
-    """Every selected stage and check of every catalog of the run."""
-    current = settings.current if settings.current.engine.fleet else with_own_gpu(settings.current)
-    scope = RunScope(
-        STAGES,
-        STAGE_CHECKS,
-        context.selected_asset_keys,
-        context.selected_asset_check_keys,
-        refusal=partial(standing_refusal, context.instance),
-        target=partial(latest_target, context.instance),
+def _generator(
+    step: CatalogStep, gpu_engine: GPUEngine, request_queue: RequestQueueResource, reuse: Reuse
+) -> Generator:
+    pictures, moderation = step.settings.pictures, open_moderation(step.settings.checks, step.store)
+    maker = generating_maker(
+        step.settings,
+        step.catalog,
+        Finisher(step.store, moderation),
+        engine=lambda: gpu_engine.engine,
+        queue=lambda: request_queue.queue,
     )
-
-    def works() -> Iterator[CatalogWork]:
-        for catalog in context.partition_keys:
-            set_up_logs(current.logs, run_id=context.run.run_id, partition=catalog)
-            yield CatalogWork(catalog, current, gpu_engine, request_queue, object_store.store, image_sets, tables)
-        if len(context.partition_keys) > 1:
-            set_up_logs(current.logs, run_id=context.run.run_id)
-
-    yield from run_catalogs(works(), scope, context.log)
+    return Generator(maker, gpu_engine.registry, step.store, pictures.original_quality, moderation, reuse)
 
 
-ASSETS = [catalog_stages]
+def _inputs(step: CatalogStep) -> InputPictures:
+    files = step.catalogs.files(step.catalogs.get(step.catalog))
+    return InputPictures(files, step.store, step.settings.pictures.max_input_pixels, step.renew_after_s)

@@ -13,5 +13,5 @@ catalog_pictures = define_asset_job(
     tags=part_tags("lifecycle"),
     # Warm models belong to a process, and a process per step would load them again for each.
     executor_def=in_process_executor,
-    description="From a prompt catalog to its gallery: every asset of one catalog, or of many, in one process.",
+    description="From a prompt catalog to its gallery: every asset of one catalog, in one process.",
 )

@@ -24,6 +24,7 @@ from foundation.logs import set_up_logs
 from io_managers.text_table import text_table
 from models.engine import BatchingEngine
 from ops.serving import EngineStalledError, ResultGroup, ServingWorker, Workplace
+from resources.dagster_names import ON_DEMAND_IMAGES, OWNERS, SERVING_POOL
 from resources.dagster_outages import is_outage
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
@@ -31,8 +32,8 @@ from resources.own_gpu import with_own_gpu
 from resources.queue import TaskStatus
 from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
-from sensors.owned import OWNERS, part_tags
-from sensors.serving_runs import POOL, SERVING_JOB
+from sensors.owned import part_tags
+from sensors.serving_runs import SERVING_JOB
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ DAYS = DailyPartitionsDefinition(start_date="2026-01-01", end_offset=1)
 """One partition per day (UTC) on which requests were accepted; today's is one of them."""
 
 on_demand_images = AssetSpec(
-    "on_demand_images",
+    ON_DEMAND_IMAGES,
     partitions_def=DAYS,
     group_name="on_demand",
     owners=OWNERS,
@@ -55,7 +56,7 @@ on_demand_images = AssetSpec(
 )
 
 
-@op(pool=POOL, tags={"dagster/kind": "pytorch"})
+@op(pool=SERVING_POOL, tags={"dagster/kind": "pytorch"})
 def serve_requests(
     context: OpExecutionContext,
     settings: SettingsResource,

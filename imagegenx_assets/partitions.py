@@ -2,7 +2,9 @@
 
 from dagster import DynamicPartitionsDefinition
 
-from sensors.launching import PARTITIONS
+from resources.dagster_names import CATALOG_PARTITIONS, MODEL_PARTITIONS
 
-CATALOGS = DynamicPartitionsDefinition(name=PARTITIONS)
+CATALOGS = DynamicPartitionsDefinition(name=CATALOG_PARTITIONS)
 """One partition per registered catalog, named like it."""
+MODELS = DynamicPartitionsDefinition(name=MODEL_PARTITIONS)
+"""One partition per model with its LoRAs, and one each for the upscaling network and for fonts and logos."""

@@ -1,11 +1,9 @@
 """What catalogs depend on and Dagster does not make: their files, and the releases of the models."""
 
-from dagster import AssetSpec, DynamicPartitionsDefinition
+from dagster import AssetSpec
 
-from imagegenx_assets.catalog_work import OWNERS
-from imagegenx_assets.partitions import CATALOGS
-from sensors.catalog_source import CATALOG_FILES
-from sensors.model_release import MODEL_PARTITIONS, MODEL_RELEASES
+from imagegenx_assets.partitions import CATALOGS, MODELS
+from resources.dagster_names import CATALOG_FILES, MODEL_RELEASES, OWNERS
 
 GROUP = "sources"
 
@@ -24,7 +22,7 @@ model_releases = AssetSpec(
     group_name=GROUP,
     owners=OWNERS,
     kinds={"pytorch", "safetensors"},
-    partitions_def=DynamicPartitionsDefinition(name=MODEL_PARTITIONS),
+    partitions_def=MODELS,
     description="The release of every model with its LoRAs, of the upscaling network (`upscaler`), and of fonts and"
     " logos (`marks`): a digest of the files, by which recipes name them. Observed by the sensor model_release.",
 )

@@ -29,20 +29,18 @@ from ops.store_life import (
     only_collection,
 )
 from resources.audit import AuditEvent, open_audit, this_person
+from resources.dagster_names import STORE_GARBAGE, UPKEEP_POOL
 from resources.object_store import ObjectStore
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.owned import part_tags
 
-POOL = "store_upkeep"
-COLLECTED = "store_garbage"
-"""The asset that every collection is recorded under: how much went, by reason."""
 WITHOUT_MANIFEST = frozenset(("serving_run", "dagster_upkeep", "store_upkeep"))
 """Jobs whose runs, however long, store nothing that a later manifest of theirs will name."""
 _UNDER_WAY = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 
 
-@op(pool=POOL, tags={"dagster/kind": "dagster"})
+@op(pool=UPKEEP_POOL, tags={"dagster/kind": "dagster"})
 def collect_store_garbage(
     context: OpExecutionContext, settings: SettingsResource, object_store: ObjectStoreResource
 ) -> int:
@@ -56,7 +54,7 @@ def collect_store_garbage(
     context.log.info(f"{done.objects:,} objects removed, {done.bytes:,} bytes: {reasons or 'nothing was to go'}.")
     totals = {"objects": done.objects, "bytes": done.bytes, "spared": done.spared, "active_runs": runs}
     metadata: dict[str, Any] = {**totals, **{f"removed: {reason}": told for reason, told in reasons.items()}}
-    context.log_event(AssetMaterialization(COLLECTED, description="Removed from the store.", metadata=metadata))
+    context.log_event(AssetMaterialization(STORE_GARBAGE, description="Removed from the store.", metadata=metadata))
     return done.objects
 
 

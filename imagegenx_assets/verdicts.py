@@ -21,7 +21,7 @@ def standing_refusal(instance: DagsterInstance, catalog: str, checks: Iterable[A
         if result and not result.passed and result.severity is AssetCheckSeverity.ERROR:
             asset = key.asset_key.to_user_string()
             found = f"check '{key.name}' of {asset}, in an earlier run: {result.description or 'failed'}"
-            return f"{found}. Materialize {asset} again, with its checks."
+            return f"{found}. Materialize {asset} again."
     return ""
 
 

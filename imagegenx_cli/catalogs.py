@@ -76,9 +76,9 @@ def add_partitions(instance: "DagsterInstance", settings: Settings) -> None:
     """
     from dagster import AssetKey
 
-    from sensors.launching import PARTITIONS
+    from resources.dagster_names import CATALOG_PARTITIONS
 
-    known = set(instance.get_dynamic_partitions(PARTITIONS))
+    known = set(instance.get_dynamic_partitions(CATALOG_PARTITIONS))
     made = instance.get_materialized_partitions(AssetKey("prompt_catalog"))
     catalogs = _opened(settings)
     for catalog in catalogs.names():
@@ -90,17 +90,17 @@ def add_partitions(instance: "DagsterInstance", settings: Settings) -> None:
 
 def add_partition(instance: "DagsterInstance", catalog: str) -> None:
     """Make a registered catalog a partition of the assets; it may be one already."""
-    from sensors.launching import PARTITIONS
+    from resources.dagster_names import CATALOG_PARTITIONS
 
-    instance.add_dynamic_partitions(PARTITIONS, [catalog])
+    instance.add_dynamic_partitions(CATALOG_PARTITIONS, [catalog])
 
 
 def remove_partition(instance: "DagsterInstance", catalog: str) -> None:
     """Let a catalog be no partition any more; it may be none already."""
-    from sensors.launching import PARTITIONS
+    from resources.dagster_names import CATALOG_PARTITIONS
 
-    if instance.has_dynamic_partition(PARTITIONS, catalog):
-        instance.delete_dynamic_partition(PARTITIONS, catalog)
+    if instance.has_dynamic_partition(CATALOG_PARTITIONS, catalog):
+        instance.delete_dynamic_partition(CATALOG_PARTITIONS, catalog)
 
 
 def _opened(settings: Settings) -> RegisteredCatalogs:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from configs.settings import PACKAGE_ROOT
 from foundation.private_folder import make_private
 from imagegenx_cli.files import FileError, write_file
+from resources.dagster_names import PROCESS_TAG
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun
 
-PROCESS_TAG = "imagegenx/process"
 _CLOCK_DRIFT_S = 60
 _FOLDERS = "imagegenx-"
 _CONFIG = "dagster.yaml"

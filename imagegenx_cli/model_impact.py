@@ -17,13 +17,13 @@ def show_impact(name: str, *, as_json: bool) -> None:
         ModelNotFoundError: if there is no such model.
         ModelLoadError: if its files are missing.
     """
-    from sensors.launching import PARTITIONS
+    from resources.dagster_names import CATALOG_PARTITIONS
 
     settings = load_settings()
     registry = open_registry(settings)
     release = registry.release(name)
     with dagster_instance(settings.home) as instance:
-        catalogs = instance.get_dynamic_partitions(PARTITIONS)
+        catalogs = instance.get_dynamic_partitions(CATALOG_PARTITIONS)
     store = open_store(settings.store)
     impacts = list(release_impact(store, catalogs, CurrentReleases(settings, registry), name))
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -90,11 +90,15 @@ class ImageStream:
     """A catalog's rows, each once and in any order, whose pictures are made and stored as the rows are pulled.
 
     A row without a digest gets it from the last manifest or the stored file.
+
+    Attributes:
+        last: reads the asset's last manifest, for who has read it already.
     """
 
     catalog: str
     row_ids: Sequence[str]
     rows: Iterator[ManifestRow]
+    last: ReadLast | None = None
 
     @property
     def total(self) -> int:
@@ -168,6 +172,9 @@ class ImageSet:
         return sum(Status(status).has_picture for status in self.manifest.column("status").to_pylist())
 
 
+ReadLast = Callable[[], ImageSet | None]
+
+
 def read_image_set(store: ObjectStore, asset: str, catalog: str) -> ImageSet:
     """An asset's pictures of one catalog. Raises ObjectNotFoundError before its first run."""
     return ImageSet(catalog, decode_manifest(store.get(manifest_key(asset, catalog))), store)
@@ -236,6 +243,11 @@ def read_parquet(data: bytes) -> pa.Table:
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+
+
+def manifest_types() -> list[tuple[str, str]]:
+    """Name and type of each column of a manifest."""
+    return [(field.name, str(field.type)) for field in _schema()]
 
 
 @functools.cache

@@ -1,16 +1,26 @@
 """The IO manager of image sets."""
 
-from dagster import ConfigurableIOManager, InputContext, MetadataValue, OutputContext, ResourceDependency
+from dagster import (
+    ConfigurableIOManager,
+    InputContext,
+    MetadataValue,
+    OutputContext,
+    ResourceDependency,
+    TableColumn,
+    TableSchema,
+)
 from dagster._core.definitions.metadata import RawMetadataValue
 
-from io_managers.image_set import ImageSet, ImageStream, Status, read_image_set
+from io_managers.image_set import ImageSet, ImageStream, ManifestRow, Status, manifest_types, read_image_set
 from io_managers.image_set_writer import ImageSetWriter, WriteReport
-from io_managers.reuse import ReadLast
+from io_managers.outages import outages_retried
+from io_managers.progress_log import ProgressLog
 from io_managers.text_table import text_table
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 
 SHOWN_FAILURES = 20
+SHOWN_ROWS = 5
 
 
 class ImageSetIOManager(ConfigurableIOManager):
@@ -21,40 +31,48 @@ class ImageSetIOManager(ConfigurableIOManager):
 
     object_store: ResourceDependency[ObjectStoreResource]
     settings: ResourceDependency[SettingsResource]
-
-    def store(self, asset: str, stream: ImageStream, last: ReadLast | None = None) -> dict[str, RawMetadataValue]:
-        """Compute, encode and store every picture, then the manifest; returns what was done, as metadata."""
-        pictures = self.settings.current.pictures
-        writer = ImageSetWriter(self.object_store.store, workers=pictures.upload_workers, queue=pictures.upload_queue)
-        return describe(writer.write(asset, stream, last))
-
-    def load(self, asset: str, catalog: str) -> ImageSet:
-        """A lazy view of an asset's pictures. Raises ObjectNotFoundError before its first run."""
-        return read_image_set(self.object_store.store, asset, catalog)
+    progress_every_s: float = 8.0
 
     def handle_output(self, context: OutputContext, obj: ImageStream) -> None:
-        """Store the pictures of one catalog; report what was done as metadata."""
-        context.add_output_metadata(self.store(context.asset_key.path[-1], obj))
+        """Compute, encode and store the pictures of one catalog, then the manifest; report what was done as metadata.
 
-    def load_input(self, context: InputContext) -> ImageSet | dict[str, ImageSet]:
-        """The upstream asset's pictures of the same catalog, or of each catalog of a run that has many."""
-        asset, catalogs = context.asset_key.path[-1], context.asset_partition_keys
-        loaded = {catalog: self.load(asset, catalog) for catalog in catalogs}
-        return loaded if len(catalogs) > 1 else loaded[catalogs[0]]
+        The run's log has a line on how far it is every `progress_every_s`.
+        """
+        asset, pictures = context.asset_key.path[-1], self.settings.current.pictures
+        with outages_retried(context), self._progress(context, obj) as progress:
+            store = self.object_store.store
+            writer = ImageSetWriter(store, workers=pictures.upload_workers, queue=pictures.upload_queue)
+            report = writer.write(asset, obj, progress.count)
+        context.add_output_metadata(describe(report, self.object_store.uri(report.manifest)))
+
+    def _progress(self, context: OutputContext, stream: ImageStream) -> ProgressLog:
+        return ProgressLog(context.log.info, context.asset_key.path[-1], stream.total, self.progress_every_s)
+
+    def load_input(self, context: InputContext) -> ImageSet:
+        """The upstream asset's pictures of the same catalog. Raises ObjectNotFoundError before its first run."""
+        with outages_retried(context):
+            return read_image_set(self.object_store.store, context.asset_key.path[-1], context.asset_partition_key)
 
 
-def describe(report: WriteReport) -> dict[str, RawMetadataValue]:
-    """A run's metadata: the manifest's key, counts by status, seconds by stage, releases, bytes and a contact sheet."""
+def describe(report: WriteReport, uri: str) -> dict[str, RawMetadataValue]:
+    """A run's metadata.
+
+    Where the manifest is, its columns and first rows, counts by status, seconds by stage, releases, bytes, and a
+    contact sheet.
+    """
     counts = {str(status): sum(row.status is status for row in report.rows) for status in Status}
     seconds = {f"{stage}_s": round(spent_s, 3) for stage, spent_s in report.seconds.items()}
     releases = {row.model: row.release for row in report.rows if row.release}
     described: dict[str, RawMetadataValue] = {
         "manifest": report.manifest,
-        "dagster/row_count": len(report.rows),
+        "dagster/uri": uri,
+        "dagster/partition_row_count": len(report.rows),
+        "dagster/column_schema": TableSchema([TableColumn(name, kind) for name, kind in manifest_types()]),
         **counts,
         **seconds,
         "model_releases": MetadataValue.json(releases),
         "bytes": sum(row.size_bytes for row in report.rows),
+        "preview": text_table(("row", "status", "picture", "model", "text"), map(_shown, report.rows[:SHOWN_ROWS])),
     }
     if report.contact_sheet:
         described["contact_sheet"] = MetadataValue.md(report.contact_sheet)
@@ -62,3 +80,8 @@ def describe(report: WriteReport) -> dict[str, RawMetadataValue]:
         shown = ((row.row_id, row.error) for row in failed[:SHOWN_FAILURES])
         described["failures"] = text_table(("row", "error"), shown)
     return described
+
+
+def _shown(row: ManifestRow) -> tuple[str, ...]:
+    picture = f"{row.width_px}×{row.height_px} {row.format}" if row.key else ""
+    return row.row_id, row.status, picture, row.model, row.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +23,6 @@ from io_managers.image_set import (
     superseded_key,
 )
 from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown
-from io_managers.reuse import ReadLast
 from io_managers.settling import Settled, settle
 from models.errors import ImageGenXError
 from models.recipe import Recipe
@@ -76,11 +75,11 @@ class ImageSetWriter:
         self._workers = workers
         self._queue = queue
 
-    def write(self, asset: str, stream: ImageStream, last: ReadLast | None = None) -> WriteReport:
+    def write(self, asset: str, stream: ImageStream, settled: Callable[[Status], None] | None = None) -> WriteReport:
         """Pull every row from the stream, then write the manifest.
 
         Args:
-            last: reads the asset's last manifest, for who has read it already.
+            settled: is told what became of each row, as it comes.
         Raises:
             NoPictureError: if all rows failed, none of them by a moderator's verdict; nothing more is written.
             StoreError: if the store fails; no manifest is written.
@@ -88,12 +87,14 @@ class ImageSetWriter:
         began = time.perf_counter()
         report_pictures(asset, 0, stream.total)
         key = manifest_key(asset, stream.catalog)
-        before = last() if last else last_image_set(self._store, asset, stream.catalog)
+        before = stream.last() if stream.last else last_image_set(self._store, asset, stream.catalog)
         previous = {row.key: row for row in before.rows() if row.key} if before else {}
         run = _Run(self._store, previous, frozenset(stream.row_ids[:MAX_TILES]))
         with closing(stream), BackgroundPool[Settled](self._workers, self._queue) as pool:
-            for done in run.settle(stream, pool):
+            for done, status in enumerate(run.settle(stream, pool), 1):
                 report_pictures(asset, done, stream.total)
+                if settled:
+                    settled(status)
         rows = [run.rows[row_id] for row_id in stream.row_ids]
         _refuse_all_failed(asset, stream.catalog, rows)
         tiles = [run.tiles[row_id] for row_id in stream.row_ids if row_id in run.tiles]
@@ -123,8 +124,8 @@ class _Run:
         self._previous = previous
         self._sampled = sampled
 
-    def settle(self, stream: ImageStream, pool: BackgroundPool[Settled]) -> Iterator[int]:
-        """Settle every row; yields how many are, each time that changes."""
+    def settle(self, stream: ImageStream, pool: BackgroundPool[Settled]) -> Iterator[Status]:
+        """Settle every row; yields what became of each."""
         for row in self._timed(stream.rows):
             with_tile = row.row_id in self._sampled
             yield from map(
@@ -149,11 +150,11 @@ class _Run:
             return row
         return replace(row, **_file_of(known))
 
-    def _record(self, settled: Settled) -> int:
+    def _record(self, settled: Settled) -> Status:
         self.rows[settled.row.row_id] = settled.row
         if settled.tile:
             self.tiles[settled.row.row_id] = settled.tile
-        return len(self.rows)
+        return settled.row.status
 
 
 def _file_of(row: ManifestRow) -> dict[str, Any]:

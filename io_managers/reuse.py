@@ -23,12 +23,10 @@ from functools import cached_property, partial
 from typing import cast
 from uuid import uuid4
 
-from io_managers.image_set import ImageSet, last_image_set
+from io_managers.image_set import ReadLast, last_image_set
 from models.encoding import CONTENT_TYPES
 from models.request import ImageFormat
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
-
-ReadLast = Callable[[], ImageSet | None]
 
 ANNOUNCEMENTS = "gc/removing/"
 ANNOUNCED_FOR_S = 600
@@ -44,18 +42,27 @@ class Reuse:
         renew_after_s: age at which a picture that the last manifest does not name is written anew; half of
             `retention.orphan_hours`, so that a younger one stays young while the run goes on.
         last: reads the asset's last manifest, for who has read it already.
+        anew: nothing is reused, everything is made again.
     """
 
     def __init__(
-        self, store: ObjectStore, asset: str, catalog: str, *, renew_after_s: float, last: ReadLast | None = None
+        self,
+        store: ObjectStore,
+        asset: str,
+        catalog: str,
+        *,
+        renew_after_s: float,
+        last: ReadLast | None = None,
+        anew: bool = False,
     ) -> None:
         self.last: ReadLast = last or partial(last_image_set, store, asset, catalog)
+        self.anew = anew
         self._store = store
         self._renew_after_s = renew_after_s
 
     def find(self, key: str) -> StoredObject | None:
         """What is stored under `key`, safe from removal from now on; None if the picture must be made."""
-        found = self._store.stat(key)
+        found = None if self.anew else self._store.stat(key)
         if found is None or key in self._named or time.time() - found.written_s < self._renew_after_s:
             return found
         return self._renewed(key)

@@ -3,14 +3,27 @@
 import io
 from typing import TYPE_CHECKING
 
-from dagster import ConfigurableIOManager, InputContext, OutputContext, ResourceDependency
+from dagster import (
+    ConfigurableIOManager,
+    InputContext,
+    OutputContext,
+    ResourceDependency,
+    TableColumn,
+    TableMetadataValue,
+    TableSchema,
+)
 from dagster._core.definitions.metadata import RawMetadataValue
 
 from io_managers.image_set import read_parquet
+from io_managers.outages import outages_retried
+from io_managers.text_table import text_table
 from resources.object_store_resource import ObjectStoreResource
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SHOWN_ROWS = 5
+_SHOWN_COLUMNS = ("id", "text", "model_type", "resolution", "seed")
 
 
 class TableIOManager(ConfigurableIOManager):
@@ -18,28 +31,35 @@ class TableIOManager(ConfigurableIOManager):
 
     object_store: ResourceDependency[ObjectStoreResource]
 
-    def store(self, asset: str, catalog: str, table: "pd.DataFrame") -> dict[str, RawMetadataValue]:
-        """Store a table; returns its key, rows and bytes, as metadata."""
+    def handle_output(self, context: OutputContext, obj: "pd.DataFrame") -> None:
+        """Store the table of one catalog; report where it is, its columns and first rows as metadata."""
         buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
-        key = table_key(asset, catalog)
-        stored = self.object_store.store.put(key, buffer.getvalue(), content_type="application/vnd.apache.parquet")
-        return {"table": key, "dagster/row_count": len(table), "bytes": stored.size_bytes}
+        obj.to_parquet(buffer, index=False)
+        key, types = table_key(context.asset_key.path[-1], context.partition_key), obj.dtypes.items()
+        with outages_retried(context):
+            stored = self.object_store.store.put(key, buffer.getvalue(), content_type="application/vnd.apache.parquet")
+        described: dict[str, RawMetadataValue] = {
+            "table": key,
+            "dagster/uri": self.object_store.uri(key),
+            "dagster/partition_row_count": len(obj),
+            "dagster/column_schema": TableSchema([TableColumn(str(name), str(kind)) for name, kind in types]),
+            "bytes": stored.size_bytes,
+            "preview": _preview(obj),
+        }
+        context.add_output_metadata(described)
 
-    def load(self, asset: str, catalog: str) -> "pd.DataFrame":
-        """A stored table. Raises ObjectNotFoundError before the asset's first run."""
-        table: pd.DataFrame = read_parquet(self.object_store.store.get(table_key(asset, catalog))).to_pandas()
+    def load_input(self, context: InputContext) -> "pd.DataFrame":
+        """The upstream asset's table of the same catalog. Raises ObjectNotFoundError before its first run."""
+        key = table_key(context.asset_key.path[-1], context.asset_partition_key)
+        with outages_retried(context):
+            table: pd.DataFrame = read_parquet(self.object_store.store.get(key)).to_pandas()
         return table
 
-    def handle_output(self, context: OutputContext, obj: "pd.DataFrame") -> None:
-        """Store the table of one catalog; report what was done as metadata."""
-        context.add_output_metadata(self.store(context.asset_key.path[-1], context.partition_key, obj))
 
-    def load_input(self, context: InputContext) -> "pd.DataFrame | dict[str, pd.DataFrame]":
-        """The upstream asset's table of the same catalog, or of each catalog of a run that has many."""
-        asset, catalogs = context.asset_key.path[-1], context.asset_partition_keys
-        loaded = {catalog: self.load(asset, catalog) for catalog in catalogs}
-        return loaded if len(catalogs) > 1 else loaded[catalogs[0]]
+def _preview(table: "pd.DataFrame") -> TableMetadataValue:
+    columns = tuple(name for name in _SHOWN_COLUMNS if name in table.columns)
+    rows = table.loc[:, list(columns)].head(SHOWN_ROWS).itertuples(index=False, name=None)
+    return text_table(columns, (tuple(map(str, row)) for row in rows))
 
 
 def table_key(asset: str, catalog: str) -> str:

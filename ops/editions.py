@@ -8,28 +8,34 @@ lets them go. Pictures are stored under their recipes, so the copies cost no pic
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from io_managers.image_set import manifest_key
 from ops.gallery_page import contact_sheet_key, gallery_key
+from resources.dagster_names import IMAGE_SETS
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = "editions/"
-IMAGE_SETS = ("generated_images", "upscaled_images", "watermarked_images", "thumbnails")
 _PARQUET = "application/vnd.apache.parquet"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The edition that runs make, and who asked for it: asking again under the same name changes nothing."""
+    """The edition that runs make, and who asked for it: asking again under the same name changes nothing.
+
+    Attributes:
+        rows: how often single rows of it were given new seeds, by row id; `rows_asked_by`: by whom last.
+    """
 
     edition: int = 0
     asked_by: str = ""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    rows_asked_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,14 @@ def request_edition(store: ObjectStore, catalog: str, asked_by: str) -> int:
         wanted = Wanted(wanted.edition + 1, asked_by)
         _write(store, _wanted_key(catalog), asdict(wanted))
     return wanted.edition
+
+
+def request_rows(store: ObjectStore, catalog: str, rows: Iterable[str], asked_by: str) -> None:
+    """Ask for new seeds of some rows of the edition, for good; asking again under the same name changes nothing."""
+    wanted = wanted_edition(store, catalog)
+    if wanted.rows_asked_by != asked_by:
+        counts = {**wanted.rows, **{row: wanted.rows.get(row, 0) + 1 for row in rows}}
+        _write(store, _wanted_key(catalog), asdict(replace(wanted, rows=counts, rows_asked_by=asked_by)))
 
 
 def begin_edition(store: ObjectStore, catalog: str) -> int:
@@ -105,11 +119,21 @@ def forget_editions(store: ObjectStore, catalog: str, gone: Sequence[int]) -> No
     _write(store, _made_key(catalog), asdict(Made(made.edition, kept)))
 
 
-def reseeded(table: "pd.DataFrame", edition: int) -> "pd.DataFrame":
-    """A catalog's table with the seeds of an edition; those of edition 0 are the catalog's own."""
-    if edition == 0:
+def reseeded(table: "pd.DataFrame", edition: int, rows: Mapping[str, int] | None = None) -> "pd.DataFrame":
+    """A catalog's table with the seeds of an edition; those of edition 0 are the catalog's own.
+
+    Args:
+        rows: see `Wanted`.
+    """
+    if edition == 0 and not rows:
         return table
-    return table.assign(seed=[edition_seed(int(seed), edition) for seed in table["seed"]])
+    counts = rows or {}
+
+    def seed(row_id: str, own: int) -> int:
+        first = edition_seed(own, edition) if edition else own
+        return edition_seed(first, counts[row_id]) if row_id in counts else first
+
+    return table.assign(seed=[seed(str(row), int(own)) for row, own in zip(table["id"], table["seed"], strict=True)])
 
 
 def edition_seed(seed: int, edition: int) -> int:

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+from ops.checks import Findings, Outcome, Problem
 from ops.gallery_page import GALLERIES, gallery_key
 from resources.object_store import ObjectStore
-
-FRESH_CHECK = "fresh"
-"""The name of the check that says so."""
 
 
 def stale_catalogs(store: ObjectStore, hours: Mapping[str, float], now_s: float) -> Iterator[tuple[str, float]]:
@@ -27,6 +25,8 @@ def is_stale(written_s: float, hours: float, now_s: float) -> bool:
     return 0 < hours * 3600 < now_s - written_s
 
 
-def stale_text(hours: float) -> str:
-    """What is wrong with a stale catalog."""
-    return f"has not been made for {hours:g} h"
+def freshness(written_s: float, hours: float, now_s: float) -> Findings:
+    """What the check of a gallery says of its age."""
+    stale = Problem("", f"has not been made for {hours:g} h", blocks=False)
+    problems = [stale] if is_stale(written_s, hours, now_s) else []
+    return {"fresh": Outcome(1, problems, "Materialize the catalog again, or give it a schedule.")}

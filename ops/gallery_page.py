@@ -3,15 +3,20 @@
 import io
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, ManifestRow, Status, StoredPicture
+from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown, make_tile
 from models.image import open_stored_picture
 from ops.contact_sheet import contact_sheet
 from ops.gallery import GalleryPicture, write_gallery
 from ops.map_ahead import map_ahead
 from resources.object_store import ObjectNotFoundError, ObjectStore
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 GALLERIES = "galleries/"
 """Galleries are below this prefix, one folder for each catalog."""
@@ -23,17 +28,14 @@ _SHEET_PICTURES, _SHEET_COLUMNS, _SHEET_CELL_PX = 120, 10, 128
 
 @dataclass(frozen=True)
 class PublishedGallery:
-    """Object keys of a gallery's page and of its contact sheet, and what the page shows."""
+    """Object keys of a gallery's page and of its contact sheet, what the page shows, and a small sheet as Markdown."""
 
     page: str
     contact_sheet: str
     rows: int
     pictures: int
     bytes: int
-
-    def metadata(self) -> dict[str, str | int]:
-        """These facts by name."""
-        return asdict(self)
+    preview: str
 
 
 def gallery_key(catalog: str) -> str:
@@ -67,8 +69,10 @@ def publish_gallery(finished: ImageSet, thumbnails: ImageSet, *, links_live_s: i
         write_gallery(text, title=catalog, subtitle=subtitle, pictures=pictures)
         text.flush()
         stored = store.put(page, html.getvalue(), content_type="text/html; charset=utf-8")
-    store.put(sheet, _contact_sheet_png(thumbnails), content_type="image/png")
-    return PublishedGallery(page, sheet, len(finished.row_ids), len(finished), stored.size_bytes)
+    tiles: list[Image] = []
+    store.put(sheet, _contact_sheet_png(thumbnails, tiles), content_type="image/png")
+    preview = contact_sheet_markdown(tiles)
+    return PublishedGallery(page, sheet, len(finished.row_ids), len(finished), stored.size_bytes, preview)
 
 
 def _life(seconds: int) -> str:
@@ -113,9 +117,17 @@ def _file(store: ObjectStore, row: ManifestRow) -> bytes | None:
         return None
 
 
-def _contact_sheet_png(thumbnails: ImageSet) -> bytes:
+def _contact_sheet_png(thumbnails: ImageSet, tiles: "list[Image]") -> bytes:
+    """The sheet as a PNG file; the first pictures are added to `tiles`."""
     png = io.BytesIO()
-    files = map_ahead(StoredPicture.bytes, thumbnails)
-    labelled = ((picture.row.row_id, open_stored_picture(data, MAX_STORED_PIXELS)) for picture, data in files)
+    labelled = _labelled(thumbnails, tiles)
     contact_sheet(labelled, columns=_SHEET_COLUMNS, cell_px=_SHEET_CELL_PX, limit=_SHEET_PICTURES).save(png, "PNG")
     return png.getvalue()
+
+
+def _labelled(thumbnails: ImageSet, tiles: "list[Image]") -> "Iterator[tuple[str, Image]]":
+    for picture, data in map_ahead(StoredPicture.bytes, thumbnails):
+        image = open_stored_picture(data, MAX_STORED_PIXELS)
+        if len(tiles) < MAX_TILES:
+            tiles.append(make_tile(image))
+        yield picture.row.row_id, image

@@ -3,7 +3,7 @@
 from dagster import ConfigurableResource
 from pydantic import PrivateAttr
 
-from configs.settings import load_settings
+from configs.settings import StoreSettings, load_settings
 from resources.object_store import ObjectStore
 from resources.open_store import open_store
 
@@ -26,3 +26,14 @@ class ObjectStoreResource(ConfigurableResource["ObjectStoreResource"]):
             store.check()
             self._store = store
         return self._store
+
+    def uri(self, key: str) -> str:
+        """Where an object is, for people and other programs: an `s3://` or `file://` address that opens nothing."""
+        return object_uri(load_settings().store, key)
+
+
+def object_uri(store: StoreSettings, key: str) -> str:
+    """See `ObjectStoreResource.uri`."""
+    if store.kind == "local":
+        return (store.path / key).absolute().as_uri()
+    return "/".join(filter(None, ("s3:/", store.bucket, store.prefix.strip("/"), key)))

@@ -111,7 +111,8 @@ class EventLogStorage(CheckStatesBySet, SqliteEventLogStorage):
     def _known_partitions(self, name: str) -> dict[str, None]:
         """The keys as they are now: read again when a connection has changed the file.
 
-        Dagster's pages ask for each partition of each check, 75,000 times for an asset of 5,000 catalogs.
+        Dagster's pages ask for each partition of each check, 30,000 times for the lineage of 5,000 catalogs; its own
+        storage takes 6 ms of processor time for each.
         """
         with self._partitions_lock:
             version = self._index_version()

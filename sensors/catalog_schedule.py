@@ -14,10 +14,11 @@ from configs.settings import Settings
 from ops.catalog import CatalogSchedule, open_catalogs
 from ops.catalog.schedules import catalog_schedules
 from ops.editions import request_edition
+from resources.dagster_names import CATALOG_PARTITIONS
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory
-from sensors.launching import CATALOG_ASSETS, PARTITIONS, Launch, bound_pool, launch_catalogs
+from sensors.launching import CATALOG_ASSETS, Launch, bound_pool, launch_catalogs
 from sensors.owned import owned_sensor
 
 REASON_TAG, REASON = "imagegenx/reason", "schedule"
@@ -84,7 +85,7 @@ def _recorded(context: SensorEvaluationContext) -> Iterator[tuple[str, float]]:
 def _schedules(
     context: SensorEvaluationContext, settings: Settings, object_store: ObjectStoreResource
 ) -> Iterator[Due]:
-    registered = set(context.instance.get_dynamic_partitions(PARTITIONS))
+    registered = set(context.instance.get_dynamic_partitions(CATALOG_PARTITIONS))
     now = datetime.now(UTC)
     for catalog, schedule in catalog_schedules(settings, open_catalogs(settings, object_store.store)):
         if catalog in registered:

@@ -23,12 +23,12 @@ from models.registry import open_registry
 from ops.catalog import Catalog, CatalogError, RegisteredCatalogs, open_catalogs
 from ops.catalog.source import BucketSource, CatalogSource, FolderSource
 from ops.catalog.watching import Known, Look, SourceState, look, name_of
+from resources.dagster_names import CATALOG_FILES, CATALOG_PARTITIONS
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory
 from sensors.launching import (
     CATALOG_ASSETS,
-    PARTITIONS,
     Launch,
     bound_pool,
     catalogs_in_open_backfills,
@@ -38,7 +38,7 @@ from sensors.observed import latest_observations
 from sensors.owned import owned_sensor
 from sensors.paced_cursor import PacedCursor
 
-CATALOG_FILES = AssetKey("catalog_files")
+_CATALOG_FILES = AssetKey(CATALOG_FILES)
 _SHOWN_PROBLEMS = 50
 
 
@@ -128,7 +128,7 @@ def _state(
     """
     if remembered is not None:
         return SourceState.from_json(remembered)
-    observed = latest_observations(context.instance, CATALOG_FILES)
+    observed = latest_observations(context.instance, _CATALOG_FILES)
     taken = {catalog: one for catalog, one in observed.items() if one.metadata.get("state") == "registered"}
     files = {one.metadata["file"]: catalog for catalog, one in taken.items() if one.metadata.get("source") == name}
     # What was observed by an earlier version names neither source nor file.
@@ -165,12 +165,12 @@ def _register(
 ) -> list[RunRequest]:
     """Make partitions of what is new and launch what has changed."""
     for retired in found.retired:
-        context.instance.delete_dynamic_partition(PARTITIONS, retired)
+        context.instance.delete_dynamic_partition(CATALOG_PARTITIONS, retired)
     names = [catalog.name for catalog in found.changed]
     if not names:
         return []
     bound_pool(context.instance, settings.serving.gpu_slots)
-    context.instance.add_dynamic_partitions(PARTITIONS, names)
+    context.instance.add_dynamic_partitions(CATALOG_PARTITIONS, names)
     digests = ",".join(sorted(f"{catalog.name}={catalog.digest}" for catalog in found.changed))
     launch = Launch(
         names,
@@ -191,7 +191,7 @@ def _observations(context: SensorEvaluationContext, name: str, found: Look) -> I
         context.log.error(f"{one_line(file)} is refused: {error}")
         yield _refused(file, error)
     for catalog_name in found.retired:
-        yield AssetObservation(CATALOG_FILES, partition=catalog_name, metadata={"state": "retired"})
+        yield AssetObservation(_CATALOG_FILES, partition=catalog_name, metadata={"state": "retired"})
 
 
 def _taken(catalog: Catalog, source: str, file: str) -> AssetObservation:
@@ -200,7 +200,7 @@ def _taken(catalog: Catalog, source: str, file: str) -> AssetObservation:
     metadata: dict[str, Any] = {"state": "registered", "dagster/row_count": rows, "digest": digest}
     metadata |= {"source": source, "file": file}
     tags = {"dagster/data_version": digest}
-    return AssetObservation(CATALOG_FILES, partition=catalog.name, metadata=metadata, tags=tags)
+    return AssetObservation(_CATALOG_FILES, partition=catalog.name, metadata=metadata, tags=tags)
 
 
 def _refused(file: str, error: CatalogError) -> AssetObservation:
@@ -208,4 +208,4 @@ def _refused(file: str, error: CatalogError) -> AssetObservation:
     problems = text_table(("place", "column", "problem"), shown)
     name = one_line(file)
     metadata: dict[str, Any] = {"state": "refused", "file": name, "count": error.total, "problems": problems}
-    return AssetObservation(CATALOG_FILES, partition=name.rpartition(".")[0], metadata=metadata)
+    return AssetObservation(_CATALOG_FILES, partition=name.rpartition(".")[0], metadata=metadata)

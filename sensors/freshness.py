@@ -1,4 +1,4 @@
-"""Stale catalogs: those whose pictures are older than `checks.freshness_hours`, or their own, fail `fresh`.
+"""Stale catalogs: the gallery's check fails of those older than `checks.freshness_hours`, or their own hours.
 
 Dagster's own freshness policies look at an asset's last materialization, whichever partition that was, so that one
 fresh catalog would hide every stale one; and its freshness checks know time partitions only.
@@ -10,7 +10,6 @@ import time
 from dagster import (
     AssetCheckEvaluation,
     AssetCheckKey,
-    AssetCheckSeverity,
     AssetKey,
     DagsterInstance,
     DefaultSensorStatus,
@@ -22,16 +21,18 @@ from dagster import (
 from ops.catalog import open_catalogs
 from ops.catalog.schedules import freshness_hours
 from ops.check_targets import latest_target
-from ops.freshness import FRESH_CHECK, stale_catalogs, stale_text
+from ops.checks import check_result
+from ops.freshness import freshness, stale_catalogs
 from ops.upkeep import forget_runless_results
+from resources.dagster_names import CATALOG_PARTITIONS, GALLERY, QUALITY
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory
-from sensors.launching import CATALOG_ASSETS, PARTITIONS
+from sensors.launching import CATALOG_ASSETS
 from sensors.owned import owned_sensor
 
-_GALLERY = AssetKey("gallery")
-_CHECK = AssetCheckKey(_GALLERY, FRESH_CHECK)
+_GALLERY = AssetKey(GALLERY)
+_CHECK = AssetCheckKey(_GALLERY, QUALITY)
 
 
 @owned_sensor(
@@ -41,7 +42,7 @@ _CHECK = AssetCheckKey(_GALLERY, FRESH_CHECK)
     minimum_interval_seconds=300,
     default_status=DefaultSensorStatus.RUNNING,
     description=(
-        "Fails the check `fresh` of every catalog that has not been made for `checks.freshness_hours`, or the"
+        "Fails the gallery's check of every catalog that has not been made for `checks.freshness_hours`, or the"
         " `freshness_hours` of its own file, once; the catalog's next run passes it again. 0 turns it off."
     ),
 )
@@ -55,14 +56,14 @@ def stale_catalogs_sensor(
     hours = freshness_hours(settings.current, open_catalogs(settings.current, object_store.store))
     if not settings.current.checks.freshness_hours and not any(hours.values()):
         return SkipReason("checks.freshness_hours is 0, and no catalog says otherwise: catalogs never become stale.")
-    registered = set(context.instance.get_dynamic_partitions(PARTITIONS))
+    registered = set(context.instance.get_dynamic_partitions(CATALOG_PARTITIONS))
     found = stale_catalogs(object_store.store, hours, time.time())
     stale = {catalog: at_s for catalog, at_s in found if catalog in registered}
     memory = KeptMemory(object_store.store, "catalog_freshness")
     reported = _times(json.loads(memory.read(context.cursor or "") or "{}"))
     news = sorted(catalog for catalog, at_s in stale.items() if reported.get(catalog) != at_s)
     instance = context.instance
-    evaluations = [_evaluation(instance, catalog, hours[catalog]) for catalog in news]
+    evaluations = [_evaluation(instance, catalog, stale[catalog], hours[catalog]) for catalog in news]
     forget_runless_results(instance, _CHECK, set(news))
     return SensorResult(asset_events=evaluations, cursor=memory.keep(json.dumps(stale, sort_keys=True)))
 
@@ -72,14 +73,15 @@ def _times(memory: dict[str, float] | list[str]) -> dict[str, float]:
     return memory if isinstance(memory, dict) else {}
 
 
-def _evaluation(instance: DagsterInstance, catalog: str, hours: float) -> AssetCheckEvaluation:
+def _evaluation(instance: DagsterInstance, catalog: str, made_at_s: float, hours: float) -> AssetCheckEvaluation:
+    result = check_result(freshness(made_at_s, hours, time.time()))
     return AssetCheckEvaluation(
         asset_key=_GALLERY,
-        check_name=FRESH_CHECK,
-        passed=False,
-        severity=AssetCheckSeverity.WARN,
+        check_name=QUALITY,
+        passed=result.passed,
+        severity=result.severity,
         partition=catalog,
-        description=stale_text(hours),
-        metadata={"what to do": "Materialize the catalog again, or give it a schedule."},
+        description=result.description,
+        metadata=result.metadata or {},
         target_materialization_data=latest_target(instance, _GALLERY, catalog),
     )

@@ -1,4 +1,4 @@
-"""Launching runs of catalogs: a run for one, a backfill for many, so that many share a process and its models."""
+"""Launching runs of catalogs: a run for a few, a backfill for many, which is one thing to watch and to cancel."""
 
 import hashlib
 import time
@@ -10,14 +10,13 @@ from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraph
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
-PARTITIONS = "catalogs"
-"""The name of the partitions definition, and of the group of the assets that a catalog goes through."""
-CATALOG_ASSETS = AssetSelection.groups(PARTITIONS)
-GPU_POOL = "gpu"
-"""The concurrency pool of every step that computes a catalog's pictures; its limit is the number of GPUs."""
+from resources.dagster_names import CATALOG_PARTITIONS, CATALOG_POOL, GALLERY
+
+CATALOG_ASSETS = AssetSelection.groups(CATALOG_PARTITIONS)
 FEW = 2
 """So many catalogs get a run each: it starts at once, where a backfill waits for the daemon's next round."""
 
+_GALLERY = AssetKey(GALLERY)
 _OPEN = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 _ID_LETTERS = 32
 
@@ -88,16 +87,16 @@ def backfilled_catalogs(backfills: Iterable[PartitionBackfill], context: SensorE
     assert context.repository_def
     graph = context.repository_def.asset_graph
     for backfill in backfills:
-        if backfill.is_asset_backfill and AssetKey("gallery") in (backfill.asset_selection or ()):
+        if backfill.is_asset_backfill and _GALLERY in (backfill.asset_selection or ()):
             data = backfill.get_asset_backfill_data(graph)
-            yield from data.get_target_partitions_subset(AssetKey("gallery")).get_partition_keys()
+            yield from data.get_target_partitions_subset(_GALLERY).get_partition_keys()
 
 
 def bound_pool(instance: DagsterInstance, runs: int) -> None:
-    """Let the pool of GPU steps hold so many runs, unless someone has set its limit.
+    """Let so many runs of catalogs work at once, unless someone has set its limit.
 
     The limit that dagster.yaml gives to every pool, from the first run on, is nobody's choice for this one.
     """
     storage = instance.event_log_storage
-    if GPU_POOL not in {pool.name for pool in storage.get_pool_limits() if not pool.from_default}:
-        storage.set_concurrency_slots(GPU_POOL, runs)
+    if CATALOG_POOL not in {pool.name for pool in storage.get_pool_limits() if not pool.from_default}:
+        storage.set_concurrency_slots(CATALOG_POOL, runs)

@@ -22,11 +22,11 @@ from configs.settings import Settings
 from models.registry import open_registry
 from ops.releases import CurrentReleases, stale_catalogs
 from resources.audit import AuditEvent, open_audit
+from resources.dagster_names import CATALOG_PARTITIONS, MODEL_PARTITIONS, MODEL_RELEASES
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.launching import (
     CATALOG_ASSETS,
-    PARTITIONS,
     Launch,
     add_backfill,
     backfilled_catalogs,
@@ -37,9 +37,7 @@ from sensors.observed import latest_observations
 from sensors.owned import owned_sensor
 from sensors.paced_cursor import PacedCursor
 
-MODEL_RELEASES = AssetKey("model_releases")
-MODEL_PARTITIONS = "models"
-"""The name of its partitions definition."""
+_MODEL_RELEASES = AssetKey(MODEL_RELEASES)
 RELEASE_TAG = "imagegenx/release"
 """The tag of backfills, and of their runs: the digest of all releases that they bring catalogs up to."""
 _TICK_S = 60.0
@@ -126,7 +124,7 @@ class _Memory:
 
 def _recorded(context: SensorEvaluationContext, digests: Mapping[str, str]) -> _Memory:
     """The memory of the last look, from what was observed: one that is lost rolls no release out a second time."""
-    observed = latest_observations(context.instance, MODEL_RELEASES)
+    observed = latest_observations(context.instance, _MODEL_RELEASES)
     known = {model: observed[model].version for model in digests if model in observed}
     since_s = max((observed[model].at_s for model in known), default=_TICK_S) - _TICK_S
     return _Memory(known, {}, since_s)
@@ -138,7 +136,7 @@ def _observations(seen: dict[str, str], digests: dict[str, str]) -> Iterator[Ass
         if seen.get(model) != digest:
             metadata = {"release": digest, "before": seen.get(model, "")}
             tags = {"dagster/data_version": digest}
-            yield AssetObservation(MODEL_RELEASES, partition=model, metadata=metadata, tags=tags)
+            yield AssetObservation(_MODEL_RELEASES, partition=model, metadata=metadata, tags=tags)
 
 
 def _roll_out(
@@ -149,7 +147,7 @@ def _roll_out(
     object_store: ObjectStoreResource,
 ) -> str:
     """Add the backfill of the catalogs that are stale and whose turn it is; returns what was done."""
-    catalogs = context.instance.get_dynamic_partitions(PARTITIONS)
+    catalogs = context.instance.get_dynamic_partitions(CATALOG_PARTITIONS)
     stale = dict(stale_catalogs(object_store.store, catalogs, releases))
     if not stale:
         return _UP_TO_DATE

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from dagster import SensorDefinition, sensor
 from dagster._utils.warnings import disable_dagster_warnings
 
-OWNERS = ["team:imagegenx"]
+from resources.dagster_names import OWNERS
 
 Part = Literal["lifecycle", "serving", "operations"]
 """What a job, sensor or schedule is part of; assets have groups for it."""

@@ -8,11 +8,10 @@ from math import ceil
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 
 from configs.serving_settings import ServingSettings
+from resources.dagster_names import SERVING_POOL
 from resources.queue import QueueDepth, WorkerState
 
 SERVING_JOB = "serving_run"
-POOL = "serving"
-"""The concurrency pool that bounds serving runs: its limit is `serving.gpu_slots`."""
 _ON_GPU = ("text", "denoise", "decode", "upscale")
 """The stages of a picture in which it has the GPU, or its share of it."""
 LONGEST_LOOK_S = 50.0
@@ -98,8 +97,8 @@ def bound_pool(instance: DagsterInstance, settings: ServingSettings) -> None:
     """Let the pool of serving runs hold as many as there are GPU slots."""
     storage = instance.event_log_storage
     limits = {pool.name: pool.limit for pool in storage.get_pool_limits()}
-    if limits.get(POOL) != settings.gpu_slots:
-        storage.set_concurrency_slots(POOL, settings.gpu_slots)
+    if limits.get(SERVING_POOL) != settings.gpu_slots:
+        storage.set_concurrency_slots(SERVING_POOL, settings.gpu_slots)
 
 
 def runs_wanted(depth: QueueDepth, workers: Sequence[WorkerState], open_runs: int, settings: ServingSettings) -> int:

@@ -7,6 +7,7 @@ from ops.checks.files import check_files
 from ops.checks.looks import check_looks
 from ops.checks.moderated import check_moderated
 from ops.checks.outcome import Outcome, Problem
+from ops.checks.result import Findings, blocks, check_result
 from ops.checks.rows import (
     AfterStage,
     catalog_rows,
@@ -22,12 +23,15 @@ from ops.checks.watermarks import check_watermarks
 
 __all__ = [
     "AfterStage",
+    "Findings",
     "Outcome",
     "Problem",
+    "blocks",
     "catalog_rows",
     "check_files",
     "check_looks",
     "check_moderated",
+    "check_result",
     "check_rows",
     "check_watermarks",
     "finished",

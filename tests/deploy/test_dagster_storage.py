@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import AssetCheckKey, AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionResolvedStatus
 from dagster_aws.s3 import S3ComputeLogManager
@@ -16,12 +16,12 @@ from dagster_postgres import PostgresRunStorage
 
 from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
 from configs.settings import load_settings
-from imagegenx_assets.checks import STAGE_CHECKS
 from imagegenx_assets.definitions import defs
 from imagegenx_assets.jobs import CATALOG_JOB
 from imagegenx_assets.partitions import CATALOGS
 from imagegenx_cli.catalogs import add_partition
 from io_managers.image_set import read_image_set
+from resources.dagster_names import CATALOG_POOL, QUALITY, STAGES
 from resources.open_store import open_store
 from tests.support.dagster_daemon import running_daemon
 
@@ -161,10 +161,10 @@ def test_a_dropped_catalog_becomes_pictures_by_our_own_sensors_and_assets(deploy
     assert [(row.row_id, row.model, row.error) for row in pictures] == [("a", "tiny", ""), ("b", "tiny", "")]
     with opened() as instance:
         assert "summer" in instance.get_materialized_partitions(AssetKey("gallery"))
-        assert {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}["gpu"] == 1
+        assert {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}[CATALOG_POOL] == 1
         with partition_loading_context(dynamic_partitions_store=instance):
             states = instance.event_log_storage.get_asset_check_state(
-                [(check.spec.key, CATALOGS) for check in STAGE_CHECKS]
+                [(AssetCheckKey(AssetKey(asset), QUALITY), CATALOGS) for asset in STAGES]
             )
     passed = [state.subsets[AssetCheckExecutionResolvedStatus.SUCCEEDED].subset_value for state in states.values()]
-    assert ["summer" in subset.get_partition_keys() for subset in passed] == [True] * len(STAGE_CHECKS)
+    assert ["summer" in subset.get_partition_keys() for subset in passed] == [True] * len(STAGES)

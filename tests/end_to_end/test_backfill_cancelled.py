@@ -9,10 +9,10 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._core.execution.backfill import BulkActionStatus
 
+from benchmarks.stand_in import PICTURE_S, write_stand_in_model
 from configs.settings import PACKAGE_ROOT
 from tests.support.dagster_daemon import DaemonHome
 from tests.support.dagster_web_server import ask, web_server
-from tests.support.random_model import write_random_model
 
 NAMES = [f"c{number}" for number in range(6)]
 ROWS = 3
@@ -46,7 +46,7 @@ class Shop(DaemonHome):
     @contextmanager
     def daemon(self):
         """See `DaemonHome.daemon`."""
-        command = [sys.executable, "-c", DAEMON, "run", "-m", "imagegenx_assets.definitions"]
+        command = [sys.executable, "-c", DAEMON, "run", "-m", "benchmarks.stand_in_location"]
         with (self.home / "daemon.log").open("a") as log:
             process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=PACKAGE_ROOT)
             try:
@@ -59,17 +59,17 @@ class Shop(DaemonHome):
         """Where a backfill stands."""
         return self.instance.get_backfill(backfill).status
 
-    def catalogs_run(self):
-        """(backfill, first catalog, last catalog, how it ended) of every run; of a range, Dagster gives its ends."""
-        ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-        return [(run.tags["dagster/backfill"], *(run.tags[end] for end in ends), run.status) for run in self.runs()]
+    def catalogs_run(self, backfill):
+        """(catalog, how it ended) of every run of a backfill."""
+        runs = [run for run in self.runs() if run.tags["dagster/backfill"] == backfill]
+        return [(run.tags["dagster/partition"], run.status) for run in runs]
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cancelled")
-    settings = {"IMAGEGENX_SERVING__SENSOR_WAIT_S": "1"}
-    shop = Shop(folder, settings | write_random_model(folder / "model"))
+    settings = {"IMAGEGENX_SERVING__SENSOR_WAIT_S": "1", PICTURE_S: "0.3"}
+    shop = Shop(folder, settings | write_stand_in_model(folder / "model"))
     for name in NAMES:
         rows = "".join(f"r{row},a mug of {name} {row},40\n" for row in range(ROWS))
         shop.write(f"{name}.csv", f"id,text,steps\n{rows}")
@@ -78,7 +78,7 @@ def shop(tmp_path_factory):
     shop.instance.dispose()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_backfill_cancelled_half_way_keeps_what_is_done_and_executed_again_makes_nothing_twice(shop):
     with web_server(shop.environment) as server:
         shop.until(lambda: len(shop.materialized("gallery")) >= 2, "two galleries")
@@ -97,13 +97,12 @@ def test_a_backfill_cancelled_half_way_keeps_what_is_done_and_executed_again_mak
         "isAssetBackfill": True,
         "hasCancelPermission": True,
     }
-    assert done == NAMES[: len(done)]
     assert 2 <= len(done) < len(NAMES)
-    first, *others = shop.catalogs_run()
-    assert first == (shown["id"], NAMES[0], NAMES[-1], DagsterRunStatus.CANCELED)
-    # What the cancelled run began is made whole by itself, the rest as if it had not been there.
-    assert {(backfill, status) for backfill, _, _, status in others} == {(again, DagsterRunStatus.SUCCESS)}
-    assert min(begin for _, begin, _, _ in others) == NAMES[len(done)]
+    first, then = shop.catalogs_run(shown["id"]), shop.catalogs_run(again)
+    assert {catalog for catalog, status in first if status is DagsterRunStatus.SUCCESS} <= set(done)
+    # What the cancelled runs began is made whole by itself, the rest as if they had not been there.
+    assert {status for _, status in then} == {DagsterRunStatus.SUCCESS}
+    assert sorted({catalog for catalog, _ in then}) == sorted(set(NAMES) - set(done))
     assert shop.materialized("gallery") == set(NAMES)
     after = shop.pictures()
     assert {path: after[path] for path in pictures} == pictures

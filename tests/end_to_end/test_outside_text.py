@@ -112,7 +112,7 @@ def test_dagsters_pages_show_outside_text_as_text(home, page):
         (run,) = instance.get_runs()
     views = [
         *(f"assets/{asset}?view=events" for asset in ("generated_images", "catalog_files", "on_demand_images")),
-        "assets/generated_images?view=checks&checkDetail=rows_as_asked",
+        "assets/generated_images?view=checks&checkDetail=quality",
         f"runs/{run.run_id}",
     ]
     with web_server(home[1]) as server:

@@ -11,9 +11,10 @@ from benchmarks.soak import prepared_stack
 from configs.settings import PACKAGE_ROOT
 from models.admission import parse_request
 from models.registry import open_registry
+from resources.dagster_names import SERVING_POOL
 from resources.open_store import open_store
 from resources.queue import NewTask, TaskStatus, new_task_id
-from sensors.serving_runs import POOL, SERVING_JOB
+from sensors.serving_runs import SERVING_JOB
 from tests.support.random_model import write_random_model
 
 DEADLINE_S = 240.0
@@ -95,6 +96,6 @@ def test_dagster_counts_every_serving_run_in_the_pool_of_gpu_slots_and_purges_ol
             instance.get_tick_retention_settings(kind) for kind in (InstigatorType.SENSOR, InstigatorType.SCHEDULE)
         ]
 
-    assert {frozenset(run.run_op_concurrency.all_pools) for run in runs} == {frozenset({POOL})}
-    assert (limits[POOL], pools.pool_granularity.value) == (stack.settings.serving.gpu_slots, "run")
+    assert {frozenset(run.run_op_concurrency.all_pools) for run in runs} == {frozenset({SERVING_POOL})}
+    assert (limits[SERVING_POOL], pools.pool_granularity.value) == (stack.settings.serving.gpu_slots, "run")
     assert {days > 0 for kept in purged for days in kept.values()} == {True}  # -1 would be for ever

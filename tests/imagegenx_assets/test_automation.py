@@ -4,9 +4,10 @@ import dagster as dg
 import pytest
 
 from imagegenx_assets.automation import catalog_automation
-from imagegenx_assets.catalog_assets import STAGES
+from imagegenx_assets.catalog_assets import ASSETS
 from imagegenx_assets.definitions import RESOURCES, defs
 from imagegenx_assets.partitions import CATALOGS
+from resources.dagster_names import STAGES
 
 AFTER_GENERATION = {"upscaled_images", "watermarked_images", "thumbnails", "gallery"}
 
@@ -14,7 +15,7 @@ AFTER_GENERATION = {"upscaled_images", "watermarked_images", "thumbnails", "gall
 @pytest.fixture
 def pipeline(tmp_path):
     """The assets with the stages' dependencies and conditions, made by a step that makes nothing but events."""
-    specs = [stage.spec for stage in STAGES]
+    specs = [spec for one in ASSETS for spec in one.specs]
 
     @dg.multi_asset(specs=specs, can_subset=True, partitions_def=CATALOGS)
     def stages(context):
@@ -44,7 +45,7 @@ class Pipeline:
         made = job.execute_in_process(
             instance=self.instance,
             partition_key=catalog,
-            asset_selection=[stage.spec.key for stage in STAGES],
+            asset_selection=[dg.AssetKey(stage) for stage in STAGES],
             tags={"ends-before": asset},
             raise_on_error=False,
         )
@@ -99,4 +100,4 @@ def test_a_new_catalog_waits_for_its_first_run(pipeline):
 def test_the_sensor_of_automation_takes_the_catalogs_assets_alone():
     graph = defs.resolve_asset_graph()
     targets = {key.to_user_string() for key in catalog_automation.asset_selection.resolve(graph)}
-    assert targets == {stage.name for stage in STAGES}
+    assert targets == set(STAGES)

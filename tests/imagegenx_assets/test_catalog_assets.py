@@ -1,5 +1,7 @@
 import base64
 import io
+import json
+import logging
 import re
 from pathlib import Path
 
@@ -8,10 +10,16 @@ import pytest
 from PIL import Image
 
 from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
+from io_managers import outages
 from io_managers.image_set import read_image_set
+from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.image_set_writer import NoPictureError
 from ops.catalog import CatalogError
+from ops.chosen_rows import UnknownRowsError
+from resources.dagster_names import PROCESS_TAG
 from resources.local_store import LocalObjectStore
+from resources.object_store import StoreUnavailableError
+from resources.object_store_resource import ObjectStoreResource
 
 CSV = (
     "id,text,resolution,watermark_text,format\n"
@@ -33,17 +41,24 @@ class Shop:
     def write(self, csv):
         (self.home / "catalogs/shop.csv").write_text(csv, encoding="utf-8")
 
-    def run(self):
+    def run(self, *assets, resources=(), tags=None, raise_on_error=True, **config):
         from imagegenx_assets.catalog_assets import ASSETS
         from imagegenx_assets.definitions import RESOURCES
 
+        ops = {"generated_images": {"config": config}} if config else {}
         return dg.materialize(
             ASSETS,
-            resources={**RESOURCES, "gpu_engine": StandInGPUEngine()},
+            selection=assets or None,
+            resources={**RESOURCES, "gpu_engine": StandInGPUEngine(), **dict(resources)},
             partition_key="shop",
             instance=self.instance,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": ops},
+            tags=tags,
+            raise_on_error=raise_on_error,
         )
+
+    def seeds(self, asset="generated_images"):
+        return {row.row_id: row.seed for row in read_image_set(self.store, asset, "shop").rows()}
 
     def metadata(self, asset):
         (event,) = self.instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
@@ -89,21 +104,32 @@ def test_every_materialization_tells_where_it_is_and_what_it_did(shop):
     generated = shop.metadata("generated_images")
     assert generated["manifest"] == "manifests/generated_images/shop.parquet"
     assert [generated[name] for name in ("made", "reused", "passed", "failed")] == [3, 0, 0, 0]
-    assert generated["dagster/row_count"] == 3
+    assert generated["dagster/uri"] == (shop.home / "store" / generated["manifest"]).as_uri()
+    assert generated["dagster/partition_row_count"] == 3
+    assert ("row_id", "string") in [(one.name, one.type) for one in generated["dagster/column_schema"].columns]
+    texts = [record.data["text"] for record in generated["preview"].records]
+    assert texts == ["a red mug", "蓝色的杯子", "a green mug"]
     assert {"making_s", "wall_s"} <= set(generated)
     assert list(generated["model_releases"]) == ["stand-in"]
     assert generated["bytes"] == sum(one.size_bytes for one in list_generated(shop))
     assert [shop.metadata("watermarked_images")[name] for name in ("made", "passed")] == [1, 2]
-    assert shop.metadata("prompt_catalog")["table"] == "tables/prompt_catalog/shop.parquet"
-    assert shop.metadata("gallery")["page"] == "galleries/shop/index.html"
+    catalog, gallery = shop.metadata("prompt_catalog"), shop.metadata("gallery")
+    assert catalog["table"] == "tables/prompt_catalog/shop.parquet"
+    assert (catalog["dagster/partition_row_count"], len(catalog["preview"].records)) == (3, 3)
+    assert [one.name for one in catalog["dagster/column_schema"].columns][:2] == ["id", "text"]
+    assert gallery["page"] == "galleries/shop/index.html"
+    assert gallery["gallery"] == str(shop.home / "store/galleries/shop/index.html")
+    assert (gallery["dagster/partition_row_count"], gallery["pictures"]) == (3, 3)
 
 
 def list_generated(shop):
     return read_image_set(shop.store, "generated_images", "shop").rows()
 
 
-@pytest.mark.parametrize("asset", ["generated_images", "upscaled_images", "watermarked_images", "thumbnails"])
-def test_every_image_set_shows_a_contact_sheet_of_at_most_60_kb(shop, asset):
+@pytest.mark.parametrize(
+    "asset", ["generated_images", "upscaled_images", "watermarked_images", "thumbnails", "gallery"]
+)
+def test_every_image_set_and_the_gallery_show_a_contact_sheet_of_at_most_60_kb(shop, asset):
     shop.run()
 
     sheet = shop.metadata(asset)["contact_sheet"]
@@ -167,3 +193,186 @@ def test_if_every_row_fails_the_asset_fails(shop):
 
     assert "upscaled_images" in shop.materialized()
     assert "watermarked_images" not in shop.materialized()
+
+
+def test_each_asset_has_its_own_step_and_no_step_complains(shop):
+    result = shop.run()
+
+    steps = [event.step_key for event in result.all_events if event.is_step_success]
+    assert steps == [
+        "prompt_catalog",
+        "generated_images",
+        "upscaled_images",
+        "watermarked_images",
+        "thumbnails",
+        "gallery",
+    ]
+    said = [entry.user_message for entry in shop.instance.all_logs(result.run_id)]
+    assert [line for line in said if "expected outputs" in line] == []
+
+
+def test_an_asset_can_be_made_by_itself_from_what_is_stored(shop):
+    shop.run()
+
+    result = shop.run("thumbnails", "gallery")
+
+    assert [event.step_key for event in result.all_events if event.is_step_success] == ["thumbnails", "gallery"]
+
+
+def test_an_asset_whose_upstream_was_never_made_fails_with_what_is_missing(shop):
+    result = shop.run("thumbnails", raise_on_error=False)
+
+    (failure,) = result.get_step_failure_events()
+    assert "manifests/watermarked_images/shop.parquet" in failure.step_failure_data.error.cause.message
+
+
+def test_a_run_may_be_for_some_rows_and_the_others_stay_as_they_were(shop):
+    shop.write(CSV.replace("a red mug", "an old mug"))
+    shop.run("prompt_catalog")
+    shop.run("generated_images", rows=["a"])
+    first = {
+        row.row_id: (row.status, row.text) for row in read_image_set(shop.store, "generated_images", "shop").rows()
+    }
+    shop.write(CSV)
+    shop.run("prompt_catalog")
+    shop.run("generated_images", rows=["b", "c"])
+    then = {row.row_id: (row.status, row.text) for row in list_generated(shop)}
+
+    assert first["a"] == ("made", "an old mug")
+    assert [first[row][0] for row in "bc"] == ["failed", "failed"]
+    assert then == {
+        "a": ("reused", "an old mug"),
+        "b": ("made", "蓝色的杯子"),
+        "c": ("made", "a green mug"),
+    }
+
+
+def test_a_run_for_rows_that_are_not_there_says_which_are(shop):
+    with pytest.raises(UnknownRowsError) as caught:
+        shop.run(rows=["a", "z"])
+
+    assert str(caught.value) == "rows: the catalog has no row 'z'. Its rows are 'a', 'b', 'c', …"
+
+
+def test_forced_pictures_are_painted_again(shop):
+    shop.run()
+    shop.run(force=True)
+
+    assert shop.metadata("generated_images")["made"] == 3
+    assert shop.metadata("thumbnails")["made"] == 0
+
+    shop.run(force=True, rows=["b"])
+    assert [shop.metadata("generated_images")[name] for name in ("made", "reused")] == [1, 2]
+
+
+def test_rows_get_new_seeds_for_good(shop):
+    shop.run()
+    before = shop.seeds()
+
+    shop.run(reseed=True, rows=["b"])
+    after = shop.seeds()
+    shop.run()
+
+    assert {row for row in before if before[row] != after[row]} == {"b"}
+    assert shop.seeds() == after
+    assert shop.metadata("generated_images")["made"] == 0
+    assert shop.metadata("generated_images")["edition"] == 0
+
+
+def test_a_catalog_gets_new_seeds_as_an_edition(shop):
+    shop.run()
+    before = shop.seeds()
+
+    shop.run(reseed=True)
+
+    assert all(before[row] != seed for row, seed in shop.seeds().items())
+    assert shop.metadata("generated_images")["edition"] == 1
+
+
+class Away(LocalObjectStore):
+    """A store that cannot be reached when its first manifest is written."""
+
+    refusals = 1
+
+    def put(self, key, data, *, content_type):
+        if key.startswith("manifests/") and self.refusals:
+            self.refusals -= 1
+            raise StoreUnavailableError("the store is down")
+        return super().put(key, data, content_type=content_type)
+
+
+class AwayResource(ObjectStoreResource):
+    root: str
+
+    @property
+    def store(self):
+        return STORES.setdefault(self.root, Away(Path(self.root)))
+
+
+STORES = {}
+
+
+@pytest.fixture
+def away(shop, monkeypatch):
+    """Resources with that store."""
+    from imagegenx_assets.definitions import RESOURCES
+
+    monkeypatch.setattr(outages, "FIRST_WAIT_S", 0.01)
+    store = AwayResource(root=str(shop.home / "store"))
+    return {"object_store": store, "image_sets": ImageSetIOManager(object_store=store, settings=RESOURCES["settings"])}
+
+
+def test_a_step_is_tried_again_after_an_outage_and_makes_nothing_twice(shop, away):
+    result = shop.run(resources=away)
+
+    assert result.success
+    (again,) = [event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
+    assert again.step_key == "generated_images"
+    assert "the store is down" in str(again.step_retry_data.error.cause)
+    assert [shop.metadata("generated_images")[name] for name in ("made", "reused")] == [0, 3]
+
+
+def test_a_person_who_waits_for_the_run_is_told_of_an_outage_at_once(shop, away):
+    with pytest.raises(StoreUnavailableError, match="the store is down"):
+        shop.run(resources=away, tags={PROCESS_TAG: "host:1:2"})
+
+
+def test_a_catalog_that_is_wrong_is_not_tried_again(shop):
+    shop.write("id,text,steps\na,a mug,5000\n")
+
+    result = shop.run(raise_on_error=False)
+
+    assert not [event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
+
+
+def test_dagster_keeps_the_first_of_many_problems_and_their_count(shop):
+    rows = "".join(f"r{n},a mug,{5000 + n}\n" for n in range(1000))
+    shop.write(f"id,text,steps\n{rows}")
+
+    with pytest.raises(CatalogError) as caught:
+        shop.run()
+
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[0], lines[-1]) == (52, "catalog 'shop': 1,000 problems", "  … and 950 more")
+
+
+def test_log_lines_carry_the_catalog_they_are_about(shop, monkeypatch, capfd):
+    monkeypatch.setenv("IMAGEGENX_LOGS__FORMAT", "json")
+    shop.run()
+    logging.getLogger("ops").warning("looked")
+
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    assert [line["partition"] for line in lines if line["message"] == "looked"] == ["shop"]
+
+
+def test_a_run_says_in_its_log_how_far_it_is(shop):
+    from imagegenx_assets.definitions import RESOURCES
+
+    often = ImageSetIOManager(
+        object_store=RESOURCES["object_store"], settings=RESOURCES["settings"], progress_every_s=0.05
+    )
+    slow = StandInGPUEngine(picture_s=0.5)
+    result = shop.run("prompt_catalog", "generated_images", resources={"image_sets": often, "gpu_engine": slow})
+
+    said = [entry.user_message for entry in shop.instance.all_logs(result.run_id)]
+    assert "generated_images: 0 of 3 made, 3 waiting; none finished in the last minute." in said

@@ -7,12 +7,12 @@ import pytest
 
 from benchmarks.stand_in import StandInEngine, StandInGPUEngine, write_stand_in_model
 from configs.settings import load_settings
-from imagegenx_assets.catalog_run import CheckFailedError
-from imagegenx_assets.checks import STAGE_CHECKS
+from imagegenx_assets.catalog_step import CheckFailedError
 from io_managers.image_set import read_image_set
 from models.engine import Engine
 from models.image import GeneratedImage
 from resources.audit import open_audit
+from resources.dagster_names import STAGES
 from resources.local_store import LocalObjectStore
 
 CSV = "id,text,resolution,watermark_text\na,a red mug,64x64,春日小店\nb,a gun,64x64,\nc,a hat,64x64,\n"
@@ -41,11 +41,16 @@ class Shop:
             **options,
         )
 
-    def result(self, asset, name):
-        key = dg.AssetCheckKey(dg.AssetKey(asset), name)
+    def result(self, asset):
+        key = dg.AssetCheckKey(dg.AssetKey(asset), "quality")
         record = self.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0]
         assert record.partition == "shop"
         return record.evaluation
+
+    def findings(self, asset):
+        """What a check found: how much was checked, how much is wrong, and how serious that is, by finding."""
+        rows = [record.data for record in self.result(asset).metadata["findings"].value.records]
+        return {row["finding"]: (row["checked"], row["problems"], row["severity"]) for row in rows}
 
     def materialized(self, asset):
         return self.instance.get_latest_materialization_event(dg.AssetKey(asset)) is not None
@@ -74,46 +79,74 @@ class BlankGPUEngine(StandInGPUEngine):
         return BlankEngine()
 
 
-def test_every_check_has_a_description_and_passes_for_a_sound_catalog(shop):
+def test_every_check_passes_for_a_sound_catalog_and_says_what_it_looked_for(shop):
     shop.run()
 
-    for check in STAGE_CHECKS:
-        assert check.spec.description
-        result = shop.result(check.spec.asset_key.to_user_string(), check.spec.name)
-        assert result.passed, (check.spec.key, result.description)
+    found = {asset: shop.findings(asset) for asset in STAGES}
+
+    assert all(shop.result(asset).passed for asset in STAGES)
+    assert found == {
+        "prompt_catalog": {"rows unique": ("3", "0", "passed")},
+        "generated_images": {
+            "rows as asked": ("3", "0", "passed"),
+            "files whole": ("3", "0", "passed"),
+            "pictures differ": ("3", "0", "passed"),
+            "moderated": ("0", "0", "passed"),
+        },
+        "upscaled_images": {
+            "rows as asked": ("3", "0", "passed"),
+            "files whole": ("0", "0", "passed"),
+            "pictures differ": ("3", "0", "passed"),
+        },
+        "watermarked_images": {
+            "rows as asked": ("3", "0", "passed"),
+            "files whole": ("1", "0", "passed"),
+            "watermarks shown": ("1", "0", "passed"),
+        },
+        "thumbnails": {"rows as asked": ("3", "0", "passed"), "files whole": ("3", "0", "passed")},
+        "gallery": {"published": ("2", "0", "passed"), "fresh": ("1", "0", "passed")},
+    }
 
 
-def test_every_asset_has_a_blocking_check_but_the_last():
-    blocking = {check.spec.asset_key.to_user_string() for check in STAGE_CHECKS if check.spec.blocking}
+def test_every_check_counts_for_the_last_materialization_of_its_catalog(shop):
+    for _ in range(2):
+        shop.run()
 
-    assert blocking == {"prompt_catalog", "generated_images", "upscaled_images", "watermarked_images", "thumbnails"}
+        for asset in STAGES:
+            key = dg.AssetCheckKey(dg.AssetKey(asset), "quality")
+            (info,) = shop.instance.event_log_storage.get_asset_check_partition_info([key])
+            assert (info.partition_key, info.is_current) == ("shop", True)
 
 
 def test_blank_pictures_go_no_further_and_the_check_says_which_rows_and_what_to_do(shop):
-    with pytest.raises(CheckFailedError, match="check 'pictures_differ' of generated_images: 3 of 3: `row a is blank"):
+    with pytest.raises(
+        CheckFailedError, match="check 'quality' of generated_images: pictures differ: 3 of 3: `row a is blank"
+    ):
         shop.run(BlankGPUEngine())
 
-    result = shop.result("generated_images", "pictures_differ")
+    result = shop.result("generated_images")
     metadata = {name: value.value for name, value in result.metadata.items()}
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert (metadata["checked"], metadata["problems"]) == (3, 3)
-    assert metadata["rows"].records[0].data == {"row": "a", "problem": "is blank: its colours spread 0.0 of 255 levels"}
+    assert shop.findings("generated_images")["pictures differ"] == ("3", "3", "ERROR")
+    assert metadata["rows"].records[0].data == {
+        "finding": "pictures differ",
+        "row": "a",
+        "problem": "is blank: its colours spread 0.0 of 255 levels",
+    }
     assert "imagegenx models verify" in metadata["what to do"]
     assert shop.materialized("generated_images")
     assert not shop.materialized("upscaled_images")
 
 
-def test_a_run_that_begins_later_checks_what_earlier_ones_stored(shop):
+def test_what_is_lost_from_the_store_is_made_again_and_checked_by_the_next_run(shop):
     shop.run()
     lost = next(read_image_set(shop.store, "generated_images", "shop").rows())
     shop.store.delete(lost.key)
-    key = dg.AssetCheckKey(dg.AssetKey("generated_images"), "files_whole")
-    published = shop.store.stat("galleries/shop/index.html")
 
-    with pytest.raises(CheckFailedError, match="'pictures/.*' is not in the store"):
-        shop.run(selection=dg.AssetSelection.assets("gallery").without_checks() | dg.AssetSelection.checks(key))
+    shop.run()
 
-    assert shop.store.stat("galleries/shop/index.html") == published
+    assert shop.store.stat(lost.key)
+    assert shop.findings("generated_images")["files whole"] == ("3", "0", "passed")
 
 
 def followers(shop, cursor=None):
@@ -129,7 +162,7 @@ def test_a_blocked_result_is_not_followed_by_automation_or_by_hand_until_it_is_m
     shop.run(selection=dg.AssetSelection.assets("prompt_catalog"))
     _, cursor = followers(shop)
     only = dg.AssetSelection.assets("generated_images")
-    with pytest.raises(CheckFailedError, match="check 'pictures_differ' of generated_images: 3 of 3"):
+    with pytest.raises(CheckFailedError, match="check 'quality' of generated_images: pictures differ: 3 of 3"):
         shop.run(BlankGPUEngine(), selection=only)
 
     asked, _ = followers(shop, cursor)
@@ -137,8 +170,10 @@ def test_a_blocked_result_is_not_followed_by_automation_or_by_hand_until_it_is_m
     with pytest.raises(CheckFailedError) as caught:
         shop.run(selection=dg.AssetSelection.assets(*asked))
 
-    assert str(caught.value).startswith("check 'pictures_differ' of generated_images, in an earlier run: 3 of 3")
-    assert str(caught.value).endswith("Materialize generated_images again, with its checks.")
+    assert str(caught.value).startswith(
+        "check 'quality' of generated_images, in an earlier run: pictures differ: 3 of 3"
+    )
+    assert str(caught.value).endswith("Materialize generated_images again.")
     assert not shop.materialized("upscaled_images")
     (shop.home / "catalogs/shop.csv").write_text(CSV.replace("a ", "one "), encoding="utf-8")
     assert shop.run(selection=dg.AssetSelection.assets("prompt_catalog") | only).success
@@ -150,7 +185,7 @@ def test_a_warning_of_an_earlier_run_holds_nothing_back(shop):
         CSV.replace("春日小店", "lost.png").replace("watermark_text", "watermark_image"), encoding="utf-8"
     )
     shop.run()
-    assert not shop.result("watermarked_images", "rows_as_asked").passed
+    assert not shop.result("watermarked_images").passed
 
     assert shop.run(selection=dg.AssetSelection.assets("thumbnails")).success
 
@@ -162,9 +197,9 @@ def test_a_failed_row_warns_and_its_neighbours_go_on(shop):
 
     assert shop.run().success
 
-    result = shop.result("watermarked_images", "rows_as_asked")
+    result = shop.result("watermarked_images")
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert result.description.startswith("1 of 3: `row a failed: logo 'lost.png'")
+    assert result.description.startswith("rows as asked: 1 of 3: `row a failed: logo 'lost.png'")
 
 
 def test_rejected_rows_are_neither_painted_nor_published(shop, monkeypatch):
@@ -180,8 +215,9 @@ def test_rejected_rows_are_neither_painted_nor_published(shop, monkeypatch):
         assert rows["b"].error == "text: has the blocked word 'gun'"
         assert rows["a"].status == "reused"
     assert list(shop.store.list("quarantine/")) == []
-    result = shop.result("generated_images", "moderated")
+    result = shop.result("generated_images")
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert shop.findings("generated_images")["moderated"] == ("3", "1", "WARN")
     first, again = open_audit(load_settings()).read()
     assert (first["event"], first["catalog"], first["rows"], first["of"]) == ("rows.rejected", "shop", 1, 3)
     assert again["event"] == "rows.rejected"

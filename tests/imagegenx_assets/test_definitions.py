@@ -7,6 +7,7 @@ import pytest
 
 from configs.settings import PACKAGE_ROOT
 from imagegenx_cli.embedded_dagster import INSTANCE_TEMPLATE
+from resources.dagster_names import STAGES
 
 HEAVY = ("torch", "diffusers", "transformers", "pandas", "numpy", "PIL", "minio")
 
@@ -45,7 +46,7 @@ def test_the_assets_follow_each_other_as_in_the_diagram():
         "catalog_files": set(),
         "on_demand_images": set(),
         "prompt_catalog": {"catalog_files"},
-        "generated_images": {"prompt_catalog"},
+        "generated_images": {"prompt_catalog", "model_releases"},
         "upscaled_images": {"generated_images"},
         "watermarked_images": {"upscaled_images"},
         "thumbnails": {"watermarked_images"},
@@ -119,7 +120,8 @@ def test_every_check_has_a_description_and_is_evaluated_for_each_catalog():
     graph = defs.resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.asset_check_keys]
 
-    assert len(nodes) >= 15
+    assert {node.key.to_user_string() for node in nodes} == {f"{asset}:quality" for asset in STAGES}
+    assert all(node.blocking for node in nodes)
     assert {node.partitions_def.name for node in nodes} == {"catalogs"}
     assert all(node.description for node in nodes)
 

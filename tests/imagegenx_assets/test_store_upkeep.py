@@ -6,10 +6,11 @@ from dagster._core.test_utils import create_run_for_test
 
 from configs.settings import load_settings
 from imagegenx_assets.definitions import RESOURCES
-from imagegenx_assets.store_upkeep import COLLECTED, active_runs, collect_for, store_upkeep
+from imagegenx_assets.store_upkeep import active_runs, collect_for, store_upkeep
 from ops.store_life import CollectionUnderWayError, collection_lock, only_collection
 from ops.store_life.collection_lock import LOCKS
 from resources.audit import open_audit
+from resources.dagster_names import STORE_GARBAGE
 from resources.open_store import open_store
 from tests.support.stored_catalogs import keys_of, make_old, store_catalog, store_orphans
 from tests.support.waiting import wait_until
@@ -41,7 +42,7 @@ def test_what_nothing_refers_to_goes_by_itself_and_the_run_says_how_much(store, 
 
     assert keys_of(store, "pictures/") == {row.key for row in rows}
     assert not orphans & keys_of(store, "pictures/")
-    told = instance.get_latest_materialization_event(AssetKey(COLLECTED)).asset_materialization.metadata
+    told = instance.get_latest_materialization_event(AssetKey(STORE_GARBAGE)).asset_materialization.metadata
     assert (told["objects"].value, told["removed: pictures"].value) == (5, "5 objects, 30 bytes")
 
 

@@ -30,7 +30,12 @@ def test_the_metadata_has_the_true_key_and_size(tables):
 
     metadata = {name: value.value for name, value in context.consume_logged_metadata().items()}
     assert metadata["table"] == "tables/prompt_catalog/春装.parquet"
-    assert metadata["dagster/row_count"] == 2
+    assert metadata["dagster/uri"].endswith("/store/tables/prompt_catalog/%E6%98%A5%E8%A3%85.parquet")
+    assert metadata["dagster/partition_row_count"] == 2
+    assert [record.data for record in metadata["preview"].records] == [
+        {"id": "a", "text": "红色T恤"},
+        {"id": "b", "text": ""},
+    ]
     assert metadata["bytes"] == tables.object_store.store.stat(metadata["table"]).size_bytes
 
 

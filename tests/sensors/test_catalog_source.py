@@ -1,12 +1,14 @@
 import json
 import os
 
+import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
+from resources.dagster_names import CATALOG_FILES
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreAccessError, StoreUnavailableError
-from sensors.catalog_source import CATALOG_FILES, catalog_source
+from sensors.catalog_source import catalog_source
 
 GOOD = "id,text,model_type\na,a mug,own\n"
 
@@ -300,7 +302,7 @@ def test_a_memory_that_cannot_be_read_fails_the_tick(ticker, taken):
 
 
 def test_catalogs_that_an_earlier_version_observed_are_not_made_again(ticker, inbox, taken):
-    for record in ticker.instance.fetch_observations(CATALOG_FILES, limit=100).records:
+    for record in ticker.instance.fetch_observations(dg.AssetKey(CATALOG_FILES), limit=100).records:
         observation = record.event_log_entry.dagster_event.asset_observation_data.asset_observation
         metadata = {name: value for name, value in observation.metadata.items() if name not in ("source", "file")}
         ticker.instance.report_runless_asset_event(observation._replace(metadata=metadata))

@@ -39,11 +39,11 @@ def test_each_stale_catalog_fails_its_check_once(instance):
     (event,) = first.asset_events
     again = tick(instance, first.cursor)
 
-    assert (event.asset_key.to_user_string(), event.check_name, event.partition) == ("gallery", "fresh", "stale")
+    assert (event.asset_key.to_user_string(), event.check_name, event.partition) == ("gallery", "quality", "stale")
     assert (event.passed, event.severity, event.description) == (
         False,
         dg.AssetCheckSeverity.WARN,
-        "has not been made for 24 h",
+        "fresh: 1 of 1: `has not been made for 24 h`",
     )
     assert list(again.asset_events) == []
 
@@ -78,7 +78,7 @@ def test_dagster_takes_the_report_of_a_catalog_that_becomes_stale_again(instance
         for event in result.asset_events:
             instance.report_runless_asset_event(event)
 
-    key = dg.AssetCheckKey(dg.AssetKey("gallery"), "fresh")
+    key = dg.AssetCheckKey(dg.AssetKey("gallery"), "quality")
     (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=5)
     assert (record.partition, record.evaluation.passed) == ("stale", False)
 
@@ -100,7 +100,7 @@ def test_the_stale_catalog_is_shown_by_dagster(instance):
 
     instance.report_runless_asset_event(event)
 
-    key = dg.AssetCheckKey(dg.AssetKey("gallery"), "fresh")
+    key = dg.AssetCheckKey(dg.AssetKey("gallery"), "quality")
     (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=5)
     assert (record.partition, record.evaluation.passed) == ("stale", False)
     (counted,) = instance.event_log_storage.get_asset_check_partition_info([key])
@@ -119,4 +119,4 @@ def test_a_catalog_may_have_hours_of_its_own(instance, monkeypatch, tmp_path):
 
         (event,) = tick(instance).asset_events
 
-        assert (event.partition, event.description) == ("stale", "has not been made for 1.5 h")
+        assert (event.partition, event.description) == ("stale", "fresh: 1 of 1: `has not been made for 1.5 h`")

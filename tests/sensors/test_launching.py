@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from configs.settings import PACKAGE_ROOT
-from imagegenx_assets.catalog_assets import catalog_stages
-from sensors.launching import GPU_POOL, bound_pool
+from imagegenx_assets.catalog_assets import ASSETS
+from resources.dagster_names import CATALOG_POOL
+from sensors.launching import bound_pool
 from tests.support.dagster_daemon import open_instance
 
 
@@ -21,16 +22,16 @@ def instance(tmp_path):
 def limit(instance):
     """What the pool holds, and whether that is the limit of all pools."""
     pools = {pool.name: (pool.limit, pool.from_default) for pool in instance.event_log_storage.get_pool_limits()}
-    return pools.get(GPU_POOL)
+    return pools.get(CATALOG_POOL)
 
 
 def test_catalog_runs_are_bounded_before_any_sensor_has_launched_one(instance):
-    assert catalog_stages.op.pool == GPU_POOL
+    assert {one.op.pool for one in ASSETS} == {CATALOG_POOL}
     assert limit(instance) is None
     assert instance.global_op_concurrency_default_limit == 1
 
     # What the coordinator does when it meets a pool for the first time.
-    instance.event_log_storage.initialize_concurrency_limit_to_default(GPU_POOL)
+    instance.event_log_storage.initialize_concurrency_limit_to_default(CATALOG_POOL)
 
     assert limit(instance) == (1, True)
 
@@ -42,7 +43,7 @@ def test_a_launch_lets_as_many_runs_in_as_there_are_gpus(instance):
 
 
 def test_the_limit_of_all_pools_is_nobodys_choice_for_this_one(instance):
-    instance.event_log_storage.initialize_concurrency_limit_to_default(GPU_POOL)
+    instance.event_log_storage.initialize_concurrency_limit_to_default(CATALOG_POOL)
 
     bound_pool(instance, 3)
 
@@ -51,7 +52,7 @@ def test_the_limit_of_all_pools_is_nobodys_choice_for_this_one(instance):
 
 @pytest.mark.parametrize("chosen", [1, 4])
 def test_what_an_operator_chose_stays(instance, chosen):
-    instance.event_log_storage.set_concurrency_slots(GPU_POOL, chosen)
+    instance.event_log_storage.set_concurrency_slots(CATALOG_POOL, chosen)
 
     bound_pool(instance, 2)
 

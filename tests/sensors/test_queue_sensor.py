@@ -7,11 +7,12 @@ import pytest
 from configs.serving_settings import ServingSettings
 from configs.settings import load_settings
 from models.request import GenerationRequest, Priority
+from resources.dagster_names import SERVING_POOL
 from resources.queue import NewTask, QueueDepth, WorkerState, new_task_id, open_queue
 from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
 from sensors.queue_sensor import queue_sensor
-from sensors.serving_runs import POOL, SERVING_JOB, Silence, runs_wanted
+from sensors.serving_runs import SERVING_JOB, Silence, runs_wanted
 
 
 @dg.op
@@ -184,7 +185,7 @@ def test_the_pool_of_serving_runs_is_bounded_by_the_slots(sensor):
     sensor.tick()
 
     limits = {pool.name: pool.limit for pool in sensor.instance.event_log_storage.get_pool_limits()}
-    assert limits == {POOL: 2}
+    assert limits == {SERVING_POOL: 2}
 
 
 def test_a_started_run_without_heartbeat_is_marked_failed_and_replaced(sensor):

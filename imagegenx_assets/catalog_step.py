@@ -1,0 +1,157 @@
+"""The step that makes one asset of one catalog: how it is declared, what it has to work with, how it ends."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial, wraps
+from typing import Any
+
+from dagster import (
+    AssetCheckKey,
+    AssetCheckResult,
+    AssetDep,
+    AssetExecutionContext,
+    AssetsDefinition,
+    AssetSelection,
+    AutomationCondition,
+    MaterializeResult,
+    Output,
+    asset,
+)
+
+from configs.settings import Settings
+from foundation.logs import set_up_logs
+from imagegenx_assets.checks import quality_spec
+from imagegenx_assets.partitions import CATALOGS
+from imagegenx_assets.verdicts import standing_refusal
+from io_managers.image_set import ImageSet, ImageStream, last_image_set, read_image_set
+from io_managers.outages import outages_retried
+from io_managers.reuse import Reuse
+from models.errors import ImageGenXError
+from ops.catalog import RegisteredCatalogs, open_catalogs
+from ops.checks import blocks
+from resources.dagster_names import CATALOG_PARTITIONS, CATALOG_POOL, MODEL_RELEASES, OWNERS, QUALITY, STAGES
+from resources.object_store import ObjectStore
+from resources.object_store_resource import ObjectStoreResource
+from resources.own_gpu import with_own_gpu
+from resources.settings_resource import SettingsResource
+
+Events = Iterator[Output[Any] | MaterializeResult[Any] | AssetCheckResult]
+
+FOLLOWS = (
+    AutomationCondition.eager()
+    .replace("newly_missing", AutomationCondition.any_deps_updated())
+    .ignore(AssetSelection.assets(MODEL_RELEASES))
+)
+"""An asset follows the ones it is made from when one of them is made in a run that leaves it out.
+
+Runs of the whole job make all of a catalog's assets together, and set off nothing. Nor does such a run that was
+cancelled or failed half-way: what it left out is missing, but nobody asks for it again unasked. What a check has
+refused is followed by a run that fails at once with what the check said; see `imagegenx_assets.verdicts`. New releases
+of models are for the sensor `model_release`.
+"""
+
+
+class CheckFailedError(ImageGenXError):
+    """A check found that a catalog must not go on."""
+
+
+class NotInFleetError(ImageGenXError):
+    """A run was told something that the workers of the fleet cannot do."""
+
+
+@dataclass(frozen=True)
+class CatalogStep:
+    """One asset of one catalog in a run."""
+
+    asset: str
+    catalog: str
+    run_id: str
+    settings: Settings
+    store: ObjectStore
+
+    @property
+    def catalogs(self) -> RegisteredCatalogs:
+        """The registered catalogs."""
+        return open_catalogs(self.settings, self.store)
+
+    @property
+    def renew_after_s(self) -> float:
+        """Age at which an object that is used again is written anew, so that it stays; see `Reuse`."""
+        return self.settings.retention.orphan_hours * 3600 / 2
+
+    def reuse(self, *, anew: bool = False) -> Reuse:
+        """How pictures of the asset that are stored already are found; `anew`: all are made again."""
+        last = cache(partial(last_image_set, self.store, self.asset, self.catalog))
+        return Reuse(self.store, self.asset, self.catalog, renew_after_s=self.renew_after_s, last=last, anew=anew)
+
+    def refuse_in_fleet(self, *, force: bool) -> None:
+        """Raise NotInFleetError if workers are to make again what is stored: they keep it."""
+        if force and self.settings.engine.fleet:
+            raise NotInFleetError(
+                "force: the workers of the fleet (engine.fleet) keep what is stored. For other pictures use `reseed`;"
+                " damaged ones are made again after `imagegenx store verify --heal`."
+            )
+
+    def output(self, stream: ImageStream, reuse: Reuse, **metadata: Any) -> Output[ImageStream]:
+        """A stream for the IO manager, which pulls and stores it before the step goes on."""
+        return Output(replace(stream, last=reuse.last), metadata=metadata)
+
+    def images(self) -> ImageSet:
+        """The pictures of the asset as they are stored."""
+        return read_image_set(self.store, self.asset, self.catalog)
+
+
+def begin(context: AssetExecutionContext, settings: SettingsResource, object_store: ObjectStoreResource) -> CatalogStep:
+    """What a step has to work with; every log line of its process is about its catalog from now on.
+
+    Raises:
+        CheckFailedError: if what the asset is made of may not go on, by its last check.
+    """
+    current, asset_key = settings.current, context.asset_key
+    if not current.engine.fleet:
+        current = with_own_gpu(current)
+    set_up_logs(current.logs, run_id=context.run.run_id, partition=context.partition_key)
+    before = [key for key in context.assets_def.asset_deps[asset_key] if key.path[-1] in STAGES]
+    checks = [AssetCheckKey(key, QUALITY) for key in before]
+    if refusal := standing_refusal(context.instance, context.partition_key, checks):
+        raise CheckFailedError(refusal)
+    return CatalogStep(asset_key.path[-1], context.partition_key, context.run.run_id, current, object_store.store)
+
+
+def catalog_asset(
+    *, kinds: set[str], io_manager: str | None = None, after: Sequence[str | AssetDep] = (), follows: bool = True
+) -> Callable[[Callable[..., Events]], AssetsDefinition]:
+    """Make a function the asset of a catalog that is named like it and described by its docstring.
+
+    The function yields its output first, which its IO manager stores, and then the result of its check; a check that
+    blocks fails the step, and nothing downstream runs. A run makes one catalog: for Dagster's backfills that is so
+    where an asset has no policy (with one, even of a single partition, checks are not told which it is).
+
+    Args:
+        io_manager: the resource that stores it, and loads it for the assets that name it as an argument.
+        after: what it also depends on, and does not load.
+        follows: it is made by itself when one of those before it is; see `FOLLOWS`.
+    """
+
+    def declare(make: Callable[..., Events]) -> AssetsDefinition:
+        @wraps(make)
+        def step(context: AssetExecutionContext, **given: Any) -> Events:
+            with outages_retried(context):
+                for event in make(context, **given):
+                    yield event
+                    if isinstance(event, AssetCheckResult) and blocks(event):
+                        raise CheckFailedError(f"check '{QUALITY}' of {make.__name__}: {event.description}")
+
+        return asset(
+            deps=after,
+            group_name=CATALOG_PARTITIONS,
+            owners=OWNERS,
+            kinds=kinds,
+            io_manager_key=io_manager,
+            partitions_def=CATALOGS,
+            check_specs=[quality_spec(make.__name__)],
+            automation_condition=FOLLOWS if follows else None,
+            pool=CATALOG_POOL,
+        )(step)
+
+    return declare

@@ -1,0 +1,73 @@
+"""How far an image set is, as lines in the log of the run that makes it."""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from io_managers.image_set import Status
+
+_RATE_OVER_S = 60.0
+
+
+class ProgressLog:
+    """Counts rows, and says every `every_s` seconds how many are made, wait and failed, and how long it takes yet.
+
+    The lines come from a thread of its own: also while nothing is made, as while a model loads.
+
+    Args:
+        say: takes a line; called in another thread.
+        total: rows in all.
+    """
+
+    def __init__(self, say: Callable[[str], object], asset: str, total: int, every_s: float) -> None:
+        self._say, self._asset, self._total, self._every_s = say, asset, total, every_s
+        self._counts: Counter[Status] = Counter()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._talk, name="progress", daemon=True)
+        self._history = deque([(time.monotonic(), 0)])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def count(self, status: Status) -> None:
+        """One more row has this status."""
+        self._counts[status] += 1
+
+    def line(self) -> str:
+        """Where it stands, with the rate of the last minute."""
+        counts = dict(self._counts)
+        done = sum(counts.values())
+        per_minute = self._per_minute(done)
+        parts = [f"{counts.pop(Status.MADE, 0):,} of {self._total:,} made"]
+        parts += [f"{count:,} {status}" for status, count in counts.items() if count]
+        parts.append(f"{self._total - done:,} waiting")
+        speed = f"{per_minute:,.0f} a minute, {_span((self._total - done) * 60 / per_minute)}" if per_minute else ""
+        return f"{self._asset}: {', '.join(parts)}; {speed or 'none finished in the last minute'}."
+
+    def _per_minute(self, done: int) -> float:
+        now = time.monotonic()
+        self._history.append((now, done))
+        while len(self._history) > 2 and self._history[1][0] < now - _RATE_OVER_S:
+            self._history.popleft()
+        since_s, before = self._history[0]
+        return (done - before) * 60 / max(now - since_s, 0.001)
+
+    def _talk(self) -> None:
+        while not self._ended.wait(self._every_s):
+            self._say(self.line())
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {seconds:.0f} s to go"
+    return f"about {seconds / 60:.0f} min to go" if seconds < 90 * 60 else f"about {seconds / 3600:.1f} h to go"

@@ -1,0 +1,37 @@
+"""What Dagster's assets, partitions, pools, owners and tags are called, for all who speak of them; imports nothing."""
+
+OWNERS = ["team:imagegenx"]
+
+CATALOG_PARTITIONS = "catalogs"
+"""The partitions definition of catalogs, and the group of the assets that one goes through."""
+MODEL_PARTITIONS = "models"
+"""The partitions definition of models."""
+
+CATALOG_FILES = "catalog_files"
+MODEL_RELEASES = "model_releases"
+
+PROMPT_CATALOG = "prompt_catalog"
+GENERATED_IMAGES = "generated_images"
+UPSCALED_IMAGES = "upscaled_images"
+WATERMARKED_IMAGES = "watermarked_images"
+THUMBNAILS = "thumbnails"
+GALLERY = "gallery"
+IMAGE_SETS = (GENERATED_IMAGES, UPSCALED_IMAGES, WATERMARKED_IMAGES, THUMBNAILS)
+STAGES = (PROMPT_CATALOG, *IMAGE_SETS, GALLERY)
+"""The assets of a catalog, in the order in which it goes through them."""
+
+ON_DEMAND_IMAGES = "on_demand_images"
+STORE_GARBAGE = "store_garbage"
+"""The asset that every collection of garbage is recorded under: how much went, by reason."""
+
+QUALITY = "quality"
+"""The check of each of a catalog's assets."""
+
+CATALOG_POOL = "catalogs"
+"""The concurrency pool of the steps of catalogs; it counts runs."""
+SERVING_POOL = "serving"
+"""The pool of serving runs; its limit is `serving.gpu_slots`."""
+UPKEEP_POOL = "store_upkeep"
+
+PROCESS_TAG = "imagegenx/process"
+"""On runs that live in the process of somebody's command: which one it is."""
