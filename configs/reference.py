@@ -21,14 +21,16 @@ _HEAD = """\
 A setting comes from the environment, else from the YAML file that `IMAGEGENX_CONFIG` names (default:
 [configs/application.yaml](../configs/application.yaml)), else it has its default. In the file, sections nest
 (`engine: {threads: 2}`); in the environment, two underscores do (`IMAGEGENX_ENGINE__THREADS=2`). Lists and lists of
-objects are JSON there (`IMAGEGENX_MODEL_FOLDERS='["/models"]'`). Secrets come from the environment alone. Everything is
-checked at the start, and all problems are told at once.
+objects are JSON there (`IMAGEGENX_MODEL_FOLDERS='["/models"]'`). Secrets come from the environment alone, or from files
+of their own. Everything is checked at the start, and all problems are told at once.
 
 | variable beside the settings | what it does |
 |---|---|
 | `IMAGEGENX_CONFIG` | the YAML file of settings |
+| `IMAGEGENX_SECRETS` | a folder with a file for each secret, named like its variable; the environment wins |
 | `DAGSTER_HOME` | the folder of `dagster.yaml`; `dagster` below `home` if not set |
 | `DAGSTER_POSTGRES_URL`, `DAGSTER_S3_URL` | where [deploy/dagster.yaml](../deploy/dagster.yaml) keeps runs and logs |
+| `RAY_API_SERVER_ADDRESS` | where [deploy/ray/run_launcher.yaml](../deploy/ray/run_launcher.yaml) finds Ray's head |
 | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` | with which rights it keeps the logs |
 """
 _BOUNDS: dict[type, tuple[str, str]] = {

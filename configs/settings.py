@@ -9,7 +9,13 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from configs.audit_settings import AuditSettings
 from configs.gateway_settings import CallbackSettings, GatewaySettings
@@ -168,8 +174,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What the caller names, then the environment; there are no other sources."""
-        return init_settings, env_settings
+        """What the caller names, then the environment, then the files of `IMAGEGENX_SECRETS`; no other sources."""
+        return init_settings, env_settings, _secret_files(file_secret_settings)
+
+    @model_validator(mode="after")
+    def _placed_catalogs_have_workers(self) -> "Settings":
+        if self.placement.launcher != "none" and not self.engine.fleet:
+            raise ValueError(
+                f"placement.launcher {self.placement.launcher} gives catalog runs no GPU: it needs engine.fleet: true"
+            )
+        return self
 
     @model_validator(mode="after")
     def _absolute_paths(self) -> "Settings":
@@ -209,11 +223,17 @@ class _FileSettings(Settings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+        return env_settings, _secret_files(file_secret_settings), init_settings
+
+
+def _secret_files(source: PydanticBaseSettingsSource) -> NestedSecretsSettingsSource:
+    """The folder of mounted secrets: a file for each variable, of its name, that the environment does not have."""
+    folder = os.environ.get("IMAGEGENX_SECRETS")
+    return NestedSecretsSettingsSource(source, secrets_dir=folder, secrets_dir_missing="error")
 
 
 def load_settings() -> Settings:
-    """The settings of this process, from the environment and `IMAGEGENX_CONFIG` (default: the packaged file).
+    """The settings of this process: environment, secrets' files, `IMAGEGENX_CONFIG` (default: the packaged file).
 
     They are read once, and again when the environment, the working folder or the file is another one.
 
@@ -222,6 +242,10 @@ def load_settings() -> Settings:
     """
     if (named := os.environ.get("IMAGEGENX_CONFIG")) == "":
         raise ConfigError([Problem("IMAGEGENX_CONFIG", "empty; name a file, or unset it")])
+    if (secrets := os.environ.get("IMAGEGENX_SECRETS")) is not None and not Path(secrets or "\0").is_dir():
+        raise ConfigError(
+            [Problem("IMAGEGENX_SECRETS", f"{secrets!r} is no folder; name that of the secrets, or unset it")]
+        )
     file = Path(named or PACKAGE_ROOT / "configs" / "application.yaml")
     mark: tuple[object, ...] = ()
     with suppress(OSError):  # told by who reads it

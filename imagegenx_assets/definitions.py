@@ -21,6 +21,7 @@ from sensors.freshness import stale_catalogs_sensor
 from sensors.model_release import model_release
 from sensors.queue_sensor import queue_sensor
 from sensors.run_failure import run_failure_alert
+from sensors.starting_runs import starting_runs
 
 _settings = SettingsResource()
 _store = ObjectStoreResource()
@@ -45,6 +46,7 @@ defs = Definitions(
         stale_catalogs_sensor,
         catalog_automation,
         run_failure_alert,
+        starting_runs,
     ],
     schedules=[daily_upkeep, nightly_collection],
     resources=RESOURCES,

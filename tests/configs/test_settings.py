@@ -113,6 +113,35 @@ def test_the_environment_wins_over_the_file(monkeypatch, tmp_path):
     assert settings.home == tmp_path / "home"
 
 
+def test_secrets_come_from_the_files_of_a_mounted_folder(monkeypatch, tmp_path):
+    data = tmp_path / "..2026_11_30"  # as Kubernetes mounts a Secret: links to files of a hidden folder
+    data.mkdir()
+    (tmp_path / "..data").symlink_to(data.name)
+    for name, value in {
+        "STORE__ACCESS_KEY": "key",
+        "STORE__SECRET_KEY": "5ec2e7\n",
+        "QUEUE__URL": "redis://file",
+    }.items():
+        (data / f"IMAGEGENX_{name}").write_text(value, encoding="utf-8")
+        (tmp_path / f"IMAGEGENX_{name}").symlink_to(f"..data/IMAGEGENX_{name}")
+    monkeypatch.setenv("IMAGEGENX_SECRETS", str(tmp_path))
+    monkeypatch.setenv("IMAGEGENX_QUEUE__URL", "redis://environment")
+
+    settings = load_settings()
+
+    assert settings.store.access_key.get_secret_value() == "key"
+    assert settings.store.secret_key.get_secret_value() == "5ec2e7"
+    assert settings.queue.url.get_secret_value() == "redis://environment"
+    assert "5ec2e7" not in repr(settings)
+
+
+@pytest.mark.parametrize("folder", ["", "/nowhere/at/all"])
+def test_a_folder_of_secrets_that_is_not_there_is_told(monkeypatch, folder):
+    monkeypatch.setenv("IMAGEGENX_SECRETS", folder)
+    with pytest.raises(ConfigError, match=rf"^IMAGEGENX_SECRETS: '{folder}' is no folder; name that of the secrets"):
+        load_settings()
+
+
 def test_what_the_caller_names_wins_over_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("IMAGEGENX_HOME", "/elsewhere")
 

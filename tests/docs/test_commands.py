@@ -97,6 +97,15 @@ def check(words, tmp_path):
             check_docker(words)
         case "dagster":
             check_dagster(words)
+        case "kubectl" | "helm":
+            files = [after for flag, after in pairwise(words) if flag in ("--filename", "--values")]
+            assert [file for file in files if not (ROOT / file).is_file()] == []
+        case "ray":
+            from ray.scripts.scripts import cli
+
+            check_options(cli, words[1:])
+        case "cat":
+            assert [word for word in words[1 : words.index(">")] if not (ROOT / word).is_file()] == []
         case "curl":
             check_curl(words, tmp_path)
         case "cd":

@@ -105,13 +105,14 @@ def test_every_sensor_and_schedule_has_a_description_an_owner_a_part_and_a_targe
         "catalog_freshness": "lifecycle",
         "catalog_automation": "lifecycle",
         "run_failure_alert": "operations",
+        "starting_runs": "operations",
         "daily_upkeep": "operations",
         "nightly_collection": "operations",
     }
     assert all(one.description and owner(one) == ["team:imagegenx"] for one in timed)
     assert {one.default_status.value for one in timed} == {"RUNNING"}
     without_target = {one.name for one in defs.sensors if not one.targets and one.asset_selection is None}
-    assert without_target == {"run_failure_alert"}
+    assert without_target == {"run_failure_alert", "starting_runs"}
 
 
 def test_every_check_has_a_description_and_is_evaluated_for_each_catalog():

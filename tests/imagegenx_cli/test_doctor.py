@@ -255,7 +255,7 @@ def test_a_switched_off_sensor_and_settings_that_name_no_catalog_are_told(findin
 def test_a_launcher_whose_tags_no_run_carries_is_told(home, launcher, named, coordinator, state, said):
     configured = {"run_launcher": {"class": named}, "run_coordinator": {"class": coordinator}}
 
-    (found,) = placement(configured, Settings(home=home, placement={"launcher": launcher}))
+    (found,) = placement(configured, Settings(home=home, placement={"launcher": launcher}, engine={"fleet": True}))
 
     assert (found.state, bool(found.remedy)) == (state, state is State.BAD)
     assert said in found.found

@@ -1,4 +1,4 @@
-"""Every run gets its placement, whoever asked for it. Runs of sensors: tests/end_to_end/test_lifecycle.py."""
+"""Every run gets its placement, whoever asked for it. Runs of sensors: tests/end_to_end/test_ray.py."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from dagster._daemon.backfill import execute_backfill_iteration
 from dagster_graphql.test.utils import execute_dagster_graphql
 
 from configs.placement_settings import PlacementSettings
-from configs.settings import PACKAGE_ROOT
+from configs.settings import PACKAGE_ROOT, EngineSettings, Settings
 from sensors.placement import KUBERNETES_TAG, RAY_TAG, PlacedRunCoordinator, placement_tags
 from sensors.serving_runs import SERVING_JOB
 from tests.support.dagster_daemon import open_instance
@@ -37,6 +37,7 @@ def workspace(tmp_path_factory):
         patch.setenv("IMAGEGENX_HOME", str(home))
         patch.setenv("DAGSTER_HOME", str(home))
         patch.setenv("IMAGEGENX_PLACEMENT__LAUNCHER", "ray")
+        patch.setenv("IMAGEGENX_ENGINE__FLEET", "true")
         with open_instance(home) as instance:
             instance.add_dynamic_partitions("catalogs", ["spring", "summer"])
             target = ModuleTarget("imagegenx_assets.definitions", None, str(PACKAGE_ROOT), location_name=LOCATION)
@@ -110,3 +111,8 @@ def test_memory_is_asked_of_ray_for_workers_and_other_runs_apart():
     placement = PlacementSettings(launcher="ray", worker_memory_bytes=1 << 34, run_memory_bytes=1 << 30)
     memory = [json.loads(placement_tags(job, placement)[RAY_TAG])["memory"] for job in (SERVING_JOB, ASSETS)]
     assert memory == [1 << 34, 1 << 30]
+
+
+def test_a_launcher_that_gives_catalogs_no_gpu_wants_workers_to_paint_for_them(tmp_path):
+    with pytest.raises(ValueError, match="launcher ray gives catalog runs no GPU: it needs engine.fleet: true"):
+        Settings(home=tmp_path, placement=PlacementSettings(launcher="ray"), engine=EngineSettings(fleet=False))
