@@ -25,7 +25,9 @@ class ServingSettings(ValueObject):
         default=1800, ge=1, description="a serving run whose engine is at one step so long ends as failed, s"
     )
     claim_ahead: int = Field(default=8, ge=0, le=1024, description="requests claimed beyond those in the batch")
-    finishing_workers: int = Field(default=2, ge=1, le=64, description="threads that post-process and store pictures")
+    finishing_workers: int = Field(
+        default=2, ge=1, le=64, description="threads that post-process and store pictures, for each lane"
+    )
     outage_patience_s: float = Field(default=120, ge=0, description="a request waits so long for an absent store, s")
     report_every_s: float = Field(default=30, ge=0.1, description="results are reported to Dagster in groups, s")
     keep_runs_days: int = Field(default=14, ge=1, description="ended Dagster runs are kept so long, days")
