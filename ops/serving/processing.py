@@ -1,33 +1,30 @@
 """What is done with a claimed task, from its plan to its end."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from foundation.error_text import cause_text
-from foundation.errors import FailureCause, ImageGenXError, told
-from foundation.logs import log_ids
+from foundation.errors import FailureCause, told
 from models.engine import BatchingEngine, GenerationJob
 from models.image import FailedImage, GeneratedImage
 from models.picture_job import PictureJob
 from models.request import GenerationRequest, Priority
-from ops.finish import Failure, FinishedPicture, Finisher, PicturePlan, failed_outcome
+from ops.finish import Failure, FinishedPicture, Finisher, PicturePlan
 from ops.moderation import PictureRejectedError, open_moderation
+from ops.serving.endings import Endings
 from ops.serving.engine_watch import EngineWatch
 from ops.serving.groups import ResultGroups
 from ops.serving.meters import Meters
 from ops.serving.open_task import OpenTask
 from ops.serving.open_tasks import OpenTasks
-from ops.serving.patience import HandOverError, Patience
+from ops.serving.patience import Patience
 from ops.serving.planning import PlannedPicture, Planner
 from ops.serving.preparing import Preparing
 from resources.audit import AuditEvent, open_audit
-from resources.object_store import ObjectStore
-from resources.outbound import NotWantedError
 from resources.queue import Claim, QueueUnavailableError, RequestQueue, TaskStatus
 
 if TYPE_CHECKING:
@@ -66,8 +63,8 @@ class Processing:
         self.engine_watch = EngineWatch()
         self._engine: BatchingEngine = place.engine
         self._queue: RequestQueue = place.queue
-        self._store: ObjectStore = place.store
         self._tasks, self._patience, self._meters = tasks, patience, meters
+        self._endings = Endings(place.queue, place.store, tasks, patience, meters, self.groups, self._leave_engine)
         self._planner = Planner(place.settings, place.registry, place.engine, place.store)
         settings, threads = place.settings, place.settings.serving.finishing_workers
         moderation = open_moderation(settings.checks, place.store)
@@ -102,7 +99,7 @@ class Processing:
         """End a task whose owner wants it no more; that it has ended is told in a finishing thread."""
         if task.close():
             self._leave_engine(task)
-            self._later(task, self._tell_end, TaskStatus.CANCELLED)
+            self._later(task, self._endings.tell, TaskStatus.CANCELLED)
 
     def drop(self, task: OpenTask) -> None:
         """Do no more for a task: it is another worker's, or it is given back."""
@@ -134,8 +131,7 @@ class Processing:
             task = OpenTask(claim, kind.model_validate(claim.task.request))
         except ValueError as exc:
             error = f"the request was accepted by another version and is not valid here: {told(exc)}"
-            with self._surviving_outages(claim.id):
-                self._patience.until_it_works(lambda: self._queue.fail(claim, error, FailureCause.REQUEST))
+            self._endings.refuse(claim, Failure(error, FailureCause.REQUEST))
             return None
         if former := self._tasks.get(task.id):
             self.drop(former)  # we lost it, and got it again
@@ -143,7 +139,7 @@ class Processing:
         return task
 
     def _prepare(self, task: OpenTask) -> None:
-        with self._failing(task):
+        with self._endings.failing(task):
             if task.is_preparing and not self._is_wanted(task):
                 return  # the heartbeat will end it
             planned = self._patience.until_it_works(lambda: self._planner.plan(task))
@@ -173,7 +169,7 @@ class Processing:
         """Finish a stored picture that only its last step is to be done to."""
         if task.is_closed:
             return
-        with self._failing(task):
+        with self._endings.failing(task):
             task.stepped(picture.n, 0, 1)
             finished = self._finisher.finish(picture.plan, self._patience.until_it_works(source))
             task.generated()
@@ -205,7 +201,7 @@ class Processing:
         if isinstance(result, FailedImage) and _DEVICE_LOST in result.error:
             self._on_device_lost(result.error)
         elif isinstance(result, FailedImage):
-            self._later(task, self._end, TaskStatus.FAILED, Failure(result.error, result.cause))
+            self._later(task, self._endings.end, TaskStatus.FAILED, Failure(result.error, result.cause))
         else:
             task.generated()
             self._later(task, self._finish, picture, result)
@@ -218,7 +214,7 @@ class Processing:
     def _finish(self, task: OpenTask, picture: PlannedPicture, generated: GeneratedImage) -> None:
         if task.is_closed:
             return
-        with self._failing(task):
+        with self._endings.failing(task):
             plan = replace(picture.plan, with_tile=not task.job and self.groups.wants_tile(task.task))
             try:
                 finished = self._finisher.finish(plan, generated.pixels, generated.seconds)
@@ -235,81 +231,14 @@ class Processing:
     def _stored(self, task: OpenTask, picture: PlannedPicture, finished: FinishedPicture) -> None:
         is_last = task.finished(picture.n, finished)
         if task.is_closed:
-            self._forget(task)
+            self._endings.forget(task)
             return
         if not finished.reused:
             self._meters.count("pictures")
         if not task.job:
             self.groups.add_picture(task.task, finished)
         if is_last:
-            self._end(task, TaskStatus.SUCCESS)
-
-    def _end(self, task: OpenTask, status: TaskStatus, failure: Failure | None = None) -> None:
-        """End the task, once."""
-        if task.close():
-            self._leave_engine(task)
-            self._tell_end(task, status, failure)
-
-    def _tell_end(self, task: OpenTask, status: TaskStatus, failure: Failure | None = None) -> None:
-        """Tell the queue how a task ended, which is closed."""
-        try:
-            with self._surviving_outages(task.id):
-                if self._patience.until_it_works(lambda: self._told(task, failure, status)):
-                    self._count(task, status, failure)
-                if status is not TaskStatus.SUCCESS:
-                    self._forget(task)
-        finally:
-            self._tasks.remove(task)
-
-    def _told(self, task: OpenTask, failure: Failure | None, status: TaskStatus) -> bool:
-        """Whether it is this worker that the task has ended by."""
-        queue, claim = self._queue, task.claim
-        if status is TaskStatus.CANCELLED:
-            return queue.cancelled(claim)
-        if task.job:
-            return queue.answer(claim, failed_outcome(task.job, failure) if failure else task.outcome())
-        return queue.fail(claim, failure.error, failure.cause) if failure else queue.succeed(claim, task.result())
-
-    def _count(self, task: OpenTask, status: TaskStatus, failure: Failure | None) -> None:
-        seconds = task.seconds if status is TaskStatus.SUCCESS else {}
-        error = failure.error if failure else ""
-        self._meters.ended("jobs" if task.job else "tasks", status, seconds)
-        if not task.job:
-            self.groups.add_task(task.task, status, seconds, error)
-        if error:
-            logger.warning("task %s failed: %s", task.id, error)
-
-    def _forget(self, task: OpenTask) -> None:
-        """Remove the pictures of a request that has ended without them; those of jobs may be others', too."""
-        keys = [] if task.job else task.stored_keys()
-        now = self._queue.task(task.id) if keys else None
-        if now and now.status in (TaskStatus.FAILED, TaskStatus.CANCELLED):
-            for key in keys:
-                self._store.delete(key)
-
-    @contextmanager
-    def _failing(self, task: OpenTask) -> Iterator[None]:
-        """Work on a task; what goes wrong ends it. At a hand-over it stays open, to be given back."""
-        with log_ids(task_id=task.id):
-            try:
-                yield
-            except (HandOverError, NotWantedError):
-                return
-            except ImageGenXError as exc:
-                self._end(task, TaskStatus.FAILED, Failure.of(exc))
-            except Exception as exc:
-                logger.exception("task %s failed", task.id)
-                failure = Failure(f"the request failed: {type(exc).__name__}: {cause_text(exc)}")
-                self._end(task, TaskStatus.FAILED, failure)
-
-    @contextmanager
-    def _surviving_outages(self, task_id: str) -> Iterator[None]:
-        """A task whose end cannot be told is another worker's when its lease ends; nothing is lost."""
-        with log_ids(task_id=task_id):
-            try:
-                yield
-            except ImageGenXError as exc:
-                logger.error("task %s: its end could not be told: %s", task_id, exc)
+            self._endings.end(task, TaskStatus.SUCCESS)
 
 
 def _in(threads: ThreadPoolExecutor, function: Callable[..., None], *arguments: object) -> None:
