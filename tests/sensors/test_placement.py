@@ -57,7 +57,7 @@ def config(run: DagsterRun) -> dict:
 
 
 def test_a_materialization_of_the_pages_is_placed(workspace):
-    assets = {**REPOSITORY, "pipelineName": ASSETS, "assetSelection": [GENERATED], "assetCheckSelection": []}
+    assets = {**REPOSITORY, "pipelineName": ASSETS, "assetSelection": [GENERATED]}
     tags = [{"key": "dagster/partition", "value": "spring"}]
     params = {"selector": assets, "executionMetadata": {"tags": tags}, "mode": "default", "runConfigData": "{}"}
     run_id = asked(workspace, LAUNCH, params)["run"]["runId"]
