@@ -231,7 +231,7 @@ def test_a_download_cut_off_once_is_repeated_and_never_short(s3_server: S3Server
 def test_an_uploader_killed_in_mid_upload_leaves_no_object(s3_server: S3Server, size_bytes: int) -> None:
     prefix = uuid.uuid4().hex
     code = (
-        "from configs.settings import load_settings\nfrom resources.object_store import open_store\n"
+        "from configs.settings import load_settings\nfrom resources.open_store import open_store\n"
         f"open_store(load_settings().store).put('a', b'x' * {size_bytes}, content_type='image/png')\n"
     )
     with Relay(s3_server.endpoint, upload_bytes=size_bytes // 4, stall=True) as relay:
