@@ -310,8 +310,8 @@ def _waits_s(queue: RequestQueue) -> float:
     """The p95 of requests that come one every quarter of a second, by the clock of Redis, s."""
     ids = []
     for number in range(REQUESTS):
-        request = GenerationRequest.model_validate({"text": f"a cup {number}", "params": {"resolution": "64x64"}})
-        request = request.model_copy(update={"model_type": MODEL})
+        asked = {"text": f"a cup {number}", "model_type": MODEL, "params": {"resolution": "64x64"}}
+        request = GenerationRequest.model_validate(asked)
         ids.append(queue.submit(NewTask(id=new_task_id(), request=request), owner="anna").id)
         time.sleep(0.25)
     _until(lambda: all(task and task.status.ended for task in queue.tasks(ids)))

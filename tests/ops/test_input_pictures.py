@@ -1,4 +1,5 @@
 import hashlib
+import time
 import zlib
 
 import numpy as np
@@ -10,6 +11,7 @@ from ops.catalog import FolderFiles
 from ops.input_pictures import InputPictures
 from resources.local_store import LocalObjectStore
 from tests.support.costly_pictures import adobe_rgb_profile, png_with
+from tests.support.stored_catalogs import make_old
 
 
 @pytest.fixture
@@ -71,3 +73,34 @@ def test_metadata_of_any_size_and_a_colour_profile_are_read_as_everywhere(inputs
         )
     )
     np.testing.assert_allclose(inputs.find("photo.png").load().getpixel((3, 3)), (220, 20, 60), atol=1)
+
+
+def test_a_picture_is_put_once_where_workers_find_it(inputs):
+    digest = hashlib.sha256((inputs.files.folder / "red.png").read_bytes()).hexdigest()
+    puts = []
+    put = inputs.store.put
+    inputs.store.put = lambda key, data, **more: puts.append(key) or put(key, data, **more)
+
+    assert inputs.stored_key("red.png") == inputs.stored_key("red.png") == f"inputs/{digest}"
+
+    assert puts == [f"inputs/{digest}"]
+    assert hashlib.sha256(inputs.store.get(f"inputs/{digest}")).hexdigest() == digest
+    assert inputs.stored_key("") == inputs.stored_key(None) == ""
+
+
+def test_a_picture_that_the_garbage_collection_may_soon_take_is_written_anew(inputs):
+    key = inputs.stored_key("red.png")
+    make_old(inputs.store, [key])
+    again = InputPictures(inputs.files, inputs.store, max_pixels=10_000)
+
+    assert again.stored_key("red.png") == key
+
+    assert inputs.store.stat(key).written_s > time.time() - 3600
+
+
+def test_a_picture_that_was_replaced_since_its_row_was_planned_is_refused(inputs):
+    inputs.find("red.png")
+    Image.new("RGB", (40, 30), "blue").save(inputs.files.folder / "red.png")
+
+    with pytest.raises(PictureError, match=r"^'red.png': replaced since the row was planned"):
+        inputs.stored_key("red.png")
