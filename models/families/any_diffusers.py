@@ -1,6 +1,7 @@
 """Any other text-to-image checkpoint that diffusers can load, one picture at a time through its own pipeline."""
 
 import gc
+import inspect
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -70,11 +71,10 @@ class AnyDiffusers(ModelFamily):
         started = time.perf_counter()
         pictures = self._pipeline(
             prompt=recipe.text,
-            **({"negative_prompt": recipe.negative_text} if recipe.negative_text else {}),
+            **guidance_inputs(self._pipeline, recipe),
             width=recipe.width_px,
             height=recipe.height_px,
             num_inference_steps=recipe.steps,
-            guidance_scale=recipe.cfg_scale,
             generator=torch.Generator("cpu").manual_seed(recipe.seed),
             callback_on_step_end=_step_callback(on_step),
             output_type="np",
@@ -105,6 +105,30 @@ class AnyDiffusers(ModelFamily):
         self._pipeline = None
         gc.collect()
         return_memory()
+
+
+def guidance_inputs(pipeline: Any, recipe: Recipe) -> dict[str, object]:
+    """Guidance and negative prompt as a pipeline takes them.
+
+    Qwen-Image's take the guidance of an undistilled model as `true_cfg_scale`, and with an empty negative prompt ignore
+    it; `guidance_scale` they take for distilled ones only.
+
+    Raises:
+        ModelError: if the pipeline would leave the negative prompt out.
+    """
+    takes = inspect.signature(pipeline.__call__).parameters
+    negative = {"negative_prompt": recipe.negative_text} if recipe.negative_text else {}
+    true_cfg, scale = takes.get("true_cfg_scale"), takes.get("guidance_scale")
+    if true_cfg and scale and scale.default is None and not _embeds_guidance(pipeline):
+        return {"true_cfg_scale": recipe.cfg_scale, "negative_prompt": recipe.negative_text or " "}
+    if negative and ("negative_prompt" not in takes or true_cfg):
+        raise ModelError(f"model '{recipe.model}' takes no negative prompt: it would have no effect. Leave it out.")
+    return {"guidance_scale": recipe.cfg_scale, **negative}
+
+
+def _embeds_guidance(pipeline: Any) -> bool:
+    """The transformer has guidance as an input: it is distilled."""
+    return bool(getattr(getattr(pipeline, "transformer", None), "config", {}).get("guidance_embeds", False))
 
 
 def own_sampler(scheduler: Any) -> Sampler | None:

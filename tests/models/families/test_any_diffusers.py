@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -6,19 +8,21 @@ from diffusers import (
     EulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
     FluxPipeline,
+    QwenImagePipeline,
 )
 
 from configs.settings import EngineSettings
 from foundation.errors import FailureCause
 from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
-from models.families.any_diffusers import own_sampler
+from models.families.any_diffusers import guidance_inputs, own_sampler
 from models.image import FailedImage, GeneratedImage
 from models.pipeline_pool import PipelinePool
 from models.planning import plan_recipe
 from models.registry import ModelRegistry
 from models.request import Sampler
 from tests.support.model_factory import build_random_flux
+from tests.support.recipes import a_recipe
 
 
 @pytest.fixture
@@ -70,6 +74,28 @@ def test_a_flow_matching_checkpoint_refuses_other_solvers_and_sizes_it_does_not_
         "model 'flow' made 64×64 where 72×64 was asked for: its sides go in larger steps than 8 px. Ask for 64×64."
     )
     assert solver.cause is size.cause is FailureCause.MODEL
+
+
+def test_a_negative_prompt_without_effect_is_refused(flux):
+    assert paint_with(flux, PipelinePool())("flow", negative_text="blur").error == (
+        "model 'flow' takes no negative prompt: it would have no effect. Leave it out."
+    )
+
+
+@pytest.mark.parametrize(
+    ("embeds", "negative", "expected"),
+    [
+        (False, "", {"true_cfg_scale": 4.0, "negative_prompt": " "}),
+        (False, "blur", {"true_cfg_scale": 4.0, "negative_prompt": "blur"}),
+        (True, "", {"guidance_scale": 4.0}),
+    ],
+)
+def test_qwen_image_gets_the_guidance_that_it_would_ignore_under_its_usual_name(embeds, negative, expected):
+    class Pipeline:
+        __call__ = QwenImagePipeline.__call__
+        transformer = SimpleNamespace(config={"guidance_embeds": embeds})
+
+    assert guidance_inputs(Pipeline(), a_recipe(cfg_scale=4.0, negative_text=negative)) == expected
 
 
 @pytest.mark.parametrize(
