@@ -100,6 +100,18 @@ def paint_request(
     _write(painter, output, file_format, recipe, (image, mask, control))
 
 
+def lora_params(names: Sequence[str], weights: Sequence[float]) -> dict[str, object]:
+    """The parameters that ask for these LoRAs; InvalidRequestError if it is not clear which weight is whose."""
+    if weights and len(weights) != max(len(names), 1):
+        rule = f"{len(weights)} weights for {len(names)} LoRAs. Give --lora-weight once for each --lora, or not at all"
+        raise InvalidRequestError([Problem("lora_weight", rule)])
+    if len(names) > 1:
+        pairs = zip(names, weights or [1.0] * len(names), strict=True)
+        return {"loras": [{"name": name, "weight": weight} for name, weight in pairs]}
+    given = {"lora_name": names, "lora_weight": weights}
+    return {field: values[0] for field, values in given.items() if values}
+
+
 def paint_recipe(output: Path, source: str, inputs: Inputs, refused: Sequence[str]) -> None:
     """Paint a recorded recipe again, post-processing included, and write it to `output`.
 

@@ -167,12 +167,14 @@ def generate(
     mask: Annotated[Path | None, typer.Option(help="Paint --image anew only where this is white.")] = None,
     control: Annotated[Path | None, typer.Option(help="A picture, or edges, for a ControlNet model to follow.")] = None,
     strength: Annotated[float | None, typer.Option(help="How far to leave --image, above 0, at most 1.")] = None,
-    lora: Annotated[str | None, typer.Option(help="A LoRA of the model.")] = None,
-    lora_weight: Annotated[float | None, typer.Option(help="Weight of the LoRA, -4 to 4.")] = None,
+    lora: Annotated[list[str] | None, typer.Option(help="A LoRA of the model; several are added up.")] = None,
+    lora_weight: Annotated[
+        list[float] | None, typer.Option(help="Weight of the LoRA, -4 to 4; as many as --lora, or none.")
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="JSON file of `imagegenx recipe`, or - to read it.")] = None,
 ) -> None:
     """Paint one picture, without Dagster. Its recipe is embedded in the file."""
-    from imagegenx_cli.generate import Inputs, paint_recipe, paint_request
+    from imagegenx_cli.generate import Inputs, lora_params, paint_recipe, paint_request
 
     inputs = Inputs(image, mask, control)
     params = {
@@ -184,8 +186,7 @@ def generate(
         "seed": seed,
         "negative_text": negative,
         "strength": strength,
-        "lora_name": lora,
-        "lora_weight": lora_weight,
+        **lora_params(lora or [], lora_weight or []),
     }
     given = {name: value for name, value in params.items() if value is not None}
     if recipe is None:

@@ -9,6 +9,10 @@ function stepText(step) {
   return step.op;
 }
 
+function lorasOf(recipe) {
+  return recipe.loras || (recipe.lora_name ? [{name: recipe.lora_name, weight: recipe.lora_weight}] : []);
+}
+
 function factsOf(task, picture) {
   const recipe = picture.recipe || {}, painted = recipe.width_px ? `${recipe.width_px}×${recipe.height_px}` : "";
   const rows = [
@@ -16,7 +20,7 @@ function factsOf(task, picture) {
     ["painted", painted !== picture.resolution ? painted : ""],
     ["file", `${picture.format}, ${bytesText(picture.size)}`],
     ["model", task.model_type],
-    ["lora", recipe.lora_name && `${recipe.lora_name} (${recipe.lora_weight})`],
+    ["lora", lorasOf(recipe).map((lora) => `${lora.name} (${lora.weight})`).join(", ")],
     ["negative", recipe.negative_text],
     ["steps", recipe.steps ?? task.params.steps],
     ["guidance", recipe.cfg_scale ?? task.params.cfg_scale],

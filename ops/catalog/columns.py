@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from foundation.problems import nearest, shown
+from models.lora import LoraChoice
 from models.request import ImageFormat, Position, Sampler, Scale, Schedule
 
 PICTURE_COLUMNS = ("image", "mask", "control_image")
@@ -21,12 +22,14 @@ class Column:
 
     name: str
     field: str
-    kind: Literal["prose", "word", "integer", "number"] = "word"
+    kind: Literal["prose", "word", "integer", "number", "loras"] = "word"
     choices: tuple[str, ...] = ()
 
-    def value(self, cell: str) -> str | int | float:
+    def value(self, cell: str) -> object:
         """The cell as the request wants it."""
         word = cell.strip()
+        if self.kind == "loras":
+            return [_lora(one.strip()) for one in word.split(";") if one.strip()]
         if self.choices:
             return next((choice for choice in self.choices if _folded(choice) == _folded(word)), word)
         if self.kind in ("integer", "number") and re.fullmatch(r"[+-]?\d{1,20}(\.0{1,20})?", word, re.ASCII):
@@ -39,6 +42,19 @@ class Column:
         """A number with a decimal comma, with a point."""
         is_number = self.kind in ("integer", "number") and re.fullmatch(r"[+-]?\d{1,20},\d{1,20}", cell.strip())
         return cell.replace(",", ".") if is_number else cell
+
+
+def _lora(word: str) -> dict[str, object]:
+    """`ink:0.8`, or `ink` at full weight."""
+    name, colon, weight = word.rpartition(":")
+    if colon and re.fullmatch(_NUMBER, weight.strip(), re.ASCII):
+        return {"name": name.strip(), "weight": float(weight)}
+    return {"name": word}
+
+
+def loras_cell(loras: Sequence[LoraChoice]) -> str:
+    """The cell that names these LoRAs."""
+    return "; ".join(f"{lora.name}:{lora.weight!r}" for lora in loras)
 
 
 def _folded(word: str) -> str:
@@ -65,6 +81,7 @@ COLUMNS: Mapping[str, Column] = {
         Column("strength", "params.strength", "number"),
         Column("lora_name", "params.lora_name"),
         Column("lora_weight", "params.lora_weight", "number"),
+        Column("loras", "params.loras", "loras"),
         Column("image", "image_url"),
         Column("mask", "mask_url"),
         Column("control_image", "control_image_url"),
@@ -150,7 +167,7 @@ def _hint(name: str) -> str:
 
 def column_of(field: str) -> str:
     """The column that a problem with this request field belongs to; the field itself if there is none."""
-    return _COLUMN_OF_FIELD.get(field, field)
+    return "loras" if field.startswith("params.loras.") else _COLUMN_OF_FIELD.get(field, field)
 
 
 def request_data(cells: Mapping[str, str]) -> dict[str, object]:
@@ -181,10 +198,13 @@ def _set(data: dict[str, object], field: str, value: object) -> None:
     data[leaf] = value
 
 
+_ONE_OF_TWO = (("watermark_text", "watermark_image"), ("lora_name", "loras"))
+
+
 def layered(base: Mapping[str, str], over: Mapping[str, str]) -> dict[str, str]:
-    """`base` with the cells of `over` in their places; a watermark of one kind takes the other kind's place."""
+    """`base` with the cells of `over` in their places; a watermark, or LoRAs, of one kind take the other's place."""
     cells = {**base, **over}
-    for kind, other in (("watermark_text", "watermark_image"), ("watermark_image", "watermark_text")):
+    for kind, other in (pair for one in _ONE_OF_TWO for pair in (one, one[::-1])):
         if over.get(kind, "").strip() and other not in over:
             cells.pop(other, None)
     return cells

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from foundation.errors import told
 from models.admission import parse_request
 from models.errors import InvalidRequestError
+from models.lora import LoraChoice
 from models.planning import row_seed
 from models.request import GenerationRequest
-from ops.catalog.columns import COLUMNS, PICTURE_COLUMNS, cell_rule, column_of, layered, request_data
+from ops.catalog.columns import COLUMNS, PICTURE_COLUMNS, cell_rule, column_of, layered, loras_cell, request_data
 from ops.catalog.decoding import decoded
 from ops.catalog.document import read_document
 from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, TABLES, size_rule
@@ -280,16 +281,22 @@ def _values(row_id: str, request: GenerationRequest, seed: int) -> tuple[object,
     values: list[object] = [row_id]
     for value, kind in _VALUES:
         given = value(request)
-        values.append(_EMPTY[kind] if given is None else given if kind in _NUMERIC else str(given))
+        values.append(_EMPTY[kind] if given is None else _cell(given, kind))
     values[_SEED] = seed
     return tuple(values)
+
+
+def _cell(given: object, kind: str) -> object:
+    if kind == "loras":
+        return loras_cell(cast("tuple[LoraChoice, ...]", given))
+    return given if kind in _NUMERIC else str(given)
 
 
 _SEED = list(COLUMNS).index("seed")
 _AUTOMATIC = 0
 _NUMERIC = ("integer", "number")
-_EMPTY = {"prose": "", "word": "", "integer": _AUTOMATIC, "number": 0.0}
-_DTYPES = {"prose": "str", "word": "str", "integer": "int64", "number": "float64"}
+_EMPTY = {"prose": "", "word": "", "loras": "", "integer": _AUTOMATIC, "number": 0.0}
+_DTYPES = {"prose": "str", "word": "str", "loras": "str", "integer": "int64", "number": "float64"}
 
 
 def _table(records: list[tuple[object, ...]]) -> "pd.DataFrame":

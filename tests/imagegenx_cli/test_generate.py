@@ -261,3 +261,15 @@ def test_a_mask_that_masks_nothing_is_refused_by_name(imagegenx, tmp_path):
     assert status != 0
     assert "the mask is black: its brightest value is 1" in error
     assert "save white as 255" in error
+
+
+def test_several_loras_are_added_up_each_with_its_weight(imagegenx, tmp_path):
+    file = tmp_path / "mug.png"
+
+    loras = ("--lora", "sketch", "--lora", "pastel", "--lora-weight", "0.5", "--lora-weight", "0.25")
+    painted(imagegenx, file, "--model", "tiny", "--steps", "1", *loras)
+    refused = imagegenx("generate", "a mug", "-o", file, "--model", "tiny", "--lora", "sketch", *loras[4:])
+
+    assert [(lora.name, lora.weight) for lora in recipe_of(file).loras] == [("pastel", 0.25), ("sketch", 0.5)]
+    assert refused[0] != 0
+    assert "2 weights for 1 LoRAs. Give --lora-weight once for each --lora, or not at all" in refused[2]

@@ -20,12 +20,32 @@ def test_the_table_has_every_column_with_every_default_filled_in(tmp_path: Path)
     assert row == {
         **{"id": row_id, "text": "a red mug", "negative_text": "", "model_type": "tiny", "resolution": "128×128"},
         **{"steps": 20, "cfg_scale": 4.0, "sampler": "DDIM", "schedule": "", "seed": row_seed(row_id)},
-        **{"strength": 0.75, "lora_name": "", "lora_weight": 1.0, "image": "", "mask": "", "control_image": ""},
+        **{
+            "strength": 0.75,
+            "lora_name": "",
+            "lora_weight": 1.0,
+            "loras": "",
+            "image": "",
+            "mask": "",
+            "control_image": "",
+        },
         **{"super_resolution": "", "watermark_text": "", "watermark_position": "bottom-right"},
         **{"watermark_color": "#FFFFFF", "watermark_transparency": 0.7, "watermark_image": "", "watermark_font": ""},
         **{"watermark_font_size": 0, "watermark_margin": 20, "watermark_scale": 0.15, "format": "webp"},
     }
     assert list(table.columns) == list(COLUMNS)
+
+
+def test_a_row_names_several_loras_in_one_cell(tmp_path: Path) -> None:
+    catalog = read(tmp_path, "a.csv", 'id,text,loras\na,a mug,"sketch:0.5; pastel"\n')
+    ((_, request),) = catalog.requests()
+
+    assert [(lora.name, lora.weight) for lora in request.params.loras] == [("sketch", 0.5), ("pastel", 1.0)]
+    assert catalog.table["loras"][0] == "sketch:0.5; pastel:1.0"
+    assert row_request(catalog.table.iloc[0]) == request
+    assert problems(tmp_path, "b.csv", "text,loras\na mug,sketch; skech\n") == [
+        "line 2, loras: LoRA of model 'tiny': 'skech' is not one of sketch, pastel. Nearest: sketch."
+    ]
 
 
 def test_a_row_of_the_table_becomes_its_request_again(tmp_path: Path) -> None:
