@@ -249,6 +249,18 @@ def models_list(as_json: Annotated[bool, typer.Option("--json", help="A JSON lis
     list_models(as_json=as_json)
 
 
+@models_app.command("scan")
+def models_scan(
+    folder: Annotated[Path, typer.Argument(help="A folder of weights; those below it count too.")],
+    write: Annotated[Path | None, typer.Option(help="Write cards of what works into this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
+) -> None:
+    """Say what each file of weights is, for which base model, and whether it works here or why not."""
+    from imagegenx_cli.scan import scan
+
+    scan(folder, write, as_json=as_json)
+
+
 @models_app.command("fetch")
 def models_fetch(name: Annotated[str, typer.Argument(callback=_composed, help="A name from `models list`.")]) -> None:
     """Fetch a model's files from the hub, if they are not here yet; an interrupted fetch goes on where it was."""

@@ -31,7 +31,7 @@ def told_schedule(names: Iterable[str], metadata: Mapping[str, str]) -> dict[str
     if edm := sorted(name for name in marks if name.startswith("edm_")):
         raise ModelLoadError(_EDM.format(edm[0][:60]))
     told: dict[str, Any] = {}
-    if any(_FEW_STEPS.search(metadata.get(field, "")) for field in _KIND_FIELDS):
+    if is_few_step(metadata):
         told["timestep_spacing"] = "trailing"
     if said := metadata.get("modelspec.prediction_type", "").strip():
         told["prediction_type"] = _prediction(said)
@@ -40,6 +40,11 @@ def told_schedule(names: Iterable[str], metadata: Mapping[str, str]) -> dict[str
     if "ztsnr" in marks:
         told |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     return told
+
+
+def is_few_step(metadata: Mapping[str, str]) -> bool:
+    """Whether a file's title, architecture or tags say that it is distilled: Turbo, Lightning, LCM, Hyper-SD, DMD."""
+    return any(_FEW_STEPS.search(metadata.get(field, "")) for field in _KIND_FIELDS)
 
 
 def _prediction(said: str) -> str:

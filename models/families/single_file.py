@@ -14,19 +14,14 @@ from safetensors import safe_open
 
 from foundation.problems import shown
 from models.architectures import read_architecture, write_configuration
+from models.bases import Base
 from models.errors import ModelLoadError
 from models.families.modelspec import told_schedule
+from models.file_kinds import FIRST_LAYER, RUNS, Kind, checkpoint_kind, header_kind, union_reason
+from models.safetensors_header import Header, HeaderError, read_header
 
 if TYPE_CHECKING:
     from models.card import ModelCard
-
-_FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
-_TEXT_ENCODERS = {
-    "sd": "cond_stage_model.transformer.",
-    "sdxl": "conditioner.embedders.1.",
-    "Stable Diffusion 2.x": "cond_stage_model.model.",
-}
-"""By what kinds of checkpoints are told; 2.x has several noise schedules, so that its configuration must be given."""
 
 _CONTROLNET_ENDS = (
     ("control_model.input_blocks.0.0.weight", "control_model.input_hint_block.0.weight"),
@@ -48,9 +43,10 @@ def single_file_configuration(card: "ModelCard") -> Iterator[Path]:
         yield card.config_path
         return
     assert card.path
-    names, channels, metadata = _read_header(card.path)
-    _check_kind(card, names)
-    schedule = told_schedule(names, metadata)
+    header = _read_header(card.path)
+    _check_kind(card, header)
+    schedule = told_schedule(header.tensors, header.metadata)
+    channels = header.shape(FIRST_LAYER)[1]
     with TemporaryDirectory(prefix="imagegenx-") as folder:
         write_configuration(_architecture(card.family, channels, schedule), Path(folder))
         yield Path(folder)
@@ -68,23 +64,27 @@ def _refuse_attention(configuration: Path) -> None:
                 )
 
 
-def _read_header(file: Path) -> tuple[frozenset[str], int, dict[str, str]]:
-    """The names of a checkpoint's tensors, the channels its UNet takes, and the file's metadata."""
-    with safe_open(str(file), framework="pt") as opened:
-        names = frozenset(opened.keys())
-        if _FIRST_LAYER not in names:
-            raise ModelLoadError(f"{file.name} is no Stable Diffusion checkpoint in one file: it has no {_FIRST_LAYER}")
-        return names, int(opened.get_slice(_FIRST_LAYER).get_shape()[1]), opened.metadata() or {}
+def _read_header(file: Path) -> Header:
+    try:
+        header = read_header(file)
+    except HeaderError as exc:
+        raise ModelLoadError(f"{file.name} {exc}") from None
+    if FIRST_LAYER not in header.tensors:
+        kind = header_kind(header)
+        told = f"it has no {FIRST_LAYER}" if kind.kind is Kind.UNKNOWN else f"{kind.kind}, {kind.base or 'any base'}"
+        raise ModelLoadError(f"{file.name} is no Stable Diffusion checkpoint in one file: {told}")
+    return header
 
 
-def _check_kind(card: "ModelCard", names: frozenset[str]) -> None:
-    kinds = [kind for kind, mark in _TEXT_ENCODERS.items() if any(name.startswith(mark) for name in names)]
-    if card.family in kinds:
+def _check_kind(card: "ModelCard", header: Header) -> None:
+    kind = checkpoint_kind(header)
+    family = RUNS.get(kind.base) if kind and kind.base else None
+    if kind and kind.reason and kind.base is not Base.SD2:
+        raise ModelLoadError(f"{kind.reason}")
+    if family == card.family:
         return
-    found = f"a checkpoint of {kinds[0]}" if kinds else "no text encoder that is known"
-    advice = (
-        f"Use family: {kinds[0]}." if kinds and kinds[0] in ("sd", "sdxl") else "Name its configuration in `config`."
-    )
+    found = f"a checkpoint of {family or kind.base}" if kind else "no text encoder that is known"
+    advice = f"Use family: {family}." if family else "Name its configuration in `config`."
     raise ModelLoadError(f"the file holds {found}, but the card says family {card.family}. {advice}")
 
 
@@ -102,12 +102,8 @@ def refuse_union(file: Path, names: Iterable[str]) -> None:
     Args:
         names: of its tensors, or of what its configuration says.
     """
-    marks = ("task_embedding", "control_add_embedding", "num_control_type", "control_type")
-    if found := next((name for name in names if name.removeprefix("control_model.").startswith(marks)), None):
-        raise ModelLoadError(
-            f"{file.name} is a Union ControlNet (it holds {found[:60]}): it would have to be told the type of "
-            "the control picture, which is not done here. Use a ControlNet of one type."
-        )
+    if reason := union_reason(names):
+        raise ModelLoadError(f"{file.name} {reason}")
 
 
 def load_controlnet_file(file: Path, unet: Any, dtype: torch.dtype) -> ControlNetModel:

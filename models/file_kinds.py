@@ -1,0 +1,207 @@
+"""What a file of weights is, told by its header alone: its kind, the base it is made for, and whether it works here."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from models.adapters.adapter_base import adapter_base
+from models.adapters.adapter_file import adapter_problem
+from models.adapters.tensor_names import is_adapter
+from models.bases import CONTEXT_WIDTHS, Base, base_of_names, base_said
+from models.errors import ModelLoadError
+from models.model_files import INDEX
+from models.safetensors_header import Header, HeaderError, foreign_kind, read_header
+from models.visible_files import is_hidden
+
+
+class Kind(StrEnum):
+    """What weights are for."""
+
+    CHECKPOINT = "checkpoint"
+    DIFFUSION_MODEL = "diffusion model alone"
+    ADAPTER = "adapter"
+    EMBEDDING = "embedding"
+    VAE = "VAE"
+    CONTROLNET = "ControlNet"
+    IP_ADAPTER = "IP-Adapter"
+    UPSCALER = "upscaler"
+    TEXT_ENCODER = "text encoder"
+    GGUF = "GGUF"
+    PIPELINE = "pipeline"
+    PICKLE = "pickle"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """One file's or folder's kind and base; `reason` says why it does not work here, or "" if it does."""
+
+    kind: Kind
+    base: Base | None = None
+    reason: str = ""
+
+
+FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
+TEXT_ENCODERS = {
+    "cond_stage_model.transformer.": Base.SD1,
+    "conditioner.embedders.1.": Base.SDXL,
+    "cond_stage_model.model.": Base.SD2,
+    "conditioner.embedders.0.model.": Base.REFINER,
+}
+"""By what checkpoints in the original layout are told, the first that is found."""
+
+RUNS = {Base.SD1: "sd", Base.SDXL: "sdxl"}
+"""The families that run checkpoints in one file, by base."""
+
+_UNION = ("task_embedding", "control_add_embedding", "num_control_type", "control_type")
+_MARKS: tuple[tuple[str, Kind], ...] = (
+    (r"^(ip_adapter|image_proj)\.", Kind.IP_ADAPTER),
+    (r"^control_model\.|(^|\.)input_hint_block\.|controlnet_(cond_embedding|down_blocks|blocks)\.", Kind.CONTROLNET),
+    (r"^(emb_params|clip_l|clip_g)$|^string_to_param", Kind.EMBEDDING),
+    (r"^(params\.|params_ema\.)?(conv_first|RRDB_trunk|model\.1\.sub|trunk_conv)\.?|^body\.\d+\.rdb1", Kind.UPSCALER),
+    (r"^model\.diffusion_model\.|double_blocks\.0|joint_blocks\.0|single_transformer_blocks\.0", Kind.DIFFUSION_MODEL),
+    (r"^(transformer_blocks|noise_refiner|context_refiner|down_blocks|input_blocks)\.0", Kind.DIFFUSION_MODEL),
+    (r"^blocks\.\d+\.(self|cross)_attn\.", Kind.DIFFUSION_MODEL),
+    (r"^(first_stage_model\.)?decoder\.(conv_in|conv1|mid)", Kind.VAE),
+    (
+        r"^(text_model|encoder)\.(encoder|block)\.|^(model\.)?layers\.0\.self_attn|^transformer\.resblocks",
+        Kind.TEXT_ENCODER,
+    ),
+)
+_RRDB = r"(body\.\d+\.rdb1|RRDB_trunk|model\.1\.sub)\."
+_REFUSED = {
+    Kind.DIFFUSION_MODEL: "it holds the UNet or transformer alone: use a whole checkpoint, or a folder",
+    Kind.EMBEDDING: "embeddings are not read here",
+    Kind.VAE: "a VAE is not exchanged alone: use a whole checkpoint",
+    Kind.IP_ADAPTER: "IP-Adapters are not run here",
+    Kind.TEXT_ENCODER: "a text encoder does nothing alone: use a whole checkpoint",
+    Kind.UNKNOWN: "its tensors are of no kind that is known here",
+}
+
+
+def file_kind(file: Path) -> FileKind:
+    """The kind of a file of weights; never raises for what is in it."""
+    if file.suffix.lower() == ".safetensors":
+        try:
+            return header_kind(read_header(file), adapter_problem=lambda: adapter_problem(file))
+        except HeaderError as exc:
+            return FileKind(Kind.GGUF if "GGUF" in str(exc) else Kind.UNKNOWN, reason=str(exc))
+        except OSError as exc:
+            return FileKind(Kind.UNKNOWN, reason=f"cannot be read: {exc.strerror}")
+    return _foreign_file(file)
+
+
+def header_kind(header: Header, adapter_problem: Callable[[], str | None] = lambda: None) -> FileKind:
+    """The kind of a file with this header.
+
+    Args:
+        adapter_problem: says why an adapter's file cannot be used.
+    """
+    names = header.tensors
+    if is_adapter(names):
+        return _adapter(header, adapter_problem())
+    if kind := checkpoint_kind(header):
+        return kind
+    text = "\n".join(names)
+    found = next((kind for mark, kind in _MARKS if re.search(mark, text, re.MULTILINE)), Kind.UNKNOWN)
+    if found is Kind.UPSCALER:
+        runs = re.search(_RRDB, text, re.MULTILINE)
+        return FileKind(found, reason="" if runs else "only RRDB networks (ESRGAN, Real-ESRGAN) are run here")
+    base = base_of_names(names) or _context_base(header) or base_said(header.metadata)
+    if found is Kind.CONTROLNET:
+        return FileKind(found, base, union_reason(names) or _controlnet_reason(base))
+    return FileKind(found, base, _REFUSED.get(found, ""))
+
+
+def checkpoint_kind(header: Header) -> FileKind | None:
+    """That of a whole checkpoint in the original layout; None if it is none."""
+    names = header.tensors
+    base = next((base for mark, base in TEXT_ENCODERS.items() if any(name.startswith(mark) for name in names)), None)
+    if not any(name.startswith("model.diffusion_model.") for name in names):
+        return None
+    if base is None and any(name.startswith("text_encoders.") for name in names):
+        base = base_of_names(names)
+        return FileKind(Kind.CHECKPOINT, base, f"{base or 'its base'} is not run from one file: use a folder")
+    if base is None:
+        return None
+    if base is Base.REFINER:
+        reason = "it is the refiner of Stable Diffusion XL, which is not run here: use the base model"
+        return FileKind(Kind.CHECKPOINT, base, reason)
+    channels = (*header.shape(FIRST_LAYER), 0, 0)[1]
+    if channels == 8:
+        return FileKind(Kind.CHECKPOINT, base, "it is an instruct-pix2pix model (8 channels), which is not run here")
+    if base is Base.SD2:
+        return FileKind(Kind.CHECKPOINT, base, "it has several noise schedules: its card must name one in `config`")
+    return FileKind(Kind.CHECKPOINT, base, "" if base in RUNS else f"{base} is not run from one file")
+
+
+def union_reason(names: Iterable[str]) -> str:
+    """Why a ControlNet of several types of control picture is refused; "" if it is none.
+
+    Args:
+        names: of its tensors, or of what its configuration says.
+    """
+    found = next((name for name in names if name.removeprefix("control_model.").startswith(_UNION)), None)
+    if found is None:
+        return ""
+    return (
+        f"is a Union ControlNet (it holds {found[:60]}): it would have to be told the type of the control picture, "
+        "which is not done here. Use a ControlNet of one type."
+    )
+
+
+def _adapter(header: Header, problem: str | None) -> FileKind:
+    try:
+        base, _ = adapter_base(header)
+    except ModelLoadError as exc:
+        return FileKind(Kind.ADAPTER, base_said(header.metadata), problem or str(exc))
+    runs = base is None or base in (*RUNS, Base.SD2)
+    return FileKind(Kind.ADAPTER, base, problem or ("" if runs else f"adapters of {base} are not used here"))
+
+
+def _controlnet_reason(base: Base | None) -> str:
+    return "" if base is None or base in (*RUNS, Base.SD2) else f"ControlNets of {base} are not run here"
+
+
+def _context_base(header: Header) -> Base | None:
+    name = next((name for name in header.tensors if name.endswith("attn2.to_k.weight")), "")
+    return CONTEXT_WIDTHS.get((*header.shape(name), 0, 0)[1])
+
+
+def _foreign_file(file: Path) -> FileKind:
+    """One of another format: told by its first bytes, for what is in a pickle is not looked at."""
+    try:
+        with file.open("rb") as opened:
+            what = foreign_kind(opened.read(64))
+    except OSError as exc:
+        return FileKind(Kind.UNKNOWN, reason=f"cannot be read: {exc.strerror}")
+    if what.startswith("a GGUF"):
+        return FileKind(Kind.GGUF, reason="GGUF files are not run here: use .safetensors")
+    if "pickle" in what:
+        return FileKind(Kind.PICKLE, reason=f"is {what}")
+    return FileKind(Kind.UNKNOWN, reason=f"is {what}" if what else "is of no format that is known here")
+
+
+_ENDINGS = frozenset({".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin"})
+
+
+def weight_files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """The files of weights in a folder and those below it, and the folders in the diffusers layout, in order.
+
+    Args:
+        above: the folders that led here, so that links in a circle are followed once.
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    if (folder / INDEX).is_file():
+        yield folder
+        return
+    for path in sorted(folder.iterdir()):
+        if is_hidden(path):
+            continue
+        if path.is_dir() and (real := path.resolve()) not in above:
+            yield from weight_files(path, above | {real})
+        elif path.suffix.lower() in _ENDINGS:
+            yield path

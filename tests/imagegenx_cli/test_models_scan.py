@@ -1,0 +1,176 @@
+"""`models scan`: every kind of file by its header, and the cards of what works."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from models.registry import ModelRegistry
+
+UNET = "model.diffusion_model."
+FIRST = f"{UNET}input_blocks.0.0.weight"
+CONTEXT = f"{UNET}input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
+SD1 = {FIRST: (8, 4, 3, 3), CONTEXT: (2, 768), "cond_stage_model.transformer.text_model.x.weight": (2,)}
+SDXL = {FIRST: (8, 4, 3, 3), CONTEXT: (2, 2048), "conditioner.embedders.1.model.x.weight": (2,)}
+LORA = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+
+
+def lora(width: int, name: str = LORA) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.lora_down.weight": (2, width), f"{name}.lora_up.weight": (4, 2), f"{name}.alpha": ()}
+
+
+ALONE = "it holds the UNet or transformer alone: use a whole checkpoint, or a folder"
+FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]] = {
+    "sd1": (SD1, "checkpoint", "Stable Diffusion 1.x", None),
+    "inpainting": (SD1 | {FIRST: (8, 9, 3, 3)}, "checkpoint", "Stable Diffusion 1.x", None),
+    "pix2pix": (
+        SD1 | {FIRST: (8, 8, 3, 3)},
+        "checkpoint",
+        "Stable Diffusion 1.x",
+        "it is an instruct-pix2pix model (8 channels), which is not run here",
+    ),
+    "sd2": (
+        {FIRST: (8, 4, 3, 3), CONTEXT: (2, 1024), "cond_stage_model.model.x": (2,)},
+        "checkpoint",
+        "Stable Diffusion 2.x",
+        "it has several noise schedules: its card must name one in `config`",
+    ),
+    "xl": (SDXL, "checkpoint", "Stable Diffusion XL", None),
+    "xl_turbo": (SDXL, "checkpoint", "Stable Diffusion XL", None),
+    "edm": (
+        SDXL | {"edm_mean": (4,)},
+        "checkpoint",
+        "Stable Diffusion XL",
+        "the file says edm_mean: its noise",
+    ),
+    "refiner": (
+        {FIRST: (8, 4, 3, 3), CONTEXT: (2, 1280), "conditioner.embedders.0.model.x": (2,)},
+        "checkpoint",
+        "the refiner of Stable Diffusion XL",
+        "it is the refiner of Stable Diffusion XL, which is not run here: use the base model",
+    ),
+    "unet_only": ({FIRST: (8, 4, 3, 3), CONTEXT: (2, 2048)}, "diffusion model alone", "Stable Diffusion XL", ALONE),
+    "flux": ({f"{UNET}double_blocks.0.img_attn.qkv.weight": (2, 2)}, "diffusion model alone", "Flux.1", ALONE),
+    "flux_dev": ({"double_blocks.0.img_attn.qkv.weight": (2, 2)}, "diffusion model alone", "Flux.1", ALONE),
+    "flux_whole": (
+        {f"{UNET}double_blocks.0.x.weight": (2, 2), "text_encoders.clip_l.x": (2,)},
+        "checkpoint",
+        "Flux.1",
+        "Flux.1 is not run from one file: use a folder",
+    ),
+    "sd3": (
+        {f"{UNET}joint_blocks.0.x_block.attn.qkv.weight": (2, 2)},
+        "diffusion model alone",
+        "Stable Diffusion 3",
+        ALONE,
+    ),
+    "lora_sd1": (lora(768), "adapter", "Stable Diffusion 1.x", None),
+    "lora_xl": (lora(2048), "adapter", "Stable Diffusion XL", None),
+    "lora_flux": (
+        lora(3072, "lora_unet_double_blocks_0_img_attn_qkv"),
+        "adapter",
+        "Flux.1",
+        "adapters of Flux.1 are not used here",
+    ),
+    "oft": ({f"{LORA}.oft_blocks": (2, 2, 2)}, "adapter", None, "it is an OFT"),
+    "embedding": ({"emb_params": (2, 768)}, "embedding", None, "embeddings are not read here"),
+    "embedding_xl": ({"clip_l": (2, 768), "clip_g": (2, 1280)}, "embedding", None, "embeddings are not read here"),
+    "vae": ({"decoder.conv_in.weight": (2,), "encoder.conv_in.weight": (2,)}, "VAE", None, "a VAE is not exchanged"),
+    "control": (
+        {"control_model.input_blocks.0.0.weight": (2,), "control_model.input_hint_block.0.weight": (2,)},
+        "ControlNet",
+        None,
+        None,
+    ),
+    "union": (
+        {"controlnet_cond_embedding.conv_in.weight": (2,), "task_embedding": (6, 2)},
+        "ControlNet",
+        None,
+        "is a Union ControlNet (it holds task_embedding)",
+    ),
+    "ip": (
+        {"image_proj.proj.weight": (2,), "ip_adapter.1.to_k_ip.weight": (2,)},
+        "IP-Adapter",
+        None,
+        "IP-Adapters are",
+    ),
+    "esrgan": ({"conv_first.weight": (2,), "body.0.rdb1.conv1.weight": (2,)}, "upscaler", None, None),
+    "swinir": ({"conv_first.weight": (2,), "layers.0.x.weight": (2,)}, "upscaler", None, "only RRDB networks"),
+    "clip": ({"text_model.encoder.layers.0.x": (2,)}, "text encoder", None, "a text encoder does nothing alone"),
+    "odd": ({"weight": (2,)}, "unknown", None, "its tensors are of no kind that is known here"),
+}
+OTHERS: dict[str, tuple[bytes, str, str]] = {
+    "pointer.safetensors": (b"version https://git-lfs.github.com/spec/v1\noid", "unknown", "is a pointer of Git LFS"),
+    "page.safetensors": (b"<!DOCTYPE html>", "unknown", "is a web page"),
+    "message.safetensors": (b'{"error":"gated"}', "unknown", "is a text in JSON, perhaps a site's error message"),
+    "empty.safetensors": (b"", "unknown", "is empty. Get it again"),
+    "renamed.safetensors": (b"PK\x03\x04" + bytes(90), "unknown", "is a pickle in a ZIP archive"),
+    "old.ckpt": (b"PK\x03\x04" + bytes(90), "pickle", "is a pickle in a ZIP archive, which could run any code"),
+    "older.pt": (b"\x80\x02" + bytes(90), "pickle", "is a pickle, which could run any code"),
+    "page.ckpt": (b"<html>", "unknown", "is a web page"),
+    "flux.gguf": (b"GGUF\x03" + bytes(90), "GGUF", "GGUF files are not run here"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    (folder / "below").mkdir()
+    for name, (shapes, *_) in FILES.items():
+        save_file({key: np.zeros(shape, np.float16) for key, shape in shapes.items()}, folder / f"{name}.safetensors")
+    for name, (content, *_) in OTHERS.items():
+        (folder / name).write_bytes(content)
+    whole = (folder / "sd1.safetensors").read_bytes()
+    (folder / "below/cut.safetensors").write_bytes(whole[:-7])
+    (folder / "._sd1.safetensors").write_bytes(b"\0")
+    (folder / "notes.txt").write_text("no weights")
+    (folder / "piped/unet").mkdir(parents=True)
+    (folder / "piped/model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
+    (folder / "piped/unet/diffusion_pytorch_model.safetensors").write_bytes(whole)
+    return folder
+
+
+@pytest.fixture
+def scanned(imagegenx, folder) -> dict[str, dict]:
+    status, output, error = imagegenx("models", "scan", folder, "--json")
+    assert status == 0, error
+    return {str(Path(entry["file"]).relative_to(folder)): entry for entry in json.loads(output)}
+
+
+def test_every_kind_of_file_is_told_with_its_base_and_whether_it_works(scanned):
+    told = {name: (one["kind"], one["base"], one["works"]) for name, one in scanned.items()}
+    expected = {f"{name}.safetensors": (kind, base, reason is None) for name, (_, kind, base, reason) in FILES.items()}
+    expected |= {name: (kind, None, False) for name, (_, kind, _) in OTHERS.items()}
+    expected |= {"below/cut.safetensors": ("unknown", None, False), "piped": ("pipeline", "Stable Diffusion XL", True)}
+    reasons = {f"{name}.safetensors": reason for name, (*_, reason) in FILES.items() if reason}
+    reasons |= {name: reason for name, (*_, reason) in OTHERS.items()}
+
+    assert told == expected
+    assert {name: scanned[name]["reason"][: len(reason)] for name, reason in reasons.items()} == reasons
+    assert scanned["below/cut.safetensors"]["reason"].startswith("was cut off: it has ")
+
+
+def test_cards_of_what_works_are_written_once_and_read(imagegenx, folder, tmp_path):
+    status, output, _ = imagegenx("models", "scan", folder, "--write", tmp_path)
+    again = imagegenx("models", "scan", folder, "--write", tmp_path)
+
+    registry = ModelRegistry.load([tmp_path], "sd1")
+    assert (status, registry.bad_cards) == (0, ())
+    assert registry.names == ("inpainting", "piped", "sd1", "xl", "xl_turbo")
+    assert registry.card("sd1").loras == {"lora_sd1": str(folder / "lora_sd1.safetensors")}
+    assert registry.card("xl").loras == {"lora_xl": str(folder / "lora_xl.safetensors")}
+    assert (str(registry.card("xl").default_resolution), registry.card("xl").family) == ("1024×1024", "sdxl")
+    turbo = registry.card("xl_turbo")
+    assert (turbo.schedule, turbo.defaults.steps, turbo.defaults.cfg_scale) == ("trailing", 6, 1.5)
+    assert registry.card("inpainting").modes == ("inpaint",)
+    assert f"wrote {tmp_path / 'sd1.yaml'}" in output
+    assert "wrote" not in again[1]
+
+
+def test_a_folder_that_is_not_there_is_a_clear_error(imagegenx, tmp_path):
+    status, _, error = imagegenx("models", "scan", tmp_path / "none")
+
+    assert status == 1
+    assert f"folder {tmp_path / 'none'} cannot be read: No such file or directory" in error
