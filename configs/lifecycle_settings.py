@@ -63,7 +63,9 @@ class CheckSettings(ValueObject):
     sample: int = Field(default=32, ge=1, le=10_000, description="pictures a check opens, of those a run made")
     moderation: str = Field(default="", description="blocklist, or module:Class of a moderator; empty for none")
     blocked_words: tuple[str, ...] = Field(
-        default=(), description="words that no prompt, negative prompt or mark may have, while there is a moderator"
+        default=(),
+        description="words that no prompt, negative prompt or mark may have, while there is a moderator; "
+        "`*gun` is also found at the end of longer words, `gun*` at their beginning",
     )
     freshness_hours: float = Field(default=0, ge=0, description="a catalog not made for so long is stale, h; 0: never")
 

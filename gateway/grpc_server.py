@@ -146,7 +146,7 @@ def start_grpc(service: GatewayService, host: str, port: int, connections: int =
         GrpcError: if the address cannot be listened on.
     """
     server = GrpcServer(service, host, port, connections)
-    logger.info("gRPC on %s:%d", host, server.port)
+    logger.info("gRPC on %s:%d", f"[{host}]" if ":" in host and not host.startswith("[") else host, server.port)
     return server
 
 

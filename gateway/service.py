@@ -75,14 +75,14 @@ class GatewayService:
         self._owners: dict[str, str] = {}
 
     @service_errors()
-    def authenticate(self, api_key: str | None, *scopes: Scope) -> Account:
+    def authenticate(self, api_key: str | None, scope: Scope, *others: Scope) -> Account:
         """The account of an API key that has one of these scopes, counted against its QPS.
 
         401 without a key, 403 for a wrong one and for one without the scope, 429 beyond its QPS.
         """
         account = self.recognise(api_key)
         try:
-            account.require(*scopes)
+            account.require(scope, *others)
         except MissingScopeError:
             self._note_refusal("scope", key=account.key_id)
             raise

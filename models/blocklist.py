@@ -3,9 +3,10 @@
 A request is looked at before it costs anything: its prompt, what it shall not show, and the text that is drawn on it.
 Texts are compared by what is seen: compatibility forms (NFKC), case, accents, letters of other scripts that look like
 Latin ones (Unicode TS #39) and small capitals make no difference, nor does what is not seen: soft hyphens, zero-width
-characters. Letters may stand apart (`g u n`, `g-u-n`), have signs between them (`g.un`), and be signs that look like
-them (`k1ll`, `n@ked`). A word in Latin letters must stand alone; any other may stand inside a longer text, as Chinese
-words do.
+characters. Chinese is compared in simplified characters. Letters may stand apart (`g u n`, `g-u-n`, `g un`), have signs
+between them (`g.un`), and be signs that look like them (`k1ll`, `n@ked`, `kIII`). A word in Latin letters must stand
+alone, unless it is given as `*gun` or `gun*`, which are found at the end or beginning of longer ones too; any other may
+stand inside a longer text, as Chinese words do.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import Any
 
 from foundation.problems import Problem
 from models.errors import RejectedError
@@ -30,20 +32,25 @@ _LATIN_NAME = re.compile(
 )
 _LETTERED = (("\U0001f150", 26), ("\U0001f170", 26), ("\U0001f1e6", 26))
 """Alphabets of symbols that have no compatibility form: where each begins, and its length."""
+_CAPITAL_I = re.compile("(?<=[a-z])I+|I+(?=[a-z])")
+"""Beside small letters it looks like an l as well."""
+_AHEAD = re.compile("(?<![a-z0-9'’])[b-hj-z](?: [a-z])* (?=[a-z]{2})")
+_BEHIND = re.compile("(?<=[a-z]{2})(?: [a-z])* [b-hj-z](?![a-z0-9'’])")
+"""Single letters, which are no words, before and after what may be the rest of their word."""
 
 
 class Blocklist:
     """Words, as `checks.blocked_words` gives them. `version` changes with them. Safe for threads."""
 
     def __init__(self, words: Iterable[str]) -> None:
-        folded = sorted({plain(word) for word in words} - {""})
-        self.version = hashlib.sha256("\n".join(["3", *folded]).encode()).hexdigest()[:12]
+        folded = sorted({read for word in words for read in (plain(word), plain(word.casefold()))} - {""})
+        self.version = hashlib.sha256("\n".join(["4", *folded]).encode()).hexdigest()[:12]
         self._patterns = {word: re.compile(_pattern(word)) for word in folded}
 
     def found(self, text: str) -> list[str]:
         """The blocked words that a text has."""
-        seen = plain(text) if self._patterns else ""
-        return [word for word, pattern in self._patterns.items() if _is_in(word, pattern, seen)]
+        seen = readings(text) if self._patterns else ()
+        return [word for word, pattern in self._patterns.items() if any(_is_in(word, pattern, one) for one in seen)]
 
     def problems(self, request: GenerationRequest) -> Iterator[Problem]:
         """Each field of a request that has blocked words."""
@@ -59,9 +66,18 @@ class Blocklist:
             raise RejectedError(problems)
 
 
+def readings(text: str) -> set[str]:
+    """The ways in which a text may be read: by its capitals or without, single letters as parts of their neighbours."""
+    read = {plain(text), plain(text.casefold()), plain(_CAPITAL_I.sub(lambda found: "|" * len(found[0]), text))}
+    return read | {
+        pattern.sub(lambda found: found[0].replace(" ", ""), one) for one in read for pattern in (_AHEAD, _BEHIND)
+    }
+
+
 def plain(text: str) -> str:
     """A text by what is seen of it: lower case, Latin letters for those that look like them, single spaces."""
-    letters = unicodedata.normalize("NFKC", text).translate(_LOOKS)
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    letters = unicodedata.normalize("NFKC", bare).translate(_LOOKS)
     apart = _ACCENTS.sub("", unicodedata.normalize("NFD", letters.casefold()))
     apart = _ON_LATIN.sub(lambda found: found[0].lstrip(_marks(found[0])), apart)
     return " ".join(unicodedata.normalize("NFC", apart).split())
@@ -92,20 +108,43 @@ def _looks_like(letter: str) -> str:
             return chr(ord("a") + place)
     if named := _LATIN_NAME.fullmatch(unicodedata.name(letter, "")):
         return named[1].lower()
-    return _confusables().get(letter) or _confusables().get(letter.upper()) or letter
+    latin = _confusables().get(letter) or _confusables().get(letter.upper())
+    return latin or _simplified(letter)
+
+
+def _simplified(letter: str) -> str:
+    """The simplified form of a Chinese character, else itself."""
+    return str(_conversion().convert(letter)) if letter >= "\u2e80" else letter
+
+
+@cache
+def _conversion() -> Any:
+    from opencc import OpenCC
+
+    return OpenCC("t2s")
 
 
 @cache
 def _confusables() -> dict[str, str]:
-    """The Latin letter that each confusable character of other scripts looks like."""
+    """The Latin letter that each confusable character of other scripts looks like; of Greek ones a Cyrillic one."""
     from confusable_homoglyphs.confusables import confusables_data
 
-    return {
-        letter: other["c"].lower()
-        for letter, others in confusables_data.items()
-        for other in others
-        if len(letter) == 1 and not letter.isascii() and re.fullmatch("[A-Za-z]", other["c"])
+    pairs = [
+        (letter, other["c"]) for letter, others in confusables_data.items() for other in others if len(letter) == 1
+    ]
+    latin = {
+        letter: other.lower() for letter, other in pairs if not letter.isascii() and re.fullmatch("[A-Za-z]", other)
     }
+    cyrillic = {
+        letter: latin.get(other) or latin.get(other.lower()) or other.lower()
+        for letter, other in pairs
+        if _is_of("GREEK", letter) and _is_of("CYRILLIC", other)
+    }
+    return cyrillic | latin
+
+
+def _is_of(script: str, letter: str) -> bool:
+    return len(letter) == 1 and unicodedata.name(letter, "").startswith(script)
 
 
 def _marks(text: str) -> str:
@@ -124,6 +163,8 @@ def _has_letters(text: str) -> bool:
 
 def _pattern(word: str) -> str:
     """The word, or all of its letters apart; at an end that is Latin, it must not go on with another letter."""
+    opens, closes = bool(re.match(r"\*\w{3}", word)), bool(re.search(r"\w{3}\*$", word))
+    word = word[opens : len(word) - closes]
     # Signs between letters are seen through.
     whole = re.sub(r"(?<=\w)(?=\w)", "\0", word)
     forms = ["".join(_BETWEEN.get(letter) or _written(letter) for letter in whole)]
@@ -131,8 +172,8 @@ def _pattern(word: str) -> str:
     # Three letters apart are a word; two are an abbreviation.
     if len(letters) > 2 or not word.isascii():
         forms.append(r"[\W_]{1,3}".join(letters))
-    before = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", word) else ""
-    after = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", word) else ""
+    before = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", word) and not opens else ""
+    after = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", word) and not closes else ""
     return before + f"(?:{'|'.join(forms)})" + after
 
 

@@ -112,8 +112,9 @@ class Account(ValueObject):
     expires_at_s: float = Field(description="Unix time")
     scopes: tuple[Scope, ...] = USER_SCOPES
 
-    def require(self, *scopes: Scope) -> None:
+    def require(self, scope: Scope, *others: Scope) -> None:
         """Raise MissingScopeError if the key has none of these scopes."""
+        scopes = (scope, *others)
         if not set(scopes) & set(self.scopes):
             raise MissingScopeError(self, scopes)
 

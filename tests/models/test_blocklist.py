@@ -40,6 +40,37 @@ def test_signs_that_look_like_letters_are_letters_and_numbers_are_numbers():
     assert blocked("the 88", "88")
 
 
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        *(("kIII him", "kill"), ("a bIoody mess", "bloody"), ("KiIl", "kill"), ("gIrI", "girl")),  # capital I
+        *(("a g un", "gun"), ("the gu n", "gun"), ("k i ll", "kill"), ("ki l l", "kill"), ("a g u n", "gun")),
+        *(("一把槍", "枪"), ("一把枪", "槍"), ("暴力殺人", "杀人"), ("機槍", "机枪")),  # traditional and simplified
+        *(
+            ("Γαз", "газ"),
+            ("ΓΑΤΑ", "γάτα"),
+            ("γάτα", "ΓΑΤΑ"),
+            ("ΠИCTOЛET", "пистолет"),
+        ),  # mixed scripts
+        *(("a handgun", "*gun"), ("shotgun", "*gun"), ("gun", "*gun"), ("gunmen", "gun*"), ("gun", "gun*")),
+    ],
+)
+def test_a_word_is_found_by_how_it_may_be_read(text, word):
+    assert blocked(text, word)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        *(("the pen is red", "penis"), ("my friend's ex", "sex"), ("a gain of 5", "again"), ("I deal", "ideal")),
+        *(("Henry III", "kill"), ("BAIL", "ball"), ("gunmen", "*gun"), ("handgun", "gun*"), ("handgun", "gun")),
+        *(("a fine mug", "f***"), ("后天", "前天")),
+    ],
+)
+def test_other_readings_are_none(text, word):
+    assert not blocked(text, word)
+
+
 def test_a_long_text_is_looked_at_quickly():
     signs = Blocklist(["c++x", "a machine gun", "oil+++"])
     began_s = time.perf_counter()
