@@ -1,5 +1,6 @@
 """How far an image set is, as lines in the log of the run that makes it."""
 
+import logging
 import threading
 import time
 from collections import Counter, deque
@@ -8,6 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from io_managers.image_set import Status
+
+logger = logging.getLogger(__name__)
 
 _RATE_OVER_S = 60.0
 
@@ -63,8 +66,12 @@ class ProgressLog:
         return (done - before) * 60 / max(now - since_s, 0.001)
 
     def _talk(self) -> None:
+        """A line that cannot be told, as while Dagster's storage is away, is left out; the next one tells more."""
         while not self._ended.wait(self._every_s):
-            self._say(self.line())
+            try:
+                self._say(self.line())
+            except Exception as exc:
+                logger.warning("the run's log took no line of progress: %s", exc)
 
 
 def _span(seconds: float) -> str:

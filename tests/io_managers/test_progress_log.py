@@ -25,3 +25,16 @@ def test_lines_come_while_nothing_does_and_end_with_the_work():
 
     assert first.startswith("thumbnails: 0 of 2 made")
     assert said.qsize() == before
+
+
+def test_a_line_that_cannot_be_told_ends_no_later_one():
+    said: Queue[str] = Queue()
+
+    def say(line):
+        said.put(line)
+        raise OSError("the database is away")
+
+    with ProgressLog(say, "thumbnails", 2, 0.001):
+        lines = [said.get(timeout=60) for _ in range(2)]
+
+    assert len(lines) == 2
