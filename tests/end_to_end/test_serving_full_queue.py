@@ -1,7 +1,5 @@
 """Ten thousand requests at once, through a real gateway into a real Redis, with a serving worker behind it."""
 
-import subprocess
-import sys
 import time
 
 import httpx
@@ -15,6 +13,8 @@ from gateway.main import open_service
 from resources.queue import TaskStatus
 from resources.queue.redis_server import private_redis
 from tests.gateway.test_main import gateway_process
+from tests.support import stand_in_worker
+from tests.support.forked import Forked
 
 BOUND, BATCH, FEW = 10_000, 20, 100
 DEADLINE_S = 60
@@ -86,15 +86,16 @@ def test_ten_thousand_requests_take_bounded_memory_and_a_small_user_does_not_wai
 
 def serve_until_ended(queue, few, many):
     """Run a worker process until the few have ended; how many of the many have ended by then."""
-    with subprocess.Popen([sys.executable, "-m", "tests.support.stand_in_worker"]) as worker:
-        try:
-            deadline = time.monotonic() + DEADLINE_S
-            while not all(task.status.ended for task in queue.tasks(few)):
-                assert time.monotonic() < deadline
-                assert queue.depth().processing <= MOST_CLAIMED
-                time.sleep(0.05)
-        finally:
-            worker.kill()
+    worker = Forked(stand_in_worker.main)
+    try:
+        deadline = time.monotonic() + DEADLINE_S
+        while not all(task.status.ended for task in queue.tasks(few)):
+            assert time.monotonic() < deadline
+            assert queue.depth().processing <= MOST_CLAIMED
+            time.sleep(0.05)
+    finally:
+        worker.kill()
+        worker.wait()
     last_s = max(task.updated_at_s for task in queue.tasks(few))
     assert {task.status for task in queue.tasks(few)} == {TaskStatus.SUCCESS}
     return sum(task.status.ended and task.updated_at_s <= last_s for task in queue.tasks(many))

@@ -1,14 +1,13 @@
 """A configured Redis that is not there yet, and goes away later, under a gateway and a serving worker."""
 
-import subprocess
-import sys
-
 import httpx
 import pytest
 
 from benchmarks.stand_in import write_stand_in_model
 from configs.settings import load_settings
 from gateway.main import open_service
+from tests.support import stand_in_worker
+from tests.support.forked import Forked
 from tests.support.redis_server import RedisServer
 from tests.support.running_gateway import running_gateway
 from tests.support.waiting import wait_until
@@ -38,7 +37,7 @@ def gateway(tmp_path, monkeypatch, redis):
 
 @pytest.fixture
 def worker(gateway):
-    process = subprocess.Popen([sys.executable, "-m", "tests.support.stand_in_worker"])
+    process = Forked(stand_in_worker.main)
     yield process
     process.kill()
     process.wait()

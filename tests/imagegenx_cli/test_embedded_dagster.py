@@ -21,7 +21,8 @@ from imagegenx_cli.embedded_dagster import (
 )
 from imagegenx_cli.files import FileError
 from tests.support.dagster_instances import local_instance
-from tests.support.instance_makers import maker
+from tests.support.forked import Forked
+from tests.support.instance_makers import open_instance
 from tests.support.waiting import wait_until
 
 TELL = "from imagegenx_cli.embedded_dagster import this_process; print(*this_process().values())"
@@ -43,13 +44,6 @@ def status_of(instance, tags):
     run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED, tags=tags)
     end_dead_runs(instance)
     return instance.get_run_by_id(run.run_id).status
-
-
-def status_of_maker(folder):
-    """How a process ends that opens the instance below a folder."""
-    process = maker(folder)
-    process.join()
-    return process.exitcode
 
 
 @pytest.fixture(scope="module")
@@ -88,26 +82,23 @@ def test_a_run_of_a_code_server_that_is_gone_has_failed_unless_it_is_another_mac
 
 def test_an_instance_whose_making_was_killed_is_made_again(tmp_path):
     def reached(pattern):
-        return lambda: process.exitcode is not None or any(tmp_path.rglob(pattern))
+        return lambda: process.poll() is not None or any(tmp_path.rglob(pattern))
 
     for moment in ("dagster.yaml", "runs.db", "index.db", "schedules.db"):
-        process = maker(tmp_path)
+        process = Forked(open_instance, tmp_path)
         wait_until(reached(moment))
         process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
+        assert process.wait() == -signal.SIGKILL
         for left in tmp_path.glob(".dagster-*"):  # else the next moment would be there already
             shutil.rmtree(left)
 
-    assert [status_of_maker(tmp_path), status_of_maker(tmp_path)] == [0, 0]
+    assert [Forked(open_instance, tmp_path).wait(), Forked(open_instance, tmp_path).wait()] == [0, 0]
 
 
 def test_processes_that_make_an_instance_at_once_use_the_same(tmp_path):
-    processes = [maker(tmp_path) for _ in range(3)]
-    for process in processes:
-        process.join()
+    processes = [Forked(open_instance, tmp_path) for _ in range(3)]
 
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert [process.wait() for process in processes] == [0, 0, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["dagster"]
 
 
@@ -124,7 +115,7 @@ def test_databases_that_are_there_already_are_kept(tmp_path):
     (tmp_path / "dagster").mkdir()
     (tmp_path / "dagster/mine.db").write_bytes(b"mine")
 
-    assert status_of_maker(tmp_path) == 0
+    assert Forked(open_instance, tmp_path).wait() == 0
 
     assert (tmp_path / "dagster/mine.db").read_bytes() == b"mine"
     assert (tmp_path / "dagster/dagster.yaml").exists()

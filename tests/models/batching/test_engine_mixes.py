@@ -382,9 +382,9 @@ def test_random_mixes_with_failures_of_every_kind_lose_none_and_leak_nothing(ran
     caplog.set_level(logging.CRITICAL)
     engine = BatchingEngine(random_models.registry, EngineSettings(device="cpu"), PipelinePool())
 
-    figures = engine_soak.soak(engine, engine_soak.Load(random_models.registry, "small", (64, 72), (1, 4)), 150)
+    figures = engine_soak.soak(engine, engine_soak.Load(random_models.registry, "small", (64, 72), (1, 4)), 80)
 
-    assert figures["pictures"] > 100
-    assert figures["failed as they should"] > 5
-    assert figures["cancelled"] > 2
+    assert figures["pictures"] > 50
+    assert figures["failed as they should"] > 3
+    assert figures["cancelled"] > 1
     assert {name: figures[name] for name in engine_soak.LIMITS if figures[name] > engine_soak.LIMITS[name]} == {}
