@@ -153,11 +153,11 @@ def _catalog(name: str) -> None:
 
 
 def _worker() -> None:
-    from ops.serving import ServingWorker, Workplace
+    from ops.serving import ServingWorker, WorkerDependencies
 
     settings = load_settings()
     worker = ServingWorker(
-        Workplace(
+        WorkerDependencies(
             settings,
             open_registry(settings),
             cast("BatchingEngine", SteppingEngine(float(os.environ[STEP_S]))),

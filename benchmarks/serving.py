@@ -25,7 +25,7 @@ from benchmarks.soak import prepared_stack
 from configs.settings import load_settings
 from models.admission import parse_request
 from models.registry import open_registry
-from ops.serving import ServingWorker, Workplace
+from ops.serving import ServingWorker, WorkerDependencies
 from ops.serving.warm_up import import_family
 from resources.open_store import open_store
 from resources.queue import NewTask, QueueDepth, RequestQueue, Task, TaskStatus, new_task_id, open_queue
@@ -56,7 +56,7 @@ def _main(count: int, steps: int) -> None:
     import_family(place.registry)
     engine_s(place, uniform_jobs(place, 8, SIZE, steps))
     queue, store = open_queue(settings), open_store(settings.store)
-    worker = ServingWorker(Workplace(settings, place.registry, place.engine, store, queue))
+    worker = ServingWorker(WorkerDependencies(settings, place.registry, place.engine, store, queue))
     worker.start()
     for _ in sys.stdin:
         jobs = uniform_jobs(place, count, SIZE, steps)

@@ -23,7 +23,7 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG
 from foundation.logs import set_up_logs
 from io_managers.text_table import text_table
 from models.engine import BatchingEngine
-from ops.serving import EngineStalledError, ResultGroup, ServingWorker, Workplace
+from ops.serving import EngineStalledError, ResultGroup, ServingWorker, WorkerDependencies
 from resources.dagster_names import ON_DEMAND_IMAGES, OWNERS, SERVING_POOL
 from resources.dagster_outages import is_outage
 from resources.gpu_engine import GPUEngine
@@ -70,7 +70,7 @@ def serve_requests(
     placed = with_own_gpu(current)  # upscaling reads it, too
     engine = BatchingEngine(gpu_engine.registry, placed.engine)
     queue, store = request_queue.queue, object_store.store
-    worker = ServingWorker(Workplace(placed, gpu_engine.registry, engine, store, queue, context.run_id))
+    worker = ServingWorker(WorkerDependencies(placed, gpu_engine.registry, engine, store, queue, context.run_id))
     reports = Reports(context, worker)
     worker.start()
     try:

@@ -66,7 +66,7 @@ def catalog_schedule(
     due = [one for one in schedules if one.at_s > kept.get(one.key, one.at_s)]
     requests = [request for one in due for request in _refresh(context, one, object_store)]
     if due:
-        bound_pool(context.instance, current.serving.gpu_slots)
+        bound_pool(context.instance, current)
     return SensorResult(
         run_requests=requests,
         skip_reason=None if requests else SkipReason(_outlook(schedules)),

@@ -169,7 +169,7 @@ def _register(
     names = [catalog.name for catalog in found.changed]
     if not names:
         return []
-    bound_pool(context.instance, settings.serving.gpu_slots)
+    bound_pool(context.instance, settings)
     context.instance.add_dynamic_partitions(CATALOG_PARTITIONS, names)
     digests = ",".join(sorted(f"{catalog.name}={catalog.digest}" for catalog in found.changed))
     launch = Launch(

@@ -10,6 +10,7 @@ from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraph
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
+from configs.settings import Settings
 from resources.dagster_names import CATALOG_PARTITIONS, CATALOG_POOL, GALLERY
 
 CATALOG_ASSETS = AssetSelection.groups(CATALOG_PARTITIONS)
@@ -17,6 +18,9 @@ FEW = 2
 """So many catalogs get a run each: it starts at once, where a backfill waits for the daemon's next round."""
 
 _GALLERY = AssetKey(GALLERY)
+FLEET_RUNS = 4
+"""So many catalog runs at once keep few workers busy: one plans or ends while others have pictures under way."""
+
 _OPEN = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 _ID_LETTERS = 32
 
@@ -92,11 +96,17 @@ def backfilled_catalogs(backfills: Iterable[PartitionBackfill], context: SensorE
             yield from data.get_target_partitions_subset(_GALLERY).get_partition_keys()
 
 
-def bound_pool(instance: DagsterInstance, runs: int) -> None:
-    """Let so many runs of catalogs work at once, unless someone has set its limit.
+def bound_pool(instance: DagsterInstance, settings: Settings) -> None:
+    """Let so many runs of catalogs work at once as the GPUs are good for, unless someone has set the limit.
 
     The limit that dagster.yaml gives to every pool, from the first run on, is nobody's choice for this one.
     """
     storage = instance.event_log_storage
     if CATALOG_POOL not in {pool.name for pool in storage.get_pool_limits() if not pool.from_default}:
-        storage.set_concurrency_slots(CATALOG_POOL, runs)
+        storage.set_concurrency_slots(CATALOG_POOL, catalog_runs(settings))
+
+
+def catalog_runs(settings: Settings) -> int:
+    """Catalog runs at once: each computes on a GPU, or, with the fleet, none does: while some wait, others encode."""
+    slots = settings.serving.gpu_slots
+    return max(FLEET_RUNS, 2 * slots) if settings.engine.fleet else slots

@@ -156,7 +156,7 @@ def _roll_out(
     if not waiting:
         return f"{len(stale)} stale catalogs: backfilled for these releases already, or held back by `releases`."
     rows = sum(stale[catalog] for catalog in waiting)
-    bound_pool(context.instance, settings.serving.gpu_slots)
+    bound_pool(context.instance, settings)
     launch = Launch(
         waiting,
         key=f"release:{memory.release}:{memory.since_s}:{','.join(waiting)}",

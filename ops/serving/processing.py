@@ -15,6 +15,7 @@ from models.picture_job import PictureJob
 from models.request import GenerationRequest, Priority
 from ops.finish import Failure, FinishedPicture, Finisher, PicturePlan
 from ops.moderation import PictureRejectedError, open_moderation
+from ops.serving.dependencies import WorkerDependencies
 from ops.serving.endings import Endings
 from ops.serving.engine_watch import EngineWatch
 from ops.serving.groups import ResultGroups
@@ -30,7 +31,6 @@ from resources.queue import Claim, QueueUnavailableError, RequestQueue, TaskStat
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ops.serving.worker import Workplace
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Processing:
 
     def __init__(
         self,
-        place: "Workplace",
+        place: WorkerDependencies,
         tasks: OpenTasks,
         patience: Patience,
         meters: Meters,

@@ -6,16 +6,12 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 
-from configs.settings import Settings
 from foundation.errors import ImageGenXError
-from models.engine import BatchingEngine
-from models.registry import ModelRegistry
 from ops.serving.claims import Claims
+from ops.serving.dependencies import WorkerDependencies
 from ops.serving.groups import ResultGroup
 from ops.serving.heartbeat import Heartbeat
 from ops.serving.meters import Meters
@@ -23,9 +19,7 @@ from ops.serving.open_task import OpenTask
 from ops.serving.open_tasks import OpenTasks
 from ops.serving.patience import Patience
 from ops.serving.processing import Processing
-from ops.serving.warm_up import import_family
-from resources.object_store import ObjectStore
-from resources.queue import QueueUnavailableError, RequestQueue
+from resources.queue import QueueUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -46,24 +40,6 @@ class DeviceLostError(ImageGenXError):
     """The device computes no more in this process; its tasks are taken over by the next one."""
 
 
-@dataclass(frozen=True)
-class Workplace:
-    """What a worker works with.
-
-    Attributes:
-        run_id: the Dagster run it lives in, if any.
-        warm_up: called before the first claim.
-    """
-
-    settings: Settings
-    registry: ModelRegistry
-    engine: BatchingEngine
-    store: ObjectStore
-    queue: RequestQueue
-    run_id: str = ""
-    warm_up: Callable[[ModelRegistry], None] = import_family
-
-
 class ServingWorker:
     """One worker of the request queue, in threads of its own.
 
@@ -71,7 +47,7 @@ class ServingWorker:
     changes nothing.
     """
 
-    def __init__(self, place: Workplace) -> None:
+    def __init__(self, place: WorkerDependencies) -> None:
         settings = place.settings
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._serving = settings.serving

@@ -5,7 +5,8 @@ import shutil
 import pytest
 import yaml
 
-from configs.settings import PACKAGE_ROOT
+from configs.serving_settings import ServingSettings
+from configs.settings import PACKAGE_ROOT, EngineSettings, Settings
 from imagegenx_assets.catalog_assets import ASSETS
 from resources.dagster_names import CATALOG_POOL
 from sensors.launching import bound_pool
@@ -25,6 +26,10 @@ def limit(instance):
     return pools.get(CATALOG_POOL)
 
 
+def settings(gpu_slots, *, fleet=False):
+    return Settings(serving=ServingSettings(gpu_slots=gpu_slots), engine=EngineSettings(fleet=fleet))
+
+
 def test_catalog_runs_are_bounded_before_any_sensor_has_launched_one(instance):
     assert {one.op.pool for one in ASSETS} == {CATALOG_POOL}
     assert limit(instance) is None
@@ -37,15 +42,25 @@ def test_catalog_runs_are_bounded_before_any_sensor_has_launched_one(instance):
 
 
 def test_a_launch_lets_as_many_runs_in_as_there_are_gpus(instance):
-    bound_pool(instance, 2)
+    bound_pool(instance, settings(2))
 
     assert limit(instance) == (2, False)
+
+
+def test_runs_that_ask_the_fleet_need_no_gpu_of_their_own(instance):
+    bound_pool(instance, settings(1, fleet=True))
+    assert limit(instance) == (4, False)
+
+
+def test_a_large_fleet_has_two_runs_of_catalogs_for_each_gpu(instance):
+    bound_pool(instance, settings(8, fleet=True))
+    assert limit(instance) == (16, False)
 
 
 def test_the_limit_of_all_pools_is_nobodys_choice_for_this_one(instance):
     instance.event_log_storage.initialize_concurrency_limit_to_default(CATALOG_POOL)
 
-    bound_pool(instance, 3)
+    bound_pool(instance, settings(3))
 
     assert limit(instance) == (3, False)
 
@@ -54,7 +69,7 @@ def test_the_limit_of_all_pools_is_nobodys_choice_for_this_one(instance):
 def test_what_an_operator_chose_stays(instance, chosen):
     instance.event_log_storage.set_concurrency_slots(CATALOG_POOL, chosen)
 
-    bound_pool(instance, 2)
+    bound_pool(instance, settings(2))
 
     assert limit(instance) == (chosen, False)
 

@@ -10,7 +10,7 @@ from benchmarks.stand_in import StandInEngine, paint
 from configs.settings import load_settings
 from models.image import GeneratedImage
 from models.registry import open_registry
-from ops.serving import ServingWorker, Workplace
+from ops.serving import ServingWorker, WorkerDependencies
 from resources.open_store import open_store
 from resources.queue import open_queue
 
@@ -45,7 +45,7 @@ class SubmittingEngine(StandInEngine):
 
 def main():
     settings = load_settings()
-    place = Workplace(
+    place = WorkerDependencies(
         settings,
         open_registry(settings),
         SubmittingEngine(),

@@ -9,7 +9,7 @@ from configs.settings import load_settings
 from models.admission import parse_request
 from models.engine import BatchingEngine
 from models.registry import open_registry
-from ops.serving import ServingWorker, Workplace
+from ops.serving import ServingWorker, WorkerDependencies
 from resources.local_store import LocalObjectStore
 from resources.queue import NewTask, new_task_id, open_queue
 from tests.support.random_model import write_random_model
@@ -56,7 +56,9 @@ class Shop:
         """A worker that has started; `serving` are settings."""
         changed = {"idle_exit_s": 3600.0, "handover_s": 30.0, **serving}
         settings = self.settings.model_copy(update={"serving": self.settings.serving.model_copy(update=changed)})
-        place = Workplace(settings, self.registry, engine or self.engine, store or self.store, self.queue, run_id)
+        place = WorkerDependencies(
+            settings, self.registry, engine or self.engine, store or self.store, self.queue, run_id
+        )
         worker = ServingWorker(place)
         self.workers.append(worker)
         worker.start()
