@@ -38,4 +38,4 @@ def test_the_asset_page_shows_the_contact_sheet_and_the_counts(server, page, tmp
     expect(sheet).to_be_visible()
     page.screenshot(path=tmp_path / "asset_page.png", full_page=True)
     assert sheet.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [604, 204]
-    expect(page.get_by_text("manifests/generated_images/spring.parquet")).to_be_visible()
+    expect(page.get_by_text("manifests/generated_images/spring.parquet", exact=True)).to_be_visible()
