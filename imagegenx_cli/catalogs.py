@@ -91,8 +91,9 @@ def add_partitions(instance: "DagsterInstance", settings: Settings) -> None:
 def add_partition(instance: "DagsterInstance", catalog: str) -> None:
     """Make a registered catalog a partition of the assets; it may be one already."""
     from resources.dagster_names import CATALOG_PARTITIONS
+    from resources.partitions import add_partitions
 
-    instance.add_dynamic_partitions(CATALOG_PARTITIONS, [catalog])
+    add_partitions(instance, CATALOG_PARTITIONS, [catalog])
 
 
 def remove_partition(instance: "DagsterInstance", catalog: str) -> None:

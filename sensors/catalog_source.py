@@ -25,6 +25,7 @@ from ops.catalog.source import BucketSource, CatalogSource, FolderSource
 from ops.catalog.watching import Known, Look, SourceState, look, name_of
 from resources.dagster_names import CATALOG_FILES, CATALOG_PARTITIONS
 from resources.object_store_resource import ObjectStoreResource
+from resources.partitions import add_partitions
 from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory
 from sensors.launching import (
@@ -170,7 +171,7 @@ def _register(
     if not names:
         return []
     bound_pool(context.instance, settings)
-    context.instance.add_dynamic_partitions(CATALOG_PARTITIONS, names)
+    add_partitions(context.instance, CATALOG_PARTITIONS, names)
     digests = ",".join(sorted(f"{catalog.name}={catalog.digest}" for catalog in found.changed))
     launch = Launch(
         names,

@@ -24,6 +24,7 @@ from ops.releases import CurrentReleases, stale_catalogs
 from resources.audit import AuditEvent, open_audit
 from resources.dagster_names import CATALOG_PARTITIONS, MODEL_PARTITIONS, MODEL_RELEASES
 from resources.object_store_resource import ObjectStoreResource
+from resources.partitions import add_partitions
 from resources.settings_resource import SettingsResource
 from sensors.launching import (
     CATALOG_ASSETS,
@@ -76,7 +77,7 @@ def model_release(
         seen = PacedCursor.next(json.dumps(asdict(replace(before, seen=digests))))
         return SensorResult(skip_reason=SkipReason(_UNSETTLED), cursor=seen)
     # Without its key among the partitions, the page of `model_releases` shows no observation of a model.
-    context.instance.add_dynamic_partitions(MODEL_PARTITIONS, sorted(digests.keys() - before.digests.keys()))
+    add_partitions(context.instance, MODEL_PARTITIONS, sorted(digests.keys() - before.digests.keys()))
     memory = before.at(digests, current.releases)
     if memory.clean_at_s + RESCAN_S > time.time():
         reason = "No release has changed."

@@ -110,7 +110,10 @@ def test_nothing_is_left_over_and_every_manifest_tells_the_truth(demo):
     stored = {one.key for one in store.list("pictures/")}
     assert stored == set(named)
     assert all(hashlib.sha256(store.get(key)).hexdigest() == digest for key, digest in named.items())
-    others = {one.key for one in store.list()} - stored
+    registered = b"".join(store.get(one.key) for one in store.list("registry/catalogs/")).decode()
+    inputs = {one.key for one in store.list("inputs/")}
+    assert all(key.removeprefix("inputs/") in registered for key in inputs)
+    others = {one.key for one in store.list() if not one.key.startswith("registry/")} - stored - inputs
     assert others == {
         "tables/prompt_catalog/shop.parquet",
         *(f"manifests/{asset}/shop.parquet" for asset in ASSETS),
