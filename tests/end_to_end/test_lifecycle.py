@@ -11,7 +11,6 @@ from dagster._core.execution.backfill import BulkActionStatus
 from configs.settings import PACKAGE_ROOT
 from io_managers.image_set import ImageSet, decode_manifest
 from ops.editions import edition_folder, edition_seed, made_edition
-from sensors.placement import RAY_TAG
 from tests.support.dagster_daemon import DaemonHome
 
 BUILTIN = PACKAGE_ROOT / "models/builtin"
@@ -45,9 +44,7 @@ class Shop(DaemonHome):
         self.put_lora("pastel")
         models = {"IMAGEGENX_MODEL_FOLDERS": json.dumps([str(self.models)]), "IMAGEGENX_DEFAULT_MODEL": "shop"}
         # The schedule is due every minute, and the first edition is looked at only after some of them.
-        super().__init__(
-            folder, models | {"IMAGEGENX_RETENTION__EDITIONS": "50", "IMAGEGENX_PLACEMENT__LAUNCHER": "ray"}
-        )
+        super().__init__(folder, models | {"IMAGEGENX_RETENTION__EDITIONS": "50"})
 
     def put_lora(self, name):
         """Make a shipped LoRA the content of the catalog's."""
@@ -165,9 +162,3 @@ def test_rolling_back_makes_nothing_and_a_schedule_makes_a_new_edition_beside_th
     assert now.seed in {edition_seed(first.seed, edition) for edition in range(1, 20)}
     assert hashlib.sha256(shop.store.get(first.key)).hexdigest() == first.digest
     assert shop.store.stat(f"{edition_folder('timed', 0)}index.html")
-
-
-def test_every_run_was_placed_whichever_sensor_or_backfill_asked_for_it(shop):
-    runs = shop.runs()
-    assert {"dagster/sensor_name", "dagster/backfill"} <= {tag for run in runs for tag in run.tags}
-    assert {run.tags.get(RAY_TAG) for run in runs} == {'{"num_cpus": 0.5}'}
