@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
+from gateway.http_server import FIRST_BYTES
 from tests.support.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
@@ -99,17 +100,25 @@ def test_a_url_that_is_none_is_refused_with_its_field(client, field, url) -> Non
     assert field in {problem["field"] for problem in answer.json()["data"]["problems"]}
 
 
-def test_a_client_that_hangs_up_mid_body_is_no_failure(gateway, key, client, caplog) -> None:
-    caplog.set_level(logging.INFO)
+def hang_up(gateway, key, sent_bytes: int) -> int:
+    """Send so much of a longer body to every call that takes one, and hang up; returns how many there were."""
     where = urlsplit(gateway.url)
     json, form = "application/json", "multipart/form-data; boundary=b"
     paths = {GENERATE: (json, form), "/api/v1/image/batch-generate": (json, form), "/v1/images/edits": (form,)}
-    for path, kinds in paths.items():
-        for kind in kinds:
-            with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
-                head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nContent-Type: {kind}\r\n"
-                connection.sendall(f"{head}Content-Length: 9999\r\n\r\n--b\r\n".encode())
-    wait_until(lambda: caplog.text.count(" 499 ") == 5)
+    calls = [(path, kind) for path, kinds in paths.items() for kind in kinds]
+    for path, kind in calls:
+        with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nContent-Type: {kind}\r\n"
+            connection.sendall(f"{head}Content-Length: 99999\r\n\r\n--b\r\n".encode() + b"x" * sent_bytes)
+    return len(calls)
+
+
+def test_a_client_that_hangs_up_mid_body_is_no_failure(gateway, key, client, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    hang_up(gateway, key, sent_bytes=100)
+    begun = hang_up(gateway, key, sent_bytes=2 * FIRST_BYTES)
+    wait_until(lambda: caplog.text.count(" 499 ") == begun)
+    assert client.get("/api/v1/models").status_code == 200
     assert [record for record in caplog.records if record.exc_info or record.levelno > logging.INFO] == []
 
 
