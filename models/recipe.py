@@ -108,7 +108,9 @@ class Recipe(ValueObject):
         return self.model_copy(update={"post": (*self.post, step)})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "Recipe":
-        """See pydantic; what is computed once of each recipe is not copied with it."""
+        """See pydantic; itself where nothing changes. What is computed once of each recipe is not copied with it."""
+        if not deep and all(getattr(self, name) == value for name, value in (update or {}).items()):
+            return self
         copied = super().model_copy(update=update, deep=deep)
         for name in ("_canonical", "digest"):
             copied.__dict__.pop(name, None)

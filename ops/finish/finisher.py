@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from foundation.logs import with_log_ids
@@ -83,7 +84,7 @@ class PicturePlan:
     with_look: bool = False
     with_tile: bool = False
 
-    @property
+    @cached_property
     def recipe(self) -> Recipe:
         """The recipe of the finished picture."""
         recipe = self.generated
