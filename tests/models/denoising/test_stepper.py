@@ -29,11 +29,11 @@ def test_a_family_infers_a_batch_by_itself_as_the_engine_does(random_models, wor
     items = [make_item(seed=1, steps=2), make_item(Mode.IMG2IMG, seed=2, steps=5)]
     told = []
 
-    result = family.infer(items, None, lambda *step: told.append(step))
+    result = family.infer(items, (), lambda *step: told.append(step))
 
     stepper = Stepper(workbench.models["small"])
     for item, pixels in zip(items, result.pixels, strict=True):
-        slot = stepper.start(item, None)
+        slot = stepper.start(item, ())
         while not slot.sampling.is_done:
             stepper.step([slot], pytest.fail)
         assert np.abs(stepper.pixels(slot).astype(int) - pixels).max() <= 1
