@@ -102,7 +102,7 @@ def test_a_file_name_that_is_no_catalog_name_is_refused_with_one_that_is(
     (problem,) = problems(tmp_path, name, "text\na\n")
     rule = (
         "the file must be named by 1 to 100 letters, digits, '_', '-' and '.', beginning with a letter, a digit "
-        "or '_', without '..'"
+        "or '_', without '..', of at most 240 bytes"
     )
     assert problem == rule + (f". Name it '{suggested}'" if suggested else "")
 
