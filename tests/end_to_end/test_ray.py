@@ -30,7 +30,11 @@ from tests.support.ray_cluster import ray_cluster
 from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [
+    pytest.mark.timeout(1500),
+    # Ray 2.60 starts its client server and its allocator by shell lines without quotes: no head starts there.
+    pytest.mark.skipif(" " in sys.executable, reason="Ray starts nothing from a path with a space"),
+]
 PATIENCE_S = 400.0
 CHAPTER = [command.line for command in commands(PACKAGE_ROOT / "docs/operations.md") if command.needs.startswith("Ray")]
 HEAD, FIRST_NODE = "127.0.0.2", "127.0.0.3"
