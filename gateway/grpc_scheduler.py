@@ -8,6 +8,7 @@ from gateway.answers import Answers
 from gateway.errors import ServiceError
 from gateway.service import GatewayService
 from gateway.stubs import imagegenx_pb2 as pb2
+from models.request import INPUT_FIELDS
 from resources.accounts import Account, Scope
 from resources.queue import Task
 
@@ -20,7 +21,7 @@ _PARAMS = (
     *("negative_text", "strength", "num_images", "schedule"),
 )
 _WATERMARK = ("enable", "text", "font", "color", "position", "transparency")
-_OTHERS = ("model_type", "image_url", "mask_url", "control_image_url", "callback_url", "priority")
+_OTHERS = ("model_type", *INPUT_FIELDS, "callback_url", "priority")
 _PICTURE = ("original_url", "thumb_url", "resolution", "format", "size", "seed")
 
 

@@ -9,18 +9,17 @@ from typing import Protocol
 from foundation.problems import Problem, shown
 from gateway.errors import ServiceError, bad_field
 from gateway.links import Kind, PictureLinks
-from gateway.uploads import UPLOAD_SCHEME
 from models.errors import InvalidRequestError
+from models.request import INPUT_FIELDS, STORED
 from resources.outbound import UrlRefusedError
 from resources.outbound.urls import UrlRules
 from resources.queue import TASK_ID
 
-PICTURE_FIELDS = ("image_url", "mask_url", "control_image_url")
-URL_FIELDS = (*PICTURE_FIELDS, "callback_url")
+URL_FIELDS = (*INPUT_FIELDS, "callback_url")
 
 _DATA_URI = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
 _NUMBER = re.compile(r"[1-9]\d?", re.ASCII)
-INPUT_NAMES = {"image": "image_url", "mask": "mask_url", "control_image": "control_image_url"}
+INPUT_NAMES = dict(zip(("image", "mask", "control_image"), INPUT_FIELDS, strict=True))
 """What an input picture of a request is called in forms, and after a task's id: `img_…/image`."""
 
 
@@ -62,14 +61,14 @@ def read_references(data: Mapping[str, object], links: PictureLinks, own: OwnPic
     plain = dict(data)
     stored: dict[str, str] = {}
     carried: dict[str, bytes] = {}
-    for field in PICTURE_FIELDS:
+    for field in INPUT_FIELDS:
         given = data.get(field)
         if not isinstance(given, str):
             continue
         try:
             if given[:5].lower() == "data:":
                 carried[field] = _carried(given)
-            elif (reference := _own(given, links, own)).startswith(UPLOAD_SCHEME):
+            elif (reference := _own(given, links, own)).startswith(STORED):
                 stored[field] = reference
             else:
                 plain[field] = reference or given
@@ -95,14 +94,14 @@ def _own(given: str, links: PictureLinks, own: OwnPictures) -> str:
     if TASK_ID.fullmatch(task_id) and which in INPUT_NAMES:
         return own.input(task_id, INPUT_NAMES[which])
     if TASK_ID.fullmatch(task_id) and _NUMBER.fullmatch(which or "1"):
-        return UPLOAD_SCHEME + own.key(task_id, "original", int(which or 1))
+        return STORED + own.key(task_id, "original", int(which or 1))
     place = links.place(given)
     if place is None or not (place.token or place.is_here):
         return ""
     try:
         if place.token:
-            return UPLOAD_SCHEME + links.key(place.task_id, place.kind, place.token)
-        return UPLOAD_SCHEME + own.key(place.task_id, place.kind, place.number)
+            return STORED + links.key(place.task_id, place.kind, place.token)
+        return STORED + own.key(place.task_id, place.kind, place.number)
     except ServiceError:
         if place.is_here:
             raise

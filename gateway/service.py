@@ -12,13 +12,13 @@ from gateway.health import Health, HealthCheck
 from gateway.inputs import References, check_urls, read_references
 from gateway.kept_secret import kept_secret
 from gateway.links import Kind, PictureLinks
-from gateway.uploads import UPLOAD_SCHEME, Uploads
+from gateway.uploads import Uploads
 from models.admission import parse_request
 from models.blocklist import Blocklist
 from models.errors import ImageGenXError, InvalidRequestError, RejectedError
 from models.gpu_load import GPULoad
 from models.registry import ModelRegistry
-from models.request import GenerationRequest
+from models.request import STORED, GenerationRequest
 from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeError, Scope, UnknownKeyError
 from resources.audit import AuditEvent, open_audit
 from resources.fair_threads import FairThreads
@@ -357,7 +357,7 @@ class _OwnPictures:
 
 def _placeholders(fields: Iterable[str]) -> dict[str, str]:
     """References for pictures that are not stored yet."""
-    return dict.fromkeys(fields, f"{UPLOAD_SCHEME}uploads/")
+    return dict.fromkeys(fields, f"{STORED}uploads/")
 
 
 def public_url(settings: Settings) -> str:

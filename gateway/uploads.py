@@ -11,11 +11,9 @@ from foundation.problems import Problem
 from gateway.errors import ServiceError, bad_field, service_errors
 from models.errors import PictureError
 from models.image import check_picture, transparency_of
+from models.request import STORED
 from resources.object_store import ObjectStore, StoreError
 from resources.queue import RequestQueue, UploadSize
-
-UPLOAD_SCHEME = "store:"
-"""How a request names an uploaded picture; never accepted from outside."""
 
 _SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8": "jpg", b"RIFF": "webp", b"BM": "bmp", b"GIF8": "gif"}
 
@@ -51,7 +49,7 @@ class Uploads:
         keys = {field: _key(data) for field, data in pictures.items()}
         return CheckedUploads(
             {keys[field]: data for field, data in pictures.items()},
-            {field: UPLOAD_SCHEME + key for field, key in keys.items()},
+            {field: STORED + key for field, key in keys.items()},
             UploadSize(sum(map(len, pictures.values())), pixels),
         )
 

@@ -199,6 +199,12 @@ class GenerationParams(ValueObject):
         return value
 
 
+INPUT_FIELDS = ("image_url", "mask_url", "control_image_url")
+"""The fields of a request that name its input pictures."""
+STORED = "store:"
+"""Begins a reference to an input picture in the object store; its key follows. Never accepted from outside."""
+
+
 class GenerationRequest(ValueObject):
     """One request for pictures. `parse_request` makes it from outside data and also checks the model's own limits."""
 
@@ -224,6 +230,11 @@ class GenerationRequest(ValueObject):
         if value and (info.data.get("image_url") or info.data.get("mask_url")):
             raise ValueError("cannot be combined with image_url or mask_url")
         return value
+
+    @property
+    def inputs(self) -> tuple[str | None, str | None, str | None]:
+        """What names the image, the mask and the control picture."""
+        return self.image_url, self.mask_url, self.control_image_url
 
     @property
     def mode(self) -> Mode:

@@ -109,7 +109,7 @@ def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inpu
     """Settle everything that decides a row's pixels. Raises StoreError if an input picture's store fails."""
     seed = request.params.seed
     try:
-        pictures = tuple(map(inputs.find, _references(request)))
+        pictures = tuple(map(inputs.find, request.inputs))
         check_together(pictures, inputs.max_pixels)
         image, mask, control = pictures
         recipe = plan_recipe(
@@ -131,10 +131,6 @@ def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inpu
     except RejectedError as exc:
         return PlannedRow(row_id, request, recipe, error=str(exc), status=Status.REJECTED)
     return PlannedRow(row_id, request, recipe)
-
-
-def _references(request: GenerationRequest) -> tuple[str | None, str | None, str | None]:
-    return request.image_url, request.mask_url, request.control_image_url
 
 
 def _requests(table: "pd.DataFrame") -> Iterator[tuple[str, GenerationRequest]]:
@@ -178,7 +174,7 @@ class _Generation:
 
     def _wanted(self, row: PlannedRow, recipe: Recipe) -> ManifestRow | Wanted:
         try:
-            image, mask, control = map(self.inputs.stored_key, _references(row.request))
+            image, mask, control = map(self.inputs.stored_key, row.request.inputs)
         except ImageGenXError as exc:
             if is_outage(exc):
                 raise

@@ -9,7 +9,7 @@ from io_managers.image_set import MAX_STORED_PIXELS
 from models.errors import PictureError
 from models.image import InputPicture, check_together, input_picture, open_stored_picture
 from models.picture_job import PictureJob
-from models.request import GenerationRequest
+from models.request import STORED, GenerationRequest
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore
 from resources.outbound import Deadline, open_outbound
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from resources.outbound.client import OutboundClient
 
-STORED = "store:"
-"""Begins a reference to an uploaded picture; the object's key follows."""
 _RUN_AGAIN = "Run the catalog again."
 
 
@@ -47,7 +45,7 @@ class Inputs:
                 return self._client.fetch_picture(reference, deadline)
             return self._stored(reference.removeprefix(STORED), "the uploaded picture", "Upload it again.")
 
-        return self._opened((request.image_url, request.mask_url, request.control_image_url), read)
+        return self._opened(request.inputs, read)
 
     def of_job(self, job: PictureJob) -> tuple[InputPicture | None, ...]:
         """Image, mask and control picture of a picture job. Raises PictureError and StoreError as above."""

@@ -71,7 +71,7 @@ class OpenTask:
         if self.job:
             return False
         request = self.request
-        inputs = request.image_url or request.mask_url or request.control_image_url
+        inputs = any(request.inputs)
         return self.claim.attempt <= 1 and not inputs
 
     @property

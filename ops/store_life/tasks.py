@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from configs.settings import Settings
+from models.request import INPUT_FIELDS, STORED
 from resources.queue import Task
 from resources.queue.link import RedisLink
 from resources.queue.reading import read_tasks
 
 _PAGE = 500
-_STORED = "store:"
-_INPUTS = ("image_url", "mask_url", "control_image_url")
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def _tasks(link: RedisLink) -> Iterator[Task]:
 def _keys(task: Task) -> Iterator[str]:
     for picture in task.result.pictures if task.result else ():
         yield from (picture.original_key, picture.thumb_key)
-    for name in _INPUTS:
+    for name in INPUT_FIELDS:
         reference = task.request.get(name) or ""
-        if reference.startswith(_STORED):
-            yield reference.removeprefix(_STORED)
+        if reference.startswith(STORED):
+            yield reference.removeprefix(STORED)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from foundation.errors import FailureCause
 from foundation.problems import shown
 from foundation.value_object import ValueObject
-from models.request import MAX_SEED, GenerationRequest, ImageFormat
+from models.request import INPUT_FIELDS, MAX_SEED, GenerationRequest, ImageFormat
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 """What task ids look like that clients choose, or are told."""
@@ -25,7 +25,6 @@ No `~` is in one: that sets a task's further pictures apart in object keys.
 """
 
 
-_PICTURES = ("image_url", "mask_url", "control_image_url")
 _UPLOAD_DAY = re.compile(r"^(store:uploads/)\d{8}/")
 
 
@@ -115,7 +114,7 @@ class NewTask(ValueObject):
 
         An uploaded picture counts by its content, which its key names, not by the day that it came on.
         """
-        given = {name: getattr(self.request, name) for name in _PICTURES}
+        given = {name: getattr(self.request, name) for name in INPUT_FIELDS}
         undated = {name: _UPLOAD_DAY.sub(r"\1", url) for name, url in given.items() if url}
         return hashlib.sha256(self.request.model_copy(update=undated).model_dump_json().encode()).hexdigest()
 
