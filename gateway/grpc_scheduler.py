@@ -96,6 +96,8 @@ def request_data(request: pb2.SubmitTaskRequest) -> dict[str, object]:
     params = _given(request.params, _PARAMS)
     if request.params.HasField("seed"):
         params["seed"] = request.params.seed
+    if loras := request.params.loras:
+        params["loras"] = [_lora(lora) for lora in loras]
     post_process = _given(request.params.post_process, ("super_resolution", "format"))
     if watermark := _given(request.params.post_process.watermark, _WATERMARK):
         post_process["watermark"] = watermark
@@ -111,7 +113,16 @@ def _given(message: object, names: tuple[str, ...]) -> dict[str, object]:
 def _fields(message: object, names: tuple[str, ...]) -> Iterator[tuple[str, object]]:
     for name in names:
         if value := getattr(message, name):
-            yield name, float(f"{value:.{_FLOAT_DIGITS}g}") if isinstance(value, float) else value
+            yield name, _decimal(value) if isinstance(value, float) else value
+
+
+def _lora(lora: pb2.Lora) -> dict[str, object]:
+    weight = {"weight": _decimal(lora.weight)} if lora.HasField("weight") else {}
+    return {"name": lora.name, **weight}
+
+
+def _decimal(value: float) -> float:
+    return float(f"{value:.{_FLOAT_DIGITS}g}")
 
 
 def _check_user(account: Account, user_id: str) -> None:

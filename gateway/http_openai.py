@@ -2,9 +2,10 @@
 
 import asyncio
 import base64
+import json
 import time
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Security
@@ -30,7 +31,7 @@ _RESPONSE_FORMATS = ("url", "b64_json")
 _PARAMS = {"size": "resolution", "n": "num_images"}
 _OWN_PARAMS = (
     *("steps", "cfg_scale", "sampler", "schedule", "seed", "negative_text", "strength"),
-    *("lora_name", "lora_weight"),
+    *("lora_name", "lora_weight", "loras"),
 )
 _WITHOUT_EFFECT = ("quality", "style", "user", "moderation", "input_fidelity")
 _REFUSED = {
@@ -227,8 +228,10 @@ def _format(given: object) -> str:
 
 
 def _numbers(texts: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a form with their numbers read; what is not a number is left for the request's validation."""
+    """The fields of a form with numbers and JSON read; what is neither is left for the request's validation."""
     read: dict[str, Any] = dict(texts)
+    with suppress(ValueError, RecursionError):
+        read |= {"loras": json.loads(texts["loras"])} if "loras" in texts else {}
     for name, kind in [*((name, int) for name in _WHOLE_NUMBERS), *((name, float) for name in _NUMBERS)]:
         try:
             read[name] = kind(texts[name])

@@ -14,6 +14,8 @@ from gateway.grpc_scheduler import request_data
 from gateway.grpc_server import GrpcError, start_grpc
 from gateway.stubs import imagegenx_pb2 as pb2
 from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
+from models.admission import parse_request
+from models.errors import InvalidRequestError
 from models.gpu_load import GPULoad
 from resources.accounts import Scope
 from resources.queue import WorkerState, original_key
@@ -259,6 +261,37 @@ def test_everything_that_is_given_arrives():
             },
         },
     }
+
+
+def test_several_loras_arrive_with_their_weights(stub, service, key):
+    stub.SubmitTask(cat(key, task_id="a", params=pb2.TaskParams(loras=[pb2.Lora(name="sketch", weight=0)])))
+    both = [pb2.Lora(name="pastel", weight=-0.3), pb2.Lora(name="sketch")]
+    stub.SubmitTask(cat(key, task_id="b", params=pb2.TaskParams(loras=both)))
+
+    a, b = (service.task(service.recognise(key), name).request["params"]["loras"] for name in "ab")
+
+    assert a == [{"name": "sketch", "weight": 0.0}]
+    assert b == [{"name": "pastel", "weight": -0.3}, {"name": "sketch", "weight": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("params", "rule"),
+    [
+        ({"loras": [pb2.Lora(name="pastel"), pb2.Lora(name="wings")]}, "params.loras.1.name: LoRA of model 'tiny'"),
+        ({"loras": [pb2.Lora()]}, "params.loras.0.name"),
+        ({"loras": [pb2.Lora(name="pastel", weight=9)]}, "params.loras.0.weight"),
+        ({"loras": [pb2.Lora(name="pastel")], "lora_name": "pastel"}, "params.loras: given beside lora_name"),
+        ({"loras": [pb2.Lora(name="pastel"), pb2.Lora(name="pastel")]}, "params.loras: 'pastel' twice"),
+    ],
+)
+def test_loras_are_judged_as_everywhere(stub, service, key, params, rule):
+    answer = stub.SubmitTask(cat(key, params=pb2.TaskParams(**params)))
+    loras = [{"name": one.name} | ({"weight": one.weight} if one.HasField("weight") else {}) for one in params["loras"]]
+    with pytest.raises(InvalidRequestError) as elsewhere:
+        parse_request({"text": "a", "model_type": "tiny", "params": {**params, "loras": loras}}, service.registry)
+
+    assert (answer.code, answer.message) == (422, str(elsewhere.value))
+    assert rule in answer.message
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -58,7 +58,9 @@ def test_the_fields_are_those_of_the_contract():
             "strength": (10, "float", False),
             "num_images": (11, "int32", False),
             "schedule": (12, text, False),
+            "loras": (13, "Lora", False),
         },
+        pb2.Lora: {"name": (1, text, False), "weight": (2, "float", optional)},
         pb2.PostProcess: {
             "super_resolution": (1, text, optional),
             "watermark": (2, "Watermark", optional),

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,23 @@ def test_our_own_fields_can_be_sent_along(official, painter, client) -> None:
     assert (params["steps"], params["seed"], params["sampler"], params["resolution"]) == (3, 11, "Euler", "128×128")
 
 
+def test_several_loras_come_with_a_picture_and_with_an_edit(official, painter, service, user) -> None:
+    loras = [{"name": "pastel", "weight": 0.5}, {"name": "sketch", "weight": 1}]
+    image = encoded(Image.new("RGB", (128, 128), "red"), "png")
+    official.images.generate(prompt="a mug", model="tiny", extra_body={"loras": loras})
+    official.images.edit(image=("a.png", image), prompt="a", model="tiny", extra_body={"loras": json.dumps(loras)})
+    given = [task.request["params"]["loras"] for task in service.queue.owned(user)]
+    assert given == [loras, loras]
+
+
+@pytest.mark.parametrize("text", ["pastel", "[", "[" * 100_000, '{"name": "pastel"}'])
+def test_a_form_whose_loras_are_no_list_is_refused(official, text) -> None:
+    image = encoded(Image.new("RGB", (64, 64), "red"), "png")
+    with pytest.raises(openai.BadRequestError) as refused:
+        official.images.edit(image=("a.png", image), prompt="a", model="tiny", extra_body={"loras": text})
+    assert refused.value.param == "loras"
+
+
 def test_the_official_client_edits_a_picture_where_the_mask_is_transparent(official, painter, service, user) -> None:
     image = encoded(Image.new("RGB", (128, 128), "red"), "png")
     hole = Image.new("RGBA", (128, 128), (0, 0, 0, 255))
@@ -90,6 +108,7 @@ def test_a_wrong_key_is_an_authentication_error(gateway) -> None:
         ({"response_format": "gif"}, "response_format", "'gif' is not one of url, b64_json"),
         ({"output_format": "tiff"}, "output_format", "'tiff' is not one of png, jpeg, webp"),
         ({"extra_body": {"wings": 2}}, "wings", "unknown field"),
+        ({"model": "tiny", "extra_body": {"loras": [{"name": "x"}]}}, "loras.0.name", "LoRA of model 'tiny'"),
         ({"extra_body": {"stream": 1}}, "stream", "streaming is not offered"),
     ],
 )
