@@ -20,6 +20,7 @@ from dagster import (
 from configs.settings import Settings
 from imagegenx_assets.partitions import CATALOGS
 from ops.catalog import RegisteredCatalogs, open_catalogs
+from ops.review.verdicts import merge_verdicts
 from ops.store_life import (
     Collection,
     CollectionUnderWayError,
@@ -103,6 +104,8 @@ def collect_for(
             catalogs=catalogs,
             dry_run=dry_run,
         )
+        if not dry_run:
+            merge_verdicts(store)
     if not dry_run:
         facts = {"reasons": {str(reason): gone.objects for reason, gone in done.removed.items()}}
         open_audit(settings).record(
