@@ -98,15 +98,14 @@ def generated_images(
 ) -> Events:
     """A picture for every row, painted by the row's model; those that are stored already are not painted again."""
     step = begin(context, settings, object_store)
-    step.refuse_in_fleet(force=config.force)
     chosen = choose_rows(prompt_catalog, config.rows)
     if config.reseed and config.rows:
-        request_rows(step.store, step.catalog, config.rows, step.run_id)
+        request_rows(step.store, step.catalog, config.rows, step.run.run_id)
     elif config.reseed:
-        request_edition(step.store, step.catalog, step.run_id)
+        request_edition(step.store, step.catalog, step.run.run_id)
     edition = begin_edition(step.store, step.catalog)
     table = reseeded(chosen, edition, wanted_edition(step.store, step.catalog).rows)
-    reuse = step.reuse(anew=config.force)
+    reuse = step.reuse(force=config.force)
     stream = generate_images(step.catalog, table, _generator(step, gpu_engine, request_queue, reuse), _inputs(step))
     yield step.output(with_other_rows(stream, prompt_catalog, reuse.last), reuse, edition=edition)
     yield check_result(findings.of_generated(step, prompt_catalog))
@@ -123,8 +122,7 @@ def upscaled_images(
 ) -> Events:
     """The pictures after super-resolution, 2× or 4×; rows that ask for none pass without a copy."""
     step = begin(context, settings, object_store)
-    step.refuse_in_fleet(force=config.force)
-    reuse = step.reuse(anew=config.force)
+    reuse = step.reuse(force=config.force)
     maker = upscaling_maker(step.settings, step.catalog, lambda: request_queue.queue)
     yield step.output(derive_images(generated_images, upscaling(step.settings), reuse, maker), reuse)
     yield check_result(findings.of_upscaled(step, generated_images))
@@ -140,7 +138,7 @@ def watermarked_images(
 ) -> Events:
     """The finished pictures, with text or image watermarks; rows that ask for none pass without a copy."""
     step = begin(context, settings, object_store)
-    reuse = step.reuse(anew=config.force)
+    reuse = step.reuse(force=config.force)
     yield step.output(derive_images(upscaled_images, watermarking(step.settings), reuse), reuse)
     yield check_result(findings.of_watermarked(step, upscaled_images))
 
@@ -155,7 +153,7 @@ def thumbnails(
 ) -> Events:
     """A small WebP copy of every finished picture."""
     step = begin(context, settings, object_store)
-    reuse = step.reuse(anew=config.force)
+    reuse = step.reuse(force=config.force)
     yield step.output(derive_images(watermarked_images, thumbnailing(step.settings), reuse), reuse)
     yield check_result(findings.of_thumbnails(step, watermarked_images))
 

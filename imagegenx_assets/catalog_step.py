@@ -13,6 +13,8 @@ from dagster import (
     AssetsDefinition,
     AssetSelection,
     AutomationCondition,
+    DagsterInstance,
+    DagsterRun,
     MaterializeResult,
     Output,
     asset,
@@ -29,7 +31,15 @@ from io_managers.reuse import Reuse
 from models.errors import ImageGenXError
 from ops.catalog import RegisteredCatalogs, open_catalogs
 from ops.checks import blocks
-from resources.dagster_names import CATALOG_PARTITIONS, CATALOG_POOL, MODEL_RELEASES, OWNERS, QUALITY, STAGES
+from resources.dagster_names import (
+    CATALOG_PARTITIONS,
+    CATALOG_POOL,
+    MODEL_RELEASES,
+    OWNERS,
+    QUALITY,
+    RETRY_NUMBER_TAG,
+    STAGES,
+)
 from resources.object_store import ObjectStore
 from resources.object_store_resource import ObjectStoreResource
 from resources.own_gpu import with_own_gpu
@@ -55,17 +65,14 @@ class CheckFailedError(ImageGenXError):
     """A check found that a catalog must not go on."""
 
 
-class NotInFleetError(ImageGenXError):
-    """A run was told something that the workers of the fleet cannot do."""
-
-
 @dataclass(frozen=True)
 class CatalogStep:
     """One asset of one catalog in a run."""
 
     asset: str
     catalog: str
-    run_id: str
+    run: DagsterRun
+    instance: DagsterInstance
     settings: Settings
     store: ObjectStore
 
@@ -79,18 +86,13 @@ class CatalogStep:
         """Age at which an object that is used again is written anew, so that it stays; see `Reuse`."""
         return self.settings.retention.orphan_hours * 3600 / 2
 
-    def reuse(self, *, anew: bool = False) -> Reuse:
-        """How pictures of the asset that are stored already are found; `anew`: all are made again."""
+    def reuse(self, *, force: bool = False) -> Reuse:
+        """How pictures of the asset that are stored already are found; `force`: none that is older than the run."""
         last = cache(partial(last_image_set, self.store, self.asset, self.catalog))
-        return Reuse(self.store, self.asset, self.catalog, renew_after_s=self.renew_after_s, last=last, anew=anew)
-
-    def refuse_in_fleet(self, *, force: bool) -> None:
-        """Raise NotInFleetError if workers are to make again what is stored: they keep it."""
-        if force and self.settings.engine.fleet:
-            raise NotInFleetError(
-                "force: the workers of the fleet (engine.fleet) keep what is stored. For other pictures use `reseed`;"
-                " damaged ones are made again after `imagegenx store verify --heal`."
-            )
+        after_s = began_s(self.instance, self.run) if force else 0.0
+        return Reuse(
+            self.store, self.asset, self.catalog, renew_after_s=self.renew_after_s, last=last, made_after_s=after_s
+        )
 
     def output(self, stream: ImageStream, reuse: Reuse, **metadata: Any) -> Output[ImageStream]:
         """A stream for the IO manager, which pulls and stores it before the step goes on."""
@@ -99,6 +101,14 @@ class CatalogStep:
     def images(self) -> ImageSet:
         """The pictures of the asset as they are stored."""
         return read_image_set(self.store, self.asset, self.catalog)
+
+
+def began_s(instance: DagsterInstance, run: DagsterRun) -> float:
+    """When a run began, as Unix time; for one that Dagster started again, when the first of its tries did."""
+    while RETRY_NUMBER_TAG in run.tags and (before := instance.get_run_by_id(run.parent_run_id or "")):
+        run = before
+    record = instance.get_run_record_by_id(run.run_id)
+    return record.start_time or record.create_timestamp.timestamp() if record else 0.0
 
 
 def begin(context: AssetExecutionContext, settings: SettingsResource, object_store: ObjectStoreResource) -> CatalogStep:
@@ -115,7 +125,9 @@ def begin(context: AssetExecutionContext, settings: SettingsResource, object_sto
     checks = [AssetCheckKey(key, QUALITY) for key in before]
     if refusal := standing_refusal(context.instance, context.partition_key, checks):
         raise CheckFailedError(refusal)
-    return CatalogStep(asset_key.path[-1], context.partition_key, context.run.run_id, current, object_store.store)
+    return CatalogStep(
+        asset_key.path[-1], context.partition_key, context.run, context.instance, current, object_store.store
+    )
 
 
 def catalog_asset(

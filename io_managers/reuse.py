@@ -42,7 +42,7 @@ class Reuse:
         renew_after_s: age at which a picture that the last manifest does not name is written anew; half of
             `retention.orphan_hours`, so that a younger one stays young while the run goes on.
         last: reads the asset's last manifest, for who has read it already.
-        anew: nothing is reused, everything is made again.
+        made_after_s: what was stored before is made again; Unix time.
     """
 
     def __init__(
@@ -53,17 +53,19 @@ class Reuse:
         *,
         renew_after_s: float,
         last: ReadLast | None = None,
-        anew: bool = False,
+        made_after_s: float = 0.0,
     ) -> None:
         self.last: ReadLast = last or partial(last_image_set, store, asset, catalog)
-        self.anew = anew
+        self.made_after_s = made_after_s
         self._store = store
         self._renew_after_s = renew_after_s
 
     def find(self, key: str) -> StoredObject | None:
         """What is stored under `key`, safe from removal from now on; None if the picture must be made."""
-        found = None if self.anew else self._store.stat(key)
-        if found is None or key in self._named or time.time() - found.written_s < self._renew_after_s:
+        found = self._store.stat(key)
+        if found is None or found.written_s <= self.made_after_s:
+            return None
+        if key in self._named or time.time() - found.written_s < self._renew_after_s:
             return found
         return self._renewed(key)
 

@@ -26,11 +26,14 @@ class PictureJob(ValueObject):
     mask_key: str = Field(default="", description="object key of the mask")
     control_key: str = Field(default="", description="object key of the control picture")
     moderate: bool = Field(default=False, description="a moderator must allow it; fails where there is none")
+    made_after_s: float = Field(
+        default=0.0, ge=0, description="Unix time; a stored picture that is older is made again. 0 takes any"
+    )
 
     @property
     def id(self) -> str:
-        """Who asks for the same picture asks for the same job."""
-        return f"{self.recipe.digest}.{self.format}"
+        """Who asks for the same picture asks for the same job; who wants it made again, for another."""
+        return f"{self.recipe.digest}.{self.format}{'.again' if self.made_after_s else ''}"
 
 
 class PictureOutcome(ValueObject):

@@ -1,6 +1,6 @@
 """Derivation: the pictures of one asset become those of the next, row by row."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from io_managers.image_set import ImageSet, ImageStream, ManifestRow, Status, picture_key
@@ -39,11 +39,13 @@ def derive_images(
         maker: who changes the pictures; None does it in this process.
     """
     maker = maker or ChangeMaker(stage.redo, Finisher(images.store), threads=stage.threads)
+    return ImageStream(images.catalog, images.row_ids, made_rows(_rows(images, stage, reuse), maker))
+
+
+def _rows(images: ImageSet, stage: Stage, reuse: Reuse | None) -> Iterator[ManifestRow | Wanted]:
     find = reuse.find if reuse else images.store.stat
-    return ImageStream(images.catalog, images.row_ids, made_rows(_rows(images, stage, find), maker))
+    made_after_s = reuse.made_after_s if reuse else 0.0
 
-
-def _rows(images: ImageSet, stage: Stage, find: Callable[[str], StoredObject | None]) -> Iterator[ManifestRow | Wanted]:
     def stored_file(planned: PlannedChange) -> StoredObject | None:
         job = planned.job
         return find(picture_key(job.recipe, job.format)) if job else None
@@ -56,7 +58,8 @@ def _rows(images: ImageSet, stage: Stage, find: Callable[[str], StoredObject | N
             kept = recipe_row(row.row_id, Status.REUSED, job.recipe, job.format, row.post_process)
             yield replace(kept, size_bytes=stored.size_bytes)
         else:
-            yield Wanted(ManifestRow(row.row_id, Status.MADE, post_process=row.post_process), job)
+            again = job.model_copy(update={"made_after_s": made_after_s})
+            yield Wanted(ManifestRow(row.row_id, Status.MADE, post_process=row.post_process), again)
 
 
 def _plan(row: ManifestRow, stage: Stage) -> PlannedChange:

@@ -57,6 +57,11 @@ class Generator:
         """The stored picture that the run may reuse."""
         return self.reuse.find(key) if self.reuse else self.store.stat(key)
 
+    @property
+    def made_after_s(self) -> float:
+        """See `PictureJob`."""
+        return self.reuse.made_after_s if self.reuse else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedRow:
@@ -187,6 +192,7 @@ class _Generation:
             mask_key=mask,
             control_key=control,
             moderate=self.generator.moderation is not None,
+            made_after_s=self.generator.made_after_s,
         )
         return Wanted(row.row(), job)
 

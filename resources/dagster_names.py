@@ -33,5 +33,7 @@ SERVING_POOL = "serving"
 """The pool of serving runs; its limit is `serving.gpu_slots`."""
 UPKEEP_POOL = "store_upkeep"
 
+RETRY_NUMBER_TAG = "dagster/retry_number"
+"""On runs that Dagster itself started again: which try it is."""
 PROCESS_TAG = "imagegenx/process"
 """On runs that live in the process of somebody's command: which one it is."""

@@ -164,8 +164,8 @@ class Finisher:
             thumb_key = thumb.result() if thumb else ""
         return replace(finished, thumb_key=thumb_key, moderated_by=moderated_by)
 
-    def find(self, plan: PicturePlan) -> FinishedPicture | None:
-        """The picture, if it is stored already; None if it must be made. Raises what `finish` does.
+    def find(self, plan: PicturePlan, *, made_after_s: float = 0.0) -> FinishedPicture | None:
+        """The picture, if it is stored already, after this time; None if it must be made. Raises what `finish` does.
 
         One that a moderator must allow is reviewed again, unless it was changed since: then it was reviewed before. One
         that this moderator rejected is not to be made again.
@@ -173,6 +173,8 @@ class Finisher:
         seconds: Seconds = {}
         with _timed(seconds, "store"):
             try:
+                if made_after_s and self._is_older(plan.key, made_after_s):
+                    return None
                 data = self._calls(lambda: self.store.get(plan.key))
                 if plan.embed and read_recipe(data) != plan.recipe:
                     return None
@@ -186,6 +188,10 @@ class Finisher:
             thumb_key = self._store_thumbnail(plan, image) if plan.thumbnail else ""
         found = _described(plan, data, image, seconds)
         return replace(found, thumb_key=thumb_key, moderated_by=moderated_by, reused=True)
+
+    def _is_older(self, key: str, time_s: float) -> bool:
+        stored = self._calls(lambda: self.store.stat(key))
+        return stored is not None and stored.written_s <= time_s
 
     def _review(self, plan: PicturePlan, image: "Image") -> str:
         """The moderator that allows the picture; "" if none need be asked."""

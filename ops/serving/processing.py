@@ -161,9 +161,9 @@ class Processing:
 
     def _stored_before(self, task: OpenTask, picture: PlannedPicture) -> FinishedPicture | None:
         """What the store has already: of any job, and of a request that a worker died of."""
-        if task.claim.attempt <= 1 and not task.job:
-            return None
-        return self._finisher.find(picture.plan)
+        if not task.job:
+            return self._finisher.find(picture.plan) if task.claim.attempt > 1 else None
+        return self._finisher.find(picture.plan, made_after_s=task.job.made_after_s)
 
     def _change(self, task: OpenTask, picture: PlannedPicture, source: "Callable[[], Image]") -> None:
         """Finish a stored picture that only its last step is to be done to."""

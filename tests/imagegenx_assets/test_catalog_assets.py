@@ -10,16 +10,22 @@ import pytest
 from PIL import Image
 
 from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
+from configs.settings import load_settings
+from imagegenx_assets.catalog_step import began_s
 from io_managers import outages
 from io_managers.image_set import read_image_set
 from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.image_set_writer import NoPictureError
+from models.registry import open_registry
 from ops.catalog import CatalogError
 from ops.chosen_rows import UnknownRowsError
+from ops.serving import ServingWorker, WorkerDependencies
 from resources.dagster_names import PROCESS_TAG
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
 from resources.object_store_resource import ObjectStoreResource
+from resources.queue import open_queue
+from tests.support.stand_in_worker import SubmittingEngine
 
 CSV = (
     "id,text,resolution,watermark_text,format\n"
@@ -263,6 +269,53 @@ def test_forced_pictures_are_painted_again(shop):
 
     shop.run(force=True, rows=["b"])
     assert [shop.metadata("generated_images")[name] for name in ("made", "reused")] == [1, 2]
+
+
+def test_forced_pictures_are_painted_again_by_workers(shop, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_ENGINE__FLEET", "true")
+    settings = load_settings()
+    painter, queue, registry = Painter(), open_queue(settings), open_registry(settings)
+    worker = ServingWorker(
+        WorkerDependencies(settings, registry, painter, shop.store, queue, warm_up=lambda registry: None)
+    )
+    worker.start()
+    try:
+        shop.run()
+        shop.run("generated_images", force=True)
+        forced = shop.metadata("generated_images")
+        shop.run("generated_images")
+    finally:
+        worker.stop(0.0)
+        worker.wait(60)
+        queue.close()
+
+    assert (forced["made"], forced["reused"]) == (3, 0)
+    assert shop.metadata("generated_images")["reused"] == 3
+    assert len(painter.painted) == 6
+
+
+class Painter(SubmittingEngine):
+    """Keeps in mind what it painted."""
+
+    def __init__(self):
+        super().__init__()
+        self.painted = []
+
+    def submit(self, job, listener, priority):
+        self.painted.append(job.id)
+        return super().submit(job, listener, priority)
+
+
+def test_what_a_forced_run_has_made_is_kept_when_dagster_starts_it_again(shop):
+    first = shop.instance.get_run_by_id(shop.run().run_id)
+    after = {"job_name": first.job_name, "parent_run_id": first.run_id, "root_run_id": first.run_id}
+    retried = dg.DagsterRun(**after, tags={"dagster/retry_number": "1"})
+    by_hand = dg.DagsterRun(**after)
+    shop.instance.add_run(by_hand)
+
+    began = shop.instance.get_run_record_by_id(first.run_id).start_time
+    assert began_s(shop.instance, first) == began_s(shop.instance, retried) == began
+    assert began_s(shop.instance, by_hand) != began
 
 
 def test_rows_get_new_seeds_for_good(shop):

@@ -117,6 +117,22 @@ def test_a_stored_picture_is_not_painted_again(shop, catalog, painter):
     assert len(painter.jobs) == 1
 
 
+def test_a_picture_that_must_be_younger_is_painted_once_more_however_many_ask(shop, catalog, painter):
+    shop.worker(engine=painter)
+    (made,) = catalog.made(catalog.job())
+    again = catalog.job(made_after_s=shop.store.stat(made.key).written_s)
+    shop.queue.ensure([again], owner=catalog_owner("autumn"), client="other run")
+
+    (forced,) = catalog.made(again)
+    (redelivered,) = catalog.made(again, anew=True)
+    (shared,) = shop.until(lambda: shop.queue.outcomes("other run", 0.2))
+
+    assert (forced.key, forced.reused) == (made.key, False)
+    assert (redelivered.reused, shared.key) == (True, made.key)
+    assert shop.store.stat(made.key).written_s > again.made_after_s
+    assert len(painter.jobs) == 2
+
+
 @pytest.mark.parametrize("planned", ["", "eager/cuda/float16"])
 def test_a_worker_of_another_kind_paints_its_own_way_and_finds_that_again(shop, catalog, painter, planned):
     shop.worker(engine=painter)
