@@ -6,7 +6,6 @@ from functools import cache, partial, wraps
 from typing import Any
 
 from dagster import (
-    AssetCheckKey,
     AssetCheckResult,
     AssetDep,
     AssetExecutionContext,
@@ -24,7 +23,7 @@ from configs.settings import Settings
 from foundation.logs import set_up_logs
 from imagegenx_assets.checks import quality_spec
 from imagegenx_assets.partitions import CATALOGS
-from imagegenx_assets.verdicts import standing_refusal
+from imagegenx_assets.verdicts import record_verdict, standing_refusal
 from io_managers.image_set import ImageSet, ImageStream, last_image_set, read_image_set
 from io_managers.outages import outages_retried
 from io_managers.reuse import Reuse
@@ -122,8 +121,7 @@ def begin(context: AssetExecutionContext, settings: SettingsResource, object_sto
         current = with_own_gpu(current)
     set_up_logs(current.logs, run_id=context.run.run_id, partition=context.partition_key)
     before = [key for key in context.assets_def.asset_deps[asset_key] if key.path[-1] in STAGES]
-    checks = [AssetCheckKey(key, QUALITY) for key in before]
-    if refusal := standing_refusal(context.instance, context.partition_key, checks):
+    if refusal := standing_refusal(context.instance, context.partition_key, before):
         raise CheckFailedError(refusal)
     return CatalogStep(
         asset_key.path[-1], context.partition_key, context.run, context.instance, current, object_store.store
@@ -151,7 +149,10 @@ def catalog_asset(
             with outages_retried(context):
                 for event in make(context, **given):
                     yield event
-                    if isinstance(event, AssetCheckResult) and blocks(event):
+                    if not isinstance(event, AssetCheckResult):
+                        continue
+                    record_verdict(context, event)
+                    if blocks(event):
                         raise CheckFailedError(f"check '{QUALITY}' of {make.__name__}: {event.description}")
 
         return asset(

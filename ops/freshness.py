@@ -6,6 +6,8 @@ from ops.checks import Findings, Outcome, Problem
 from ops.gallery_page import GALLERIES, gallery_key
 from resources.object_store import ObjectStore
 
+REMEDY = "Materialize the catalog again, or give it a schedule."
+
 
 def stale_catalogs(store: ObjectStore, hours: Mapping[str, float], now_s: float) -> Iterator[tuple[str, float]]:
     """(catalog, time of its last run, Unix s) of those whose last run is older than their hours."""
@@ -27,6 +29,10 @@ def is_stale(written_s: float, hours: float, now_s: float) -> bool:
 
 def freshness(written_s: float, hours: float, now_s: float) -> Findings:
     """What the check of a gallery says of its age."""
-    stale = Problem("", f"has not been made for {hours:g} h", blocks=False)
-    problems = [stale] if is_stale(written_s, hours, now_s) else []
-    return {"fresh": Outcome(1, problems, "Materialize the catalog again, or give it a schedule.")}
+    problems = [Problem("", too_old(hours), blocks=False)] if is_stale(written_s, hours, now_s) else []
+    return {"fresh": Outcome(1, problems, REMEDY)}
+
+
+def too_old(hours: float) -> str:
+    """What is said of a stale catalog."""
+    return f"has not been made for {hours:g} h"

@@ -1,18 +1,16 @@
 """Upkeep of the Dagster instance: ended runs and results of checks that nobody needs any more are deleted."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy
 from dagster import (
-    AssetCheckKey,
     AssetRecordsFilter,
     DagsterEventType,
     DagsterInstance,
     DagsterRunStatus,
     RunsFilter,
 )
-from dagster._core.instance import RUNLESS_RUN_ID
 from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
@@ -53,26 +51,6 @@ def delete_old_check_results(instance: DagsterInstance, keep_days: int) -> int:
     is_old = sqlalchemy.and_(results.evaluation_event_timestamp < before, results.id.not_in(last))
     with storage.index_connection() as connection:
         return connection.execute(AssetCheckExecutionsTable.delete().where(is_old)).rowcount
-
-
-def forget_runless_results(instance: DagsterInstance, check: AssetCheckKey, partitions: Collection[str]) -> None:
-    """Delete what was reported of a check of these partitions outside of any run.
-
-    Dagster's table holds one such result of each: reporting a second one is an error, and a sensor that does would fail
-    for ever.
-    """
-    storage = instance.event_log_storage
-    if not partitions or not isinstance(storage, SqlEventLogStorage):
-        return
-    results = AssetCheckExecutionsTable.c
-    is_it = sqlalchemy.and_(
-        results.run_id == RUNLESS_RUN_ID,
-        results.asset_key == check.asset_key.to_string(),
-        results.check_name == check.name,
-        results.partition.in_(partitions),
-    )
-    with storage.index_connection() as connection:
-        connection.execute(AssetCheckExecutionsTable.delete().where(is_it))
 
 
 def _ended_runs(instance: DagsterInstance, before: datetime) -> Iterator[str]:

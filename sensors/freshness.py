@@ -1,4 +1,4 @@
-"""Stale catalogs: the gallery's check fails of those older than `checks.freshness_hours`, or their own hours.
+"""Stale catalogs: the gallery's check warns of those older than `checks.freshness_hours`, or their own hours.
 
 Dagster's own freshness policies look at an asset's last materialization, whichever partition that was, so that one
 fresh catalog would hide every stale one; and its freshness checks know time partitions only.
@@ -6,12 +6,12 @@ fresh catalog would hide every stale one; and its freshness checks know time par
 
 import json
 import time
+from collections.abc import Collection, Mapping
 
 from dagster import (
     AssetCheckEvaluation,
-    AssetCheckKey,
     AssetKey,
-    DagsterInstance,
+    AssetObservation,
     DefaultSensorStatus,
     SensorEvaluationContext,
     SensorResult,
@@ -20,10 +20,8 @@ from dagster import (
 
 from ops.catalog import open_catalogs
 from ops.catalog.schedules import freshness_hours
-from ops.check_targets import latest_target
-from ops.checks import check_result
-from ops.freshness import freshness, stale_catalogs
-from ops.upkeep import forget_runless_results
+from ops.checks import Outcome, Problem, check_result
+from ops.freshness import REMEDY, stale_catalogs, too_old
 from resources.dagster_names import CATALOG_PARTITIONS, GALLERY, QUALITY
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
@@ -32,7 +30,6 @@ from sensors.launching import CATALOG_ASSETS
 from sensors.owned import owned_sensor
 
 _GALLERY = AssetKey(GALLERY)
-_CHECK = AssetCheckKey(_GALLERY, QUALITY)
 
 
 @owned_sensor(
@@ -42,14 +39,14 @@ _CHECK = AssetCheckKey(_GALLERY, QUALITY)
     minimum_interval_seconds=300,
     default_status=DefaultSensorStatus.RUNNING,
     description=(
-        "Fails the gallery's check of every catalog that has not been made for `checks.freshness_hours`, or the"
-        " `freshness_hours` of its own file, once; the catalog's next run passes it again. 0 turns it off."
+        "Fails the gallery's check when a catalog has not been made for `checks.freshness_hours`, or the"
+        " `freshness_hours` of its own file, and says so on the catalog's page, once. 0 turns it off."
     ),
 )
 def stale_catalogs_sensor(
     context: SensorEvaluationContext, settings: SettingsResource, object_store: ObjectStoreResource
 ) -> SensorResult | SkipReason:
-    """Report each catalog once for each run that has become too old; the next one passes the check again.
+    """Report each catalog once for each run that has become too old, and all stale ones with it.
 
     The memory holds the times of those runs: a run that came and grew old between two ticks is another one.
     """
@@ -62,10 +59,9 @@ def stale_catalogs_sensor(
     memory = KeptMemory(object_store.store, "catalog_freshness")
     reported = _times(json.loads(memory.read(context.cursor or "") or "{}"))
     news = sorted(catalog for catalog, at_s in stale.items() if reported.get(catalog) != at_s)
-    instance = context.instance
-    evaluations = [_evaluation(instance, catalog, stale[catalog], hours[catalog]) for catalog in news]
-    forget_runless_results(instance, _CHECK, set(news))
-    return SensorResult(asset_events=evaluations, cursor=memory.keep(json.dumps(stale, sort_keys=True)))
+    observed = [AssetObservation(_GALLERY, description=too_old(hours[catalog]), partition=catalog) for catalog in news]
+    checked = [_evaluation(hours, stale, len(registered))] if news else []
+    return SensorResult(asset_events=[*observed, *checked], cursor=memory.keep(json.dumps(stale, sort_keys=True)))
 
 
 def _times(memory: dict[str, float] | list[str]) -> dict[str, float]:
@@ -73,15 +69,14 @@ def _times(memory: dict[str, float] | list[str]) -> dict[str, float]:
     return memory if isinstance(memory, dict) else {}
 
 
-def _evaluation(instance: DagsterInstance, catalog: str, made_at_s: float, hours: float) -> AssetCheckEvaluation:
-    result = check_result(freshness(made_at_s, hours, time.time()))
+def _evaluation(hours: Mapping[str, float], stale: Collection[str], checked: int) -> AssetCheckEvaluation:
+    problems = [Problem("", f"catalog {name} {too_old(hours[name])}", blocks=False) for name in sorted(stale)]
+    result = check_result({"fresh": Outcome(checked, problems, REMEDY)})
     return AssetCheckEvaluation(
         asset_key=_GALLERY,
         check_name=QUALITY,
         passed=result.passed,
         severity=result.severity,
-        partition=catalog,
         description=result.description,
         metadata=result.metadata or {},
-        target_materialization_data=latest_target(instance, _GALLERY, catalog),
     )

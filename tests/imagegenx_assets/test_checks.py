@@ -43,9 +43,13 @@ class Shop:
 
     def result(self, asset):
         key = dg.AssetCheckKey(dg.AssetKey(asset), "quality")
-        record = self.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0]
-        assert record.partition == "shop"
-        return record.evaluation
+        return self.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0].evaluation
+
+    def observed(self, asset):
+        """What was observed of the catalog's asset, oldest first."""
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=["shop"])
+        records = self.instance.fetch_observations(wanted, limit=9, ascending=True).records
+        return [(one.asset_observation.metadata["verdict"].value, one.asset_observation) for one in records]
 
     def findings(self, asset):
         """What a check found: how much was checked, how much is wrong, and how serious that is, by finding."""
@@ -108,14 +112,20 @@ def test_every_check_passes_for_a_sound_catalog_and_says_what_it_looked_for(shop
     }
 
 
-def test_every_check_counts_for_the_last_materialization_of_its_catalog(shop):
+def test_what_checks_have_against_a_catalog_stays_on_its_page_until_they_pass(shop):
+    shop.run()
+    assert [shop.observed(asset) for asset in STAGES] == [[]] * len(STAGES)
+    (shop.home / "catalogs/shop.csv").write_text(CSV.replace("a ", "one "), encoding="utf-8")
+    with pytest.raises(CheckFailedError):
+        shop.run(BlankGPUEngine())
+    (shop.home / "catalogs/shop.csv").write_text(CSV, encoding="utf-8")
     for _ in range(2):
         shop.run()
 
-        for asset in STAGES:
-            key = dg.AssetCheckKey(dg.AssetKey(asset), "quality")
-            (info,) = shop.instance.event_log_storage.get_asset_check_partition_info([key])
-            assert (info.partition_key, info.is_current) == ("shop", True)
+    (blocked, found), (passed, _) = shop.observed("generated_images")
+    assert (blocked, passed) == ("blocked", "passed")
+    assert found.description.startswith("pictures differ: 3 of 3")
+    assert found.metadata["rows"].value.records[0].data["row"] == "a"
 
 
 def test_blank_pictures_go_no_further_and_the_check_says_which_rows_and_what_to_do(shop):

@@ -1,4 +1,4 @@
-"""Dagster's PostgreSQL storage with partitions that are known, beside Dagster's own over the same tables."""
+"""Dagster's PostgreSQL storage that waits for its server, beside Dagster's own over the same tables."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,6 @@ import sqlalchemy
 from ops.upkeep import delete_old_check_results
 from resources import postgres_storage
 from resources.dagster_outages import is_outage
-from resources.postgres_storage import EventLogStorage
 from tests.support.postgres_server import running_postgres
 from tests.support.waiting import wait_until
 
@@ -54,49 +53,7 @@ def instances(server, tmp_path, monkeypatch):
     with dg.DagsterInstance.from_config(str(tmp_path)) as ours:
         (tmp_path / "dagster.yaml").write_text(PLAIN, encoding="utf-8")
         with dg.DagsterInstance.from_config(str(tmp_path)) as plain:
-            assert isinstance(ours.event_log_storage, EventLogStorage)
-            assert not isinstance(plain.event_log_storage, EventLogStorage)
             yield ours, plain
-
-
-def test_partitions_are_known_as_soon_as_this_or_another_process_adds_them(instances):
-    ours, other = instances
-    for instance, name in [(ours, "mugs"), (other, "shoes"), (ours, "bags"), (other, "hats")]:
-        assert not ours.has_dynamic_partition("catalogs", name)
-        instance.add_dynamic_partitions("catalogs", [name])
-        assert ours.has_dynamic_partition("catalogs", name)
-    assert ours.get_dynamic_partitions("catalogs") == ["mugs", "shoes", "bags", "hats"]
-    assert not ours.has_dynamic_partition("others", "mugs")
-
-
-def test_a_partition_that_this_process_removes_is_gone_at_once_and_another_processs_when_it_is_read_again(
-    instances, monkeypatch
-):
-    ours, other = instances
-    ours.add_dynamic_partitions("catalogs", ["mugs", "hats"])
-    assert ours.has_dynamic_partition("catalogs", "mugs")
-
-    ours.delete_dynamic_partition("catalogs", "mugs")
-    assert not ours.has_dynamic_partition("catalogs", "mugs")
-
-    other.delete_dynamic_partition("catalogs", "hats")
-    monkeypatch.setattr(postgres_storage, "KNOWN_S", 0.0)
-    assert not ours.has_dynamic_partition("catalogs", "hats")
-
-
-def test_looking_many_partitions_up_is_one_query(instances, monkeypatch):
-    ours, _ = instances
-    names = [f"c{number}" for number in range(100)]
-    ours.add_dynamic_partitions("catalogs", names)
-    monkeypatch.setattr(postgres_storage, "KNOWN_S", 3600.0)
-    asked = []
-    sqlalchemy.event.listen(
-        ours.event_log_storage._engine, "before_cursor_execute", lambda *event: asked.append(event[2])
-    )
-
-    assert all(ours.has_dynamic_partition("catalogs", name) for name in names)
-
-    assert len([query for query in asked if "dynamic_partitions" in query]) == 1
 
 
 def test_dagsters_own_storage_reads_what_ours_wrote_and_the_other_way_round(instances):

@@ -177,20 +177,3 @@ def delete_and_fail(storage):
 def open_files(home):
     files = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
     return {file.name for file in files if file.suffix == ".db" and file.parent == home / "history/runs"}
-
-
-def test_partitions_are_known_as_soon_as_this_or_another_process_adds_or_removes_them(home):
-    with dg.DagsterInstance.from_config(str(home)) as ours:
-        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-        with dg.DagsterInstance.from_config(str(home)) as other:
-            for instance, name in [(ours, "mugs"), (other, "shoes"), (ours, "bags"), (other, "hats")]:
-                assert not ours.has_dynamic_partition("catalogs", name)
-                instance.add_dynamic_partitions("catalogs", [name])
-                assert ours.has_dynamic_partition("catalogs", name)
-            assert ours.get_dynamic_partitions("catalogs") == ["mugs", "shoes", "bags", "hats"]
-            assert not ours.has_dynamic_partition("others", "mugs")
-
-            ours.delete_dynamic_partition("catalogs", "mugs")
-            other.delete_dynamic_partition("catalogs", "hats")
-
-            assert ours.get_dynamic_partitions("catalogs") == ["shoes", "bags"]
