@@ -28,12 +28,16 @@ def scan(folder: Path, write: Path | None, *, as_json: bool) -> None:
         return
     rows = [["file", "kind", "base", "works"]]
     rows += [
-        [str(path.relative_to(folder)), kind.kind, kind.base or "", kind.reason or "yes"]
+        [str(path.relative_to(folder)), kind.kind, kind.base or "", kind.reason or _works(kind)]
         for path, kind in found.items()
     ]
     say_table(rows)
     for card in cards.values():
         say(f"wrote {card}")
+
+
+def _works(kind: FileKind) -> str:
+    return f"yes, in a card's `{kind.field}`" if kind.field else "yes"
 
 
 def _kind(path: Path) -> FileKind:
@@ -52,6 +56,7 @@ def _entry(path: Path, kind: FileKind, card: Path | None) -> dict[str, object]:
         "base": kind.base,
         "works": not kind.reason,
         "reason": kind.reason or None,
+        "card_field": kind.field or None,
         "size_bytes": None if path.is_dir() else path.stat().st_size,
         "card": str(card) if card else None,
     }

@@ -46,7 +46,7 @@ _MARKS: tuple[tuple[str, Base], ...] = (
     (r"patchify_proj", Base.LTX),
 )
 _XL = r"te2_|text_encoder_2|clip_g[._]|label_emb|add_embedding|transformer_blocks[._][1-9][._]?\d?[._](attn|ff|norm)"
-_UNET = re.compile(r"(^|[._])(down_blocks|mid_block|up_blocks|input_blocks|middle_block|output_blocks)[._]")
+_UNET = re.compile(r"(^|[._])(down_blocks|mid_block|up_blocks|input_blocks|middle_block|output_blocks)[._]", re.M)
 
 
 def base_of_names(names: Iterable[str]) -> Base | None:

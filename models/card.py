@@ -11,10 +11,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from configs.settings import PACKAGE_ROOT
 from foundation.error_text import cause_text
-from foundation.problems import Problem, one_of, validation_problems
+from foundation.problems import Problem, one_of, shown, validation_problems
 from foundation.value_object import ValueObject
 from models.errors import ModelLoadError
 from models.family_table import FAMILIES
+from models.part_file import GGUF
 from models.recipe import ControlPreprocess
 from models.remote_files import RemotePart
 from models.request import (
@@ -31,7 +32,8 @@ from models.store_repository import SHA256, SUMS, OpenPlace, is_place, place_nam
 
 Accelerator = Literal["auto", "eager", "compile", "tensorrt"]
 DType = Literal["auto", "float32", "float16", "bfloat16"]
-SINGLE_FILE = ".safetensors"
+SINGLE_FILES = (".safetensors", GGUF)
+"""How files of weights end."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _UNPINNED = "there is no folder {0}; if it is a hub id, name the commit to use"
 _MOVABLE = "'{0}' is not a commit (40 hex digits); branches and tags can move, and pictures must be repeatable"
@@ -61,7 +63,7 @@ class ModelCard(ValueObject):
     description: str = ""
     family: str = Field(description="the code that runs it: sd, sdxl or diffusers")
     source: str = Field(
-        description="a folder in the diffusers layout, one .safetensors file, a hub id, store:… or s3://…"
+        description="a folder in the diffusers layout, one .safetensors or .gguf file, a hub id, store:… or s3://…"
     )
     revision: str = Field(
         default="", description="the commit of a hub id, 40 hex digits; the sha256 of what is in a store, 64"
@@ -69,6 +71,10 @@ class ModelCard(ValueObject):
     config: str = Field(
         default="", description="a single file's configuration, a folder in the diffusers layout; built in if empty"
     )
+    parts: dict[str, str] = Field(
+        default={}, description="part → file or folder in place of the source's own, or store:…#sha256 of a file"
+    )
+    vae: str = Field(default="", description="the VAE in place of the source's own; the short form of parts: vae")
     dtype: DType = "auto"
     accelerator: Accelerator = "auto"
     modes: tuple[Mode, ...] = (Mode.TEXT2IMG,)
@@ -129,6 +135,11 @@ class ModelCard(ValueObject):
             raise ValueError(f"family {self.family} cannot do {', '.join(surplus)}")
         if self.loras and not family.has_loras:
             raise ValueError(f"family {self.family} takes no LoRAs")
+        if strange := sorted(set(self.all_parts) - family.parts):
+            known = f"It takes {', '.join(sorted(family.parts))}." if family.parts else "It takes none."
+            raise ValueError(f"family {self.family} takes no part {shown(strange[0])} of its own. {known}")
+        if self.vae and "vae" in self.parts:
+            raise ValueError("vae and parts: vae name the same part. Leave one out")
         if self.is_single_file and not family.takes_single_files:
             raise ValueError(f"family {self.family} takes no single files: name a folder in the diffusers layout")
         if self.accelerator == "tensorrt" and (self.loras or self.controlnet):
@@ -155,8 +166,8 @@ class ModelCard(ValueObject):
 
     @property
     def is_single_file(self) -> bool:
-        """All weights are in one file, in the layout of the original training code."""
-        return self.source.endswith(SINGLE_FILE)
+        """All weights, or the UNet, are in one file."""
+        return self.source.endswith(SINGLE_FILES)
 
     @property
     def is_on_hub(self) -> bool:
@@ -196,10 +207,25 @@ class ModelCard(ValueObject):
             yield RemotePart(self.source, self.revision, self.hub_copy)
         if self.controlnet and self.controlnet_is_on_hub:
             yield RemotePart(self.controlnet, self.controlnet_revision, self.controlnet_hub_copy)
-        for given in self.loras.values():
+        for given in self._files.values():
             if is_place(given):
-                place, _, sha256 = given.partition("#")
+                place, sha256 = _split(given)
                 yield RemotePart(place, sha256, self.hub_folder / _folder_name(place, sha256))
+
+    @property
+    def all_parts(self) -> dict[str, str]:
+        """What is taken in place of the source's own parts, by part."""
+        return self.parts | ({"vae": self.vae} if self.vae else {})
+
+    def part_path(self, part: str) -> Path:
+        """Where the file or folder of a part is said to be."""
+        return self._file(self.all_parts[part])
+
+    @property
+    def _files(self) -> dict[str, str]:
+        """Files that are named one by one, by field."""
+        kinds = {"loras": self.loras, "parts": self.all_parts}
+        return {f"{kind}.{name}": given for kind, files in kinds.items() for name, given in files.items()}
 
     @property
     def engines_folder(self) -> Path:
@@ -223,10 +249,13 @@ class ModelCard(ValueObject):
 
     def lora_file(self, lora: str) -> Path:
         """Where the file of a LoRA of this card is said to be."""
-        place, _, sha256 = self.loras[lora].partition("#")
+        return self._file(self.loras[lora])
+
+    def _file(self, given: str) -> Path:
+        place, sha256 = _split(given)
         if is_place(place):
             return self.hub_folder / _folder_name(place, sha256) / place_name(place)
-        return self._local(self.loras[lora]) or Path(self.loras[lora])
+        return self._local(given) or Path(given)
 
     def lora_pin(self, lora: str) -> str:
         """The sha256 that names a LoRA which is kept in a store; "" for a file of this machine."""
@@ -247,7 +276,7 @@ class ModelCard(ValueObject):
         for candidate in candidates:
             if candidate.exists():
                 return candidate
-        is_hub_id = given.count("/") == 1 and not given.startswith((".", "/", "~")) and not given.endswith(SINGLE_FILE)
+        is_hub_id = given.count("/") == 1 and not given.startswith((".", "/", "~")) and not given.endswith(SINGLE_FILES)
         return None if is_hub_id else candidates[0]
 
 
@@ -274,11 +303,11 @@ def _unpinned(card: ModelCard, file: Path) -> Iterator[Problem]:
     remote = [("revision", card.source, card.revision)] if card.is_on_hub else []
     if card.controlnet and card.controlnet_is_on_hub:
         remote.append(("controlnet_revision", card.controlnet, card.controlnet_revision))
-    remote += [(f"loras.{name}", *_split(given)) for name, given in card.loras.items() if is_place(given)]
+    remote += [(field, *_split(given)) for field, given in card._files.items() if is_place(given)]
     for field, source, pin in remote:
         if is_place(source) and not SHA256.fullmatch(pin):
-            place = source if source.endswith(SINGLE_FILE) else f"{source.rstrip('/')}/{SUMS}"
-            how = " after a #" if field.startswith("loras.") else ""
+            place = source if source.endswith(SINGLE_FILES) else f"{source.rstrip('/')}/{SUMS}"
+            how = " after a #" if field in card._files else ""
             yield Problem(f"{file.name}: {field}", _UNSUMMED.format(place) + how)
         elif not is_place(source) and not pin:
             yield Problem(f"{file.name}: {field}", _UNPINNED.format(source))
@@ -299,4 +328,4 @@ def _copy(folder: Path, source: str) -> Path | None:
     """What was fetched: a folder or, of a place that is a file, the file; None if it was not."""
     if not folder.is_dir():
         return None
-    return folder / place_name(source) if is_place(source) and source.endswith(SINGLE_FILE) else folder
+    return folder / place_name(source) if is_place(source) and source.endswith(SINGLE_FILES) else folder

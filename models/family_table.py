@@ -15,6 +15,7 @@ class FamilyEntry:
         from_hub: what a card names by hub id is fetched before `load` is called.
         unused_parts: of a checkpoint on the hub, never fetched.
         native_side_px: of the square that its models are made for.
+        parts: networks that a card may name files of their own for.
     """
 
     target: str
@@ -26,6 +27,7 @@ class FamilyEntry:
     from_hub: bool = False
     unused_parts: frozenset[str] = frozenset()
     native_side_px: int = 512
+    parts: frozenset[str] = frozenset()
 
 
 _LATENT_DIFFUSION: Mapping[str, Any] = {
@@ -38,8 +40,17 @@ _LATENT_DIFFUSION: Mapping[str, Any] = {
 
 
 FAMILIES: Mapping[str, FamilyEntry] = {
-    "sd": FamilyEntry("models.families.stable_diffusion:StableDiffusion", **_LATENT_DIFFUSION),
-    "sdxl": FamilyEntry("models.families.sdxl:StableDiffusionXL", native_side_px=1024, **_LATENT_DIFFUSION),
+    "sd": FamilyEntry(
+        "models.families.stable_diffusion:StableDiffusion",
+        parts=frozenset({"unet", "vae", "text_encoder"}),
+        **_LATENT_DIFFUSION,
+    ),
+    "sdxl": FamilyEntry(
+        "models.families.sdxl:StableDiffusionXL",
+        native_side_px=1024,
+        parts=frozenset({"unet", "vae", "text_encoder", "text_encoder_2"}),
+        **_LATENT_DIFFUSION,
+    ),
     "diffusers": FamilyEntry(
         "models.families.any_diffusers:AnyDiffusers",
         frozenset({Mode.TEXT2IMG}),

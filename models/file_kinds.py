@@ -12,6 +12,7 @@ from models.adapters.tensor_names import is_adapter
 from models.bases import CONTEXT_WIDTHS, Base, base_of_names, base_said
 from models.errors import ModelLoadError
 from models.model_files import INDEX
+from models.part_file import GGUF, part_header
 from models.safetensors_header import Header, HeaderError, foreign_kind, read_header
 from models.visible_files import is_hidden
 
@@ -36,14 +37,24 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class FileKind:
-    """One file's or folder's kind and base; `reason` says why it does not work here, or "" if it does."""
+    """One file's or folder's kind and base.
+
+    Attributes:
+        reason: why it does not work here, or "" if it does.
+        field: of a card, that names a file which works as a part of a model.
+    """
 
     kind: Kind
     base: Base | None = None
     reason: str = ""
+    field: str = ""
 
 
 FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
+_FIRST_LAYERS = (FIRST_LAYER, "input_blocks.0.0.weight", "conv_in.weight")
+_PIX2PIX_CHANNELS = 8
+_PIX2PIX = "it is an instruct-pix2pix model (8 channels), which is not run here"
+_REFINER = "it is the refiner of Stable Diffusion XL, which is not run here: use the base model"
 TEXT_ENCODERS = {
     "cond_stage_model.transformer.": Base.SD1,
     "conditioner.embedders.1.": Base.SDXL,
@@ -66,17 +77,19 @@ _MARKS: tuple[tuple[str, Kind], ...] = (
     (r"^blocks\.\d+\.(self|cross)_attn\.", Kind.DIFFUSION_MODEL),
     (r"^(first_stage_model\.)?decoder\.(conv_in|conv1|mid)", Kind.VAE),
     (
-        r"^(text_model|encoder)\.(encoder|block)\.|^(model\.)?layers\.0\.self_attn|^transformer\.resblocks",
+        r"^(text_model\.)?encoder\.(layers|block)\.|^(model\.)?layers\.0\.self_attn|^transformer\.resblocks",
         Kind.TEXT_ENCODER,
     ),
 )
 _RRDB = r"(body\.\d+\.rdb1|RRDB_trunk|model\.1\.sub)\."
+_FIELDS = {
+    Kind.VAE: "vae",
+    Kind.TEXT_ENCODER: "parts: text_encoder",
+    Kind.EMBEDDING: "embeddings",
+}
 _REFUSED = {
-    Kind.DIFFUSION_MODEL: "it holds the UNet or transformer alone: use a whole checkpoint, or a folder",
-    Kind.EMBEDDING: "embeddings are not read here",
-    Kind.VAE: "a VAE is not exchanged alone: use a whole checkpoint",
+    Kind.DIFFUSION_MODEL: "it holds the UNet or transformer of {0} alone, which is not taken from a file: use a folder",
     Kind.IP_ADAPTER: "IP-Adapters are not run here",
-    Kind.TEXT_ENCODER: "a text encoder does nothing alone: use a whole checkpoint",
     Kind.UNKNOWN: "its tensors are of no kind that is known here",
 }
 
@@ -87,7 +100,7 @@ def file_kind(file: Path) -> FileKind:
         try:
             return header_kind(read_header(file), adapter_problem=lambda: adapter_problem(file))
         except HeaderError as exc:
-            return FileKind(Kind.GGUF if "GGUF" in str(exc) else Kind.UNKNOWN, reason=str(exc))
+            return FileKind(Kind.UNKNOWN, reason=str(exc))
         except OSError as exc:
             return FileKind(Kind.UNKNOWN, reason=f"cannot be read: {exc.strerror}")
     return _foreign_file(file)
@@ -111,8 +124,24 @@ def header_kind(header: Header, adapter_problem: Callable[[], str | None] = lamb
         return FileKind(found, reason="" if runs else "only RRDB networks (ESRGAN, Real-ESRGAN) are run here")
     base = base_of_names(names) or _context_base(header) or base_said(header.metadata)
     if found is Kind.CONTROLNET:
-        return FileKind(found, base, union_reason(names) or _controlnet_reason(base))
-    return FileKind(found, base, _REFUSED.get(found, ""))
+        return FileKind(found, base, union_reason(names) or _controlnet_reason(base), "controlnet")
+    if found is Kind.DIFFUSION_MODEL and base in (*RUNS, Base.SD2):
+        return FileKind(found, base, _PIX2PIX if unet_channels(header) == _PIX2PIX_CHANNELS else "", "parts: unet")
+    if found is Kind.EMBEDDING:
+        base = Base.SDXL if "clip_g" in names else CONTEXT_WIDTHS.get((*header.shape("emb_params"), 0, 0)[1])
+    return FileKind(found, base, _REFUSED.get(found, "").format(base or "this kind"), _FIELDS.get(found, ""))
+
+
+def unet_problem(channels: object, context_width: object) -> str:
+    """Why a UNet is not run, by what its configuration says; "" if it is."""
+    if channels == _PIX2PIX_CHANNELS:
+        return _PIX2PIX
+    return _REFINER if isinstance(context_width, int) and CONTEXT_WIDTHS.get(context_width) is Base.REFINER else ""
+
+
+def unet_channels(header: Header) -> int:
+    """The channels that a UNet takes, whichever way its layers are named; 0 if there is none."""
+    return next((header.shape(name)[1] for name in _FIRST_LAYERS if len(header.shape(name)) == 4), 0)
 
 
 def checkpoint_kind(header: Header) -> FileKind | None:
@@ -127,11 +156,9 @@ def checkpoint_kind(header: Header) -> FileKind | None:
     if base is None:
         return None
     if base is Base.REFINER:
-        reason = "it is the refiner of Stable Diffusion XL, which is not run here: use the base model"
-        return FileKind(Kind.CHECKPOINT, base, reason)
-    channels = (*header.shape(FIRST_LAYER), 0, 0)[1]
-    if channels == 8:
-        return FileKind(Kind.CHECKPOINT, base, "it is an instruct-pix2pix model (8 channels), which is not run here")
+        return FileKind(Kind.CHECKPOINT, base, _REFINER)
+    if unet_channels(header) == _PIX2PIX_CHANNELS:
+        return FileKind(Kind.CHECKPOINT, base, _PIX2PIX)
     if base is Base.SD2:
         return FileKind(Kind.CHECKPOINT, base, "it has several noise schedules: its card must name one in `config`")
     return FileKind(Kind.CHECKPOINT, base, "" if base in RUNS else f"{base} is not run from one file")
@@ -158,7 +185,7 @@ def _adapter(header: Header, problem: str | None) -> FileKind:
     except ModelLoadError as exc:
         return FileKind(Kind.ADAPTER, base_said(header.metadata), problem or str(exc))
     runs = base is None or base in (*RUNS, Base.SD2)
-    return FileKind(Kind.ADAPTER, base, problem or ("" if runs else f"adapters of {base} are not used here"))
+    return FileKind(Kind.ADAPTER, base, problem or ("" if runs else f"adapters of {base} are not used here"), "loras")
 
 
 def _controlnet_reason(base: Base | None) -> str:
@@ -178,10 +205,21 @@ def _foreign_file(file: Path) -> FileKind:
     except OSError as exc:
         return FileKind(Kind.UNKNOWN, reason=f"cannot be read: {exc.strerror}")
     if what.startswith("a GGUF"):
-        return FileKind(Kind.GGUF, reason="GGUF files are not run here: use .safetensors")
+        return _gguf(file)
     if "pickle" in what:
         return FileKind(Kind.PICKLE, reason=f"is {what}")
     return FileKind(Kind.UNKNOWN, reason=f"is {what}" if what else "is of no format that is known here")
+
+
+def _gguf(file: Path) -> FileKind:
+    if file.suffix != GGUF:
+        return FileKind(Kind.GGUF, reason=f"is a GGUF file: rename it to {file.stem}{GGUF}")
+    try:
+        found = header_kind(part_header(file))
+    except ModelLoadError as exc:
+        return FileKind(Kind.GGUF, reason=str(exc))
+    reason = found.reason or ("" if found.field else f"{found.kind} in GGUF files is not read here")
+    return FileKind(Kind.GGUF, found.base, reason, found.field)
 
 
 _ENDINGS = frozenset({".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin"})

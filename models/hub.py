@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -13,7 +12,7 @@ from foundation.private_folder import make_private
 from models.errors import ModelLoadError
 from models.family_table import FAMILIES
 from models.hub_repository import hub_repository
-from models.model_files import INDEX, index_parts
+from models.model_files import INDEX, index_parts, variant_of
 from models.remote_files import OnBytes, RemotePart, Repository, download
 from models.store_repository import OpenPlace, is_place, store_repository
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from models.card import ModelCard
 
 _TEXT = (".json", ".txt")
-_WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(-\d{5}-of-\d{5})?\.safetensors")
-"""The weights themselves; other names are variants of them or other formats."""
-
 _WITHOUT_WEIGHTS = ("Tokenizer", "Scheduler", "Processor", "Extractor")
 
 
@@ -90,6 +86,8 @@ def wanted_files(
 ) -> list[str]:
     """The files of a repository that are needed: configurations, vocabularies and one set of weights per part.
 
+    The plain weights or, of a part that has none, a variant of them (`fp16`).
+
     Args:
         index: the content of `model_index.json`; None for a repository that is a single network.
         unused: parts to leave out.
@@ -100,9 +98,10 @@ def wanted_files(
     wanted: list[str] = []
     for part, kind in parts.items():
         inside = [path for path in paths if path == part or Path(path).parent == Path(part)]
-        chosen = [path for path in inside if path.endswith(_TEXT) or _WEIGHTS.fullmatch(Path(path).name)]
-        has_weights = any(_WEIGHTS.fullmatch(Path(path).name) for path in chosen)
-        if kind and not has_weights and not any(mark in kind for mark in _WITHOUT_WEIGHTS):
+        found = {path: variant for path in inside if (variant := variant_of(Path(path).name)) is not None}
+        kept = min(found.values(), default=None)
+        chosen = [path for path in inside if path.endswith(_TEXT) or (path in found and found[path] == kept)]
+        if kind and not found and not any(mark in kind for mark in _WITHOUT_WEIGHTS):
             raise ModelLoadError(f"{source} has no weights (.safetensors) for {part or 'its network'}; ask for another")
         wanted += chosen
     return sorted(wanted)

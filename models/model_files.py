@@ -1,6 +1,7 @@
 """Which files of a model decide its pixels."""
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,31 @@ def deciding_files(path: Path, unused_parts: Collection[str] = ()) -> Iterator[P
         is_loaded = parts is None or place == (INDEX,) or place[0] in parts
         if is_loaded and (file.suffix in _DECIDING or file.name in _VOCABULARIES):
             yield file
+
+
+_WEIGHTS = re.compile(r"(?:diffusion_pytorch_model|model)(?:\.(\w+))?(?:-\d{5}-of-\d{5})?\.safetensors")
+
+
+def variant_of(name: str) -> str | None:
+    """The variant that a file of a part's weights is of: `fp16` for `model.fp16.safetensors`, "" for the plain ones.
+
+    None if it holds no weights, or has been given another name.
+    """
+    found = _WEIGHTS.fullmatch(name)
+    return (found[1] or "") if found else None
+
+
+def variants(part: Path) -> frozenset[str]:
+    """The variants of a part's weights in its folder."""
+    found = (variant_of(file.name) for file in (part.iterdir() if part.is_dir() else ()))
+    return frozenset(variant for variant in found if variant is not None)
+
+
+def weights_variant(folder: Path) -> str | None:
+    """The variant that a folder in the diffusers layout is loaded in: None where no part lacks plain weights."""
+    parts = [variants(part) for part in folder.iterdir() if part.is_dir()]
+    lacking = [kinds for kinds in parts if kinds and "" not in kinds]
+    return min(frozenset.intersection(*lacking), default=None) if lacking else None
 
 
 def index_parts(index: Mapping[str, Any], unused: Iterable[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from foundation.errors import ConfigError
 from foundation.problems import Problem
 from models.adapters.adapter_file import adapter_digest
 from models.architectures import read_architecture
-from models.card import SINGLE_FILE, ModelCard
+from models.card import SINGLE_FILES, ModelCard
 from models.card_folders import BadCard, CardFolders
 from models.digests import DigestCache
 from models.errors import ModelLoadError, ModelNotFoundError
@@ -126,13 +126,24 @@ class ModelRegistry:
             parts["controlnet"] = self._part(card, "controlnet")
         if card.is_single_file:
             parts["config"] = self._configuration(card)
+        if card.all_parts:
+            parts["parts"] = {part: self._exchanged(card, part) for part in card.all_parts}
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
     def _part(self, card: ModelCard, field: Literal["source", "controlnet"]) -> object:
         path = card.path if field == "source" else card.controlnet_path
         assert path is not None
+        return self._digest(card, field, path)
+
+    def _exchanged(self, card: ModelCard, part: str) -> object:
+        """What decides a part that is not the source's own."""
+        place, _, sha256 = card.all_parts[part].partition("#")
+        return sha256 if is_place(place) else self._digest(card, f"parts: {part}", card.part_path(part))
+
+    def _digest(self, card: ModelCard, field: str, path: Path) -> object:
+        """The digest of a file, or those of a folder's deciding files; ModelLoadError if there are no weights."""
         files = list(deciding_files(path, FAMILIES[card.family].unused_parts))
-        if not any(file.suffix == SINGLE_FILE for file in files):
+        if not any(file.suffix in SINGLE_FILES for file in files):
             raise ModelLoadError(_missing(card, field, path))
         digests = self._digests.of(files)
         if path.is_file():
@@ -144,7 +155,7 @@ class ModelRegistry:
         folder = card.config_path
         if folder is None:
             return read_architecture(card.family)
-        digests = self._digests.of(file for file in deciding_files(folder) if file.suffix != SINGLE_FILE)
+        digests = self._digests.of(file for file in deciding_files(folder) if file.suffix not in SINGLE_FILES)
         return {file.relative_to(folder).as_posix(): digest for file, digest in digests.items()}
 
 
@@ -168,7 +179,7 @@ def open_registry(settings: Settings, open_place: OpenPlace | None = None) -> Mo
 
 
 def _missing(card: ModelCard, field: str, path: Path) -> str:
-    is_file = path.suffix == SINGLE_FILE
+    is_file = path.suffix in SINGLE_FILES
     where = f"no file {path}" if is_file else f"no weights (.safetensors) in {path}"
     advice = "Put the checkpoint" if is_file else "Put a model in the diffusers layout"
     return f"model '{card.name}': {where}. {advice} there, or name another `{field}` in {card.folder / card.name}.yaml."

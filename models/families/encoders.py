@@ -9,9 +9,12 @@ import torch
 import transformers
 
 from models.errors import ModelLoadError
+from models.model_files import variants
 
 
-def load_encoders(checkpoint: Path, dtype: torch.dtype, without: Collection[str] = ()) -> dict[str, Any]:
+def load_encoders(
+    checkpoint: Path, dtype: torch.dtype, without: Collection[str] = (), variant: str | None = None
+) -> dict[str, Any]:
     """The encoders that a folder in the diffusers layout names, by part, with the attention that PyTorch brings.
 
     transformers takes the implementation of attention that a checkpoint's configuration names, other people's code of
@@ -19,13 +22,14 @@ def load_encoders(checkpoint: Path, dtype: torch.dtype, without: Collection[str]
 
     Args:
         without: parts to leave out.
+        variant: of the weights, where a part has it; see `weights_variant`.
     Raises:
         ModelLoadError: if a part's name could lead out of the folder.
     """
     index = json.loads((checkpoint / "model_index.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = {}
     for part, value in index.items():
-        kind = _encoder_class(value)
+        kind = encoder_class(value)
         if kind is None or part in without:
             continue
         if not part.isidentifier():
@@ -36,11 +40,12 @@ def load_encoders(checkpoint: Path, dtype: torch.dtype, without: Collection[str]
             attn_implementation="sdpa" if kind._supports_sdpa else "eager",
             use_safetensors=True,
             local_files_only=True,
+            variant=variant if variant in variants(checkpoint / part) else None,
         )
     return found
 
 
-def _encoder_class(value: object) -> Any:
+def encoder_class(value: object) -> Any:
     """The class that an entry of the index names, if it is a network of transformers."""
     if not (isinstance(value, list) and len(value) == 2 and value[0] == "transformers" and isinstance(value[1], str)):
         return None

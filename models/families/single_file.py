@@ -17,8 +17,9 @@ from models.architectures import read_architecture, write_configuration
 from models.bases import Base
 from models.errors import ModelLoadError
 from models.families.modelspec import told_schedule
-from models.file_kinds import FIRST_LAYER, RUNS, Kind, checkpoint_kind, header_kind, union_reason
-from models.safetensors_header import Header, HeaderError, read_header
+from models.file_kinds import FIRST_LAYER, RUNS, Kind, header_kind, unet_channels, union_reason
+from models.part_file import part_header
+from models.safetensors_header import Header
 
 if TYPE_CHECKING:
     from models.card import ModelCard
@@ -43,10 +44,10 @@ def single_file_configuration(card: "ModelCard") -> Iterator[Path]:
         yield card.config_path
         return
     assert card.path
-    header = _read_header(card.path)
-    _check_kind(card, header)
+    header = part_header(card.path)
+    channels = unet_channels(header)
+    _check_kind(card, header, channels)
     schedule = told_schedule(header.tensors, header.metadata)
-    channels = header.shape(FIRST_LAYER)[1]
     with TemporaryDirectory(prefix="imagegenx-") as folder:
         write_configuration(_architecture(card.family, channels, schedule), Path(folder))
         yield Path(folder)
@@ -64,26 +65,18 @@ def _refuse_attention(configuration: Path) -> None:
                 )
 
 
-def _read_header(file: Path) -> Header:
-    try:
-        header = read_header(file)
-    except HeaderError as exc:
-        raise ModelLoadError(f"{file.name} {exc}") from None
-    if FIRST_LAYER not in header.tensors:
-        kind = header_kind(header)
+def _check_kind(card: "ModelCard", header: Header, channels: int) -> None:
+    kind = header_kind(header)
+    if not channels or kind.kind not in (Kind.CHECKPOINT, Kind.DIFFUSION_MODEL):
         told = f"it has no {FIRST_LAYER}" if kind.kind is Kind.UNKNOWN else f"{kind.kind}, {kind.base or 'any base'}"
-        raise ModelLoadError(f"{file.name} is no Stable Diffusion checkpoint in one file: {told}")
-    return header
-
-
-def _check_kind(card: "ModelCard", header: Header) -> None:
-    kind = checkpoint_kind(header)
-    family = RUNS.get(kind.base) if kind and kind.base else None
-    if kind and kind.reason and kind.base is not Base.SD2:
+        name = card.path.name if card.path else card.source
+        raise ModelLoadError(f"{name} is no Stable Diffusion checkpoint in one file: {told}")
+    family = RUNS.get(kind.base) if kind.base else None
+    if kind.kind is Kind.CHECKPOINT and kind.reason and kind.base is not Base.SD2:
         raise ModelLoadError(f"{kind.reason}")
     if family == card.family:
         return
-    found = f"a checkpoint of {family or kind.base}" if kind else "no text encoder that is known"
+    found = f"a {'UNet' if kind.kind is Kind.DIFFUSION_MODEL else kind.kind} of {family or kind.base}"
     advice = f"Use family: {family}." if family else "Name its configuration in `config`."
     raise ModelLoadError(f"the file holds {found}, but the card says family {card.family}. {advice}")
 

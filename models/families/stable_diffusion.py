@@ -17,8 +17,10 @@ from models.denoising.stepper import Stepper
 from models.denoising.weights import weights_bytes
 from models.families.base import StepFamily
 from models.families.encoders import load_encoders
-from models.families.single_file import load_controlnet_file, refuse_union, single_file_configuration
+from models.families.parts import configuration, load_parts, refuse_unet, takes_source
+from models.families.single_file import load_controlnet_file, refuse_union
 from models.hub import fetch_missing
+from models.model_files import weights_variant
 from models.request import Mode
 
 if TYPE_CHECKING:
@@ -87,12 +89,17 @@ class StableDiffusion(StepFamily):
         options = {"dtype": dtype, "local_files_only": True, **self.pipeline_options}
         # Advice about what of its solver's configuration the pipeline mends; nothing of that is used.
         warnings.filterwarnings("ignore", r"\s*The configuration file of this scheduler", FutureWarning)
-        if not card.is_single_file:
-            assert card.path
-            options |= load_encoders(card.path, dtype, without=self.pipeline_options)
-            return self.pipelines.from_pretrained(str(card.path), use_safetensors=True, **options)
-        with single_file_configuration(card) as folder:
-            return self.pipelines.from_single_file(str(card.path), config=str(folder), **options)
+        with configuration(card) as folder:
+            refuse_unet(folder)
+            parts = load_parts(card, folder, dtype, unused=self.pipeline_options)
+            if card.is_single_file and takes_source(card):
+                return self.pipelines.from_single_file(str(card.path), config=str(folder), **options, **parts)
+            variant = weights_variant(folder)
+            given = {*self.pipeline_options, *parts}
+            parts |= load_encoders(folder, dtype, without=given, variant=variant)
+            return self.pipelines.from_pretrained(
+                str(folder), use_safetensors=True, variant=variant, **options, **parts
+            )
 
     def _load_controlnet(self, unet: Any, dtype: torch.dtype) -> Any:
         file = self.card.controlnet_path

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -21,7 +22,7 @@ def lora(width: int, name: str = LORA) -> dict[str, tuple[int, ...]]:
     return {f"{name}.lora_down.weight": (2, width), f"{name}.lora_up.weight": (4, 2), f"{name}.alpha": ()}
 
 
-ALONE = "it holds the UNet or transformer alone: use a whole checkpoint, or a folder"
+ALONE = "it holds the UNet or transformer of "
 FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]] = {
     "sd1": (SD1, "checkpoint", "Stable Diffusion 1.x", None),
     "inpainting": (SD1 | {FIRST: (8, 9, 3, 3)}, "checkpoint", "Stable Diffusion 1.x", None),
@@ -51,7 +52,13 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
         "the refiner of Stable Diffusion XL",
         "it is the refiner of Stable Diffusion XL, which is not run here: use the base model",
     ),
-    "unet_only": ({FIRST: (8, 4, 3, 3), CONTEXT: (2, 2048)}, "diffusion model alone", "Stable Diffusion XL", ALONE),
+    "unet_only": ({FIRST: (8, 4, 3, 3), CONTEXT: (2, 2048)}, "diffusion model alone", "Stable Diffusion XL", None),
+    "unet_pix2pix": (
+        {FIRST: (8, 8, 3, 3), CONTEXT: (2, 768)},
+        "diffusion model alone",
+        "Stable Diffusion 1.x",
+        "it is an instruct-pix2pix model",
+    ),
     "flux": ({f"{UNET}double_blocks.0.img_attn.qkv.weight": (2, 2)}, "diffusion model alone", "Flux.1", ALONE),
     "flux_dev": ({"double_blocks.0.img_attn.qkv.weight": (2, 2)}, "diffusion model alone", "Flux.1", ALONE),
     "flux_whole": (
@@ -75,9 +82,9 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
         "adapters of Flux.1 are not used here",
     ),
     "oft": ({f"{LORA}.oft_blocks": (2, 2, 2)}, "adapter", None, "it is an OFT"),
-    "embedding": ({"emb_params": (2, 768)}, "embedding", None, "embeddings are not read here"),
-    "embedding_xl": ({"clip_l": (2, 768), "clip_g": (2, 1280)}, "embedding", None, "embeddings are not read here"),
-    "vae": ({"decoder.conv_in.weight": (2,), "encoder.conv_in.weight": (2,)}, "VAE", None, "a VAE is not exchanged"),
+    "embedding": ({"emb_params": (2, 768)}, "embedding", "Stable Diffusion 1.x", None),
+    "embedding_xl": ({"clip_l": (2, 768), "clip_g": (2, 1280)}, "embedding", "Stable Diffusion XL", None),
+    "vae": ({"decoder.conv_in.weight": (2,), "encoder.conv_in.weight": (2,)}, "VAE", None, None),
     "control": (
         {"control_model.input_blocks.0.0.weight": (2,), "control_model.input_hint_block.0.weight": (2,)},
         "ControlNet",
@@ -98,7 +105,7 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
     ),
     "esrgan": ({"conv_first.weight": (2,), "body.0.rdb1.conv1.weight": (2,)}, "upscaler", None, None),
     "swinir": ({"conv_first.weight": (2,), "layers.0.x.weight": (2,)}, "upscaler", None, "only RRDB networks"),
-    "clip": ({"text_model.encoder.layers.0.x": (2,)}, "text encoder", None, "a text encoder does nothing alone"),
+    "clip": ({"text_model.encoder.layers.0.x": (2,)}, "text encoder", None, None),
     "odd": ({"weight": (2,)}, "unknown", None, "its tensors are of no kind that is known here"),
 }
 OTHERS: dict[str, tuple[bytes, str, str]] = {
@@ -110,7 +117,8 @@ OTHERS: dict[str, tuple[bytes, str, str]] = {
     "old.ckpt": (b"PK\x03\x04" + bytes(90), "pickle", "is a pickle in a ZIP archive, which could run any code"),
     "older.pt": (b"\x80\x02" + bytes(90), "pickle", "is a pickle, which could run any code"),
     "page.ckpt": (b"<html>", "unknown", "is a web page"),
-    "flux.gguf": (b"GGUF\x03" + bytes(90), "GGUF", "GGUF files are not run here"),
+    "flux.gguf": (b"GGUF\x03" + bytes(90), "GGUF", "flux.gguf is no GGUF file, or was cut off"),
+    "named.safetensors": (b"GGUF\x03" + bytes(90), "unknown", "is a GGUF file"),
 }
 
 
@@ -150,6 +158,27 @@ def test_every_kind_of_file_is_told_with_its_base_and_whether_it_works(scanned):
     assert told == expected
     assert {name: scanned[name]["reason"][: len(reason)] for name, reason in reasons.items()} == reasons
     assert scanned["below/cut.safetensors"]["reason"].startswith("was cut off: it has ")
+
+
+def test_a_part_is_told_with_the_field_of_a_card_that_names_it(imagegenx, scanned, folder, tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "unet.gguf", "sdxl")
+    for name, shape in {FIRST.removeprefix(UNET): (8, 4, 3, 3), CONTEXT.removeprefix(UNET): (2, 2048)}.items():
+        writer.add_tensor(name, np.zeros(shape, np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    fields = {name: one["card_field"] for name, one in scanned.items() if one["works"] and one["card_field"]}
+
+    assert fields == {
+        **{"unet_only.safetensors": "parts: unet", "vae.safetensors": "vae", "clip.safetensors": "parts: text_encoder"},
+        **{"embedding.safetensors": "embeddings", "embedding_xl.safetensors": "embeddings"},
+        **{"control.safetensors": "controlnet", "lora_sd1.safetensors": "loras", "lora_xl.safetensors": "loras"},
+    }
+    (entry,) = json.loads(imagegenx("models", "scan", tmp_path, "--json")[1])
+    told = (entry["kind"], entry["base"], entry["works"], entry["card_field"])
+    assert told == ("GGUF", "Stable Diffusion XL", True, "parts: unet")
+    assert "yes, in a card's `parts: unet`" in imagegenx("models", "scan", tmp_path)[1]
 
 
 def test_cards_of_what_works_are_written_once_and_read(imagegenx, folder, tmp_path):

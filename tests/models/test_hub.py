@@ -219,3 +219,11 @@ def test_a_part_that_comes_pickled_only_is_refused():
 
     with pytest.raises(ModelLoadError, match=r"^owner/old has no weights \(\.safetensors\) for unet; ask for another$"):
         wanted_files(files, index, (), "owner/old")
+
+
+def test_a_variant_is_fetched_only_of_a_part_that_has_nothing_else():
+    index = {"unet": ["diffusers", "UNet"], "vae": ["diffusers", "VAE"]}
+    both = ["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.fp16.safetensors"]
+    only = [f"vae/diffusion_pytorch_model.fp16-0000{number}-of-00002.safetensors" for number in (1, 2)]
+
+    assert wanted_files(["model_index.json", *both, *only], index, (), "x") == ["model_index.json", both[0], *only]
