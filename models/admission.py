@@ -11,6 +11,7 @@ from models.adapters.adapter_file import adapter_problem
 from models.card import ModelCard
 from models.errors import InvalidRequestError, ModelNotFoundError
 from models.lora import LoraChoice
+from models.prompt_syntax import PromptError, prompt_problem, read_loras
 from models.registry import ModelRegistry
 from models.request import FACTORS, GenerationRequest, Mode, mode_of
 from models.resolution import Resolution, parse_sides
@@ -43,8 +44,12 @@ def parse_request(data: Mapping[str, object], registry: ModelRegistry) -> Genera
     if isinstance(card, Problem):
         found[card.field] = card
     else:
+        try:
+            filled |= _with_named_loras(filled, card)
+        except PromptError as exc:
+            found["text"] = Problem("text", f"{exc}.")
         filled["params"] = params = _with_defaults(filled.get("params", {}), card)
-        found.update((problem.field, problem) for problem in _model_problems(filled, params, card))
+        found = {problem.field: problem for problem in _model_problems(filled, params, card)} | found
     try:
         request = GenerationRequest.model_validate(filled)
     except ValidationError as exc:
@@ -73,6 +78,21 @@ def _card(name: object, registry: ModelRegistry) -> ModelCard | Problem:
         return Problem("model_type", str(exc))
 
 
+def _with_named_loras(data: Mapping[str, object], card: ModelCard) -> dict[str, object]:
+    """The text and the parameters with the LoRAs that the text names; PromptError if it names them wrongly."""
+    text, params = data.get("text"), data.get("params", {})
+    if card.prompt_syntax == "plain" or not isinstance(text, str) or not isinstance(params, Mapping):
+        return {}
+    words, named = read_loras(text)
+    several, one = params.get("loras") or (), params.get("lora_name")
+    if not named or not isinstance(several, list | tuple):
+        return {}
+    if one and not several:
+        several, one = [{"name": one, "weight": params.get("lora_weight", 1.0)}], ""
+    loras = [*several, *({"name": lora.name, "weight": lora.weight} for lora in named)]
+    return {"text": words, "params": {**params, "lora_name": one or "", "loras": loras}}
+
+
 def _with_defaults(params: object, card: ModelCard) -> object:
     if not isinstance(params, Mapping):
         return params
@@ -95,6 +115,7 @@ def _model_problems(data: Mapping[str, object], params: object, card: ModelCard)
         sampler=sampler if sampler in list(Sampler) else None,
         schedule=Schedule(schedule) if schedule in list(Schedule) else None,
         loras=dict(_named_loras(params)),
+        texts={"text": data.get("text"), "params.negative_text": params.get("negative_text")},
     )
 
 
@@ -117,6 +138,7 @@ def model_problems(
     sampler: Sampler | None,
     schedule: Schedule | None,
     loras: Mapping[str, str],
+    texts: Mapping[str, object],
 ) -> Iterator[Problem]:
     """What this model cannot do of these, by the fields of a request.
 
@@ -124,6 +146,7 @@ def model_problems(
         resolution: a `Resolution`, or what a request may give for one.
         sampler: None if it is not to be judged.
         loras: names of LoRAs by the fields that name them.
+        texts: the prompts by their fields; what is no text is not judged.
     """
     yield from _mode_problems(card, mode)
     if rule := _size_rule(resolution, card):
@@ -135,6 +158,9 @@ def model_problems(
     for field, lora in loras.items():
         if rule := _lora_rule(card, lora):
             yield Problem(field, rule)
+    for field, text in texts.items() if card.prompt_syntax == "a1111" else ():
+        if isinstance(text, str) and (rule := prompt_problem(text, negative=field != "text")):
+            yield Problem(field, f"{rule}.")
 
 
 def _mode_problems(card: ModelCard, mode: Mode) -> Iterator[Problem]:

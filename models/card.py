@@ -16,6 +16,7 @@ from foundation.value_object import ValueObject
 from models.errors import ModelLoadError
 from models.family_table import FAMILIES
 from models.part_file import GGUF
+from models.prompt_syntax import PromptSyntax
 from models.recipe import ControlPreprocess
 from models.remote_files import RemotePart
 from models.request import (
@@ -101,6 +102,13 @@ class ModelCard(ValueObject):
         default="none",
         description="none: a control picture is used as it is; canny: its edges; auto: its edges, unless it is edges",
     )
+    prompt_syntax: PromptSyntax = Field(
+        default="plain", description="a1111: (word:1.3), [word], BREAK, <lora:name:0.8> and names of embeddings count"
+    )
+    clip_skip: int = Field(default=1, ge=1, le=12, description="the text encoder's layer from the last on, as in A1111")
+    embeddings: dict[str, str] = Field(
+        default={}, description="name in prompts → .safetensors, .pt or .bin file, or store:…#sha256 of it"
+    )
     license: str = ""
     options: dict[str, Any] = Field(default={}, description="what only this family knows")
     folder: Path = Field(default=Path(), exclude=True, description="the folder of the YAML file")
@@ -140,6 +148,10 @@ class ModelCard(ValueObject):
             raise ValueError(f"family {self.family} takes no part {shown(strange[0])} of its own. {known}")
         if self.vae and "vae" in self.parts:
             raise ValueError("vae and parts: vae name the same part. Leave one out")
+        if not family.weighs_prompts and (self.prompt_syntax, self.clip_skip) != ("plain", 1):
+            raise ValueError(f"family {self.family} takes prompts as plain text: leave prompt_syntax and clip_skip out")
+        if self.embeddings and self.prompt_syntax != "a1111":
+            raise ValueError("embeddings are named in prompts of prompt_syntax: a1111, which the card does not say")
         if self.is_single_file and not family.takes_single_files:
             raise ValueError(f"family {self.family} takes no single files: name a folder in the diffusers layout")
         if self.accelerator == "tensorrt" and (self.loras or self.controlnet):
@@ -221,10 +233,14 @@ class ModelCard(ValueObject):
         """Where the file or folder of a part is said to be."""
         return self._file(self.all_parts[part])
 
+    def embedding_path(self, name: str) -> Path:
+        """Where the file of an embedding is said to be."""
+        return self._file(self.embeddings[name])
+
     @property
     def _files(self) -> dict[str, str]:
         """Files that are named one by one, by field."""
-        kinds = {"loras": self.loras, "parts": self.all_parts}
+        kinds = {"loras": self.loras, "parts": self.all_parts, "embeddings": self.embeddings}
         return {f"{kind}.{name}": given for kind, files in kinds.items() for name, given in files.items()}
 
     @property

@@ -172,6 +172,7 @@ def _beyond_model(card: ModelCard, recipe: Recipe) -> Iterator[Problem]:
             "params.lora_name" if recipe.loras is None else f"params.loras.{place}.name": lora.name
             for place, lora in enumerate(recipe.pinned_loras)
         },
+        texts={"text": recipe.text, "params.negative_text": recipe.negative_text},
     )
 
 

@@ -16,6 +16,7 @@ class FamilyEntry:
         unused_parts: of a checkpoint on the hub, never fetched.
         native_side_px: of the square that its models are made for.
         parts: networks that a card may name files of their own for.
+        weighs_prompts: prompts can be read as `prompt_syntax: a1111` says, with embeddings and `clip_skip`.
     """
 
     target: str
@@ -28,12 +29,14 @@ class FamilyEntry:
     unused_parts: frozenset[str] = frozenset()
     native_side_px: int = 512
     parts: frozenset[str] = frozenset()
+    weighs_prompts: bool = False
 
 
 _LATENT_DIFFUSION: Mapping[str, Any] = {
     "modes": frozenset(Mode),
     "by_step": True,
     "takes_single_files": True,
+    "weighs_prompts": True,
     "from_hub": True,
     "unused_parts": frozenset({"safety_checker", "feature_extractor", "image_encoder"}),
 }

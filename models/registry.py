@@ -128,6 +128,9 @@ class ModelRegistry:
             parts["config"] = self._configuration(card)
         if card.all_parts:
             parts["parts"] = {part: self._exchanged(card, part) for part in card.all_parts}
+        if (card.prompt_syntax, card.clip_skip) != ("plain", 1):
+            embeddings = {name: self._embedding(card, name) for name in card.embeddings}
+            parts["prompts"] = [card.prompt_syntax, card.clip_skip, embeddings]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
     def _part(self, card: ModelCard, field: Literal["source", "controlnet"]) -> object:
@@ -139,6 +142,14 @@ class ModelRegistry:
         """What decides a part that is not the source's own."""
         place, _, sha256 = card.all_parts[part].partition("#")
         return sha256 if is_place(place) else self._digest(card, f"parts: {part}", card.part_path(part))
+
+    def _embedding(self, card: ModelCard, name: str) -> str:
+        place, _, sha256 = card.embeddings[name].partition("#")
+        path = card.embedding_path(name)
+        try:
+            return sha256 if is_place(place) else self._digests.of([path])[path]
+        except OSError as exc:
+            raise ModelLoadError(f"embedding '{name}' of model '{card.name}': no file {path}.") from exc
 
     def _digest(self, card: ModelCard, field: str, path: Path) -> object:
         """The digest of a file, or those of a folder's deciding files; ModelLoadError if there are no weights."""

@@ -1,18 +1,15 @@
 """Prompts as text embeddings: each encoded on its own, in chunks when it is long, and remembered."""
 
-import unicodedata
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
 
-from models.errors import ModelError
-
-MAX_CHUNKS = 8
-"""A prompt fills at most this many windows of the text encoder: 600 tokens for CLIP."""
+from models.denoising.windows import Window, WindowCutter
+from models.prompt_syntax import PromptSyntax
 
 REMEMBERED_TOKENS = 256 * 77
 """Of all embeddings that are kept: in half precision 30 MB for Stable Diffusion 1.5 and 80 MB for XL."""
@@ -37,11 +34,25 @@ class PromptEncoder:
     A text of up to 75 tokens is encoded as diffusers does it. A longer one is cut into chunks of 75, each encoded in a
     window of its own, and the windows are laid side by side, as most Stable Diffusion front ends do; diffusers would
     drop the rest. Cut between tokens, so a word can fall apart there.
+
+    Args:
+        syntax: how prompts are read; see `models.prompt_syntax`.
+        embeddings: for each encoder, the vectors (n, width) that stand for a name in prompts of `a1111`.
+        clip_skip: the layer that is taken of the only encoder, from the last on, as A1111 counts; 1 is the last.
     """
 
-    def __init__(self, pipeline: Any) -> None:
+    def __init__(
+        self,
+        pipeline: Any,
+        syntax: PromptSyntax = "plain",
+        embeddings: Sequence[Mapping[str, torch.Tensor]] = ({}, {}),
+        clip_skip: int = 1,
+    ) -> None:
         self._pipeline = pipeline
         self._second = getattr(pipeline, "text_encoder_2", None)
+        self._clip_skip = clip_skip
+        tokenizers = (tokenizer for tokenizer, _ in self._encoders())
+        self._cutters = [WindowCutter(*one) for one in zip(tokenizers, (syntax, syntax), embeddings, strict=False)]
         self._known: OrderedDict[tuple[object, ...], TextEmbedding] = OrderedDict()
         self._tokens = 0
 
@@ -76,7 +87,7 @@ class PromptEncoder:
         return bool(self._second and not negative and self._pipeline.config.force_zeros_for_empty_prompt)
 
     def _chunks(self, text: str) -> int:
-        return max(len(list(_windows(tokenizer, text))) for tokenizer, _ in self._encoders())
+        return max(len(cutter.windows(text)) for cutter in self._cutters)
 
     def _encoders(self) -> Iterator[tuple[Any, Any]]:
         if self._pipeline.text_encoder is not None:
@@ -85,49 +96,67 @@ class PromptEncoder:
             yield self._pipeline.tokenizer_2, self._second
 
     def _encoded(self, text: str, chunks: int) -> TextEmbedding:
-        outputs = [self._states(tokenizer, encoder, text, chunks) for tokenizer, encoder in self._encoders()]
+        outputs = [
+            self._states(tokenizer, encoder, cutter.windows(text), chunks)
+            for (tokenizer, encoder), cutter in zip(self._encoders(), self._cutters, strict=True)
+        ]
         states = torch.cat([states for states, _ in outputs], dim=-1)
         return TextEmbedding(states, outputs[-1][1] if self._second is not None else None)
 
-    def _states(self, tokenizer: Any, encoder: Any, text: str, chunks: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _states(
+        self, tokenizer: Any, encoder: Any, windows: list[Window], chunks: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The states of all windows side by side, and the pooled state of the first."""
-        windows = list(_windows(tokenizer, text))
-        windows += list(_windows(tokenizer, "")) * (chunks - len(windows))
+        windows = windows + [Window()] * (chunks - len(windows))
+        ids = [[tokenizer.bos_token_id, *window.tokens, tokenizer.eos_token_id] for window in windows]
         padded = {"padding": "max_length", "max_length": tokenizer.model_max_length, "return_tensors": "pt"}
-        inputs = tokenizer.pad({"input_ids": windows}, **padded).to(encoder.device)
+        inputs = tokenizer.pad({"input_ids": ids}, **padded).to(encoder.device)
         mask = inputs.attention_mask if getattr(encoder.config, "use_attention_mask", False) else None
-        output = encoder(inputs.input_ids, attention_mask=mask, output_hidden_states=self._second is not None)
-        states = output[0] if self._second is None else output.hidden_states[-2]
+        takes_inner = self._second is not None or self._clip_skip > 1
+        with _vectors_in_place(encoder, windows):
+            output = encoder(inputs.input_ids, attention_mask=mask, output_hidden_states=takes_inner)
+        states = _weighted(self._layer(encoder, output), windows)
         return states.reshape(1, -1, states.shape[-1]).to(encoder.dtype), output[0][:1]
 
-
-def _windows(tokenizer: Any, text: str) -> Iterator[list[int]]:
-    """The text's token ids in windows that the encoder can take at once; ModelError if there are too many."""
-    room = tokenizer.model_max_length - 2
-    if (fewest := _fewest_tokens(tokenizer, text)) > room * MAX_CHUNKS:
-        raise ModelError(f"the prompt has at least {fewest} tokens; the maximum is {room * MAX_CHUNKS}. Shorten it.")
-    ids: Sequence[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-    if len(ids) > room * MAX_CHUNKS:
-        raise ModelError(f"the prompt has {len(ids)} tokens; the maximum is {room * MAX_CHUNKS}. Shorten it.")
-    for start in range(0, max(len(ids), 1), room):
-        yield [tokenizer.bos_token_id, *ids[start : start + room], tokenizer.eos_token_id]
+    def _layer(self, encoder: Any, output: Any) -> torch.Tensor:
+        if self._second is not None:
+            return output.hidden_states[-2]  # type: ignore[no-any-return]
+        if self._clip_skip == 1:
+            return output[0]  # type: ignore[no-any-return]
+        inner = getattr(encoder, "text_model", encoder)
+        return inner.final_layer_norm(output.hidden_states[-self._clip_skip])  # type: ignore[no-any-return]
 
 
-def _fewest_tokens(tokenizer: Any, text: str) -> int:
-    """How many tokens a text has at least, known without cutting it up, for which all others' steps would wait.
+@contextmanager
+def _vectors_in_place(encoder: Any, windows: Sequence[Window]) -> Iterator[None]:
+    """Have the vectors that prompts name stand where they are named, behind the mark that begins each window."""
 
-    No token stands for more bytes than the longest has. CLIP's tokenizers read texts in NFC and lower case, and skip
-    blanks; others may have tokens for unknown words of any length, and are not judged.
-    """
-    if not type(tokenizer).__name__.startswith("CLIPTokenizer"):
-        return 0
-    seen = "".join(unicodedata.normalize("NFC", text).lower().split())
-    return -(-len(seen.encode("utf-8", "replace")) // _longest_token_bytes(tokenizer))
+    def put(module: Any, ids: Any, embedded: torch.Tensor) -> torch.Tensor:
+        for row, window in enumerate(windows):
+            for place, vectors in window.vectors:
+                embedded[row, place + 1 : place + 1 + len(vectors)] = vectors.to(embedded)
+        return embedded
+
+    if not any(window.vectors for window in windows):
+        yield
+        return
+    hook = encoder.get_input_embeddings().register_forward_hook(put)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
-@lru_cache(maxsize=4)
-def _longest_token_bytes(tokenizer: Any) -> int:
-    return max(len(token.encode()) for token in tokenizer.get_vocab())
+def _weighted(states: torch.Tensor, windows: Sequence[Window]) -> torch.Tensor:
+    """Each state (windows, tokens, width) times its token's weight, and the mean of its window as it was before."""
+    if all(weight == 1.0 for window in windows for weight in window.weights):
+        return states
+    weights = torch.ones(states.shape[:2])
+    for row, window in enumerate(windows):
+        weights[row, 1 : 1 + len(window.weights)] = torch.tensor(window.weights)
+    weighted = states * weights[..., None].to(states)
+    means = (one.float().mean(dim=(1, 2), keepdim=True) for one in (states, weighted))
+    return (weighted * (next(means) / next(means))).to(states)
 
 
 def _zeros_like(embedding: TextEmbedding) -> TextEmbedding:

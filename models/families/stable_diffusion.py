@@ -12,9 +12,12 @@ from models.acceleration.tuning import tune
 from models.adapters.adapter_switch import AdapterSwitch
 from models.adapters.lora_use import LoraUse
 from models.denoising.memory import return_memory
+from models.denoising.prompts import PromptEncoder
 from models.denoising.step_model import StepModel
 from models.denoising.stepper import Stepper
 from models.denoising.weights import weights_bytes
+from models.embedding_file import read_embedding
+from models.errors import ModelLoadError
 from models.families.base import StepFamily
 from models.families.encoders import load_encoders
 from models.families.parts import configuration, load_parts, refuse_unet, takes_source
@@ -58,6 +61,7 @@ class StableDiffusion(StepFamily):
         pipeline = self._load_pipeline(dtype).to(self.placement.device, dtype)
         controlnet = self._load_controlnet(pipeline.unet, dtype) if Mode.CONTROLNET in card.modes else None
         model = StepModel(pipeline, controlnet, upcasts_vae=self.upcasts_vae)
+        model.prompts = self._prompts(pipeline)
         accelerator, engines = self.placement.accelerator, card.engines_folder
         sizes = tune(model, accelerator, engines, self.release_digest, has_loras=bool(card.loras))
         self._stepper = Stepper(model, sizes)
@@ -100,6 +104,19 @@ class StableDiffusion(StepFamily):
             return self.pipelines.from_pretrained(
                 str(folder), use_safetensors=True, variant=variant, **options, **parts
             )
+
+    def _prompts(self, pipeline: Any) -> PromptEncoder:
+        """The encoder of prompts, read as the card says."""
+        card = self.card
+        encoders = [
+            one for one in (pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None)) if one is not None
+        ]
+        if card.clip_skip > (1 if len(encoders) > 1 else encoders[0].config.num_hidden_layers):
+            raise ModelLoadError(f"its text encoders have no layer for clip_skip {card.clip_skip} to take")
+        widths = tuple(encoder.get_input_embeddings().embedding_dim for encoder in encoders)
+        read = {name: read_embedding(card.embedding_path(name), widths) for name in card.embeddings}
+        vectors = [{name: each[place] for name, each in read.items()} for place in range(len(encoders))]
+        return PromptEncoder(pipeline, card.prompt_syntax, vectors, card.clip_skip)
 
     def _load_controlnet(self, unet: Any, dtype: torch.dtype) -> Any:
         file = self.card.controlnet_path

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from models.denoising import prompts
-from models.denoising.prompts import PromptEncoder, _fewest_tokens
+from models.denoising.prompts import PromptEncoder
+from models.denoising.windows import _fewest_tokens
 from models.errors import ModelError
 
 
