@@ -79,8 +79,9 @@ class Trainer:
         self.name, self.model, self.schedule, self.worker = name, model, schedule, worker
         self.checkpoint = folder / f"{name}.checkpoint.pt"
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.fused = worker.device.type == "cpu"
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=0.0, weight_decay=schedule.weight_decay, betas=(0.9, 0.98)
+            self.parameters, lr=0.0, weight_decay=schedule.weight_decay, betas=(0.9, 0.98), fused=self.fused
         )
         self.average = [p.detach().clone() for p in self.parameters]
         self.step = 0
@@ -125,7 +126,7 @@ class Trainer:
         return float(shared)
 
     def _update(self, loss: Tensor, progress: float) -> float:
-        self.optimizer.zero_grad(set_to_none=False)
+        self.optimizer.zero_grad()
         loss.backward()
         self._share_gradients()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -171,6 +172,8 @@ class Trainer:
             parameter.data.copy_(saved)
             average.copy_(saved_average)
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["fused"] = self.fused
         self.step, self.trained_s = state["step"], state["trained_s"]
         if self.worker.is_first:
             print(f"{self.name}: resumed at step {self.step}", flush=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -67,6 +68,18 @@ def new_unet() -> UNet2DConditionModel:
         attention_head_dim=4,
         norm_num_groups=16,
     )
+
+
+def lay_out(network: nn.Module, device: torch.device) -> None:
+    """Bring a network to its device, in the form that trains fastest there.
+
+    On a CPU PyTorch's gradients of normalisation take six times as long with channels last, and those of its fused
+    attention longer than plain products.
+    """
+    if isinstance(network, UNet2DConditionModel) and device.type == "cpu":
+        network.set_attn_processor(AttnProcessor())
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    network.to(device, memory_format=layout)  # type: ignore[call-overload]
 
 
 def load_pair(folder: Path, weights: str | None) -> TextToLatents:

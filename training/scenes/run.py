@@ -18,7 +18,14 @@ import torch
 from training.loop import Schedule, Worker, launch
 from training.scenes.networks import load_autoencoder
 from training.scenes.shards import shard_file, shard_writer
-from training.scenes.stages import encode_shard, pretrain_text_encoder, refine_decoder, train_autoencoder, train_unet
+from training.scenes.stages import (
+    EARLY_SIZE,
+    encode_shard,
+    pretrain_text_encoder,
+    refine_decoder,
+    train_autoencoder,
+    train_unet,
+)
 from training.scenes.vocabulary import caption_words
 from training.tokenizer import write_tokenizer
 
@@ -40,9 +47,9 @@ class Budget:
 
 BUDGETS = {
     "full": Budget(
-        {BASE: 400, (256, 384): 40, (384, 256): 40, (384, 384): 20},
+        {BASE: 220, (256, 384): 24, (384, 256): 24, (384, 384): 12},
         first_shards=6,
-        steps={"vae": 12_000, "text_encoder": 2_500, "unet": 40_000, "decoder": 4_000},
+        steps={"vae": 8_000, "text_encoder": 2_500, "unet": 26_000, "decoder": 4_000},
     ),
     "tiny": Budget(
         {(32, 32): 1}, first_shards=1, steps=dict.fromkeys(("vae", "text_encoder", "unet", "decoder"), 2), merges=300
@@ -96,14 +103,7 @@ class Training:
 
     def encode(self) -> None:
         """Cache the latents of every shard, of the base size also at half the side."""
-        vae = load_autoencoder(self.folder, "vae.pt").to("cuda" if self.gpu else "cpu")
-        for file in sorted((self.folder / "renders").glob("*/*[0-9].npz")):
-            name = file.parent.name
-            target = self.folder / "latents" / name / f"{file.stem}.pt"
-            encode_shard(vae, file, target, vae.device)
-            if name == f"{BASE[0]}x{BASE[1]}" and int(file.stem) % 4 == 0:
-                half = self.folder / "latents" / f"{BASE[0] // 2}x{BASE[1] // 2}" / target.name
-                encode_shard(vae, file, half, vae.device, half=True)
+        launch(_encode, self.workers, self)
 
     def schedule(self, stage: str, ema_decay: float = 0.999) -> Schedule:
         return Schedule(self.budget.steps[stage], RATES[stage], ema_decay=ema_decay)
@@ -124,6 +124,20 @@ def _text_encoder(worker: Worker, training: Training) -> None:
 def _unet(worker: Worker, training: Training) -> None:
     schedule = training.schedule("unet", ema_decay=0.9995)
     train_unet(worker, training.folder, UNET_WEIGHTS, schedule, training.batch(16), training.seed)
+
+
+def _encode(worker: Worker, training: Training) -> None:
+    vae = load_autoencoder(training.folder, "vae.pt").to(worker.device)
+    files = sorted((training.folder / "renders").glob("*/*[0-9].npz"))
+    for done, file in enumerate(files[worker.rank :: worker.count], 1):
+        name = file.parent.name
+        target = training.folder / "latents" / name / f"{file.stem}.pt"
+        encode_shard(vae, file, target, worker.device)
+        if name == f"{BASE[0]}x{BASE[1]}":
+            half = training.folder / "latents" / EARLY_SIZE / target.name
+            encode_shard(vae, file, half, worker.device, half=True)
+        if worker.is_first:
+            print(f"latents: {done * worker.count} of {len(files)} shards", flush=True)
 
 
 def _decoder(worker: Worker, training: Training) -> None:

@@ -17,6 +17,7 @@ from training.loop import Schedule, Trainer, Worker
 from training.scenes.captions import Shown, training_caption
 from training.scenes.networks import (
     TEXT_WIDTH,
+    lay_out,
     load_autoencoder,
     load_pair,
     mixed_precision,
@@ -31,7 +32,10 @@ from training.unet import TEXT_DROPOUT, diffusion_loss, new_scheduler
 from training.vae import psnr, reconstruction_loss, to_tensor, whiten
 
 POOL_SHARDS, BATCHES_A_SHARD = 4, 120
-CROP_PX = 128
+CROP_PX, EARLY_CROP_PX = 128, 64
+EARLY_CROPS, EARLY_SIZES = 0.6, 0.25
+"""Shares of the autoencoder's and the UNet's training that see small crops and small pictures."""
+EARLY_SIZE = "128x128"
 
 
 def shown(label: np.ndarray) -> Shown:
@@ -71,13 +75,15 @@ class Crops:
 def train_autoencoder(worker: Worker, folder: Path, schedule: Schedule, batch: int, seed: int) -> None:
     """Train the autoencoder on crops and write ``vae.pt``, its latents whitened."""
     torch.manual_seed(seed)
-    vae = new_autoencoder().to(worker.device, memory_format=torch.channels_last)
+    vae = new_autoencoder()
+    lay_out(vae, worker.device)
     trainer = Trainer("vae", vae, schedule, worker, folder)
     crops = Crops(folder / "renders", seed + trainer.step, worker.rank)
     torch.manual_seed(seed + 1 + worker.rank + trainer.step)
 
-    def loss_of(_progress: float) -> Tensor:
-        pictures = to_tensor(crops(batch, CROP_PX), worker.device).contiguous(memory_format=torch.channels_last)
+    def loss_of(progress: float) -> Tensor:
+        seen = crops(2 * batch, EARLY_CROP_PX) if progress < EARLY_CROPS else crops(batch, CROP_PX)
+        pictures = to_tensor(seen, worker.device)
         with mixed_precision(worker.device):
             latents = vae.encode(pictures).latent_dist.mode()
             # A little noise on the latents makes the decoder forgive the diffusion model's small errors.
@@ -126,7 +132,8 @@ def encode_shard(vae: AutoencoderKL, file: Path, target: Path, device: torch.dev
     for start in range(0, len(shard.rgb), 16):
         pictures = to_tensor(shard.rgb[start : start + 16], device)
         pictures = F.interpolate(pictures, scale_factor=0.5, mode="area") if half else pictures
-        parts.append(vae.encode(pictures).latent_dist.mode().half().cpu())
+        with mixed_precision(device):
+            parts.append(vae.encode(pictures).latent_dist.mode().half().cpu())
     save_whole({"latents": torch.cat(parts), "labels": torch.from_numpy(shard.labels)}, target)
 
 
@@ -178,6 +185,7 @@ def pretrain_text_encoder(worker: Worker, folder: Path, schedule: Schedule, batc
 class LatentSet:
     """Latents of one size; `weight` is how often batches come from here."""
 
+    name: str
     latents: Tensor
     labels: np.ndarray
     weight: float
@@ -190,14 +198,14 @@ def load_latents(folder: Path, weights: dict[str, float]) -> list[LatentSet]:
         stored = [torch.load(file, weights_only=True) for file in sorted((folder / "latents" / size).glob("*.pt"))]
         if stored:
             labels = torch.cat([part["labels"] for part in stored]).numpy()
-            sets.append(LatentSet(torch.cat([part["latents"] for part in stored]), labels, weight))
+            sets.append(LatentSet(size, torch.cat([part["latents"] for part in stored]), labels, weight))
     return sets
 
 
 def batches(
     sets: list[LatentSet], batch: int, worker: Worker, seed: int, step: int
 ) -> Iterator[tuple[Tensor, list[str]]]:
-    """Endless (latents, captions); pictures of a batch are of one size, larger ones fewer."""
+    """Endless (latents, captions); those of a batch of one size, `batch` of the first set's, fewer larger ones."""
     mine, shared = np.random.default_rng([seed, worker.rank, step]), np.random.default_rng([seed, step])
     text = random.Random(f"{seed}/{worker.rank}/{step}")
     shares = np.array([part.weight for part in sets])
@@ -220,15 +228,18 @@ def train_unet(
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     pair = load_pair(folder, None).to(worker.device)
-    pair.unet.to(memory_format=torch.channels_last)
+    lay_out(pair.unet, worker.device)
     scheduler = new_scheduler()
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(worker.device)
     trainer = Trainer("unet", pair, schedule, worker, folder)
     torch.manual_seed(seed + 1000 * trainer.step + worker.rank)
-    drawn = batches(load_latents(folder, weights), batch, worker, seed, trainer.step)
+    sets = load_latents(folder, weights)
+    small = [part for part in sets if part.name == EARLY_SIZE] or sets
+    early = batches(small, 2 * batch, worker, seed, trainer.step)
+    drawn = batches(sets, batch, worker, seed, trainer.step)
 
-    def loss_of(_progress: float) -> Tensor:
-        latents, captions = next(drawn)
+    def loss_of(progress: float) -> Tensor:
+        latents, captions = next(early if progress < EARLY_SIZES else drawn)
         with mixed_precision(worker.device):
             context = pair.encoder(tokenized(tokenizer, captions, worker.device)).last_hidden_state
             return diffusion_loss(pair.unet, scheduler, latents, context)
