@@ -1,7 +1,7 @@
 """The one service behind the HTTP and the gRPC face: who may do what with which task."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from configs.settings import Settings
@@ -80,28 +80,27 @@ class GatewayService:
 
         401 without a key, 403 for a wrong one and for one without the scope, 429 beyond its QPS.
         """
-        account = self.recognise(api_key)
-        try:
-            account.require(scope, *others)
-        except MissingScopeError:
-            self._note_refusal("scope", key=account.key_id)
-            raise
-        self.accounts.admit(account)
-        return account
+        return self._account(api_key, lambda key: self.accounts.admit(key, scope, *others))
 
     @service_errors()
     def recognise(self, api_key: str | None) -> Account:
         """The account of an API key, without counting a call: to see that it still is one."""
+        return self._account(api_key, self.accounts.authenticate)
+
+    def _account(self, api_key: str | None, ask: Callable[[str], Account]) -> Account:
         if not api_key:
             self._note_refusal("no key")
             raise ServiceError(401, "No API key. Send one in the header X-API-Key; over gRPC, in the field api_key.")
         try:
-            account = self.accounts.authenticate(api_key)
+            account = ask(api_key)
         except UnknownKeyError:
             self._note_refusal("unknown key")
             raise
         except ExpiredKeyError:
             self._note_refusal("expired key")
+            raise
+        except MissingScopeError as exc:
+            self._note_refusal("scope", key=exc.key_id)
             raise
         if api_key not in self._owners:
             if len(self._owners) >= KNOWN_KEYS:

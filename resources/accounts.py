@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Sequence
 from enum import StrEnum
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -20,7 +19,6 @@ from resources.queue.jobs import CATALOG_OWNER
 from resources.queue.link import RedisLink
 
 if TYPE_CHECKING:
-    from limits.strategies import RateLimiter
     from redis import Redis
 
 KEY_PREFIX = "igx_"
@@ -67,6 +65,7 @@ class MissingScopeError(AccountError):
     """The API key may not do this."""
 
     def __init__(self, account: "Account", scopes: Sequence["Scope"]) -> None:
+        self.key_id = account.key_id
         wanted = " or ".join(f"'{scope}'" for scope in scopes)
         super().__init__(
             f"API key {account.key_id}… has not the scope {wanted}, only {', '.join(account.scopes)}. "
@@ -112,10 +111,9 @@ class Account(ValueObject):
     expires_at_s: float = Field(description="Unix time")
     scopes: tuple[Scope, ...] = USER_SCOPES
 
-    def require(self, scope: Scope, *others: Scope) -> None:
-        """Raise MissingScopeError if the key has none of these scopes."""
-        scopes = (scope, *others)
-        if not set(scopes) & set(self.scopes):
+    def require(self, *scopes: Scope) -> None:
+        """Raise MissingScopeError if there are scopes and the key has none of them."""
+        if scopes and not set(scopes) & set(self.scopes):
             raise MissingScopeError(self, scopes)
 
 
@@ -196,28 +194,24 @@ class Accounts:
             UnknownKeyError: nobody has it, or it was revoked.
             ExpiredKeyError: it has expired.
         """
-        if not _KEY.fullmatch(key):
-            raise UnknownKeyError
-        stored = self._record(key)
-        value = self._link.call(lambda client: client.get(stored))
-        if value is None:
-            raise UnknownKeyError
-        account = Account.model_validate_json(value)
-        if account.expires_at_s <= time.time():
-            raise ExpiredKeyError(account.key_id, account.expires_at_s)
-        return account
+        stored = self._stored(key)
+        return _live_account(self._link.call(lambda client: client.get(stored)))
 
-    def admit(self, account: Account) -> None:
-        """Count one call of an account, by a sliding window of one second that all processes share.
+    def admit(self, key: str, *scopes: Scope) -> Account:
+        """`authenticate`, for one call: the key must have one of these scopes, if there are some.
+
+        Calls are counted by a sliding window of one second that all processes share. One round trip.
 
         Raises:
+            MissingScopeError: the key has none of the scopes.
             RateLimitedError: it has made its `qps_limit` calls; this one is not counted.
         """
-        from limits import RateLimitItemPerSecond
-
-        item = RateLimitItemPerSecond(account.qps_limit)
-        if not self._link.call(lambda client: self._limiter.hit(item, account.key_id)):
+        value, may = self._link.run("admit", {"record": self._stored(key)}) or (None, 0)
+        account = _live_account(value)
+        account.require(*scopes)
+        if not may:
             raise RateLimitedError(account)
+        return account
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -228,14 +222,11 @@ class Accounts:
         """The hash from key ids to records."""
         return f"{self._link.prefix}keys"
 
-    @cached_property
-    def _limiter(self) -> "RateLimiter":
-        from limits.storage import RedisStorage
-        from limits.strategies import SlidingWindowCounterRateLimiter
-
-        pool = self._link.client.connection_pool
-        prefix = f"{self._link.prefix}limits"
-        return SlidingWindowCounterRateLimiter(RedisStorage("redis://", connection_pool=pool, key_prefix=prefix))
+    def _stored(self, key: str) -> str:
+        """Where the account of a key is, if there is one."""
+        if not _KEY.fullmatch(key):
+            raise UnknownKeyError
+        return self._record(key)
 
     def _record(self, key: str) -> str:
         return f"{self._link.prefix}key:{hashlib.sha256(key.encode()).hexdigest()}"
@@ -257,6 +248,15 @@ class Accounts:
             return Account.model_validate(fields)
         except ValidationError as exc:
             raise InvalidAccountError("\n".join(map(str, validation_problems(exc, Account)))) from None
+
+
+def _live_account(value: str | None) -> Account:
+    if value is None:
+        raise UnknownKeyError
+    account = Account.model_validate_json(value)
+    if account.expires_at_s <= time.time():
+        raise ExpiredKeyError(account.key_id, account.expires_at_s)
+    return account
 
 
 def open_accounts(settings: Settings, link: RedisLink | None = None) -> Accounts:

@@ -9,7 +9,6 @@ from redis import Redis
 
 from configs.queue_settings import QueueSettings
 from resources.accounts import (
-    Account,
     Accounts,
     ExpiredKeyError,
     InvalidAccountError,
@@ -80,8 +79,7 @@ def test_keys_cannot_be_guessed(accounts):
 
 def test_redis_never_holds_a_key(accounts, redis):
     key = accounts.create("ann")
-    account = accounts.authenticate(key)
-    accounts.admit(account)
+    accounts.admit(key)
 
     with Redis.from_url(redis.url, decode_responses=True, protocol=2) as client:
         dump = ""
@@ -89,8 +87,8 @@ def test_redis_never_holds_a_key(accounts, redis):
             kind = client.type(name)
             dump += name + str(client.hgetall(name) if kind == "hash" else client.get(name))
 
-    assert account.key_id in dump
-    assert key[len(account.key_id) :] not in dump
+    assert key[:12] in dump
+    assert key[12:] not in dump
 
 
 @pytest.mark.parametrize("key", ["", "igx_", "igx_" + "a" * 43, "igx_" + "a" * 42 + "\n", "ä" * 47, "a" * 100_000])
@@ -170,46 +168,63 @@ def test_an_account_that_cannot_be_says_why(accounts, user, role, qps, said):
 
 
 def test_calls_beyond_the_limit_are_refused_and_later_ones_are_not(accounts):
-    account = accounts.authenticate(accounts.create("ann", qps=3))
-    other = accounts.authenticate(accounts.create("ann", qps=3))
+    key, other = (accounts.create("ann", qps=3) for _ in range(2))
 
     def call_ten_times():
         for _ in range(10):
-            accounts.admit(account)
+            accounts.admit(key)
 
     with pytest.raises(RateLimitedError) as caught:
         call_ten_times()
 
     accounts.admit(other)
     assert caught.value.retry_after_s == 1
-    assert str(caught.value) == f"API key {account.key_id}… may make 3 calls a second. Wait a moment."
+    assert str(caught.value) == f"API key {key[:12]}… may make 3 calls a second. Wait a moment."
     until = time.monotonic() + 10
     while True:
         try:
-            accounts.admit(account)
+            accounts.admit(key)
             break
         except RateLimitedError:
             assert time.monotonic() < until
 
 
+def test_a_call_of_a_key_writes_nothing_to_disk(tmp_path):
+    settings = QueueSettings(path=tmp_path / "redis")
+    link = RedisLink(settings)
+    accounts = Accounts(link, settings)
+    key = accounts.create("ann", qps=30)
+
+    def written() -> int:
+        return link.call(lambda client: client.info("persistence"))["aof_current_size"]
+
+    try:
+        before = written()
+        for _ in range(20):
+            accounts.admit(key)
+        assert written() == before > 0
+    finally:
+        accounts.close()
+
+
 def test_all_processes_share_one_limit(accounts, redis):
-    account = accounts.authenticate(accounts.create("ann", qps=20))
+    key = accounts.create("ann", qps=20)
     namespace = accounts._settings.namespace
     code = (
         "import sys, time\n"
         "from configs.queue_settings import QueueSettings\n"
-        "from resources.accounts import Account, Accounts, RateLimitedError\n"
+        "from resources.accounts import Accounts, RateLimitedError\n"
         "from resources.queue.link import RedisLink\n"
-        "url, namespace, account = sys.argv[1:]\n"
+        "url, namespace, key = sys.argv[1:]\n"
         "settings = QueueSettings.model_validate({'url': url, 'namespace': namespace})\n"
-        "accounts, account = Accounts(RedisLink(settings), settings), Account.model_validate_json(account)\n"
+        "accounts = Accounts(RedisLink(settings), settings)\n"
         "print('ready', flush=True); sys.stdin.readline(); admitted = 0; began = time.monotonic()\n"
         "while time.monotonic() < began + 3:\n"
-        "    try: accounts.admit(account); admitted += 1\n"
+        "    try: accounts.admit(key); admitted += 1\n"
         "    except RateLimitedError: time.sleep(0.005)\n"
         "print(admitted)\n"
     )
-    words = [sys.executable, "-W", "ignore", "-c", code, redis.url, namespace, account.model_dump_json()]
+    words = [sys.executable, "-W", "ignore", "-c", code, redis.url, namespace, key]
     callers = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [caller.stdout.readline() for caller in callers] == ["ready\n"] * 2
     for caller in callers:
@@ -224,10 +239,9 @@ def test_an_outage_is_not_an_unknown_key(caplog):
     caplog.set_level(logging.DEBUG)
     settings = QueueSettings.model_validate({"url": f"redis://{closed_port()}", "connect_timeout_s": 0.5})
     accounts = Accounts(RedisLink(settings), settings)
-    account = Account(user_id="ann", role=Role.FREE, qps_limit=1, key_id="igx_abc", created_at_s=0, expires_at_s=1)
     key = "igx_" + "a" * 43
 
-    for call in (lambda: accounts.create("ann"), lambda: accounts.authenticate(key), lambda: accounts.admit(account)):
+    for call in (lambda: accounts.create("ann"), lambda: accounts.authenticate(key), lambda: accounts.admit(key)):
         with pytest.raises(QueueUnavailableError):
             call()
 

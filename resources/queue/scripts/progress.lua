@@ -1,7 +1,9 @@
 -- Records how far claimed tasks are; never backwards, never of a task that is not the worker's any more. Returns the
--- ids of those that are cancelled.
+-- ids of those that are cancelled. Told so often, it is not written to disk: after a restart of Redis a task is as far as
+-- its worker says next.
 
 write_although_full()
+redis.set_repl(redis.REPL_NONE)
 local cancelled = {}
 for _, step in ipairs(A.steps) do
   local key = task_key(step[1])

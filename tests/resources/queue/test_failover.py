@@ -67,13 +67,13 @@ def in_threads(call):
 
 
 def test_after_a_failover_behind_one_address_every_call_goes_on(pair):
-    account = pair.accounts.authenticate(pair.accounts.create("ann"))
+    key = pair.accounts.create("ann")
     assert in_threads(lambda: pair.queue.submit(new_task(), owner="ann")) == []
 
     pair.fail_over()
 
     assert in_threads(lambda: pair.queue.submit(new_task(), owner="ann")) == []
-    pair.accounts.admit(account)
+    pair.accounts.admit(key)
     assert pair.queue.depth().backlog == 2 * THREADS
     assert len(pair.queue.claim("w", 99)) == 2 * THREADS
 
