@@ -46,6 +46,9 @@ TIME_LIMITS = {
 }
 """Of a connection."""
 
+MOST_STREAMS = 100
+"""Calls and streams of one connection at once; its client lets the others wait."""
+
 T = TypeVar("T")
 _Handler = Callable[[Any], Message]
 _Metadata = tuple[tuple[str, str], ...]
@@ -84,7 +87,7 @@ class GrpcServer:
         self, service: GatewayService, host: str, port: int, connections: int
     ) -> tuple[grpc.aio.Server, ServiceHealth, int]:
         gateway = service.settings.gateway
-        options = _options(gateway.max_body_bytes, gateway.threads * _CALLS_PER_THREAD)
+        options = _options(gateway.max_body_bytes, MOST_STREAMS + gateway.max_event_streams)
         options.append(("grpc.max_allowed_incoming_connections", connections))
         server = grpc.aio.server(options=options, interceptors=(LastingStreams(SERVICE_NAME),))
         health = ServiceHealth(service, SERVICE_NAME)

@@ -1,4 +1,4 @@
-"""How many gRPC streams without an API key, health watches and reflection, are open at once: the oldest makes way."""
+"""How many keyless gRPC streams are open at once, health watches and reflection: one makes way for another."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -6,13 +6,19 @@ from typing import Any
 
 import grpc
 
+from gateway.turns import Turns
+
 MOST_STREAMS = 100
 """They need no API key, and each costs about 17 kB."""
-_OVER = f"More than {MOST_STREAMS} streams of this gateway are open, and this is the oldest. Begin it anew."
+EXCHANGED_EVERY_S = 1.0
+"""A connection gets another stream's place no more often: who begins thousands anew does not keep the gateway busy."""
+_OVER = f"More than {MOST_STREAMS} streams of this gateway are open, most of them yours. Begin it anew."
 
 
 class LastingStreams(grpc.aio.ServerInterceptor):
-    """Ends the oldest stream once there are more than MOST_STREAMS. For one event loop.
+    """Once there are MOST_STREAMS, ends the oldest of the connection that has most. For one event loop.
+
+    While there is no room, connections take turns with their new streams, which wait for it and are told nothing.
 
     Args:
         spared: the service whose streams need a key, and are counted by it.
@@ -20,7 +26,8 @@ class LastingStreams(grpc.aio.ServerInterceptor):
 
     def __init__(self, spared: str) -> None:
         self._spared = f"/{spared}/"
-        self._open: dict[asyncio.Event, None] = {}
+        self._open: dict[str, dict[asyncio.Event, None]] = {}
+        self._turns = Turns(EXCHANGED_EVERY_S)
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: Any
@@ -42,7 +49,10 @@ class LastingStreams(grpc.aio.ServerInterceptor):
         return make(placed, handler.request_deserializer, handler.response_serializer)
 
     async def _until_ended(self, stream: AsyncIterator[Any], context: Any) -> AsyncGenerator[Any, None]:
-        ended = self._place()
+        peer = context.peer()
+        if self._is_full():
+            await self._turns.begin(peer)
+        ended = self._place(peer)
         ending = asyncio.ensure_future(ended.wait())
         try:
             while True:
@@ -58,14 +68,24 @@ class LastingStreams(grpc.aio.ServerInterceptor):
         finally:
             ending.cancel()
             following.cancel()
-            self._open.pop(ended, None)
+            self._close(peer, ended)
 
-    def _place(self) -> asyncio.Event:
-        """A place; what is set once another stream takes it."""
-        if len(self._open) >= MOST_STREAMS:
-            oldest = next(iter(self._open))
-            del self._open[oldest]
+    def _is_full(self) -> bool:
+        return sum(map(len, self._open.values())) >= MOST_STREAMS
+
+    def _place(self, peer: str) -> asyncio.Event:
+        """A place for a stream of this connection; what is set once another stream takes it."""
+        if self._is_full():
+            most = max(self._open, key=lambda one: len(self._open[one]))
+            oldest = next(iter(self._open[most]))
+            self._close(most, oldest)
             oldest.set()
         ended = asyncio.Event()
-        self._open[ended] = None
+        self._open.setdefault(peer, {})[ended] = None
         return ended
+
+    def _close(self, peer: str, ended: asyncio.Event) -> None:
+        streams = self._open.get(peer, {})
+        streams.pop(ended, None)
+        if not streams:
+            self._open.pop(peer, None)

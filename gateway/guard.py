@@ -14,6 +14,7 @@ from configs.gateway_settings import GatewaySettings
 from foundation.logs import log_ids
 from gateway.caller import calling_from, given_key
 from gateway.errors import ServiceError
+from gateway.turns import Turns
 from resources.queue import TASK_ID
 
 logger = logging.getLogger(__name__)
@@ -52,11 +53,22 @@ class Guard:
     """ASGI middleware. The log gets method, path and status; never a query, a header or a body, which hold secrets.
 
     Each call has a random id, which its log lines carry and its answer names in the header `X-Request-ID`. Only the
-    paths that take forms take bodies as large as these may be.
+    paths that take forms take bodies as large as these may be. Calls begin in turn by user.
+
+    Args:
+        whose: the user of an API key.
     """
 
-    def __init__(self, app: ASGIApp, settings: GatewaySettings, form_paths: Collection[str], observe: Observe) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: GatewaySettings,
+        form_paths: Collection[str],
+        observe: Observe,
+        whose: Callable[[str], str],
+    ) -> None:
         self._app = app
+        self._whose, self._turns = whose, Turns()
         self._max_json_bytes = settings.max_body_bytes
         self._max_form_bytes = largest_form_bytes(settings)
         self._form_paths = form_paths
@@ -78,10 +90,11 @@ class Guard:
 
         with ExitStack() as stack:
             stack.enter_context(log_ids(request_id=request_id))
-            address = (scope.get("client") or ("",))[0]
-            stack.enter_context(calling_from(address, given_key(Headers(scope=scope))))
+            address, key = (scope.get("client") or ("",))[0], given_key(Headers(scope=scope))
+            stack.enter_context(calling_from(address, key))
             scope[_ABOUT] = stack
             try:
+                await self._turns.begin(self._whose(key))
                 await self._app(scope, self._limited(scope, receive), noting)
             finally:
                 self._note(scope, status, time.perf_counter() - began)

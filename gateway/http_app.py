@@ -65,7 +65,11 @@ def build_app(service: GatewayService) -> FastAPI:
         app.include_router(router)
         app.state.routes += router.routes
     app.add_middleware(
-        Guard, settings=service.settings.gateway, form_paths=(GENERATE, EDITS), observe=metrics.observe_call
+        Guard,
+        settings=service.settings.gateway,
+        form_paths=(GENERATE, EDITS),
+        observe=metrics.observe_call,
+        whose=service.whose,
     )
     if origins := service.settings.gateway.cors_origins:
         app.add_middleware(

@@ -17,9 +17,11 @@ MOST = 5
 @pytest.fixture
 def channel(tmp_path, monkeypatch):
     monkeypatch.setattr(grpc_streams, "MOST_STREAMS", MOST)
+    monkeypatch.setattr(grpc_streams, "EXCHANGED_EVERY_S", 0.05)
     service = new_service(tmp_path)
     server = start_grpc(service, "127.0.0.1", 0)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as opened:
+        opened.target = f"127.0.0.1:{server.port}"
         yield opened
     server.stop(0)
     close(service)
@@ -52,3 +54,15 @@ def test_the_oldest_stream_makes_way_for_a_new_one(channel):
     for stream in streams:
         stream.cancel()
     wait_until(lambda: len(ended) == 3 * MOST)
+
+
+def test_streams_of_one_connection_end_none_of_another(channel, tmp_path):
+    ended, others = [], []
+    stream = watched(channel, ended)
+    with grpc.insecure_channel(channel.target, [("grpc.use_local_subchannel_pool", 1)]) as flood:
+        floods = [watched(flood, others) for _ in range(3 * MOST)]
+        wait_until(lambda: len(others) == 2 * MOST + 1)
+        assert stream.is_active()
+        for one in [stream, *floods]:
+            one.cancel()
+        wait_until(lambda: len(others) == 3 * MOST and ended)
