@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -29,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 GRACE_S = 10
 """Calls that have begun get so long to end after SIGTERM, s."""
-SWITCH_S = 0.0005
-"""A thread that computes lets another go on after so long: a call that waits for Redis a few times wants the
-interpreter as often, and by default each time would cost it 5 ms while somebody's large request is being read."""
 METRICS_PORT = 9464
 """The usual port of metrics, if none is configured."""
 
@@ -47,7 +43,6 @@ def run_gateway(settings: Settings) -> None:
         PortInUseError: if another process listens there.
     """
     set_up_logs(settings.logs)
-    sys.setswitchinterval(SWITCH_S)
     gateway = settings.gateway
     http, grpc = room_for_clients(gateway.max_connections, gateway.max_grpc_connections)
     limits = HttpLimits(http, min(http, gateway.max_client_connections), GRACE_S)
