@@ -2,11 +2,12 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from models.request import Priority
 from ops.serving.open_tasks import OpenTasks
+from ops.serving.preparing import CLAIMS_PER_OWNER
 from resources.queue import Bells, Claim, QueueUnavailableError, RequestQueue
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Claims:
 
     Args:
         most: tasks in the engine or on their way to it.
-        without: owners of whom nothing fresh is taken now.
+        preparing: how many tasks of each owner have their input pictures fetched now.
     """
 
     def __init__(
@@ -42,11 +43,11 @@ class Claims:
         tasks: OpenTasks,
         most: int,
         stopping: threading.Event,
-        without: Callable[[], Sequence[str]],
+        preparing: Callable[[], Mapping[str, int]],
     ) -> None:
         self._queue, self._worker_id, self._tasks, self._most = queue, worker_id, tasks, most
         self._most_open = (1 + UNSTORED_SHARE) * most
-        self._stopping, self._without = stopping, without
+        self._stopping, self._preparing = stopping, preparing
         self._was_rung = True
         self._left = Room(0, 0)
         self._thread = threading.Thread(target=self._hear, name="bells", daemon=True)
@@ -68,7 +69,13 @@ class Claims:
             return []
         self._was_rung = False
         try:
-            claims = self._queue.claim(self._worker_id, room.tasks, bulk=room.bulk, without=self._without())
+            claims = self._queue.claim(
+                self._worker_id,
+                room.tasks,
+                bulk=room.bulk,
+                preparing=self._preparing(),
+                preparing_each=CLAIMS_PER_OWNER,
+            )
         except QueueUnavailableError as exc:
             logger.warning("waiting for the queue: %s", exc)
             self._stopping.wait(LOOK_UP_S)

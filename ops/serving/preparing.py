@@ -6,7 +6,7 @@ THREADS = 16
 """They mostly wait for a network."""
 THREADS_PER_OWNER = 2
 CLAIMS_PER_OWNER = 4
-"""Whoever has so many tasks in preparation here gets no more claimed until some are done."""
+"""Whoever has so many tasks in preparation here gets none claimed until some are done."""
 
 
 class Preparing(FairThreads):
@@ -14,7 +14,3 @@ class Preparing(FairThreads):
 
     def __init__(self) -> None:
         super().__init__(THREADS, THREADS_PER_OWNER, "preparing")
-
-    def crowded(self) -> list[str]:
-        """The owners who have as much in preparation as one may."""
-        return [owner for owner, count in self.held().items() if count >= CLAIMS_PER_OWNER]

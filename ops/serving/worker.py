@@ -73,7 +73,7 @@ class ServingWorker:
             self._tasks,
             settings.engine.max_batch_size + settings.serving.claim_ahead,
             self._stopping,
-            self._processing.preparing.crowded,
+            self._processing.preparing.held,
         )
         self._heartbeat = Heartbeat(
             place.queue,

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from foundation.errors import FailureCause
@@ -20,13 +20,21 @@ class Claiming:
     _unanswered: dict[str, str]
 
     def claim(
-        self, worker: str, count: int, block_s: float = 0, *, bulk: int | None = None, without: Sequence[str] = ()
+        self,
+        worker: str,
+        count: int,
+        block_s: float = 0,
+        *,
+        bulk: int | None = None,
+        preparing: Mapping[str, int] | None = None,
+        preparing_each: int = 1_000_000,
     ) -> list[Claim]:
         """Up to `count` tasks to do now, after waiting up to `block_s` for the first; often fewer.
 
         At most `bulk` of them are bulk requests and picture jobs (None: all may be). Given first is what another
         worker gave back, then interactive before bulk tasks (every `bulk_every`-th is bulk while both wait), owners in
-        turn; of those in `without` nothing fresh. What a dead worker had is given to a worker that has nothing else and
+        turn. Who has `preparing_each` tasks with input pictures at this worker, those of `preparing` and of this claim
+        together, gets no more. What a dead worker had is given to a worker that has nothing else and
         gets no more until that is done: one task at first, then twice as many if that was quick, each task's last try
         alone. While such tasks wait, nobody gets fresh ones, except between two such groups if those have waited for a
         third of a lease: each finishes what it has. After `max_deliveries` deliveries that ended their workers a task
@@ -35,8 +43,10 @@ class Claiming:
         A claim whose answer was lost (QueueUnavailableError) is given again to the next call for the same worker.
         """
         deadline = time.monotonic() + block_s
+        most_bulk = count if bulk is None else bulk
+        asked = {"count": count, "bulk": most_bulk, "preparing": preparing or {}, "preparing_each": preparing_each}
         while True:
-            claims, bells, lease_ends_s = self._claim_now(worker, count, count if bulk is None else bulk, without)
+            claims, bells, lease_ends_s = self._claim_now(worker, asked)
             left_s = deadline - time.monotonic()
             if claims or left_s <= 0:
                 return claims
@@ -100,13 +110,9 @@ class Claiming:
         """
         return int(self._link.run("worker_ended", self._lease(worker)))
 
-    def _claim_now(
-        self, worker: str, count: int, bulk: int, without: Sequence[str]
-    ) -> tuple[list[Claim], Bells, float | None]:
+    def _claim_now(self, worker: str, asked: Mapping[str, Any]) -> tuple[list[Claim], Bells, float | None]:
         nonce = self._unanswered.setdefault(worker, secrets.token_hex(8))
-        settings = self._link.settings
-        asked = {"count": count, "bulk": bulk, "bulk_every": settings.bulk_every, "without": list(without)}
-        arguments = {**asked, "nonce": nonce, **self._lease(worker)}
+        arguments = {**asked, "bulk_every": self._link.settings.bulk_every, "nonce": nonce, **self._lease(worker)}
         given, bells, lease_ends_ms = self._link.run("claim", arguments)
         self._unanswered.pop(worker, None)
         ends_s = int(lease_ends_ms) / 1000

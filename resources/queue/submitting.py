@@ -210,6 +210,7 @@ def _stored(task: NewTask, request: dict[str, Any]) -> dict[str, Any]:
         "digest": task.digest,
         "lane": task.request.priority.value,
         "callback": task.request.callback_url or "",
+        "inputs": any(task.request.inputs),
         **brief,
     }
 

@@ -12,8 +12,8 @@ local FRESH_WAIT_MS = A.lease_ms / 3 -- fresh tasks that have waited so long hav
 local QUICK_MS = A.lease_ms / 6
 local TRIAL = P .. 'trial:' .. A.worker -- how many suspects this worker tried last and, until another turn, since when
 
-local without = {} -- owners who get nothing fresh
-for _, owner in ipairs(A.without) do without[owner] = true end
+local preparing = A.preparing -- tasks of each owner whose input pictures this worker fetches
+local function has_share(owner) return (preparing[owner] or 0) < A.preparing_each end
 
 local held = tonumber(redis.call('HGET', P .. 'held', A.worker) or 0)
 local given = {}
@@ -28,6 +28,7 @@ local function give(id, task, attempt)
   redis.call('ZADD', P .. 'leases', text(NOW + A.lease_ms), id)
   redis.call('HINCRBY', P .. 'held', A.worker, 1)
   changed(id, task)
+  if task.inputs then preparing[task.owner] = (preparing[task.owner] or 0) + 1 end
   if TURNS[task.lane] == 'bulk' then bulk_left = bulk_left - 1 end
   given[#given + 1] = {id, redis.call('HGETALL', key)}
 end
@@ -83,7 +84,7 @@ local function take_abandoned(abandoned)
   for _, found in ipairs(abandoned) do
     if is_suspect(found) then
       if not may_wait(found) then suspects[#suspects + 1] = found end
-    elseif #given < A.count and (bulk_left > 0 or TURNS[found.task.lane] ~= 'bulk') then
+    elseif #given < A.count and has_share(found.task.owner) and (bulk_left > 0 or TURNS[found.task.lane] ~= 'bulk') then
       take_over(found)
     end
   end
@@ -100,7 +101,7 @@ local function next_owner(lane)
   for _ = 1, redis.call('LLEN', ring_key) do
     local owner = redis.call('LPOP', ring_key)
     redis.call('RPUSH', ring_key, owner)
-    if not without[owner] then return owner end
+    if has_share(owner) then return owner end
   end
 end
 
@@ -126,7 +127,7 @@ end
 local function has_fresh(turns)
   if turns == 'bulk' and bulk_left <= 0 then return false end
   for _, owner in ipairs(redis.call('LRANGE', P .. 'ring:' .. turns, 0, -1)) do
-    if not without[owner] then return true end
+    if has_share(owner) then return true end
   end
   return false
 end

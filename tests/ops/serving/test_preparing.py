@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from ops.serving.preparing import CLAIMS_PER_OWNER, THREADS, THREADS_PER_OWNER, Preparing
+from ops.serving.preparing import THREADS, THREADS_PER_OWNER, Preparing
 from tests.support.waiting import wait_until
 
 
@@ -54,17 +54,6 @@ def test_owners_take_turns_for_the_last_threads(preparing, calls):
     calls.may_end.set()
     wait_until(lambda: len(calls.begun) == 3 * THREADS)
     assert sorted(calls.begun) == sorted(3 * owners)
-
-
-def test_who_has_much_in_preparation_is_crowded_until_some_is_done(preparing, calls):
-    for _ in range(CLAIMS_PER_OWNER):
-        assert preparing.crowded() == []
-        preparing.submit("ann", calls.of("ann"))
-    preparing.submit("bob", calls.of("bob"))
-    assert preparing.crowded() == ["ann"]
-
-    calls.may_end.set()
-    wait_until(lambda: preparing.crowded() == [])
 
 
 def test_a_call_that_fails_gives_its_thread_back(preparing, calls):

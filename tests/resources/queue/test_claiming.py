@@ -44,14 +44,32 @@ def test_owners_are_served_in_turn(queue):
     assert served == ["ann", "bob", "cid", "ann", "bob", "ann", "ann"]
 
 
-def test_owners_left_out_get_nothing_fresh_and_hold_up_nobody_in_either_lane(queue):
+def test_owners_who_have_their_share_in_preparation_get_nothing_and_hold_up_nobody_in_either_lane(queue):
+    def claim(**preparing):
+        return queue.claim("w", 9, preparing=preparing, preparing_each=2)
+
     sent = submit(queue, 3, "ann")
     submit(queue, 2, "bob", priority="bulk")
     submit(queue, 1, "cid", priority="bulk")
 
-    assert [claim.task.owner for claim in queue.claim("w", 9, without=["ann"])] == ["bob", "cid", "bob"]
-    assert queue.claim("w", 9, without=["ann", "bob"]) == []
-    assert ids(queue.claim("w", 9, without=["bob"])) == sent
+    assert [one.task.owner for one in claim(ann=2, cid=1)] == ["bob", "cid", "bob"]
+    assert claim(ann=3, bob=2) == []
+    assert ids(claim(bob=2, ann=1)) == sent
+
+
+@pytest.mark.parametrize("priority", ["interactive", "bulk"])
+def test_one_claim_gives_no_owner_more_than_the_share_of_preparation(queue, priority):
+    url = "https://pictures.example/a.png"
+    submit(queue, 9, "ann", priority=priority, image_url=url)
+    plain = submit(queue, 3, "bob", priority=priority)
+
+    first = queue.claim("w", 9, preparing={"ann": 1}, preparing_each=4)
+    assert [claim.task.owner for claim in first].count("ann") == 3
+    assert {claim.id for claim in first} >= set(plain)
+    queue.give_back(first)  # to a worker that has its share as well
+    again = queue.claim("v", 9, preparing={}, preparing_each=2)
+    assert [claim.task.owner for claim in again].count("ann") == 2
+    assert {claim.id for claim in again} >= set(plain)
 
 
 def test_interactive_tasks_go_first_and_bulk_ones_still_go(open_queue):
