@@ -4,6 +4,10 @@ A gateway and a serving worker with the built-in model are processes of their ow
 `benchmarks.attack_kinds` run one after another, each in a process that gives way to the others, because a real attacker
 spends processor time of another machine. The neighbour opens a connection, asks for a small picture and waits for it.
 Each attack is compared with the quiet minute before it, because a machine's speed drifts.
+
+Attacker, worker, neighbour and gateway share the cores of one machine, and whoever wants them waits for them. So the
+neighbour also asks, in turn, a second gateway that nobody attacks: what a submit takes there during the attack is what
+the attacker's own computing costs, and what it takes more at the first one is what the attack costs.
 """
 
 import dataclasses
@@ -16,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -34,24 +38,33 @@ PROBES, MOST_S = 40, 30.0
 """Pictures that the neighbour asks for in each part; a part ends after so many seconds even with fewer."""
 LOST_S = 10.0
 """What a picture counts that was refused or did not come, s."""
+GENERATE = "/api/v1/image/generate"
 DESCRIPTORS = 256
 START_S = 180.0
-LIMITS = {f"{name}: picture p95, × quiet": 2.0 for name in ATTACKS}
+LIMITS = {f"{name}: {what}": 2.0 for name in ATTACKS for what in ("picture p95, × quiet", "submit p95, × beside")}
 _BODY = json.dumps({"text": "a red mug", "params": {"resolution": "96×96", "steps": 2}})
 
 
 def run(names: Sequence[str] = tuple(ATTACKS), probes: int = PROBES) -> dict[str, float]:
-    """For each attack: p95 of a picture and of a submit, in ms and as a multiple of the quiet ones."""
+    """For each attack: p95 of a picture and of a submit, and as multiples of the quiet ones and of that beside."""
     figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as home, _product(Path(home)) as target:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        _product(Path(home) / "attacked") as target,
+        _product(Path(home) / "beside", with_worker=False) as beside,
+    ):
         for name in names:
-            quiet = _neighbour(target, probes)
+            quiet = _neighbour(target, beside, probes)
             if quiet.lost:
                 raise RuntimeError(f"{quiet.lost} pictures were lost before the attack {name}")
             with _under_attack(name, target):
-                attacked = _neighbour(target, probes)
+                attacked = _neighbour(target, beside, probes)
             figures[f"{name}: picture p95, × quiet"] = attacked.picture_s / quiet.picture_s
             figures[f"{name}: submit p95, × quiet"] = attacked.submit_s / quiet.submit_s
+            figures[f"{name}: submit p95, × beside"] = attacked.submit_s / attacked.beside_s
+            figures[f"{name}: submit p95 ms, quiet"] = 1000 * quiet.submit_s
+            figures[f"{name}: submit p95 ms"] = 1000 * attacked.submit_s
+            figures[f"{name}: submit p95 ms, beside"] = 1000 * attacked.beside_s
             figures[f"{name}: picture p95 ms, quiet"] = 1000 * quiet.picture_s
             figures[f"{name}: picture p95 ms"] = 1000 * attacked.picture_s
             figures[f"{name}: pictures lost"] = attacked.lost
@@ -64,19 +77,31 @@ class _P95:
 
     submit_s: float
     picture_s: float
+    beside_s: float
     lost: int
 
 
-def _neighbour(target: Target, probes: int) -> _P95:
-    waits: list[tuple[float, float]] = []
+def _neighbour(target: Target, beside: Target, probes: int) -> _P95:
+    waits: list[tuple[float, float, float]] = []
     lost, ends_s = 0, time.monotonic() + MOST_S
     while len(waits) < probes and time.monotonic() < ends_s:
+        beside_s = _submit(beside)
         try:
-            waits.append(_picture(target))
+            waits.append((*_picture(target), beside_s))
         except (OSError, http.client.HTTPException, RuntimeError):
-            waits.append((LOST_S, LOST_S))
+            waits.append((LOST_S, LOST_S, beside_s))
             lost += 1
-    return _P95(_p95([submit_s for submit_s, _ in waits]), _p95([picture_s for _, picture_s in waits]), lost)
+    return _P95(*(_p95(column) for column in zip(*waits, strict=True)), lost)
+
+
+def _submit(target: Target) -> float:
+    """Seconds until a submission was answered, which is cancelled then."""
+    began_s = time.perf_counter()
+    with closing(http.client.HTTPConnection(HOST, target.http_port, timeout=LOST_S)) as connection:
+        task = _answer(connection, "POST", GENERATE, _headers(target), _BODY.encode())
+        submit_s = time.perf_counter() - began_s
+        _answer(connection, "DELETE", task["query_url"], _headers(target))
+    return submit_s
 
 
 def _p95(waits_s: Sequence[float]) -> float:
@@ -86,19 +111,19 @@ def _p95(waits_s: Sequence[float]) -> float:
 def _picture(target: Target) -> tuple[float, float]:
     """Seconds until the submission was answered, and until the picture was there."""
     began_s = time.perf_counter()
-    connection = http.client.HTTPConnection(HOST, target.http_port, timeout=LOST_S)
-    try:
-        headers = {"X-API-Key": target.neighbour_key, "Content-Type": "application/json"}
-        task = _answer(connection, "POST", "/api/v1/image/generate", headers, _BODY.encode())
+    with closing(http.client.HTTPConnection(HOST, target.http_port, timeout=LOST_S)) as connection:
+        task = _answer(connection, "POST", GENERATE, _headers(target), _BODY.encode())
         submit_s = time.perf_counter() - began_s
         while (wait_s := time.perf_counter() - began_s) < LOST_S:
-            state = _answer(connection, "GET", task["query_url"], headers)
+            state = _answer(connection, "GET", task["query_url"], _headers(target))
             if state["status"] == "success":
                 return submit_s, wait_s
             time.sleep(0.01)
-    finally:
-        connection.close()
     raise RuntimeError("the picture did not come")
+
+
+def _headers(target: Target) -> dict[str, str]:
+    return {"X-API-Key": target.neighbour_key, "Content-Type": "application/json"}
 
 
 def _answer(
@@ -130,8 +155,9 @@ def _under_attack(name: str, target: Target) -> Iterator[None]:
 
 
 @contextmanager
-def _product(home: Path) -> Iterator[Target]:
+def _product(home: Path, *, with_worker: bool = True) -> Iterator[Target]:
     """A gateway that may have `DESCRIPTORS` open, and a worker."""
+    home.mkdir()
     settings = Settings(home=home, queue=QueueSettings())
     accounts, queue = open_accounts(settings), open_queue(settings)
     queue.check()
@@ -144,13 +170,13 @@ def _product(home: Path) -> Iterator[Target]:
     }
     variables["IMAGEGENX_GATEWAY__ALLOW_PRIVATE_HOSTS"] = json.dumps([f"{HOST}:{target.drip_port}"])
     environment = os.environ | variables | {"IMAGEGENX_HOME": str(home), "IMAGEGENX_ENGINE__THREADS": "1"}
-    commands = {"gateway": ["gateway"], "worker": ["benchmarks.serving", "1", "2"]}
+    commands = {"gateway": ["gateway"]} | ({"worker": ["benchmarks.serving", "1", "2"]} if with_worker else {})
     processes = []
     try:
         for name, command in commands.items():
             with (home / f"{name}.log").open("wb") as log:
                 processes.append(_started(command, environment, log.fileno(), limited=name == "gateway"))
-        wait_for("gateway and worker", lambda: _is_serving(target), START_S)
+        wait_for("gateway and worker", lambda: _is_serving(target, with_worker), START_S)
         yield target
     finally:
         for process in processes:
@@ -176,12 +202,13 @@ def _limit_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
 
 
-def _is_serving(target: Target) -> bool:
+def _is_serving(target: Target, with_worker: bool) -> bool:
     try:
         health = httpx.get(f"http://{HOST}:{target.http_port}/health", timeout=5).json()
     except (httpx.HTTPError, ValueError):
         return False
-    return bool((health["data"] or {}).get("workers", {}).get("live"))
+    data = health["data"] or {}
+    return bool(data.get("workers", {}).get("live") if with_worker else data)
 
 
 if __name__ == "__main__":
