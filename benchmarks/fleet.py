@@ -28,6 +28,7 @@ from benchmarks.stand_in import MODEL
 from configs.queue_settings import QueueSettings
 from configs.settings import Settings
 from io_managers.image_set import ManifestRow, Status, picture_key
+from io_managers.manifest_file import ManifestFile
 from models.picture_job import PictureJob, PictureOutcome
 from models.recipe import Recipe
 from models.request import GenerationRequest, Mode, Sampler
@@ -179,22 +180,25 @@ def _client(folder: str, rows: int, watch: _Watch) -> dict[str, float]:
 
 
 def _main(folder: str, rows: int) -> None:
-    """The client: asks for pictures as a catalog run does, and lets go of each row; figures on standard output."""
+    """The client: asks for pictures and writes their manifest as a catalog run does; figures on standard output."""
     settings = _settings(folder)
     queue, own = open_queue(settings), psutil.Process()
     tenth_bytes = 0
     maker = FleetMaker(queue, "large", settings)
     statuses: Counter[str] = Counter()
+    manifest = ManifestFile([f"r{number}" for number in range(rows)])
     for done, row in enumerate(made_rows(map(_wanted, range(rows)), maker), 1):
-        statuses[row.status] += 1
+        statuses.update(placed.status for placed in manifest.add(row))
         if done == rows // 10:
             tenth_bytes = own.memory_info().rss
+    size_bytes = len(manifest.data())
     queue.close()
     told = {
         "cpu_s": sum(own.cpu_times()[:2]),
         "growth_mb": (own.memory_info().rss - tenth_bytes) / _MB,
         "rss_mb": own.memory_info().rss / _MB,
         "made": statuses[Status.MADE],
+        "manifest_mb": size_bytes / _MB,
     }
     sys.stdout.write(json.dumps(told) + "\n")
 
@@ -241,6 +245,7 @@ def _figures(
         "pictures missing": rows - client["made"],
         "client: memory, MB": client["rss_mb"],
         "client: growth of memory from a tenth of the rows on, MB": client["growth_mb"],
+        "manifest, MB": client["manifest_mb"],
         "client: processor ms of a picture": 1000 * client["cpu_s"] / rows,
         "Redis: calls of a picture": calls / rows,
         "Redis: processor ms of a picture": 1000 * redis_s / rows,

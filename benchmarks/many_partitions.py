@@ -25,7 +25,7 @@ from imagegenx_cli.dev import code_server_command, web_server_command, write_wor
 from imagegenx_cli.embedded_dagster import dagster_instance
 from models.planning import plan_recipe
 from models.registry import open_registry
-from ops.catalog import read_catalog
+from ops.catalog import open_catalogs
 from ops.gallery_page import gallery_key
 from ops.releases import UsedRelease, releases_key
 from resources.dagster_names import CATALOG_PARTITIONS, QUALITY, STAGES
@@ -111,7 +111,7 @@ def fill(settings: Settings, instance: "DagsterInstance", names: Sequence[str]) 
 def _release_summary(settings: Settings, name: str) -> bytes:
     """Of a catalog whose one picture is up to date."""
     registry = open_registry(settings)
-    ((_, request),) = read_catalog(settings.catalog_folder / f"{name}.csv", registry).requests()
+    ((_, request),) = open_catalogs(settings, open_store(settings.store)).read(name, registry).requests()
     recipe = plan_recipe(request, registry=registry, engine_kind="any", seed=1)
     return json.dumps([asdict(UsedRelease(recipe.to_json(), 1, 1.0))]).encode()
 

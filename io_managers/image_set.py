@@ -161,15 +161,22 @@ class ImageSet:
     def rows(self) -> Iterator[ManifestRow]:
         """All rows, failed ones included."""
         for batch in self.manifest.to_batches(ROWS_PER_BATCH):
-            for values in batch.to_pylist():
-                given = {name: value for name, value in values.items() if value is not None}
-                yield ManifestRow(**{**given, "status": Status(given["status"])})
+            yield from map(_row, batch.to_pylist())
+
+    def row(self, place: int) -> ManifestRow:
+        """The row at this place of the catalog, from 0."""
+        return _row(self.manifest.slice(place, 1).to_pylist()[0])
 
     def __iter__(self) -> Iterator[StoredPicture]:
         return (StoredPicture(row, self.store) for row in self.rows() if row.status.has_picture)
 
     def __len__(self) -> int:
         return sum(Status(status).has_picture for status in self.manifest.column("status").to_pylist())
+
+
+def _row(values: dict[str, Any]) -> ManifestRow:
+    given = {name: value for name, value in values.items() if value is not None}
+    return ManifestRow(**{**given, "status": Status(given["status"])})
 
 
 ReadLast = Callable[[], ImageSet | None]
@@ -202,10 +209,15 @@ def superseded_key(asset: str, catalog: str, time_ns: int) -> str:
 
 def encode_manifest(rows: Sequence[ManifestRow]) -> bytes:
     """Rows as a Parquet file."""
+    return encode_table(manifest_table(rows))
+
+
+def manifest_table(rows: Sequence[ManifestRow]) -> pa.Table:
+    """Rows as columns."""
     import pyarrow as pa
 
-    columns = {name: [getattr(row, name) for row in rows] for name in _schema().names}
-    return encode_table(pa.table(columns, schema=_schema()))
+    columns = {name: [getattr(row, name) for row in rows] for name in manifest_schema().names}
+    return pa.table(columns, schema=manifest_schema())
 
 
 def encode_table(manifest: pa.Table) -> bytes:
@@ -223,7 +235,7 @@ def decode_manifest(data: bytes) -> pa.Table:
     """The inverse of `encode_manifest`; columns that an older version did not write are null."""
     import pyarrow as pa
 
-    table, schema = read_parquet(data), _schema()
+    table, schema = read_parquet(data), manifest_schema()
     columns = {
         field.name: table[field.name].cast(field.type)
         if field.name in table.column_names
@@ -247,11 +259,12 @@ def read_parquet(data: bytes) -> pa.Table:
 
 def manifest_types() -> list[tuple[str, str]]:
     """Name and type of each column of a manifest."""
-    return [(field.name, str(field.type)) for field in _schema()]
+    return [(field.name, str(field.type)) for field in manifest_schema()]
 
 
 @functools.cache
-def _schema() -> pa.Schema:
+def manifest_schema() -> pa.Schema:
+    """Names and types of the columns."""
     import pyarrow as pa
 
     types = {"size_bytes": pa.int64(), "width_px": pa.int32(), "height_px": pa.int32(), "seed": pa.int64()}

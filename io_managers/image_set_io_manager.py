@@ -19,9 +19,6 @@ from io_managers.text_table import text_table
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 
-SHOWN_FAILURES = 20
-SHOWN_ROWS = 5
-
 
 class ImageSetIOManager(ConfigurableIOManager):
     """Pulls an asset's stream of pictures into the object store; hands the next asset a lazy view of them.
@@ -60,24 +57,23 @@ def describe(report: WriteReport, uri: str) -> dict[str, RawMetadataValue]:
     Where the manifest is, its columns and first rows, counts by status, seconds by stage, releases, bytes, and a
     contact sheet.
     """
-    counts = {str(status): sum(row.status is status for row in report.rows) for status in Status}
+    counts = {str(status): report.counts[status] for status in Status}
     seconds = {f"{stage}_s": round(spent_s, 3) for stage, spent_s in report.seconds.items()}
-    releases = {row.model: row.release for row in report.rows if row.release}
     described: dict[str, RawMetadataValue] = {
         "manifest": report.manifest,
         "dagster/uri": uri,
-        "dagster/partition_row_count": len(report.rows),
+        "dagster/partition_row_count": report.counts.total(),
         "dagster/column_schema": TableSchema([TableColumn(name, kind) for name, kind in manifest_types()]),
         **counts,
         **seconds,
-        "model_releases": MetadataValue.json(releases),
-        "bytes": sum(row.size_bytes for row in report.rows),
-        "preview": text_table(("row", "status", "picture", "model", "text"), map(_shown, report.rows[:SHOWN_ROWS])),
+        "model_releases": MetadataValue.json(report.releases),
+        "bytes": report.size_bytes,
+        "preview": text_table(("row", "status", "picture", "model", "text"), map(_shown, report.first)),
     }
     if report.contact_sheet:
         described["contact_sheet"] = MetadataValue.md(report.contact_sheet)
-    if failed := [row for row in report.rows if not row.status.has_picture]:
-        shown = ((row.row_id, row.error) for row in failed[:SHOWN_FAILURES])
+    if report.failed:
+        shown = ((row.row_id, row.error) for row in report.failed)
         described["failures"] = text_table(("row", "error"), shown)
     return described
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from io_managers.background import BackgroundPool
 from io_managers.image_set import (
@@ -16,12 +16,13 @@ from io_managers.image_set import (
     ImageStream,
     ManifestRow,
     Status,
-    encode_manifest,
+    decode_manifest,
     encode_table,
     last_image_set,
     manifest_key,
     superseded_key,
 )
+from io_managers.manifest_file import ManifestFile
 from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown
 from io_managers.settling import Settled, settle
 from models.errors import ImageGenXError
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PARQUET = "application/vnd.apache.parquet"
-SHOWN_REASONS = 5
+SHOWN_REASONS, SHOWN_ROWS, SHOWN_FAILURES = 5, 5, 20
+_REASONS_KEPT = 1_000
 _FILE_FIELDS = ("digest", "size_bytes", "width_px", "height_px", "spread", "fingerprint")
 
 
@@ -41,21 +43,38 @@ class NoPictureError(ImageGenXError):
     """Every row of a catalog failed, so there is nothing to hand on."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class WriteReport:
     """What a run did, for the metadata of its materialization.
 
     Attributes:
         manifest: object key of the manifest.
-        rows: the rows it holds, in catalog order.
+        counts: rows by status.
+        first: some of the rows, in the order of the catalog, and of those that `failed`.
+        releases: of the models, by model.
         seconds: "making" (waiting for rows) and "wall".
         contact_sheet: Markdown with an inline picture, or "".
     """
 
     manifest: str
-    rows: list[ManifestRow]
-    seconds: dict[str, float]
-    contact_sheet: str
+    counts: Counter[Status] = field(default_factory=Counter)
+    first: list[ManifestRow] = field(default_factory=list)
+    failed: list[ManifestRow] = field(default_factory=list)
+    releases: dict[str, str] = field(default_factory=dict)
+    size_bytes: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    contact_sheet: str = ""
+
+    def count(self, row: ManifestRow) -> None:
+        """Add what is told of the next row."""
+        self.counts[row.status] += 1
+        self.size_bytes += row.size_bytes
+        if row.release:
+            self.releases[row.model] = row.release
+        if len(self.first) < SHOWN_ROWS:
+            self.first.append(row)
+        if not row.status.has_picture and len(self.failed) < SHOWN_FAILURES:
+            self.failed.append(row)
 
 
 class ImageSetWriter:
@@ -86,26 +105,31 @@ class ImageSetWriter:
         """
         began = time.perf_counter()
         report_pictures(asset, 0, stream.total)
-        key = manifest_key(asset, stream.catalog)
+        report = WriteReport(manifest_key(asset, stream.catalog))
         before = stream.last() if stream.last else last_image_set(self._store, asset, stream.catalog)
-        previous = {row.key: row for row in before.rows() if row.key} if before else {}
-        run = _Run(self._store, previous, frozenset(stream.row_ids[:MAX_TILES]))
+        run = _Run(self._store, before, stream.row_ids, report)
         with closing(stream), BackgroundPool[Settled](self._workers, self._queue) as pool:
             for done, status in enumerate(run.settle(stream, pool), 1):
                 report_pictures(asset, done, stream.total)
                 if settled:
                     settled(status)
-        rows = [run.rows[row_id] for row_id in stream.row_ids]
-        _refuse_all_failed(asset, stream.catalog, rows)
-        tiles = [run.tiles[row_id] for row_id in stream.row_ids if row_id in run.tiles]
-        sheet = contact_sheet_markdown(tiles)
-        withdrawn = _withdrawn(previous, rows)
+        _refuse_all_failed(asset, stream.catalog, report.counts, run.reasons)
+        data = run.manifest.data()
+        withdrawn = self._withdraw(before, data) if before and Status.REJECTED in report.counts else set()
+        if before and run.dropped - withdrawn:
+            self._supersede(asset, before)
+        self._store.put(report.manifest, data, content_type=PARQUET)
+        report.seconds = {"making": run.making_s, "wall": time.perf_counter() - began}
+        tiles = [run.tiles[row_id] for row_id in stream.row_ids[:MAX_TILES] if row_id in run.tiles]
+        report.contact_sheet = contact_sheet_markdown(tiles)
+        return report
+
+    def _withdraw(self, before: ImageSet, data: bytes) -> set[str]:
+        """Delete what the last manifest has of pictures that a moderator rejects now; returns the keys."""
+        withdrawn = _withdrawn(before, replace(before, manifest=decode_manifest(data)))
         for rejected in withdrawn:
             self._store.delete(rejected)
-        if before and previous.keys() - withdrawn - {row.key for row in rows}:
-            self._supersede(asset, before)
-        self._store.put(key, encode_manifest(rows), content_type=PARQUET)
-        return WriteReport(key, rows, {"making": run.making_s, "wall": time.perf_counter() - began}, sheet)
+        return withdrawn
 
     def _supersede(self, asset: str, before: ImageSet) -> None:
         """Keep a manifest whose pictures the new one drops, so that going back costs none for some days."""
@@ -114,15 +138,26 @@ class ImageSetWriter:
 
 
 class _Run:
-    """One pass over a stream; `rows` and `tiles` by row id."""
+    """One pass over a stream.
 
-    def __init__(self, store: ObjectStore, previous: dict[str, ManifestRow], sampled: frozenset[str]) -> None:
-        self.rows: dict[str, ManifestRow] = {}
+    Attributes:
+        dropped: keys of the last manifest that no row has so far.
+        reasons: why rows failed, while all did.
+        tiles: by row id.
+    """
+
+    def __init__(
+        self, store: ObjectStore, before: ImageSet | None, row_ids: Sequence[str], report: WriteReport
+    ) -> None:
+        self.manifest = ManifestFile(row_ids)
         self.tiles: dict[str, Image] = {}
         self.making_s = 0.0
-        self._store = store
-        self._previous = previous
-        self._sampled = sampled
+        self.reasons: Counter[str] = Counter()
+        keys = before.manifest.column("key").to_pylist() if before else []
+        self._known = {key: place for place, key in enumerate(keys) if key}
+        self.dropped = set(self._known)
+        self._store, self._before, self._report = store, before, report
+        self._sampled = frozenset(row_ids[:MAX_TILES])
 
     def settle(self, stream: ImageStream, pool: BackgroundPool[Settled]) -> Iterator[Status]:
         """Settle every row; yields what became of each."""
@@ -145,30 +180,33 @@ class _Run:
 
     def _with_known_file(self, row: ManifestRow) -> ManifestRow:
         """A row whose file the last manifest knows needs no reading; one of another size has been replaced since."""
-        known = self._previous.get(row.key)
-        if row.digest or known is None or known.size_bytes != row.size_bytes:
+        place = self._known.get(row.key)
+        if row.digest or place is None or not self._before:
             return row
-        return replace(row, **_file_of(known))
+        known = self._before.row(place)
+        if known.size_bytes != row.size_bytes:
+            return row
+        return replace(row, **{name: getattr(known, name) for name in _FILE_FIELDS})
 
     def _record(self, settled: Settled) -> Status:
-        self.rows[settled.row.row_id] = settled.row
+        row = settled.row
         if settled.tile:
-            self.tiles[settled.row.row_id] = settled.tile
-        return settled.row.status
+            self.tiles[row.row_id] = settled.tile
+        if row.status is Status.FAILED and len(self.reasons) < _REASONS_KEPT:
+            self.reasons[row.error] += 1
+        self.dropped.discard(row.key)
+        for placed in self.manifest.add(row):
+            self._report.count(placed)
+        return row.status
 
 
-def _file_of(row: ManifestRow) -> dict[str, Any]:
-    """What a row says about its file alone, for another row with the same file."""
-    return {name: getattr(row, name) for name in _FILE_FIELDS}
-
-
-def _withdrawn(previous: Mapping[str, ManifestRow], rows: Collection[ManifestRow]) -> set[str]:
+def _withdrawn(before: ImageSet, now: ImageSet) -> set[str]:
     """Keys of the last manifest's pictures that are, or were made of, one that a moderator rejects now."""
-    rejected = {row.recipe for row in rows if row.status is Status.REJECTED and row.recipe}
+    rejected = {row.recipe for row in now.rows() if row.status is Status.REJECTED and row.recipe}
     # A picture may be fine, and only what one row draws on it be not.
-    rejected -= {_as_generated(row) for row in rows if row.status.has_picture} if rejected else set()
+    rejected -= {_as_generated(row) for row in now.rows() if row.status.has_picture} if rejected else set()
     texts = {Recipe.from_json(recipe).text for recipe in rejected}
-    return {key for key, row in previous.items() if row.text in texts and _as_generated(row) in rejected}
+    return {row.key for row in before.rows() if row.key and row.text in texts and _as_generated(row) in rejected}
 
 
 def _as_generated(row: ManifestRow) -> str:
@@ -176,10 +214,11 @@ def _as_generated(row: ManifestRow) -> str:
     return Recipe.from_json(row.recipe).model_copy(update={"post": ()}).to_json()
 
 
-def _refuse_all_failed(asset: str, catalog: str, rows: list[ManifestRow]) -> None:
+def _refuse_all_failed(asset: str, catalog: str, counts: Counter[Status], reasons: Counter[str]) -> None:
     """A catalog that is rejected as a whole goes on: what it published before must go."""
-    if any(row.status is not Status.FAILED for row in rows):
+    if counts.keys() - {Status.FAILED}:
         return
-    reasons = Counter(row.error for row in rows).most_common(SHOWN_REASONS)
-    lines = [f"  {error} ({count} {'row' if count == 1 else 'rows'})" for error, count in reasons]
-    raise NoPictureError("\n".join([f"all {len(rows)} rows of catalog '{catalog}' failed in {asset}:", *lines]))
+    shown = [
+        f"  {error} ({count} {'row' if count == 1 else 'rows'})" for error, count in reasons.most_common(SHOWN_REASONS)
+    ]
+    raise NoPictureError("\n".join([f"all {counts.total()} rows of catalog '{catalog}' failed in {asset}:", *shown]))

@@ -1,11 +1,15 @@
 import hashlib
+import io
 import time
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 
-from io_managers.image_set import ImageStream, ManifestRow, Status, manifest_key, read_image_set
+from io_managers import manifest_file
+from io_managers.image_set import ImageStream, ManifestRow, Status, decode_manifest, manifest_key, read_image_set
 from io_managers.image_set_writer import ImageSetWriter, NoPictureError
+from io_managers.manifest_file import ManifestFile
 from io_managers.settling import recipe_row, with_recipe
 from models.encoding import read_recipe
 from models.request import PostProcess
@@ -82,7 +86,20 @@ def test_every_picture_is_stored_with_its_recipe_and_the_manifest_comes_last(sto
 def test_the_manifest_keeps_the_order_of_the_catalog_whatever_order_pictures_come_in(store):
     report = write(store, [new("3"), new("1"), new("2")], row_ids=["1", "2", "3"])
 
-    assert [row.row_id for row in report.rows] == ["1", "2", "3"]
+    assert [row.row_id for row in report.first] == ["1", "2", "3"]
+
+
+def test_rows_are_written_in_groups_and_wait_only_for_one_before_them(monkeypatch):
+    monkeypatch.setattr(manifest_file, "ROWS_PER_GROUP", 3)
+    ids = [str(number) for number in range(8)]
+    file = ManifestFile(ids)
+
+    placed = [[row.row_id for row in file.add(ManifestRow(row_id, Status.MADE))] for row_id in "02143567"]
+
+    assert placed == [["0"], [], ["1", "2"], [], ["3", "4"], ["5"], ["6"], ["7"]]
+    data = file.data()
+    assert decode_manifest(data).column("row_id").to_pylist() == ids
+    assert pq.ParquetFile(io.BytesIO(data)).num_row_groups == 3
 
 
 def test_a_stream_that_breaks_leaves_its_pictures_and_no_manifest(store):
@@ -133,7 +150,7 @@ def test_a_stream_is_closed_when_its_run_breaks_off(store):
 def test_a_failed_row_is_a_row_of_the_manifest_and_the_others_go_on(store):
     report = write(store, [new("1"), failed("2", "no face fits"), new("3")])
 
-    assert [row.status for row in report.rows] == ["made", "failed", "made"]
+    assert [row.status for row in report.first] == ["made", "failed", "made"]
     row = rows(store)[1]
     assert (row.error, row.key, row.digest, row.text, row.seed) == ("no face fits", "", "", "a red mug", 2)
 
@@ -156,42 +173,42 @@ def test_a_kept_picture_takes_its_file_from_the_last_manifest_without_being_read
     before = rows(store)
     store.gets.clear()
 
-    report = write(store, [kept(one, row.size_bytes) for one, row in zip(many, before, strict=True)])
+    write(store, [kept(one, row.size_bytes) for one, row in zip(many, before, strict=True)])
 
-    assert [replace(row, status=Status.MADE, seconds=0.5) for row in report.rows] == before
     sampled_for_the_contact_sheet = {row.key for row in before[:24]}
     assert set(store.gets) == {manifest_key("generated_images", "shop"), *sampled_for_the_contact_sheet}
+    assert [replace(row, status=Status.MADE, seconds=0.5) for row in rows(store)] == before
 
 
 def test_a_kept_picture_unknown_to_the_last_manifest_is_read_once(store):
     one = new("1")
-    data_row = write(store, [one]).rows[0]
+    data_row = write(store, [one]).first[0]
     store.delete(manifest_key("generated_images", "shop"))
     store.gets.clear()
 
     report = write(store, [kept(one, data_row.size_bytes)])
 
-    assert report.rows[0] == replace(data_row, status=Status.REUSED, seconds=0.0)
+    assert report.first[0] == replace(data_row, status=Status.REUSED, seconds=0.0)
     assert store.gets == [data_row.key]
 
 
 def test_a_file_that_changed_since_the_last_manifest_is_read_again(store):
     one = new("1")
-    row = write(store, [one]).rows[0]
+    row = write(store, [one]).first[0]
     other = CountingStore(store.root.parent / "other")
-    replacement = write(other, [replace(one, pixels=some_pixels(9))]).rows[0]
+    replacement = write(other, [replace(one, pixels=some_pixels(9))]).first[0]
     store.put(row.key, other.get(replacement.key), content_type="image/webp")
 
     report = write(store, [kept(one, replacement.size_bytes)])
 
-    assert report.rows[0].digest == replacement.digest
+    assert report.first[0].digest == replacement.digest
 
 
 def test_a_kept_picture_that_is_gone_fails_its_row(store):
     report = write(store, [kept(new("1")), new("2")])
 
-    assert [row.status for row in report.rows] == ["failed", "made"]
-    assert report.rows[0].error.startswith("no object 'pictures/")
+    assert [row.status for row in report.first] == ["failed", "made"]
+    assert report.first[0].error.startswith("no object 'pictures/")
 
 
 def test_seconds_are_told_by_stage(store):

@@ -6,7 +6,7 @@ from PIL import Image
 
 from benchmarks.stand_in import StandInEngine, write_stand_in_model
 from configs.settings import PictureSettings
-from io_managers.image_set import Status
+from io_managers.image_set import Status, read_image_set
 from io_managers.image_set_writer import ImageSetWriter
 from models.image import FailedImage, open_stored_picture
 from models.planning import row_seed
@@ -62,7 +62,9 @@ class Shop:
         return {row.row_id: row for row in self.stream(csv).rows}
 
     def materialize(self, csv):
-        return ImageSetWriter(self.store, workers=2, queue=4).write("generated_images", self.stream(csv)).rows
+        stream = self.stream(csv)
+        ImageSetWriter(self.store, workers=2, queue=4).write("generated_images", stream)
+        return list(read_image_set(self.store, "generated_images", stream.catalog).rows())
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from io_managers.image_set import ImageStream, ManifestRow, Status
+from io_managers.image_set import ImageStream, ManifestRow, Status, read_image_set
 from io_managers.image_set_writer import ImageSetWriter
 from models.picture_job import PictureJob
 from models.recipe import Recipe
@@ -80,7 +80,8 @@ def write_pictures(store, asset, catalog, pictures, row_ids=None):
 
 def store_catalog(store, catalog, seeds, asset="generated_images"):
     """Write an asset's pictures of a catalog, one for each seed; returns the manifest's rows."""
-    return write_pictures(store, asset, catalog, [new_picture(str(seed)) for seed in seeds]).rows
+    write_pictures(store, asset, catalog, [new_picture(str(seed)) for seed in seeds])
+    return list(read_image_set(store, asset, catalog).rows())
 
 
 def store_orphans(store, count):
