@@ -132,9 +132,13 @@ def header_kind(header: Header, adapter_problem: Callable[[], str | None] = lamb
     return FileKind(found, base, _REFUSED.get(found, "").format(base or "this kind"), _FIELDS.get(found, ""))
 
 
-def unet_problem(channels: object, context_width: object) -> str:
-    """Why a UNet is not run, by what its configuration says; "" if it is."""
-    if channels == _PIX2PIX_CHANNELS:
+def unet_problem(pictures: float, context_width: object) -> str:
+    """Why a UNet is not run, by what its configuration says; "" if it is.
+
+    Args:
+        pictures: how many pictures' latents it takes; instruct-pix2pix takes the input picture's beside its own.
+    """
+    if pictures == 2:
         return _PIX2PIX
     return _REFINER if isinstance(context_width, int) and CONTEXT_WIDTHS.get(context_width) is Base.REFINER else ""
 

@@ -45,9 +45,9 @@ def configuration(card: "ModelCard") -> Iterator[Path]:
 
 def refuse_unet(folder: Path) -> None:
     """ModelLoadError for a UNet that would be fed wrongly: that of instruct-pix2pix, or the refiner's."""
-    config = json.loads((folder / "unet/config.json").read_text(encoding="utf-8"))
-    reason = unet_problem(config.get("in_channels", 4), config.get("cross_attention_dim"))
-    if reason:
+    unet, vae = (json.loads((folder / part / "config.json").read_text(encoding="utf-8")) for part in ("unet", "vae"))
+    pictures = unet.get("in_channels", 4) / vae.get("latent_channels", 4)
+    if reason := unet_problem(pictures, unet.get("cross_attention_dim")):
         raise ModelLoadError(f"{folder.name}: {reason}")
 
 
