@@ -53,11 +53,7 @@ def handle_catalog(file: Path) -> dict[str, float]:
         maker = EngineMaker(gpu_engine.engine, Finisher(store), settings.pictures)
         generator = Generator(maker, registry, store, settings.pictures.original_quality)
         planned = (plan_row(row_id, request, generator, inputs) for row_id, request in catalog.requests())
-        rows = [
-            recipe_row(one.row_id, Status.MADE, one.recipe, one.format, one.row().post_process)
-            for one in planned
-            if one.recipe
-        ]
+        rows = [recipe_row(one.row(), Status.MADE, one.recipe, one.format) for one in planned if one.recipe]
     with _timed(seconds, "manifest written s"):
         store.put(manifest_key(_ASSET, catalog.name), encode_manifest(rows), content_type=PARQUET)
     with _timed(seconds, "manifest read s"):

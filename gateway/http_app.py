@@ -21,6 +21,7 @@ from gateway.answers import refusal
 from gateway.changes import TaskChanges
 from gateway.documentation import documented
 from gateway.errors import ServiceError, service_error
+from gateway.galleries.calls import gallery_routes
 from gateway.guard import Guard
 from gateway.http_face import HttpFace
 from gateway.http_images import GENERATE, image_routes
@@ -61,7 +62,8 @@ def build_app(service: GatewayService) -> FastAPI:
         exception_handlers=_HANDLERS,
     )
     app.state.face, app.state.metrics, app.state.routes = face, metrics, []
-    for router in (image_routes(face), openai_routes(face), page_routes(page)):
+    galleries = gallery_routes(face, page.headers)
+    for router in (image_routes(face), openai_routes(face), galleries, page_routes(page)):
         app.include_router(router)
         app.state.routes += router.routes
     app.add_middleware(

@@ -14,7 +14,7 @@ from gateway.caller import caller_address
 from gateway.documentation import described
 from gateway.errors import ServiceError, service_errors
 from gateway.http_face import HttpFace
-from resources.accounts import ID_CHARACTERS, ExpiredKeyError, UnknownKeyError
+from resources.accounts import ID_CHARACTERS, USER_SCOPES, ExpiredKeyError, Scope, UnknownKeyError
 from resources.audit import AuditEvent
 from resources.queue import QueueError
 
@@ -35,7 +35,7 @@ class PageCalls:
     def __init__(self, face: HttpFace) -> None:
         self._face = face
         settings = face.service.settings
-        self._headers = _page_headers(settings)
+        self.headers = _page_headers(settings)
         self._files = {file.name: file.read_bytes() for file in PAGE_FOLDER.iterdir() if file.suffix in _KINDS}
         self._key = ""
         self._token = settings.gateway.page_token.get_secret_value()
@@ -95,7 +95,7 @@ class PageCalls:
         with suppress(UnknownKeyError, ExpiredKeyError):
             accounts.authenticate(self._key)
             return self._key
-        self._key = accounts.create(LOCAL_USER, role="paid", qps=1000)
+        self._key = accounts.create(LOCAL_USER, role="paid", qps=1000, scopes=(*USER_SCOPES, Scope.REVIEW))
         facts = {"user_id": LOCAL_USER, "key": self._key[:ID_CHARACTERS]}
         self._face.service.audit.record(AuditEvent.KEY_CREATED, f"page at {caller_address()}", **facts)
         return self._key
@@ -103,7 +103,7 @@ class PageCalls:
     def _file(self, name: str) -> Response:
         if name not in self._files:
             raise ServiceError(404, "There is no such file of the page.")
-        return Response(self._files[name], headers=self._headers, media_type=_KINDS[Path(name).suffix])
+        return Response(self._files[name], headers=self.headers, media_type=_KINDS[Path(name).suffix])
 
 
 def page_routes(calls: PageCalls) -> APIRouter:

@@ -14,6 +14,8 @@ from resources.queue import Task, TaskPicture
 
 Kind = Literal["original", "thumb"]
 
+GRANT_STEP_S = 24 * 3600
+"""A grant lives one to two of these, and is the same for all of one, so that browsers keep what it opens."""
 _MAC_BYTES = 16
 _TOKEN = re.compile(r"([0-9a-f]{1,12})\.([\w-]{1,2048})\.([\w-]{22})", re.ASCII)
 """When it expires (Unix time, hexadecimal), the key and the MAC, both in URL-safe base64."""
@@ -69,6 +71,19 @@ class PictureLinks:
             raise _refused("The token does not belong to this task's events.")
         if int(expires, 16) < time.time():
             raise _refused("This address of events has expired.")
+
+    def grant(self, what: str) -> str:
+        """A token that opens the files of `what` until it expires, for pages whose pictures send no key."""
+        expires_s = int(time.time()) // GRANT_STEP_S * GRANT_STEP_S + 2 * GRANT_STEP_S
+        return f"{expires_s:x}.{self._mac(what, 'grant', expires_s, '')}"
+
+    def check_grant(self, what: str, token: str) -> None:
+        """Refuse a token that `grant` did not give for this, or that has expired; ServiceError 403."""
+        expires, _, mac = token.partition(".")
+        expires_s = int(expires, 16) if _EXPIRES.fullmatch(expires) else 0
+        is_ours = hmac.compare_digest(mac.encode(), self._mac(what, "grant", expires_s, "").encode())
+        if not is_ours or expires_s < time.time():
+            raise ServiceError(403, "This address of a picture has expired. Load the page again.")
 
     def _events_mac(self, stored_id: str, expires_s: int) -> str:
         return self._mac(stored_id, "events", expires_s, "")

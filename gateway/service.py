@@ -256,9 +256,9 @@ class GatewayService:
         return picture.original_key if kind == "original" else picture.thumb_key
 
     @service_errors()
-    def store_url(self, key: str) -> str:
+    def store_url(self, key: str, download_as: str = "") -> str:
         """A freshly presigned URL of an object, or the URI of its file if the store is a folder here."""
-        return self.store.url(key)
+        return self.store.url(key, download_as=download_as)
 
     @service_errors()
     def gpu_loads(self) -> list[GPULoad]:

@@ -296,7 +296,7 @@ def keys_create(
     expires: Annotated[
         int | None, typer.Option(min=1, max=3650, help="Days it is good for; the configured life if not given.")
     ] = None,
-    scopes: Annotated[str, typer.Option(help="What it may do: submit, read, operate; with commas.")] = "submit,read",
+    scopes: Annotated[str, typer.Option(help="May: submit, read, operate, review; with commas.")] = "submit,read",
 ) -> None:
     """Make an API key and print it once, alone on the last line."""
     from imagegenx_cli.keys import create_key

@@ -1,5 +1,7 @@
 """The IO manager of image sets."""
 
+from functools import partial
+
 from dagster import (
     ConfigurableIOManager,
     InputContext,
@@ -13,6 +15,7 @@ from dagster._core.definitions.metadata import RawMetadataValue
 
 from io_managers.image_set import ImageSet, ImageStream, ManifestRow, Status, manifest_types, read_image_set
 from io_managers.image_set_writer import ImageSetWriter, WriteReport
+from io_managers.live_progress import publish_progress
 from io_managers.outages import outages_retried
 from io_managers.progress_log import ProgressLog
 from io_managers.text_table import text_table
@@ -43,7 +46,9 @@ class ImageSetIOManager(ConfigurableIOManager):
         context.add_output_metadata(describe(report, self.object_store.uri(report.manifest)))
 
     def _progress(self, context: OutputContext, stream: ImageStream) -> ProgressLog:
-        return ProgressLog(context.log.info, context.asset_key.path[-1], stream.total, self.progress_every_s)
+        asset, store = context.asset_key.path[-1], self.object_store.store
+        tell = partial(publish_progress, store, stream.catalog, asset)
+        return ProgressLog(context.log.info, asset, stream.total, self.progress_every_s, tell)
 
     def load_input(self, context: InputContext) -> ImageSet:
         """The upstream asset's pictures of the same catalog. Raises ObjectNotFoundError before its first run."""

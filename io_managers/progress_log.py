@@ -4,13 +4,15 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from io_managers.image_set import Status
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _RATE_OVER_S = 60.0
 
@@ -23,10 +25,19 @@ class ProgressLog:
     Args:
         say: takes a line; called in another thread.
         total: rows in all.
+        tell: takes the counts by status, the total among them, as often; the last time, None: it has ended.
     """
 
-    def __init__(self, say: Callable[[str], object], asset: str, total: int, every_s: float) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], object],
+        asset: str,
+        total: int,
+        every_s: float,
+        tell: Callable[[Mapping[str, int] | None], object] = lambda counts: None,
+    ) -> None:
         self._say, self._asset, self._total, self._every_s = say, asset, total, every_s
+        self._tell, self._told = tell, False
         self._counts: Counter[Status] = Counter()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._talk, name="progress", daemon=True)
@@ -41,6 +52,8 @@ class ProgressLog:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        if self._told:
+            self._try(self._tell, None)
 
     def count(self, status: Status) -> None:
         """One more row has this status."""
@@ -66,12 +79,17 @@ class ProgressLog:
         return (done - before) * 60 / max(now - since_s, 0.001)
 
     def _talk(self) -> None:
-        """A line that cannot be told, as while Dagster's storage is away, is left out; the next one tells more."""
         while not self._ended.wait(self._every_s):
-            try:
-                self._say(self.line())
-            except Exception as exc:
-                logger.warning("the run's log took no line of progress: %s", exc)
+            self._try(self._say, self.line())
+            self._told = True
+            self._try(self._tell, {**self._counts, "total": self._total})
+
+    def _try(self, tell: Callable[[T], object], what: T) -> None:
+        """What cannot be told, as while Dagster's storage is away, is left out; the next line tells more."""
+        try:
+            tell(what)
+        except Exception as exc:
+            logger.warning("nobody took a line of progress: %s", exc)
 
 
 def _span(seconds: float) -> str:

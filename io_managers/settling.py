@@ -53,9 +53,14 @@ def is_outage(error: ImageGenXError) -> bool:
     return isinstance(error, StoreError) and not isinstance(error, ObjectNotFoundError)
 
 
-def recipe_row(row_id: str, status: Status, recipe: Recipe, file_format: str, post_process: str) -> ManifestRow:
-    """The manifest row of a recipe's picture, without what only the file tells."""
-    row = with_recipe(ManifestRow(row_id, status, post_process=post_process), recipe)
+def new_row(of: ManifestRow, status: Status) -> ManifestRow:
+    """The row of a catalog's row anew: what the catalog says of it, and nothing of a picture."""
+    return ManifestRow(of.row_id, status, post_process=of.post_process, carry=of.carry)
+
+
+def recipe_row(of: ManifestRow, status: Status, recipe: Recipe, file_format: str) -> ManifestRow:
+    """The manifest row of a recipe's picture, for the same row of the catalog, without what only the file tells."""
+    row = with_recipe(new_row(of, status), recipe)
     return replace(row, key=picture_key(recipe, file_format), format=file_format)
 
 

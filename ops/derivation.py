@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from io_managers.image_set import ImageSet, ImageStream, ManifestRow, Status, picture_key
 from io_managers.reuse import Reuse
-from io_managers.settling import failed_row, recipe_row
+from io_managers.settling import failed_row, new_row, recipe_row
 from models.errors import ImageGenXError
 from models.picture_job import PictureJob
 from models.recipe import Recipe
@@ -55,11 +55,11 @@ def _rows(images: ImageSet, stage: Stage, reuse: Reuse | None) -> Iterator[Manif
         if job is None:
             yield row
         elif stored:
-            kept = recipe_row(row.row_id, Status.REUSED, job.recipe, job.format, row.post_process)
+            kept = recipe_row(row, Status.REUSED, job.recipe, job.format)
             yield replace(kept, size_bytes=stored.size_bytes)
         else:
             again = job.model_copy(update={"made_after_s": made_after_s})
-            yield Wanted(ManifestRow(row.row_id, Status.MADE, post_process=row.post_process), again)
+            yield Wanted(new_row(row, Status.MADE), again)
 
 
 def _plan(row: ManifestRow, stage: Stage) -> PlannedChange:

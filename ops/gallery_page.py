@@ -13,6 +13,7 @@ from models.image import open_stored_picture
 from ops.contact_sheet import contact_sheet
 from ops.gallery import GalleryPicture, write_gallery
 from ops.map_ahead import map_ahead
+from ops.review.file_names import file_stems
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
 if TYPE_CHECKING:
@@ -85,10 +86,14 @@ def _pictures(finished: ImageSet, thumbnails: ImageSet, *, is_local: bool) -> It
     store = finished.store
     rows = zip(finished.rows(), thumbnails.rows(), strict=True)
 
+    names = file_stems(finished.row_ids)
+
     def url(row: ManifestRow) -> str:
         if not row.key:
             return ""
-        return _UP + row.key if is_local else store.url(row.key)
+        if is_local:
+            return _UP + row.key
+        return store.url(row.key, download_as=f"{names[row.row_id]}.{row.format}")
 
     for (row, thumbnail), data in map_ahead(lambda pair: _file(store, pair[1]), rows):
         yield GalleryPicture(

@@ -21,7 +21,7 @@ from models.planning import plan_recipe, row_seed
 from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationRequest, ImageFormat
-from ops.catalog import row_request
+from ops.catalog import CARRY, row_request
 from ops.input_pictures import InputPictures
 from ops.making import PictureMaker, Wanted, made_rows
 from ops.map_ahead import map_ahead
@@ -65,13 +65,17 @@ class Generator:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRow:
-    """A row with its recipe, or with the reason (`error`) why it is not painted, and the `status` it then has."""
+    """A row with its recipe, or with the reason (`error`) why it is not painted, and the `status` it then has.
+
+    `carry` travels along; see `ManifestRow`.
+    """
 
     row_id: str
     request: GenerationRequest
     recipe: Recipe | None = None
     error: str = ""
     status: Status = Status.FAILED
+    carry: str = ""
 
     @property
     def format(self) -> ImageFormat:
@@ -88,7 +92,12 @@ class PlannedRow:
         request = self.request
         post_process = request.params.post_process.model_dump_json()
         row = ManifestRow(
-            self.row_id, self.status, text=request.text, model=request.model_type, post_process=post_process
+            self.row_id,
+            self.status,
+            text=request.text,
+            model=request.model_type,
+            post_process=post_process,
+            carry=self.carry,
         )
         return with_recipe(row, self.recipe) if self.recipe else row
 
@@ -105,7 +114,9 @@ def generate_images(catalog: str, table: "pd.DataFrame", generator: Generator, i
     Returns:
         a stream that makes pictures as it is pulled; a row that cannot be made fails alone.
     """
-    planned = (plan_row(row_id, request, generator, inputs) for row_id, request in _requests(table))
+    carried = table[CARRY] if CARRY in table else [""] * len(table)
+    requests = zip(_requests(table), carried, strict=True)
+    planned = (replace(plan_row(*row, generator, inputs), carry=str(carry)) for row, carry in requests)
     rows = _Generation(generator, inputs, _moderated(generator, catalog)).rows(planned)
     return ImageStream(catalog, table["id"].tolist(), made_rows(rows, generator.maker))
 
@@ -199,7 +210,7 @@ class _Generation:
     def _reviewed(self, row: PlannedRow, recipe: Recipe, size_bytes: int) -> ManifestRow:
         """A stored picture, once the moderator has seen it."""
         moderation = self.generator.moderation
-        kept = recipe_row(row.row_id, Status.REUSED, recipe, row.format, row.row().post_process)
+        kept = recipe_row(row.row(), Status.REUSED, recipe, row.format)
         kept = replace(kept, size_bytes=size_bytes)
         if moderation is None:
             return kept

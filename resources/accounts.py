@@ -79,6 +79,7 @@ class Scope(StrEnum):
     SUBMIT = "submit"
     READ = "read"
     OPERATE = "operate"
+    REVIEW = "review"
 
 
 USER_SCOPES = (Scope.SUBMIT, Scope.READ)

@@ -108,7 +108,7 @@ class LocalObjectStore:
             except _ABSENT:
                 return
 
-    def url(self, key: str, expires_s: int | None = None) -> str:
+    def url(self, key: str, expires_s: int | None = None, *, download_as: str = "") -> str:
         """The file's URI; it does not expire, but `expires_s` is checked as any store does."""
         if expires_s is not None:
             check_expiry(expires_s)

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import quote
 
 from foundation.errors import FailureCause, ImageGenXError
 from foundation.problems import shown
@@ -108,8 +109,10 @@ class ObjectStore(Protocol):
         """Remove the object; nothing happens if there is none."""
         ...
 
-    def url(self, key: str, expires_s: int | None = None) -> str:
+    def url(self, key: str, expires_s: int | None = None, *, download_as: str = "") -> str:
         """A URL that downloads the object: presigned for `expires_s` (default: configured), or a file URI.
+
+        With `download_as` a browser saves it under that name; a file URI cannot say so.
 
         The object need not exist yet. Who has the URL can read the object: never write it to a log.
 
@@ -121,6 +124,11 @@ class ObjectStore(Protocol):
     def check(self) -> None:
         """Find out whether the store takes what is written to it, and make its bucket or folder if missing."""
         ...
+
+
+def disposition(name: str) -> str:
+    """The header Content-Disposition that saves what is sent under this name (RFC 6266)."""
+    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def check_key(key: str) -> None:

@@ -40,6 +40,7 @@ from resources.object_store import (
     check_expiry,
     check_key,
     check_prefix,
+    disposition,
     is_key,
 )
 
@@ -145,12 +146,16 @@ class S3ObjectStore:
                 if exc.code != "NoSuchKey":
                     raise
 
-    def url(self, key: str, expires_s: int | None = None) -> str:
+    def url(self, key: str, expires_s: int | None = None, *, download_as: str = "") -> str:
         """A presigned GET URL, made without a request (unless no region is configured)."""
         expires_s = check_expiry(self._settings.url_expires_s if expires_s is None else expires_s)
         name = self._name(key)
         with self._explained(key):
-            return self._client.presigned_get_object(self._bucket, name, expires=timedelta(seconds=expires_s))
+            headers: dict[str, str | list[str] | tuple[str]] = {}
+            if download_as:
+                headers["response-content-disposition"] = disposition(download_as)
+            life = timedelta(seconds=expires_s)
+            return self._client.presigned_get_object(self._bucket, name, life, response_headers=headers)
 
     def check(self) -> None:
         """Write a small object, always the same one, which no listing shows; make the bucket if missing."""

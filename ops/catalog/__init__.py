@@ -4,11 +4,12 @@ from ops.catalog.columns import COLUMNS
 from ops.catalog.home_folder import catalog_files, open_catalogs
 from ops.catalog.pictures import INPUTS, CatalogFiles, CatalogPicture, FolderFiles
 from ops.catalog.problems import CatalogError, CatalogProblem
-from ops.catalog.reading import Catalog, catalog_name, read_catalog, row_request
+from ops.catalog.reading import CARRY, Catalog, catalog_name, read_catalog, row_request
 from ops.catalog.registered import RegisteredCatalogs, Registration
-from ops.catalog.rows import CatalogSchedule
+from ops.catalog.rows import CatalogSchedule, ReviewPolicy
 
 __all__ = [
+    "CARRY",
     "COLUMNS",
     "INPUTS",
     "Catalog",
@@ -20,6 +21,7 @@ __all__ = [
     "FolderFiles",
     "RegisteredCatalogs",
     "Registration",
+    "ReviewPolicy",
     "catalog_files",
     "catalog_name",
     "open_catalogs",

@@ -1,14 +1,14 @@
 """YAML catalogs: defaults, watermark, schedule, freshness, and rows or a template with axes."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from foundation.cron import cron_rule, timezone_rule
 from foundation.problems import nearest, one_of
 from ops.catalog.columns import COLUMNS, layered, unknown_column
 from ops.catalog.pictures import CatalogFiles, CatalogPicture
 from ops.catalog.problems import ProblemList
-from ops.catalog.rows import CatalogSchedule, RawCatalog, RawRow
+from ops.catalog.rows import CatalogSchedule, RawCatalog, RawRow, ReviewPolicy
 from ops.catalog.rows_from import RowsFrom, open_table
 from ops.catalog.template import Template, check_braces
 from ops.catalog.yaml_file import YamlMapping, YamlSyntaxError, YamlValue, read_yaml
@@ -25,7 +25,13 @@ _KEYS = (
     "columns",
     "where",
     "join",
+    "carry",
+    "review",
+    "remake",
+    "owner",
 )
+MAX_REMAKE = 20
+_REVIEWS = ("none", "required")
 _OF_TABLES = ("columns", "where", "join")
 _POLICIES = ("changed", "reseed")
 _WATERMARK_COLUMNS = {
@@ -60,8 +66,9 @@ def read_document(text: str, files: CatalogFiles, problems: ProblemList) -> RawC
     watermark = _watermark(document.get("watermark", ""), problems)
     return RawCatalog(
         defaults=layered(watermark, _defaults(document.get("defaults", ""), problems)),
-        schedule=_schedule(document.get("schedule", ""), problems),
-        freshness_hours=_hours("freshness_hours", document.get("freshness_hours", ""), problems),
+        schedule=read_schedule(document.get("schedule", ""), problems),
+        freshness_hours=read_hours("freshness_hours", document.get("freshness_hours", ""), problems),
+        review=read_review({key: document.get(key, "") for key in ("review", "remake", "owner")}, problems),
         rows=rows,
         files=read,
     )
@@ -74,9 +81,24 @@ def read_times(text: str, problems: ProblemList) -> RawCatalog:
         return RawCatalog(rows=())
     return RawCatalog(
         rows=(),
-        schedule=_schedule(document.get("schedule", ""), problems),
-        freshness_hours=_hours("freshness_hours", document.get("freshness_hours", ""), problems),
+        schedule=read_schedule(document.get("schedule", ""), problems),
+        freshness_hours=read_hours("freshness_hours", document.get("freshness_hours", ""), problems),
+        review=read_review({key: document.get(key, "") for key in ("review", "remake", "owner")}, problems),
     )
+
+
+def read_review(given: Mapping[str, YamlValue], problems: ProblemList) -> ReviewPolicy:
+    """Whether the catalog is reviewed, how often rejected pictures are made again, and who is asked."""
+    words = {key: value.strip() if isinstance(value, str) else "?" for key, value in given.items()}
+    review, remake, owner = (words.get(key, "") for key in ("review", "remake", "owner"))
+    if review not in ("", *_REVIEWS):
+        problems.add("review", "", one_of(review, _REVIEWS))
+    if not re.fullmatch(r"\d{0,2}", remake, re.ASCII) or int(remake or 0) > MAX_REMAKE:
+        problems.add("remake", "", f"must be how often a rejected picture is made again, 0 to {MAX_REMAKE}")
+        remake = ""
+    if len(owner) > 128 or not owner.isprintable() or not isinstance(given.get("owner", ""), str):
+        problems.add("owner", "", "must be a name or address of at most 128 letters")
+    return ReviewPolicy(review == "required", int(remake or 0), owner)
 
 
 def _unknown_keys(row: str, given: YamlMapping, known: Iterable[str], problems: ProblemList) -> None:
@@ -143,7 +165,8 @@ def _choice(key: str, value: YamlValue, choices: tuple[str, ...], problems: Prob
     return word
 
 
-def _schedule(value: YamlValue, problems: ProblemList) -> CatalogSchedule | None:
+def read_schedule(value: YamlValue, problems: ProblemList) -> CatalogSchedule | None:
+    """When the catalog is made by itself; None if nothing is said."""
     given = YamlMapping(0)
     if isinstance(value, str):
         if not value:
@@ -168,7 +191,7 @@ def _schedule_rules(schedule: CatalogSchedule) -> Iterator[tuple[str, str]]:
         yield "policy", one_of(schedule.policy, _POLICIES)
 
 
-def _hours(key: str, value: YamlValue, problems: ProblemList) -> float | None:
+def read_hours(key: str, value: YamlValue, problems: ProblemList) -> float | None:
     """The number of hours; None if there is none."""
     if not value:
         return None
@@ -194,6 +217,8 @@ def _all_rows(
         return [], ()
     if ways == ["rows"]:
         return _rows(document, problems), ()
+    if "carry" in document:
+        problems.add("carry", "", "belongs to 'rows:' or 'rows_from:'")
     before = problems.total
     template = _template(document, problems)
     template.check(problems)
@@ -233,11 +258,20 @@ def _rows_made(document: YamlMapping, problems: ProblemList) -> RowsFrom:
         problems.add("join", "", "must be one column of the table")
         join = ""
     where = dict(_lists("where", _mapping("where", document.get("where", ""), problems), problems))
-    return RowsFrom(patterns, columns, where, join.strip())
+    return RowsFrom(patterns, columns, where, join.strip(), _carry(document, problems))
+
+
+def _carry(document: YamlMapping, problems: ProblemList) -> tuple[str, ...]:
+    """The names of the columns that travel along."""
+    given = document.get("carry", "")
+    names = given if isinstance(given, list) else [given] if given else []
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        problems.add("carry", "", "must be a list of columns, such as [Vendor, Type]; * for all of a table")
+    return tuple(name.strip() for name in names if isinstance(name, str) and name.strip())
 
 
 def _rows(document: YamlMapping, problems: ProblemList) -> Iterator[RawRow]:
-    rows = document["rows"]
+    rows, carry = document["rows"], _carry(document, problems)
     if "axes" in document:
         problems.add("axes", "", "axes belong to a 'template:', not to 'rows:'")
     if rows and not isinstance(rows, list):
@@ -246,7 +280,10 @@ def _rows(document: YamlMapping, problems: ProblemList) -> Iterator[RawRow]:
     for number, row in enumerate(rows, start=1):
         if isinstance(row, YamlMapping):
             where = f"row {number} (line {row.line})"
-            yield RawRow(where, _cells(where, row, problems))
+            own = YamlMapping(row.line)
+            own.update({name: value for name, value in row.items() if name not in carry or name in COLUMNS})
+            carried = {name: value for name in carry if isinstance(value := row.get(name, ""), str) and value}
+            yield RawRow(where, _cells(where, own, problems), carried=carried)
         else:
             problems.add(f"row {number}", "", "must be a mapping of columns, such as '- text: a red mug'")
 

@@ -89,6 +89,7 @@ def _earlier(file: Path, shipped: dict[str, str]) -> tuple[Registration, bytes, 
         times.schedule,
         times.freshness_hours,
         shipped.get(name) == digest,
+        times.review,
     )
     return registration, content, pictures
 

@@ -1,6 +1,7 @@
 """Catalogs: prompt files checked row by row, as one table with a row per picture."""
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from ops.catalog.document import read_document
 from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, TABLES, size_rule
 from ops.catalog.pictures import CatalogFiles, CatalogPicture, FolderFiles
 from ops.catalog.problems import CatalogError, CatalogProblem, ProblemList
-from ops.catalog.rows import CatalogSchedule, RawCatalog, RawRow
+from ops.catalog.rows import NO_REVIEW, CatalogSchedule, RawCatalog, RawRow, ReviewPolicy
 from ops.catalog.table import read_table
 from ops.catalog.template import MAX_ROWS
 from ops.map_ahead import map_ahead
@@ -60,6 +61,7 @@ class Catalog:
     pictures: tuple[CatalogPicture, ...]
     objects: tuple[str, ...] = ()
     freshness_hours: float | None = None
+    review: ReviewPolicy = NO_REVIEW
 
     def requests(self) -> Iterator[tuple[str, GenerationRequest]]:
         """(row id, request) in the order of the file."""
@@ -136,7 +138,8 @@ def check_catalog(
     pictures = (*raw.files, *(picture for picture in checker.pictures.values() if picture))
     digest = catalog_digest(content, pictures)
     objects = tuple(checker.object_keys)
-    return Catalog(name, _table(records), raw.schedule, digest, pictures, objects, raw.freshness_hours)
+    table = _table(records)
+    return Catalog(name, table, raw.schedule, digest, pictures, objects, raw.freshness_hours, raw.review)
 
 
 def catalog_content(path: Path) -> bytes:
@@ -233,7 +236,8 @@ class _RowChecker:
                 self.problems.add(self._place(row, column, origins), column, problem.rule)
             return None
         seed = request.params.seed
-        return _values(row_id, request, row_seed(row_id) if seed is None else seed)
+        values = _values(row_id, request, row_seed(row_id) if seed is None else seed)
+        return *values, json.dumps(dict(row.carried), ensure_ascii=False) if row.carried else ""
 
     def _place(self, row: RawRow, column: str, origins: Mapping[str, str]) -> str:
         """Where a cell comes from: the row itself, or something that many rows share."""
@@ -292,6 +296,8 @@ def _cell(given: object, kind: str) -> object:
     return given if kind in _NUMERIC else str(given)
 
 
+CARRY = "carry"
+"""The column of a catalog's table for what travels along, as a JSON object; only where a row has something."""
 _SEED = list(COLUMNS).index("seed")
 _AUTOMATIC = 0
 _NUMERIC = ("integer", "number")
@@ -302,5 +308,7 @@ _DTYPES = {"prose": "str", "word": "str", "loras": "str", "integer": "int64", "n
 def _table(records: list[tuple[object, ...]]) -> "pd.DataFrame":
     import pandas as pd
 
-    table = pd.DataFrame.from_records(records, columns=list(COLUMNS))
+    table = pd.DataFrame.from_records(records, columns=[*COLUMNS, CARRY])
+    if not table[CARRY].any():
+        table = table.drop(columns=CARRY)
     return table.astype({name: _DTYPES[column.kind] for name, column in COLUMNS.items()})

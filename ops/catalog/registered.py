@@ -7,17 +7,19 @@ last, says which contents are the catalog. A reader thus sees the catalog before
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.errors import told
 from io_managers.reuse import keep_all
+from ops.catalog.given import read_given
 from ops.catalog.inside import LeadsOutError
 from ops.catalog.pictures import INPUTS, CatalogPicture, FolderFiles, StoredFiles
-from ops.catalog.problems import CatalogError, CatalogProblem
+from ops.catalog.problems import CatalogError, CatalogProblem, ProblemList
 from ops.catalog.reading import Catalog, catalog_content, catalog_name, check_catalog, is_name
-from ops.catalog.rows import CatalogSchedule
+from ops.catalog.rows import NO_REVIEW, CatalogSchedule, ReviewPolicy
 from ops.map_ahead import map_ahead
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore, StoredObject
 
@@ -45,6 +47,8 @@ class Registration:
         objects: the keys of stored pictures that it names.
         schedule, freshness_hours: as its file says; None if it says nothing.
         shipped: it is a catalog that comes with ImageGenX, as it came.
+        review: as its file says.
+        given: what `catalog set` said instead of the file, which stays said when the file is registered again.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Registration:
     schedule: CatalogSchedule | None = None
     freshness_hours: float | None = None
     shipped: bool = False
+    review: ReviewPolicy = NO_REVIEW
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> set[str]:
@@ -71,7 +77,8 @@ class Registration:
         """The record that `to_json` wrote."""
         given = json.loads(data)
         schedule = given["schedule"] and CatalogSchedule(**given["schedule"])
-        return cls(**{**given, "schedule": schedule, "objects": tuple(given["objects"])})
+        review = ReviewPolicy(**given.get("review", {}))
+        return cls(**{**given, "schedule": schedule, "objects": tuple(given["objects"]), "review": review})
 
 
 class RegisteredCatalogs:
@@ -152,7 +159,10 @@ class RegisteredCatalogs:
             catalog.schedule,
             catalog.freshness_hours,
             shipped,
+            catalog.review,
         )
+        with suppress(CatalogError):
+            registration = with_given(registration, self.get(name).given)
         try:
             self.keep(registration, content, catalog.pictures)
         except (LeadsOutError, OSError) as exc:
@@ -168,6 +178,20 @@ class RegisteredCatalogs:
         keep_all(self.store, contents, renew_after_s=self._renew_after_s)
         self._write(REGISTERED, registration)
         self.store.delete(_key(RETIRED, registration.name))
+
+    def give(self, name: str, given: Mapping[str, str], registry: "ModelRegistry") -> Registration:
+        """Let these hold for a catalog instead of what its file says; an empty one lets the file's hold again.
+
+        Raises:
+            CatalogError: if there is no such catalog, or one of them cannot be.
+        """
+        before, catalog = self.get(name), self.read(name, registry)
+        own = replace(
+            before, schedule=catalog.schedule, freshness_hours=catalog.freshness_hours, review=catalog.review, given={}
+        )
+        changed = with_given(own, {key: value for key, value in {**before.given, **given}.items() if value})
+        self._write(REGISTERED, changed)
+        return changed
 
     def retire(self, name: str) -> None:
         """Let a catalog be registered no longer; it stays known as retired. Retiring again changes nothing."""
@@ -199,6 +223,16 @@ class RegisteredCatalogs:
             except ObjectNotFoundError:
                 return None
         return _known.get(place)
+
+
+def with_given(registration: Registration, given: Mapping[str, str]) -> Registration:
+    """The registration with these instead of what its file says. Raises CatalogError if one of them cannot be."""
+    problems = ProblemList()
+    schedule, hours, review = read_given(
+        given, registration.schedule, registration.freshness_hours, registration.review, problems
+    )
+    problems.raise_any(registration.name)
+    return replace(registration, schedule=schedule, freshness_hours=hours, review=review, given=dict(given))
 
 
 def _key(prefix: str, name: str) -> str:

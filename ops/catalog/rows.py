@@ -14,12 +14,14 @@ _NOWHERE_ELSE: Mapping[str, str] = {}
 class RawRow:
     """One row: the cells it gives itself, and the place to blame for them.
 
-    `origins` names another place for columns that many rows share, such as the axes of a template.
+    `origins` names another place for columns that many rows share, such as the axes of a template; `carried` are cells
+    that travel along and decide nothing.
     """
 
     where: str
     cells: Mapping[str, str]
     origins: Mapping[str, str] = field(default_factory=lambda: _NOWHERE_ELSE)
+    carried: Mapping[str, str] = field(default_factory=lambda: _NOWHERE_ELSE)
 
     @property
     def digest(self) -> str:
@@ -38,6 +40,18 @@ class CatalogSchedule:
 
 
 @dataclass(frozen=True)
+class ReviewPolicy:
+    """Whether only approved pictures are published, how often a rejected one is made again, and who is asked."""
+
+    required: bool = False
+    remake: int = 0
+    owner: str = ""
+
+
+NO_REVIEW = ReviewPolicy()
+
+
+@dataclass(frozen=True)
 class RawCatalog:
     """What a catalog file says: `defaults` are cells for all rows; `rows` may be read once.
 
@@ -49,4 +63,5 @@ class RawCatalog:
     defaults: Mapping[str, str] = field(default_factory=dict)
     schedule: CatalogSchedule | None = None
     freshness_hours: float | None = None
+    review: ReviewPolicy = NO_REVIEW
     files: tuple[CatalogPicture, ...] = ()

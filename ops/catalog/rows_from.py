@@ -28,12 +28,14 @@ class RowsFrom:
         columns: by column of ours, the column of theirs that is taken as it is.
         where: by column of theirs, the values of which it must have one; `*` is any.
         join: a column of theirs; a blank cell takes the value of the first row that has the same value there.
+        carry: the columns of theirs that travel along; `*` is all.
     """
 
     patterns: Mapping[str, str]
     columns: Mapping[str, str]
     where: Mapping[str, list[str]]
     join: str = ""
+    carry: tuple[str, ...] = ()
 
     def rows(self, sheet: Sheet, problems: ProblemList) -> Iterator[RawRow]:
         """A row for each of the table's that fits; none if this names columns that it has not."""
@@ -47,7 +49,9 @@ class RowsFrom:
                 first = firsts.setdefault(own.get(self.join, ""), own)
                 row = {name: own.get(name) or first.get(name, "") for name in header}
             if all(_fits(own.get(name, ""), row.get(name, ""), values) for name, values in self.where.items()):
-                yield RawRow(place, self._cells(row, decimal_comma=sheet.decimal_comma))
+                carry = filter(None, header) if ANY in self.carry else self.carry
+                carried = {name: cell for name in carry if (cell := row.get(name, ""))}
+                yield RawRow(place, self._cells(row, decimal_comma=sheet.decimal_comma), carried=carried)
 
     def _cells(self, row: Mapping[str, str], *, decimal_comma: bool) -> dict[str, str]:
         cells = {name: filled(pattern, lambda place: row.get(place, "")) for name, pattern in self.patterns.items()}
@@ -62,6 +66,7 @@ class RowsFrom:
         named += [("columns", name) for name in self.columns.values()]
         named += [("where", name) for name in self.where]
         named += [("join", self.join)] if self.join else []
+        named += [("carry", name) for name in self.carry if name != ANY]
         fits = True
         for key, name in dict.fromkeys(named):
             if header.count(name) != 1:

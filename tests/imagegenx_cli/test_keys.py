@@ -64,7 +64,7 @@ def test_a_key_has_the_days_and_the_scopes_it_is_given(imagegenx, accounts):
     assert (account.expires_at_s - account.created_at_s, account.scopes) == (7 * 24 * 3600, ("read", "operate"))
     assert "read,operate" in imagegenx("keys", "list")[1]
     status, _, error = imagegenx("keys", "create", "--user", "ann", "--scopes", "admin")
-    assert (status, error) == (1, "error: scopes.0: 'admin' is not one of submit, read, operate.\n")
+    assert (status, error) == (1, "error: scopes.0: 'admin' is not one of submit, read, operate, review.\n")
 
 
 def test_the_audit_log_tells_who_made_and_revoked_which_key(imagegenx, home):

@@ -50,7 +50,9 @@ def new(row_id, seed=None, **changes):
 
 
 def kept(picture, size_bytes=0):
-    row = recipe_row(picture.row_id, Status.REUSED, picture.recipe, picture.format, POST)
+    row = recipe_row(
+        ManifestRow(picture.row_id, Status.REUSED, post_process=POST), Status.REUSED, picture.recipe, picture.format
+    )
     return replace(row, size_bytes=size_bytes)
 
 

@@ -18,7 +18,7 @@ from tests.support.stored_catalogs import new_picture, write_pictures
 class PresigningStore(LocalObjectStore):
     """A store whose URLs look like those of an S3 service."""
 
-    def url(self, key, expires_s=None):
+    def url(self, key, expires_s=None, *, download_as=""):
         return f"https://s3.example/{key}?X-Amz-Signature=0"
 
 

@@ -6,7 +6,15 @@ from dataclasses import replace
 from PIL import Image
 
 from configs.settings import Settings
-from io_managers.image_set import ImageSet, Status, decode_manifest, encode_manifest, manifest_key, picture_key
+from io_managers.image_set import (
+    ImageSet,
+    ManifestRow,
+    Status,
+    decode_manifest,
+    encode_manifest,
+    manifest_key,
+    picture_key,
+)
 from io_managers.settling import recipe_row
 from models.registry import BUILTIN_CARDS, ModelRegistry
 from models.request import PostProcess
@@ -101,7 +109,9 @@ class Studio:
             then = recipe.model_copy(update={"post": steps})
             file_format = (generated_format, upscaled_format, lambda post: post.format)[number if steps else 0](post)
             made = status if number == 0 or (steps and steps[-1].op == STEPS[number][-1]) else Status.PASSED
-            stored = recipe_row(f"r{row}", made, then, file_format, post.model_dump_json())
+            stored = recipe_row(
+                ManifestRow(f"r{row}", made, post_process=post.model_dump_json()), made, then, file_format
+            )
             rows.append(replace(stored, seconds=seconds))
             self.store.put(picture_key(then, file_format), b"picture", content_type="image/webp")
         return encode_manifest(rows)

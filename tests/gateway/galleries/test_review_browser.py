@@ -1,0 +1,222 @@
+"""Reviewing a catalog in a real browser, by keys, clicks and fingers."""
+
+import re
+import threading
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from io_managers.live_progress import publish_progress
+from ops.catalog import ReviewPolicy
+from ops.review.verdicts import CatalogVerdicts, State, new_verdict
+from tests.support.browser import running_browser
+from tests.support.reviewed_catalog import store_reviewed
+from tests.support.waiting import wait_until
+
+DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+MAX_CELLS_A_KEY = 4
+"""Cells that one key may draw anew, however many pictures there are."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as launched:
+        yield launched
+
+
+@pytest.fixture(params=[{}])
+def page(browser: Browser, request) -> Iterator[Page]:
+    """A page that may not complain about anything but refused and broken calls."""
+    context = browser.new_context(**({"viewport": DESK, "locale": "en-GB"} | request.param))
+    page, complaints = context.new_page(), []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    assert [one for one in complaints if not one.startswith("Failed to load resource")] == []
+
+
+def visit(page, gateway, path="/catalogs/mugs"):
+    page.goto(f"{gateway.url}{path}#token=start-up-token")
+    page.wait_for_selector("html[data-ready]")
+
+
+def said(gateway, catalog="mugs"):
+    """What the store holds, by row: the first letter of the state, with a star."""
+    known = CatalogVerdicts(gateway.service.store, catalog)
+    rows = {one.recipe: one.row for one in known.all()}
+    return {
+        rows[recipe]: one.state.value[0] + ("*" if one.star else "") + one.reason
+        for recipe, one in known.standings().items()
+    }
+
+
+def saved(page):
+    expect(page.locator("#saving")).to_have_text("All saved")
+
+
+def keys(page, pressed):
+    for key in pressed.split():
+        page.keyboard.press(key)
+
+
+def test_a_person_reviews_by_keys_and_takes_things_back(page, reviewing) -> None:
+    store_reviewed(reviewing.service.store, "mugs", 20)
+    visit(page, reviewing)
+    expect(page.locator(".cell")).to_have_count(20)
+    keys(page, "a a r 2 s ArrowRight a u")
+    saved(page)
+    expected = {"mug-0": "a", "mug-1": "a", "mug-2": "rCut off", "mug-3": "u*", "mug-4": "u"}
+    wait_until(lambda: said(reviewing) == expected)
+    expect(page.locator("#states .approved b")).to_have_text("2")
+    expect(page.locator("#cell-2 p")).to_have_text("Cut off")
+    keys(page, "Home r e")
+    page.locator("#other-reason").fill("模糊 <b>")
+    keys(page, "Enter ArrowRight Shift+ArrowRight Shift+ArrowRight a")
+    saved(page)
+    expected |= {"mug-0": "r模糊 <b>", "mug-2": "a", "mug-3": "a*", "mug-4": "a"}
+    wait_until(lambda: said(reviewing) == expected)
+    keys(page, "Control+z")
+    saved(page)
+    wait_until(lambda: said(reviewing) == expected | {"mug-2": "rCut off", "mug-3": "u*", "mug-4": "u"})
+
+
+def test_filters_sort_and_place_are_in_the_address_that_others_may_open(page, reviewing) -> None:
+    rows = store_reviewed(reviewing.service.store, "mugs", 20)
+    CatalogVerdicts(reviewing.service.store, "mugs").record(
+        [new_verdict(row.recipe_digest, row.row_id, "bob", state=State.APPROVED) for row in rows[:9]]
+    )
+    visit(page, reviewing)
+    page.locator("#states .unreviewed").click()
+    page.get_by_label("Kind").select_option("jug")
+    page.get_by_label("Sort").select_option("id")
+    expect(page.locator(".cell strong")).to_have_text(["mug-10", "mug-13", "mug-16"])
+    keys(page, "ArrowRight Enter")
+    expect(page.locator("#v-id")).to_have_text("mug-13")
+    page.wait_for_url(re.compile(r"state=unreviewed&sort=id&c\.Kind=jug&at=mug-13&open=1"))
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    expect(page.locator("#v-id")).to_have_text("mug-13")
+    expect(page.locator(".cell")).to_have_count(3)
+    keys(page, "Escape /")
+    page.keyboard.type("number 16")
+    expect(page.locator(".cell strong")).to_have_text(["mug-16"])
+    page.keyboard.type(" nothing like it")
+    expect(page.locator("#no-match")).to_be_visible()
+    page.locator("#show-all").click()
+    expect(page.locator(".cell")).to_have_count(20)
+    expect(page.locator(".cell.failed p")).to_have_text("the mask is empty")
+
+
+def test_what_one_person_says_another_sees_and_a_run_shows_how_far_it_is(page, reviewing) -> None:
+    store = reviewing.service.store
+    rows = store_reviewed(store, "mugs", 6, review=ReviewPolicy(required=True, owner="ann"))
+    visit(page, reviewing)
+    expect(page.locator("#summary")).to_contain_text("Only approved pictures are published · Asked: ann")
+    CatalogVerdicts(store, "mugs").record([new_verdict(rows[0].recipe_digest, "mug-0", "bob", state=State.REJECTED)])
+    publish_progress(store, "mugs", "generated_images", {"made": 2, "failed": 1, "total": 6})
+    expect(page.locator("#cell-0")).to_have_class(re.compile("rejected"), timeout=20_000)
+    expect(page.locator("#live")).to_have_text("Making 2 of 6 · 1 failed", timeout=20_000)
+    publish_progress(store, "mugs", "generated_images", None)
+    store_reviewed(store, "mugs", 8, failed=0, edition=1)
+    expect(page.locator(".cell")).to_have_count(8, timeout=20_000)
+    keys(page, "Enter")
+    expect(page.locator("#v-history")).to_have_text("Nobody has said anything yet.")
+
+
+def test_each_key_draws_a_few_cells_however_many_pictures_there_are(page, reviewing) -> None:
+    store_reviewed(reviewing.service.store, "mugs", 600)
+    visit(page, reviewing)
+    shown = page.locator(".cell").count()
+    assert 20 < shown < 150
+    for key in ("a", "r", "s", "ArrowRight", "u"):
+        before = page.evaluate("gallery.drawn")
+        page.keyboard.press(key)
+        assert page.evaluate("gallery.drawn") - before <= MAX_CELLS_A_KEY, key
+    before = page.evaluate("gallery.drawn")
+    page.keyboard.press("End")
+    expect(page.locator("#cell-599")).to_be_in_viewport()
+    assert page.evaluate("gallery.drawn") - before <= 2 * shown
+    assert page.locator(".cell").count() < 150
+    saved(page)
+
+
+def test_no_verdict_is_lost_while_the_gateway_is_away(page, settings, reviewing, tmp_path) -> None:
+    store_reviewed(reviewing.service.store, "mugs", 12, failed=0)
+    visit(page, reviewing)
+    reached = threading.Event()
+
+    def away(route):
+        reached.set()
+        route.abort()
+
+    page.route("**/verdicts", away)
+    keys(page, "a a r")
+    expect(page.locator("#saving")).to_contain_text("3 not saved yet", timeout=20_000)
+    assert reached.is_set()
+    keys(page, "a")
+    page.unroute("**/verdicts")
+    expect(page.locator("#saving")).to_have_text("All saved", timeout=20_000)
+    assert said(reviewing) == {"mug-0": "a", "mug-1": "a", "mug-2": "r", "mug-3": "a"}
+
+
+@pytest.mark.parametrize(
+    "page", [{"viewport": PHONE, "has_touch": True, "is_mobile": True}], indirect=True, ids=["phone"]
+)
+def test_a_finger_does_the_same_on_a_phone(page, reviewing) -> None:
+    store_reviewed(reviewing.service.store, "mugs", 20)
+    visit(page, reviewing)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.locator("#cell-1").tap()
+    expect(page.locator("#v-id")).to_have_text("mug-1")
+    page.locator("#do-approve").tap()
+    expect(page.locator("#v-id")).to_have_text("mug-2")
+    page.locator("#do-reject").tap()
+    page.get_by_role("button", name="Blurred").tap()
+    page.locator("#shut").tap()
+    for button in page.locator("#deck > button:visible").all():
+        box = button.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= PHONE["width"]
+    page.locator("#selecting").tap()
+    page.locator("#cell-4").tap()
+    page.locator("#cell-6").tap()
+    expect(page.locator("#chosen")).to_have_text("2 selected")
+    page.locator("#do-star").tap()
+    saved(page)
+    wait_until(lambda: said(reviewing) == {"mug-1": "a", "mug-2": "rBlurred", "mug-4": "u*", "mug-6": "u*"})
+
+
+def test_the_index_leads_to_galleries_and_empty_states_are_said(page, reviewing) -> None:
+    page.goto(f"{reviewing.url}/catalogs#token=start-up-token")
+    expect(page.locator("#none")).to_contain_text("imagegenx catalog add FILE")
+    store_reviewed(reviewing.service.store, "mugs", 6)
+    store_reviewed(reviewing.service.store, "unmade", 0, failed=0)
+    reviewing.service.store.delete("manifests/watermarked_images/unmade.parquet")
+    page.reload()
+    expect(page.locator(".card")).to_have_count(2)
+    expect(page.locator(".card").first).to_contain_text("5 to review · 1 failed")
+    page.locator(".card").last.click()
+    expect(page.locator("#unmade")).to_contain_text("imagegenx demo --catalog unmade")
+    page.locator(".back").click()
+    page.locator(".card").first.click()
+    expect(page.locator(".cell")).to_have_count(6)
+    page.goto(f"{reviewing.url}/catalogs/nobody")
+    expect(page.locator("#notice")).to_contain_text("There is no catalog 'nobody'")
+
+
+def test_who_has_no_key_signs_in_and_a_key_without_the_scope_is_told_so(page, reviewing) -> None:
+    store_reviewed(reviewing.service.store, "mugs", 3)
+    accounts = reviewing.service.accounts
+    page.goto(f"{reviewing.url}/catalogs/mugs")
+    page.locator("#key").fill(accounts.create("bob"))
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator(".asking .wrong")).to_contain_text("has not the scope 'review'")
+    page.locator("#key").fill(accounts.create("bob", scopes=("review",)))
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator(".cell")).to_have_count(3)
+    keys(page, "a")
+    saved(page)
+    assert [one.by for one in CatalogVerdicts(reviewing.service.store, "mugs").all()] == ["bob"]

@@ -1,0 +1,48 @@
+"""A registered catalog whose pictures are made: small ones, without an engine."""
+
+import io
+import json
+from dataclasses import replace
+
+from PIL import Image
+
+from io_managers.image_set import ManifestRow, Status, encode_manifest, manifest_key
+from ops.catalog import Registration, ReviewPolicy
+from ops.catalog.registered import REGISTERED
+from resources.dagster_names import THUMBNAILS, WATERMARKED_IMAGES
+
+
+def store_reviewed(store, name, count, *, review=ReviewPolicy(), failed=1, text="a mug on white", edition=0):
+    """Store a catalog of so many rows, the last ones failed; returns the manifest's rows."""
+    rows = [_row(store, number, f"{text}, number {number}", edition) for number in range(count - failed)]
+    broken = ManifestRow("", Status.FAILED, text="a broken mug", model="tiny", error="the mask is empty")
+    rows += [replace(broken, row_id=f"mug-{number}") for number in range(count - failed, count)]
+    for asset in (WATERMARKED_IMAGES, THUMBNAILS):
+        store.put(manifest_key(asset, name), encode_manifest(rows), content_type="application/vnd.apache.parquet")
+    registration = Registration(name, f"{name}.csv", "0" * 64, "0" * 64, review=review)
+    store.put(f"{REGISTERED}{name}.json", registration.to_json(), content_type="application/json")
+    return rows
+
+
+def _row(store, number, text, edition):
+    digest = f"{edition:08x}{number:056x}"
+    key = f"pictures/{digest[:2]}/{digest}.webp"
+    file = io.BytesIO()
+    colour = (40 + 11 * number % 200, 90 + 29 * number % 150, 60 + 53 * number % 180)
+    Image.new("RGB", (64, 64), colour).save(file, "WEBP", quality=50)
+    store.put(key, file.getvalue(), content_type="image/webp")
+    return ManifestRow(
+        f"mug-{number}",
+        Status.MADE,
+        key=key,
+        size_bytes=file.tell(),
+        width_px=64,
+        height_px=64,
+        format="webp",
+        seed=number,
+        text=text,
+        model="tiny",
+        recipe=json.dumps({"text": text, "seed": number}),
+        recipe_digest=digest,
+        carry=json.dumps({"Kind": ("cup", "jug", "bowl")[number % 3]}),
+    )
