@@ -29,6 +29,11 @@ class ServingSettings(ValueObject):
         default=2, ge=1, le=64, description="threads that post-process and store pictures, for each lane"
     )
     outage_patience_s: float = Field(default=120, ge=0, description="a request waits so long for an absent store, s")
+    preview_every_s: float = Field(
+        default=1.0,
+        ge=0,
+        description="a picture that somebody watches is shown so often while it is made, s; 0 shows none",
+    )
     report_every_s: float = Field(default=30, ge=0.1, description="results are reported to Dagster in groups, s")
     keep_runs_days: int = Field(default=14, ge=1, description="ended Dagster runs are kept so long, days")
 

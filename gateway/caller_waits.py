@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -33,18 +34,18 @@ class CallerWaits:
         Raises:
             ClientDisconnect: the caller has hung up. The task is cancelled, unless the call comes again meanwhile.
         """
-        waiting = asyncio.ensure_future(wait)
-        hung_up = asyncio.ensure_future(_hung_up(request))
+        async with self.waiting(task):
+            return await while_connected(request, wait)
+
+    @asynccontextmanager
+    async def waiting(self, task: Task) -> AsyncIterator[None]:
+        """A wait for a task; where its caller hangs up, which ends it, the task is cancelled, as above."""
+        token = await self._face.call(self._noted, task)
         try:
-            token = await self._face.call(self._noted, task)
-            await asyncio.wait((waiting, hung_up), return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                return waiting.result()
+            yield
+        except (ClientDisconnect, asyncio.CancelledError, GeneratorExit):
             self._give_up(task, token)
-            raise ClientDisconnect
-        finally:
-            for one in (waiting, hung_up):
-                one.cancel()
+            raise
 
     def _noted(self, task: Task) -> str:
         """What this caller is known by; "" while the queue is away, and its task then is made in any case."""
@@ -70,6 +71,20 @@ class CallerWaits:
         if self._queue.is_last_caller(task.id, token):
             logger.info("task %s: its caller has hung up and not come back", task.id)
             self._queue.cancel(task.id)
+
+
+async def while_connected(request: Request, wait: Coroutine[Any, Any, T]) -> T:
+    """What a wait comes to; ClientDisconnect once its caller has hung up."""
+    waiting = asyncio.ensure_future(wait)
+    hung_up = asyncio.ensure_future(_hung_up(request))
+    try:
+        await asyncio.wait((waiting, hung_up), return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise ClientDisconnect
+        return waiting.result()
+    finally:
+        for one in (waiting, hung_up):
+            one.cancel()
 
 
 async def _hung_up(request: Request) -> None:

@@ -44,10 +44,11 @@ class TaskChanges:
         if self._thread:
             self._thread.join()
 
-    async def follow(self, task_id: str, look_again_s: float = LOOK_AGAIN_S) -> AsyncGenerator[None, None]:
-        """Yield at once, then whenever the task may have changed, until the gateway shuts down."""
+    async def follow(self, *task_ids: str, look_again_s: float = LOOK_AGAIN_S) -> AsyncGenerator[None, None]:
+        """Yield at once, then whenever one of the tasks may have changed, until the gateway shuts down."""
         event = asyncio.Event()
-        self._waiting[task_id].add(event)
+        for task_id in task_ids:
+            self._waiting[task_id].add(event)
         try:
             while not self._stop.is_set():
                 event.clear()
@@ -57,9 +58,10 @@ class TaskChanges:
                 except TimeoutError:
                     continue
         finally:
-            self._waiting[task_id].discard(event)
-            if not self._waiting[task_id]:
-                del self._waiting[task_id]
+            for task_id in task_ids:
+                self._waiting[task_id].discard(event)
+                if not self._waiting[task_id]:
+                    del self._waiting[task_id]
 
     def _listen(self) -> None:
         while not self._stop.is_set():

@@ -19,11 +19,13 @@ from gateway.guard import about, about_path
 from gateway.http_face import HttpFace, api_key, is_multipart, json_object, known_query
 from gateway.inputs import INPUT_NAMES
 from gateway.picture_file import PictureFile
+from gateway.preview_watch import PreviewWatch
 from gateway.streams import EventStream, StreamHolder, StreamPlaces
+from gateway.waiting import answer_as_preferred
 from models.registry import ModelCard
 from models.request import MAX_IMAGES
 from resources.accounts import Account, Scope
-from resources.queue import STORED_ID, Batch, QueuePlace, Task
+from resources.queue import STORED_ID, Batch, Preview, QueuePlace, Task
 
 GENERATE = f"{API}/generate"
 KEEP_ALIVE_LOOKS = 8
@@ -51,7 +53,14 @@ class ImageCalls:
             body, account = await self._face.body(request)
             task = await self._face.call(self._submit, account, body, idempotency_key)
         about(request, task_id=task.id)
-        return answer(200, "accepted", self._face.answers(request).submitted(task))
+        answers = self._face.answers(request)
+
+        def look() -> dict[str, object]:
+            return answers.task(self._service.latest(task))
+
+        return await answer_as_preferred(
+            self._face, request, answers.submitted(task), [task.id], look, lambda data: data["ended_at"] is not None
+        )
 
     async def batch_generate(self, request: Request) -> Response:
         """Queue 1 to 20 requests that differ in their text alone: all of them or none."""
@@ -115,12 +124,15 @@ class ImageCalls:
         }
         return answer(200, "ok", data, _NO_STORE)
 
-    async def events(self, request: Request, task_id: str, token: str = "") -> Response:
+    async def events(self, request: Request, task_id: str, token: str = "", previews: bool = False) -> Response:
         """Server-sent events named `task`: the data of a query, at once and at every change until the task ends.
 
         A client that comes back names the last event it has in the header `Last-Event-ID`, and is not sent that again;
         if it was the task's last one, the answer is 204, which tells clients to come back no more. The `events_url` of
         a task carries a token, and needs no key.
+
+        With `previews`, also events named `preview` while the pictures are made: `task_id`, `picture` (from 1),
+        `progress`, and `image`, a small JPEG as a data URI.
         """
         if token:
             task = await self._face.call(self._service.open_events, task_id, token)
@@ -132,7 +144,7 @@ class ImageCalls:
         seen = request.headers.get("last-event-id", "")
         if task.status.ended and seen == _event_id(task):
             return Response(status_code=204)
-        return EventStream(self._changes(request, task, seen, token), self._places, holder)
+        return EventStream(self._changes(request, task, seen, token, previews), self._places, holder)
 
     async def file(
         self,
@@ -189,8 +201,11 @@ class ImageCalls:
                     submit, account, data, idempotency_key=idempotency_key, pictures=by_field
                 )
 
-    async def _changes(self, request: Request, task: Task, seen: str, token: str) -> AsyncGenerator[bytes, None]:
+    async def _changes(
+        self, request: Request, task: Task, seen: str, token: str, with_previews: bool
+    ) -> AsyncGenerator[bytes, None]:
         answers, silent = self._face.answers(request), 0
+        watch = PreviewWatch(self._face, task) if with_previews else None
 
         def look() -> tuple[Task | None, QueuePlace | None]:
             """The task, and where it is; None while the queue is away."""
@@ -216,6 +231,8 @@ class ImageCalls:
                     yield _event("task", seen, answers.task(now, place))
                 elif (silent := silent + 1) % KEEP_ALIVE_LOOKS == 0:
                     yield b": still here\n\n"
+                for preview in await watch.news(now) if watch and now else ():
+                    yield _event("preview", "", _preview(task, preview))
                 if now and now.status.ended:
                     return
 
@@ -271,7 +288,13 @@ def _read_cursor(text: str) -> tuple[float, str]:
 
 def _event(name: str, id: str, data: object) -> bytes:
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return f"id: {id}\nevent: {name}\ndata: {text}\n\n".encode("utf-8", "replace")
+    head = f"id: {id}\n" if id else ""
+    return f"{head}event: {name}\ndata: {text}\n\n".encode("utf-8", "replace")
+
+
+def _preview(task: Task, preview: Preview) -> dict[str, object]:
+    image = f"data:image/jpeg;base64,{preview.jpeg}"
+    return {"task_id": task.name, "picture": preview.number, "progress": preview.progress, "image": image}
 
 
 def _event_id(task: Task) -> str:

@@ -1,11 +1,12 @@
 """The OpenAI Images form of the service: a call waits for its pictures, and the official clients work unchanged."""
 
-import asyncio
 import base64
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Security
@@ -19,6 +20,10 @@ from gateway.documentation import form_body, request_properties
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.guard import about
 from gateway.http_face import HttpFace, json_object, known_query
+from gateway.openai_events import KEEP_ALIVE, OpenAIEvents
+from gateway.preview_watch import PreviewWatch
+from gateway.streams import EventStream, StreamHolder, StreamPlaces
+from gateway.waiting import states
 from models.errors import InvalidRequestError, RejectedError
 from resources.accounts import Account, Scope
 from resources.queue import Task, TaskPicture, TaskStatus
@@ -35,16 +40,16 @@ _OWN_PARAMS = (
 )
 _WITHOUT_EFFECT = ("quality", "style", "user", "moderation", "input_fidelity")
 _REFUSED = {
-    "stream": ((False, "false"), "streaming is not offered here; leave it out"),
-    "partial_images": ((0,), "streaming is not offered here; leave it out"),
     "background": (("auto", "opaque"), "no model here paints transparent backgrounds; leave it out"),
     "output_compression": ((100,), "files are compressed as `pictures.original_quality` says; leave it out"),
 }
 """Fields that ask for what is not done here, unless they say one of these values."""
+MAX_PARTIAL_IMAGES = 3
+"""As OpenAI allows."""
 _WHOLE_NUMBERS = ("n", "steps", "seed", "output_compression", "partial_images")
 _NUMBERS = ("cfg_scale", "strength", "lora_weight")
 _KNOWN = (
-    *("prompt", "model", "response_format", "output_format"),
+    *("prompt", "model", "response_format", "output_format", "stream", "partial_images"),
     *(*_PARAMS, *_OWN_PARAMS, *_WITHOUT_EFFECT, *_REFUSED),
 )
 _NAMES = {
@@ -62,6 +67,14 @@ class _AcceptedError(ServiceError):
     """No pictures in the answer, although the task was accepted: sending the call again would make another task."""
 
 
+@dataclass(frozen=True)
+class AnswerForm:
+    """How the pictures are answered; `partial_images` is None unless they are streamed."""
+
+    response_format: str
+    partial_images: int | None
+
+
 class OpenAICalls:
     """One method per call."""
 
@@ -69,21 +82,23 @@ class OpenAICalls:
         self._face = face
         self._service = face.service
         self._waits = CallerWaits(face)
+        self._places = StreamPlaces(face.service.settings.gateway.max_event_streams)
 
     async def generations(self, request: Request) -> Response:
         """Make pictures from a prompt and wait for them."""
         account = await self._face.account(request, Scope.SUBMIT)
-        data, response_format = _translated(_without_nulls(json_object(await request.body())))
+        asked = _without_nulls(json_object(await request.body()))
+        data, form = _translated(asked)
         task = await self._face.call(self._submit, request, account, data, {})
-        return await self._answered(request, account, task, response_format)
+        return await self._answered(request, account, task, form)
 
     async def edits(self, request: Request) -> Response:
         """Change an uploaded picture: all of it, or where `mask` is transparent."""
         account = await self._face.account(request, Scope.SUBMIT)
         async with self._face.form(request, account, files=4) as (texts, pictures):
-            data, response_format = _translated(_numbers(texts))
+            data, form = _translated(_numbers(texts))
             task = await self._face.call_store(self._submit, request, account, data, pictures)
-        return await self._answered(request, account, task, response_format)
+        return await self._answered(request, account, task, form)
 
     async def models(self, request: Request) -> Response:
         """The models in the OpenAI form."""
@@ -107,33 +122,61 @@ class OpenAICalls:
             account, data, idempotency_key=key, pictures=given, is_retry=request.headers.get(_RETRIES, "0") != "0"
         )
 
-    async def _answered(self, request: Request, account: Account, task: Task, response_format: str) -> Response:
+    async def _answered(self, request: Request, account: Account, task: Task, form: AnswerForm) -> Response:
         about(request, task_id=task.id)
+        if form.partial_images is not None:
+            return EventStream(self._streamed(request, account, task, form), self._places, StreamHolder.of_key(account))
         task = await self._waits.while_connected(request, task, self._finished(account, task))
         try:
-            pictures = await self._face.call_store(self._pictures, request, task, response_format)
+            pictures = await self._face.call_store(self._pictures, request, task, form.response_format)
         except ServiceError as exc:
             raise _AcceptedError(exc.code, f"{exc.message} Task '{task.id}' is done; {_at(task)}") from exc
         return json_response(200, {"created": int(time.time()), "data": pictures})
 
+    async def _streamed(
+        self, request: Request, account: Account, task: Task, form: AnswerForm
+    ) -> AsyncGenerator[bytes, None]:
+        """The events of OpenAI's streams: partial pictures, then each picture, or an error."""
+        events = OpenAIEvents("edit" if request.url.path == EDITS else "generation", task, form.partial_images or 0)
+        try:
+            async with self._waits.waiting(task), aclosing(self._followed(account, task)) as seen:
+                watch = PreviewWatch(self._face, task) if form.partial_images else None
+                async for task in seen:
+                    for preview in await watch.news(task) if watch else ():
+                        if event := events.partial(preview):
+                            yield event
+                    if events.is_silent():
+                        yield KEEP_ALIVE
+            pictures = await self._face.call_store(self._pictures, request, task, "b64_json")
+        except ServiceError as exc:
+            yield events.failed(openai_error(exc))
+            return
+        for picture in pictures:
+            yield events.completed(picture["b64_json"])
+
     async def _finished(self, account: Account, task: Task) -> Task:
-        """The task once it has succeeded; while the queue is away, it is waited for.
+        """The task once it has succeeded; raises what `_followed` does."""
+        async with aclosing(self._followed(account, task)) as seen:
+            return [task async for task in seen][-1]
+
+    async def _followed(self, account: Account, task: Task) -> AsyncGenerator[Task, None]:
+        """The task at every change, until it has succeeded; while the queue is away, it is waited for.
 
         Raises:
             _AcceptedError: it fails, takes longer than a caller waits, or the gateway shuts down.
         """
-        timeout_s = self._service.settings.gateway.sync_timeout_s
-        try:
-            async with asyncio.timeout(timeout_s), aclosing(self._face.changes.follow(task.id)) as changes:
-                async for _ in changes:
-                    task = await self._face.call(self._looked_at, account, task)
-                    if task.status is TaskStatus.SUCCESS:
-                        return task
-                    if task.status.ended:
-                        raise _AcceptedError(500, f"Task '{task.id}' {task.status.value}: {task.error or 'cancelled'}")
-        except TimeoutError:
+        began, timeout_s = time.monotonic(), self._service.settings.gateway.sync_timeout_s
+        look = partial(self._looked_at, account, task)
+        async with aclosing(states(self._face, [task.id], look, lambda task: task.status.ended, timeout_s)) as seen:
+            async for task in seen:
+                if task.status in (TaskStatus.FAILED, TaskStatus.CANCELLED):
+                    raise _AcceptedError(500, f"Task '{task.id}' {task.status.value}: {task.error or 'cancelled'}")
+                yield task
+        if task.status is TaskStatus.SUCCESS:
+            return
+        if time.monotonic() - began >= timeout_s:
             late = f"The picture is not finished after {timeout_s:g} s. Task '{task.id}' goes on; {_at(task)}"
-            raise _AcceptedError(504, late) from None
+            raise _AcceptedError(504, late)
         raise _AcceptedError(503, f"The gateway is shutting down. Task '{task.id}' goes on; {_at(task)}")
 
     def _looked_at(self, account: Account, task: Task) -> Task:
@@ -170,17 +213,27 @@ class OpenAICalls:
 
 def openai_refusal(error: ServiceError) -> Response:
     """A refused call in OpenAI's form."""
-    code = {403: 401, 422: 400}.get(error.code, error.code)
+    retried_in_vain = error.code == 500 or isinstance(error, _AcceptedError)
+    headers = retry_headers(error, _DONT_RETRY if retried_in_vain else None)
+    return json_response(_code(error), {"error": openai_error(error)}, headers)
+
+
+def _code(error: ServiceError) -> int:
+    return {403: 401, 422: 400}.get(error.code, error.code)
+
+
+def openai_error(error: ServiceError) -> dict[str, object]:
+    """Why a call is refused, in OpenAI's form."""
+    code = _code(error)
     kind = _TYPES.get(code, "server_error" if code >= 500 else "invalid_request_error")
     param = _name(error.problems[0].field) if error.problems else None
     text = "\n".join(str(Problem(_name(p.field), p.rule)) for p in error.problems) or error.message
-    content = {"message": text, "type": kind, "param": param or None, "code": None}
+    content: dict[str, object] = {"message": text, "type": kind, "param": param or None, "code": None}
     if code == 401:
         content["code"] = "invalid_api_key"
     if isinstance(error.__cause__, RejectedError):
         content["code"] = "content_policy_violation"
-    retried_in_vain = code == 500 or isinstance(error, _AcceptedError)
-    return json_response(code, {"error": content}, retry_headers(error, _DONT_RETRY if retried_in_vain else None))
+    return content
 
 
 def openai_routes(face: HttpFace) -> APIRouter:
@@ -199,7 +252,7 @@ def openai_routes(face: HttpFace) -> APIRouter:
     return router
 
 
-def _translated(asked: Mapping[str, Any]) -> tuple[dict[str, object], str]:
+def _translated(asked: Mapping[str, Any]) -> tuple[dict[str, object], AnswerForm]:
     """The request in our form, and how the pictures are to be answered."""
     if unknown := [Problem(str(name)[:80], "unknown field") for name in asked if name not in _KNOWN]:
         raise _refused(unknown[:100])
@@ -214,7 +267,23 @@ def _translated(asked: Mapping[str, Any]) -> tuple[dict[str, object], str]:
     if "output_format" in asked:
         params["post_process"] = {"format": _format(asked["output_format"])}
     data: dict[str, object] = {"text": asked.get("prompt"), "params": params}
-    return {**data, "model_type": asked.get("model")}, response_format
+    return {**data, "model_type": asked.get("model")}, AnswerForm(response_format, _partial_images(asked))
+
+
+def _partial_images(asked: Mapping[str, Any]) -> int | None:
+    """How many partial pictures are streamed; None without a stream."""
+    stream, partial_images = asked.get("stream", False), asked.get("partial_images", 0)
+    if not isinstance(stream, bool) and stream not in ("true", "false"):
+        raise bad_field("stream", f"{shown(stream)} is neither true nor false")
+    if type(partial_images) is not int or not 0 <= partial_images <= MAX_PARTIAL_IMAGES:
+        raise bad_field("partial_images", f"{shown(partial_images)} is not a number from 0 to {MAX_PARTIAL_IMAGES}")
+    if stream in (True, "true"):
+        if asked.get("response_format", "b64_json") != "b64_json":
+            raise bad_field("response_format", "streamed pictures come as b64_json; leave it out")
+        return partial_images
+    if partial_images:
+        raise bad_field("partial_images", "goes with `stream`: true")
+    return None
 
 
 def _at(task: Task) -> str:
@@ -269,6 +338,14 @@ _FIELDS: dict[str, Any] = {
     },
     "response_format": {"type": "string", "enum": list(_RESPONSE_FORMATS), "default": "url"},
     "output_format": {"type": "string", "enum": list(_FORMATS), "default": "webp"},
+    "stream": {"type": "boolean", "default": False, "description": "answer events, as OpenAI's streams do"},
+    "partial_images": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_PARTIAL_IMAGES,
+        "default": 0,
+        "description": "so many previews are streamed while the first picture is made",
+    },
     **{name: _OWN[f"params.{name}"] for name in _OWN_PARAMS},
     **{name: {"type": "string", "description": "taken, and without effect here"} for name in _WITHOUT_EFFECT},
     **{name: {"enum": list(harmless), "description": rule} for name, (harmless, rule) in _REFUSED.items()},

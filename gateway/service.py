@@ -195,6 +195,11 @@ class GatewayService:
         raise _no_such("task", task_id)
 
     @service_errors()
+    def latest(self, task: Task) -> Task:
+        """The task as it is now, for who has it."""
+        return self.queue.task(task.id) or task
+
+    @service_errors()
     def batch(self, account: Account, batch_id: str) -> tuple[Batch, list[Task]]:
         """The caller's batch and those of its tasks that are still remembered, in order."""
         batch = self.queue.batch(batch_id) if TASK_ID.fullmatch(batch_id) else None

@@ -1,5 +1,6 @@
 """Turns computed by model families: one step of many requests, or the whole run of a batch."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from models.denoising.slots import Slot
     from models.families.base import ModelFamily
+
+logger = logging.getLogger(__name__)
 
 _UNLOADABLE_S = 30.0
 """A model that could not be loaded is not tried again for so long."""
@@ -181,17 +184,32 @@ def _one_step(
         ticket = running[slot]
         report.ended(ticket, failed(ticket.id, slot.recipe, exc))
 
+    for slot, ticket in running.items():
+        slot.wants_estimate = ticket.wants_preview
     family.stepper.step(list(running), fail)
     for slot, ticket in running.items():
         if not ticket.is_ended:
+            _show(family, slot, ticket)
             report.stepped(ticket, slot.sampling.done, slot.sampling.total)
             if slot.sampling.is_done:
                 _finish(family, slot, ticket, report, tile_px(slot.recipe))
 
 
+def _show(family: StepFamily, slot: "Slot", ticket: Ticket) -> None:
+    """Show somebody who watches how far it is; where that fails, the picture itself goes on."""
+    if slot.estimate is None or ticket.on_preview is None:
+        return
+    ticket.wants_preview = False
+    try:
+        ticket.on_preview(family.stepper.preview(slot))
+    except Exception:
+        logger.exception("no preview of job %s", ticket.id)
+
+
 def _start(family: StepFamily, loras: Sequence[LoraUse], ticket: Ticket, report: Report) -> None:
     try:
-        ticket.state = family.stepper.start(ticket.item, lora_keys(loras))
+        slot = family.stepper.start(ticket.item, lora_keys(loras))
+        ticket.state, ticket.seconds = slot, slot.seconds
     except Exception as exc:
         report.ended(ticket, failed(ticket.id, ticket.item.recipe, exc))
 

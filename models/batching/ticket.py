@@ -9,6 +9,7 @@ from models.request import Priority
 
 if TYPE_CHECKING:
     from models.denoising.item import BatchItem
+    from models.denoising.preview import OnPreview
     from models.image import FailedImage, GeneratedImage
 
 
@@ -41,6 +42,8 @@ class Ticket:
         state: belongs to the model that runs it; None before its first step.
         has_left: takes no further steps, while its picture may still be being decoded.
         steps_left: to take; the loop keeps it up to date.
+        on_preview: told a small picture of how far it is after the next step, once each time `wants_preview` is set.
+        seconds: spent on it so far, by stage.
     """
 
     id: str
@@ -54,3 +57,6 @@ class Ticket:
     is_cancelled: bool = False
     has_left: bool = False
     is_ended: bool = False
+    on_preview: "OnPreview | None" = None
+    wants_preview: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)

@@ -58,6 +58,7 @@ def _end(tickets: Sequence[Ticket], result: BatchResult, report: Report) -> None
     for ticket, pixels in zip(tickets, result.pixels, strict=True):
         if ticket.is_ended:
             continue
+        ticket.seconds = share
         item = ticket.item
         if item.image and item.mask:
             pixels = keep_unmasked(pixels, item.image, item.mask)

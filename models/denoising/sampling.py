@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
@@ -71,6 +71,26 @@ class Sampling:
         """The latents as the UNet takes them at the next step."""
         scaled: torch.Tensor = self.scheduler.scale_model_input(latents, self.timesteps[self.done])
         return scaled
+
+    def estimate(self, prediction: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """The latents without noise that the next step heads for; all (1, C, H, W).
+
+        The network sees them with unit variance, whatever the solver: z = sqrt(a) x + sqrt(1 - a) noise.
+        """
+        noisy, alpha = self.scaled(latents), self._alpha()
+        signal, noise = max(alpha, 1e-4) ** 0.5, (1 - alpha) ** 0.5
+        clean: dict[str, Callable[[], torch.Tensor]] = {
+            "epsilon": lambda: (noisy - noise * prediction) / signal,
+            "v_prediction": lambda: signal * noisy - noise * prediction,
+            "sample": lambda: prediction,
+        }
+        return clean[self.scheduler.config.prediction_type]()
+
+    def _alpha(self) -> float:
+        """The share of the signal at the next step, between those of the whole timesteps around it."""
+        alphas, low = self.scheduler.alphas_cumprod, int(self.time)
+        high = min(low + 1, len(alphas) - 1)
+        return float(alphas[low] + (self.time - low) * (alphas[high] - alphas[low]))
 
     def advance(self, prediction: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """The latents after the next step, given the UNet's guided prediction; both (1, C, H, W)."""

@@ -56,13 +56,19 @@ class Kept:
 
 @dataclass(eq=False)
 class Slot:
-    """One request between two denoising steps."""
+    """One request between two denoising steps.
+
+    Attributes:
+        estimate: what its latents were heading for at the last step, where `wants_estimate` was set before that.
+    """
 
     item: BatchItem
     sampling: Sampling
     conditions: Conditions
     latents: torch.Tensor
     kept: Kept | None
+    wants_estimate: bool = False
+    estimate: torch.Tensor | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"text": 0.0, "denoise": 0.0, "decode": 0.0})
 
     @property
@@ -75,6 +81,7 @@ class Slot:
         if self.conditions.rows == 2:
             without, given = prediction.chunk(2)
             prediction = without + self.recipe.cfg_scale * (given - without)
+        self.estimate = self.sampling.estimate(prediction, self.latents) if self.wants_estimate else None
         self.latents = self.sampling.advance(prediction, self.latents)
         if self.kept:
             self.latents = self._with_kept(self.kept)

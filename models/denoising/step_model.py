@@ -89,14 +89,15 @@ class StepModel:
         Returns:
             range [0, 1] but for overshoots; not finite where the model's numbers were not.
         """
-        unscaled = self._unscaled(latents.to(self.vae.dtype))
+        unscaled = self.unscaled_latents(latents.to(self.vae.dtype))
         if tile is None:
             picture = self.vae.decode(unscaled, return_dict=False)[0]
         else:
             picture = decode_in_tiles(self.vae, unscaled, tile, self.px_per_latent)
         return (picture.float() * 0.5 + 0.5)[0].permute(1, 2, 0).cpu().numpy()  # type: ignore[no-any-return]
 
-    def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+    def unscaled_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """The UNet's latents as the VAE takes them."""
         latents = latents / float(self.vae.config.scaling_factor)
         mean, std = self.vae.config.get("latents_mean"), self.vae.config.get("latents_std")
         if mean is None or std is None:

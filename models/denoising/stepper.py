@@ -1,7 +1,7 @@
 """A loaded model taking requests step by step: prepare, denoise, decode."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import torch
 from models.denoising.decoding import Decoder, OnDecoded
 from models.denoising.item import BatchItem
 from models.denoising.passes import Denoiser, OnFailure
+from models.denoising.preview import Previewer
 from models.denoising.rows import BatchSizes
 from models.denoising.slots import Slot, start_slot
 from models.denoising.step_model import StepModel
@@ -26,6 +27,7 @@ class Stepper:
         self._model = model
         self._denoiser = Denoiser(model, sizes or BatchSizes())
         self._decoder = Decoder(model)
+        self._previewer = Previewer(model)
         self._pace = Pace(model.device)
 
     @torch.no_grad()
@@ -51,6 +53,10 @@ class Stepper:
     def decode(self, slot: Slot, on_decoded: OnDecoded, tile_px: int | None = None) -> None:
         """Tell the pixels of a finished slot, at once or later; see `Decoder.decode`."""
         self._decoder.decode(slot, on_decoded, tile_px)
+
+    def preview(self, slot: Slot) -> Callable[[], "NDArray[np.uint8]"]:
+        """See `Previewer.preview`."""
+        return self._previewer.preview(slot)
 
     def pixels(self, slot: Slot, tile_px: int | None = None) -> "NDArray[np.uint8]":
         """The picture (H, W, 3) of a finished slot; waits for it."""

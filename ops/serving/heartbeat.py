@@ -23,6 +23,7 @@ class Heartbeat:
     Args:
         on_cancelled: called with a task that its owner cancelled; must not take long.
         on_lost: called with a task that another worker has by now; must not take long.
+        on_watched: called with a task that somebody watches, each time its progress is told.
         on_failure: called with what ended the heartbeat, other than an absent queue: nothing can be kept any more.
     """
 
@@ -35,11 +36,13 @@ class Heartbeat:
         *,
         on_cancelled: Callable[[OpenTask], None],
         on_lost: Callable[[OpenTask], None],
+        on_watched: Callable[[OpenTask], None],
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._queue, self._meters, self._tasks = queue, meters, tasks
         self._beat_s = min(BEAT_S, lease_s / 3)
         self._on_cancelled, self._on_lost, self._on_failure = on_cancelled, on_lost, on_failure
+        self._on_watched = on_watched
         self._told: dict[str, int] = {}
         self._stirred, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -96,6 +99,9 @@ class Heartbeat:
         percents = {id: task.percent() for id, task in tasks.items() if with_jobs or not task.job}
         if any(percent > self._told.get(id, 0) for id, percent in percents.items()):
             # Of all of them, so that those which wait behind others are cancelled before they begin.
-            for id in self._queue.progress_all((tasks[id].claim, percent) for id, percent in percents.items()):
+            heard = self._queue.progress_all((tasks[id].claim, percent) for id, percent in percents.items())
+            for id in heard.cancelled:
                 self._on_cancelled(tasks[id])
+            for id in heard.watched - heard.cancelled:
+                self._on_watched(tasks[id])
         self._told = {id: percents.get(id, self._told.get(id, 0)) for id in tasks}

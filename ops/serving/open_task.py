@@ -20,6 +20,7 @@ class OpenTask:
 
     Attributes:
         work: what is asked for: a user's request, or a picture job of a catalog.
+        shown_at_s: when its previews were asked for last, by the monotonic clock.
     """
 
     claim: Claim
@@ -27,6 +28,7 @@ class OpenTask:
     claimed_at_s: float = field(default_factory=time.time)
     tickets: list[Ticket] = field(default_factory=list)
     is_preparing: bool = False
+    shown_at_s: float = float("-inf")
     _pictures: dict[int, FinishedPicture] = field(default_factory=dict)
     _seconds: dict[str, float] = field(default_factory=dict)
     _steps: dict[int, float] = field(default_factory=dict)

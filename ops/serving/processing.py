@@ -25,6 +25,7 @@ from ops.serving.open_tasks import OpenTasks
 from ops.serving.patience import Patience
 from ops.serving.planning import PlannedPicture, Planner
 from ops.serving.preparing import Preparing
+from ops.serving.previewing import Previewing
 from resources.audit import AuditEvent, open_audit
 from resources.queue import Claim, QueueUnavailableError, RequestQueue, TaskStatus
 
@@ -70,6 +71,8 @@ class Processing:
         moderation = open_moderation(settings.checks, place.store)
         self._audit = open_audit(settings)
         self._finisher = Finisher(place.store, moderation, calls=patience.until_it_works, threads=threads)
+        # Nobody is to see in a preview what a moderator rejects.
+        self.previewing = Previewing(place.queue, 0 if moderation else place.settings.serving.preview_every_s)
         self._on_step, self._on_device_lost = on_step, on_device_lost
         self.preparing = Preparing()
         # Nothing of the bulk lane stands before a request of the other one.
@@ -122,6 +125,7 @@ class Processing:
     def close(self) -> None:
         """Begin nothing more in the threads."""
         self.preparing.close()
+        self.previewing.close()
         for threads in (*self._finishing.values(), self._looking, self._changing):
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -179,6 +183,7 @@ class Processing:
         ticket = self._engine.submit(job, _Listener(self, task, picture), task.priority)
         self.engine_watch.submitted()
         if ticket:
+            self.previewing.follow(task, picture.n, ticket)
             task.tickets.append(ticket)
             if task.is_closed:
                 self._engine.cancel(ticket)

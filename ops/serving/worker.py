@@ -82,6 +82,7 @@ class ServingWorker:
             settings.queue.lease_s,
             on_cancelled=self._processing.cancel,
             on_lost=self._processing.drop,
+            on_watched=self._processing.previewing.watched,
             on_failure=self._fail,
         )
         # Not the thread itself is waited for: Python 3.11 takes a join that a signal interrupts for the thread's end.

@@ -12,6 +12,7 @@ from resources.queue.errors import (
 from resources.queue.jobs import CATALOG_OWNER, catalog_owner
 from resources.queue.keys import original_key, pixels_of, thumb_key
 from resources.queue.places import QueuePlace
+from resources.queue.previews import Preview
 from resources.queue.request_queue import RequestQueue, open_queue
 from resources.queue.submitting import UploadSize
 from resources.queue.task import (
@@ -41,6 +42,7 @@ __all__ = [
     "DueCallback",
     "NewTask",
     "OwnerLimitError",
+    "Preview",
     "QueueAccessError",
     "QueueDepth",
     "QueueError",

@@ -10,7 +10,7 @@ from models.picture_job import PictureOutcome
 from resources.queue.link import RedisLink
 from resources.queue.task import TaskResult, TaskStatus, pairs, read_task
 from resources.queue.waiting import Bells, wait_for_bells
-from resources.queue.worker import Claim, Renewal, WorkerState
+from resources.queue.worker import Claim, Heard, Renewal, WorkerState
 
 
 class Claiming:
@@ -74,10 +74,10 @@ class Claiming:
         """Record that `percent` of a claimed task is done; nothing happens if it is the worker's no more, or less."""
         self.progress_all([(claim, percent)])
 
-    def progress_all(self, percents: Iterable[tuple[Claim, int]]) -> frozenset[str]:
-        """`progress` of many claims, in one round trip; the ids of those that are to be stopped, as `renew` tells."""
+    def progress_all(self, percents: Iterable[tuple[Claim, int]]) -> Heard:
+        """`progress` of many claims, in one round trip."""
         steps = [(claim.id, str(claim.token), min(max(percent, 0), 100)) for claim, percent in percents]
-        return frozenset(self._link.run("progress", {"steps": steps}) if steps else ())
+        return Heard(*map(frozenset, self._link.run("progress", {"steps": steps}))) if steps else Heard()
 
     def succeed(self, claim: Claim, result: TaskResult) -> bool:
         """End a task as done, its pictures being stored. False if it ended already or another worker has it."""

@@ -9,13 +9,16 @@ from resources.queue.link import RedisLink
 from resources.queue.locks import Locks
 from resources.queue.placements import Placements
 from resources.queue.places import Places
+from resources.queue.previews import Previews
 from resources.queue.submitting import Submitting
 from resources.queue.waiting import Watching
 
 _CHECK_KEPT_S = 60
 
 
-class RequestQueue(Submitting, Claiming, PictureJobs, Placements, Watching, CallbackBox, Callers, Locks, Places):
+class RequestQueue(
+    Submitting, Claiming, PictureJobs, Placements, Watching, CallbackBox, Callers, Locks, Places, Previews
+):
     """Requests, and picture jobs of catalogs, on their way to pictures, in Redis Streams: at-least-once delivery, one
     end for every task.
 

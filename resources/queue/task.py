@@ -80,6 +80,7 @@ class Task(ValueObject):
     error: str
     cause: FailureCause | None = Field(default=None, description="what it failed of, if it has failed")
     deliveries: int = Field(ge=0, description="workers that have claimed it, less those that gave it back")
+    previews: int = Field(default=0, ge=0, description="shown so far")
 
     @property
     def ended_at_s(self) -> float | None:
@@ -185,6 +186,7 @@ def read_task(task_id: str, fields: Mapping[str, str]) -> Task:
         error=fields.get("error", ""),
         cause=failure_cause(fields.get("cause", "")) if fields["status"] == TaskStatus.FAILED else None,
         deliveries=int(fields["deliveries"]),
+        previews=int(fields.get("previews", 0)),
     )
 
 

@@ -38,6 +38,14 @@ class Renewal:
     cancelled: frozenset[str]
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What a worker hears when it tells progress: ids of tasks to be stopped, and of those that somebody watches."""
+
+    cancelled: frozenset[str] = frozenset()
+    watched: frozenset[str] = frozenset()
+
+
 class WorkerState(ValueObject):
     """What a worker says about itself with every heartbeat.
 

@@ -3,13 +3,17 @@
 import io
 import json
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from PIL import Image
 
 from gateway.service import GatewayService
+from models.request import Priority
+from tests.support.painter import PREVIEW, STEPS
 from tests.support.running_gateway import RunningGateway
 from tests.support.waiting import wait_until
 
@@ -242,6 +246,51 @@ def test_a_full_queue_says_when_to_come_back(settings) -> None:
         batch = client.post("/api/v1/image/batch-generate", json={"texts": ["a"]})
         assert batch.status_code == batch.json()["code"] == 503
     service.queue.close()
+
+
+def test_who_prefers_to_wait_gets_the_picture_at_once(client, painter) -> None:
+    answer = client.post(GENERATE, json=MUG, headers={"Prefer": "respond-async, wait=30"})
+    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=5"), "as long as the gateway waits"
+    assert answer.json()["data"] == state(client, answer.json()["data"]["task_id"])
+    assert answer.json()["data"]["status"] == "success"
+    failed = client.post(GENERATE, json={**MUG, "text": "fail"}, headers={"Prefer": "wait=5"}).json()
+    assert (failed["code"], failed["data"]["status"]) == (200, "failed")
+
+
+def test_who_has_waited_as_long_as_preferred_is_told_where_to_ask(client) -> None:
+    answer = client.post(GENERATE, json=MUG, headers={"Prefer": 'wait="0"'})
+    assert (answer.status_code, answer.json()["code"], answer.headers["preference-applied"]) == (202, 202, "wait=0")
+    assert client.get(answer.json()["data"]["query_url"]).json()["data"]["status"] == "waiting"
+
+
+@pytest.mark.parametrize("given", ["wait", "wait=-1", "wait=soon", "return=minimal", ""])
+def test_a_preference_that_is_none_is_ignored(client, given) -> None:
+    answer = client.post(GENERATE, json=MUG, headers={"Prefer": given})
+    assert (answer.status_code, "preference-applied" in answer.headers) == (200, False)
+
+
+def test_waiting_takes_no_thread(client, service) -> None:
+    before = threading.active_count()
+    with ThreadPoolExecutor(20) as callers:
+        waits = [callers.submit(client.post, GENERATE, json=MUG, headers={"Prefer": "wait=1"}) for _ in range(20)]
+        wait_until(lambda: service.queue.depth().waiting[Priority.INTERACTIVE] >= 20)
+        assert threading.active_count() - before <= 20 + 2 * service.settings.gateway.threads
+        assert {wait.result().status_code for wait in waits} == {202}
+
+
+def test_events_show_previews_to_who_asks_for_them(client, painter) -> None:
+    task_id = submit(client, text="a slow mug")
+    with client.stream("GET", f"/api/v1/image/task/{task_id}/events?previews=true") as stream:
+        lines = list(stream.iter_lines())
+    after = [lines[place + 1] for place, line in enumerate(lines) if line == "event: preview"]
+    previews = [json.loads(line.removeprefix("data: ")) for line in after]
+    assert previews
+    assert previews[0]["progress"] in STEPS
+    expected = {"task_id": task_id, "picture": 1, "image": f"data:image/jpeg;base64,{PREVIEW}"}
+    assert all(preview | {"progress": 0} == expected | {"progress": 0} for preview in previews)
+    assert lines.count("event: task") > 1
+    with client.stream("GET", f"/api/v1/image/task/{submit(client, text='a slow cup')}/events") as stream:
+        assert "event: preview" not in stream.iter_lines()
 
 
 def test_events_show_progress_and_end_with_the_task(client, painter) -> None:

@@ -20,7 +20,7 @@ from gateway import caller_waits
 from gateway.main import open_service
 from resources.object_store import StoreError
 from resources.queue import TaskStatus
-from tests.support.painter import Painter, encoded
+from tests.support.painter import PREVIEW, Painter, encoded
 from tests.support.redis_server import running_redis
 from tests.support.running_gateway import RunningGateway, running_gateway
 from tests.support.waiting import wait_until
@@ -85,6 +85,40 @@ def test_the_official_client_edits_a_picture_where_the_mask_is_transparent(offic
     assert (stored.mode, stored.getpixel((0, 0)), stored.getpixel((64, 64))) == ("L", 0, 255)
 
 
+def test_the_official_client_streams_partial_pictures(official, painter) -> None:
+    with official.images.generate(prompt="a slow mug", size="128x96", n=2, stream=True, partial_images=2) as stream:
+        events = list(stream)
+    assert [event.type.removeprefix("image_generation.") for event in events[-2:]] == ["completed"] * 2
+    partials = events[:-2]
+    assert [(event.type, event.partial_image_index, event.b64_json) for event in partials] == [
+        ("image_generation.partial_image", place, PREVIEW) for place in range(len(partials))
+    ]
+    assert 1 <= len(partials) <= 2
+    finished = [Image.open(io.BytesIO(base64.b64decode(event.b64_json))) for event in events[-2:]]
+    assert [(one.format.lower(), one.size) for one in finished] == [(events[-1].output_format, (128, 96))] * 2
+
+
+def test_an_edit_can_be_streamed_without_partial_pictures(official, painter) -> None:
+    image = encoded(Image.new("RGB", (128, 128), "red"), "png")
+    with official.images.edit(image=("a.png", image), prompt="a blue mug", stream=True) as stream:
+        assert [event.type for event in stream] == ["image_edit.completed"]
+
+
+def test_a_stream_that_fails_says_why(official, painter) -> None:
+    with (
+        official.images.generate(prompt="a mug, fail", stream=True) as stream,
+        pytest.raises(openai.APIError, match="The input picture could not be fetched"),
+    ):
+        list(stream)
+
+
+def test_a_stream_whose_reader_leaves_is_cancelled(official, service, user, monkeypatch) -> None:
+    monkeypatch.setattr(caller_waits, "COMES_BACK_WITHIN_S", 0.1)
+    with official.images.generate(prompt="a mug", stream=True):
+        wait_until(lambda: service.queue.owned(user))
+    wait_until(lambda: service.queue.owned(user)[0].status is TaskStatus.CANCELLED)
+
+
 def test_models_are_listed(official) -> None:
     assert "tiny" in [model.id for model in official.models.list()]
 
@@ -109,7 +143,10 @@ def test_a_wrong_key_is_an_authentication_error(gateway) -> None:
         ({"output_format": "tiff"}, "output_format", "'tiff' is not one of png, jpeg, webp"),
         ({"extra_body": {"wings": 2}}, "wings", "unknown field"),
         ({"model": "tiny", "extra_body": {"loras": [{"name": "x"}]}}, "loras.0.name", "LoRA of model 'tiny'"),
-        ({"extra_body": {"stream": 1}}, "stream", "streaming is not offered"),
+        ({"extra_body": {"stream": 1}}, "stream", "1 is neither true nor false"),
+        ({"stream": True, "partial_images": 4}, "partial_images", "4 is not a number from 0 to 3"),
+        ({"extra_body": {"partial_images": 1}}, "partial_images", "goes with `stream`"),
+        ({"background": "transparent"}, "background", "transparent backgrounds"),
     ],
 )
 def test_a_bad_field_is_named_as_openai_does(official, options, param, text) -> None:

@@ -10,9 +10,11 @@ from PIL import Image, ImageDraw
 from foundation.errors import FailureCause
 from models.gpu_load import GPULoad
 from resources.object_store import ObjectStore
-from resources.queue import Claim, RequestQueue, TaskPicture, TaskResult, WorkerState, original_key, thumb_key
+from resources.queue import Claim, Preview, RequestQueue, TaskPicture, TaskResult, WorkerState, original_key, thumb_key
 
 STEPS = (10, 35, 60, 85)
+PREVIEW = "/9j/2Q=="
+"""What stands for a JPEG in its previews."""
 
 
 class Painter:
@@ -52,7 +54,8 @@ class Painter:
     def _paint(self, claim: Claim) -> None:
         text = claim.task.request["text"]
         for percent in STEPS:
-            self._queue.progress(claim, percent)
+            if claim.id in self._queue.progress_all([(claim, percent)]).watched:
+                self._queue.show(claim, Preview(number=1, progress=percent, jpeg=PREVIEW))
             if "slow" in text and self._cancelled_within(claim, self.slow_s / len(STEPS)):
                 return
         if "fail" in text:

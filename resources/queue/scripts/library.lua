@@ -31,6 +31,7 @@ local function text(number)
 end
 
 local function task_key(id) return P .. 'task:' .. id end
+local function previews_key(id) return P .. 'previews:' .. id end
 local function batch_key(id) return P .. 'batch:' .. id end
 local function stream_key(lane, owner) return P .. 'lane:' .. lane .. ':' .. owner end
 
@@ -220,6 +221,7 @@ local function finish(id, task, status, result, reason, cause)
     let_go(task.holder)
   end
   acknowledge(task.stream, task.entry)
+  if task.previews then redis.call('DEL', previews_key(id)) end
   if task.job then tell_waiters(id, task, status) else tell_client(id, task, result) end
 end
 

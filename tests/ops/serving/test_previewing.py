@@ -1,0 +1,30 @@
+import base64
+import io
+
+from PIL import Image
+
+from models.encoding import read_xmp
+from models.picture_metadata import digital_source_type
+
+
+def test_who_watches_sees_the_picture_before_a_quarter_of_it_is_done(shop):
+    task_id = shop.submit(resolution="128x64", steps=100)
+    shop.queue.watch(task_id)
+    shop.worker(preview_every_s=0.01)
+    (preview,) = shop.until(lambda: list(shop.queue.previews(task_id).values()))
+    assert preview.number == 1
+    assert 0 < preview.progress <= 25
+    data = base64.b64decode(preview.jpeg)
+    with Image.open(io.BytesIO(data)) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (256, 128))
+    assert digital_source_type(read_xmp(data)).endswith("trainedAlgorithmicMedia")
+    (task,) = shop.ended(task_id)
+    assert task.previews > 0
+    assert shop.queue.previews(task_id) == {}
+
+
+def test_nothing_is_shown_to_nobody_or_where_it_is_turned_off(shop):
+    unwatched, watched = shop.submit(steps=30), shop.submit(steps=30)
+    shop.queue.watch(watched)
+    shop.worker(preview_every_s=0)
+    assert [task.previews for task in shop.ended(unwatched, watched)] == [0, 0]
