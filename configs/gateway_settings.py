@@ -1,6 +1,7 @@
 """Settings of the HTTP and gRPC gateway, of what it fetches and of the callbacks it sends."""
 
 import re
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -74,6 +75,10 @@ class GatewaySettings(ValueObject):
         """Where this machine reaches HTTP."""
         host = self.host.strip("[]")
         return _http_url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), self.http_port)
+
+    def catalog_url(self, catalog: str) -> str:
+        """Where people see a catalog, as far as the settings say how they reach the gateway."""
+        return f"{(self.public_url or self.local_url).rstrip('/')}/catalogs/{quote(catalog, safe='')}"
 
     @field_validator("cors_origins")
     @classmethod

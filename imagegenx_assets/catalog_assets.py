@@ -173,7 +173,11 @@ def gallery(
     published = publish_gallery(watermarked_images, thumbnails, links_live_s=current.store.url_expires_s)
     record_releases(watermarked_images, CurrentReleases(current, gpu_engine.registry))
     finish_edition(step.store, step.catalog, keep=current.retention.editions)
-    yield MaterializeResult(metadata=described(published, object_store, links_live_s=current.store.url_expires_s))
+    yield MaterializeResult(
+        metadata=described(
+            published, object_store, current.gateway.catalog_url(step.catalog), links_live_s=current.store.url_expires_s
+        )
+    )
     yield check_result(findings.of_gallery(step))
 
 

@@ -6,6 +6,7 @@ from imagegenx_assets.automation import catalog_automation
 from imagegenx_assets.catalog_assets import ASSETS
 from imagegenx_assets.jobs import catalog_pictures
 from imagegenx_assets.on_demand import on_demand_images, serving_run
+from imagegenx_assets.published import published_images
 from imagegenx_assets.releases import SOURCES
 from imagegenx_assets.store_upkeep import nightly_collection, store_upkeep
 from imagegenx_assets.upkeep import dagster_upkeep, daily_upkeep
@@ -20,6 +21,7 @@ from sensors.catalog_source import catalog_source
 from sensors.freshness import stale_catalogs_sensor
 from sensors.model_release import model_release
 from sensors.queue_sensor import queue_sensor
+from sensors.reviews import reviews_sensor
 from sensors.run_failure import run_failure_alert
 from sensors.starting_runs import starting_runs
 
@@ -36,7 +38,7 @@ RESOURCES = {
 }
 
 defs = Definitions(
-    assets=[*SOURCES, *ASSETS, on_demand_images],
+    assets=[*SOURCES, *ASSETS, published_images, on_demand_images],
     jobs=[catalog_pictures, serving_run, dagster_upkeep, store_upkeep],
     sensors=[
         queue_sensor,
@@ -45,6 +47,7 @@ defs = Definitions(
         model_release,
         stale_catalogs_sensor,
         catalog_automation,
+        reviews_sensor,
         run_failure_alert,
         starting_runs,
     ],

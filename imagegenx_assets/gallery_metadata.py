@@ -12,17 +12,21 @@ from ops.gallery_page import PublishedGallery
 from resources.object_store_resource import ObjectStoreResource
 
 
-def described(published: PublishedGallery, object_store: ObjectStoreResource, *, links_live_s: int) -> dict[str, Any]:
+def described(
+    published: PublishedGallery, object_store: ObjectStoreResource, page_url: str, *, links_live_s: int
+) -> dict[str, Any]:
     """The metadata of the asset `gallery`.
 
     A page in a local store is given by its path, since browsers open no `file://` links of other pages; elsewhere it is
     a presigned link, and until when it works.
 
     Args:
+        page_url: where the gateway shows the catalog, for as long as there is one.
         links_live_s: life of presigned links.
     """
     link = urlparse(object_store.store.url(published.page))
     metadata: dict[str, Any] = {
+        "review": MetadataValue.url(page_url),
         "page": published.page,
         "dagster/uri": object_store.uri(published.page),
         "dagster/partition_row_count": published.rows,

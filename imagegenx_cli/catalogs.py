@@ -69,6 +69,15 @@ def retire(name: str) -> None:
         say(f"{dropped} still lies in the watched folder: an edit of it would register the catalog again.")
 
 
+def set_catalog(name: str, given: list[str]) -> None:
+    """Let these hold of a catalog instead of what its file says. Raises CatalogError if one of them cannot be."""
+    settings = load_settings()
+    pairs = {key.strip(): value.strip() for key, _, value in (one.partition("=") for one in given)}
+    known = _opened(settings).give(name, pairs, open_registry(settings))
+    said = ", ".join(f"{key}={value}" for key, value in sorted(known.given.items()))
+    say(f"catalog '{name}': {said or 'everything is as its file says'}.")
+
+
 def add_partitions(instance: "DagsterInstance", settings: Settings) -> None:
     """Make every registered catalog a partition.
 

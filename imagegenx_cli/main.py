@@ -241,6 +241,37 @@ def catalog_retire(
     retire(name)
 
 
+@catalog_app.command("export")
+def catalog_export(
+    name: Annotated[str, typer.Argument(callback=_composed, help="A catalog of `catalog list`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder, or a new FILE.zip.")],
+) -> None:
+    """Write the approved pictures as ID.EXT, and the table they came from with what became of each row.
+
+    Of a catalog that need not be reviewed: all pictures that nobody rejected. Again to the same folder, only what has
+    changed is written.
+    """
+    from imagegenx_cli.catalog_export import export
+
+    export(name, output)
+
+
+@catalog_app.command("set")
+def catalog_set(
+    name: Annotated[str, typer.Argument(callback=_composed, help="A catalog of `catalog list`.")],
+    given: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUE...", help="cron, timezone, policy, freshness_hours, review, …")
+    ],
+) -> None:
+    """Say of a catalog what its file, such as a CSV, does not: its schedule, freshness, review and owner.
+
+    It holds across edits of the file. `KEY=` lets hold again what the file says.
+    """
+    from imagegenx_cli.catalogs import set_catalog
+
+    set_catalog(name, given)
+
+
 @models_app.command("list")
 def models_list(as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False) -> None:
     """List the models: name, family, modes, source, release and accelerator."""

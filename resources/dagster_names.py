@@ -20,6 +20,11 @@ IMAGE_SETS = (GENERATED_IMAGES, UPSCALED_IMAGES, WATERMARKED_IMAGES, THUMBNAILS)
 STAGES = (PROMPT_CATALOG, *IMAGE_SETS, GALLERY)
 """The assets of a catalog, in the order in which it goes through them."""
 
+PUBLISHED_IMAGES = "published_images"
+"""The approved pictures of a catalog, delivered."""
+REVIEWED = "reviewed"
+"""The check of published images: whether every picture has a verdict."""
+
 ON_DEMAND_IMAGES = "on_demand_images"
 STORE_GARBAGE = "store_garbage"
 """The asset that every collection of garbage is recorded under: how much went, by reason."""

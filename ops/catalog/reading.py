@@ -129,7 +129,7 @@ def check_catalog(
     """
     name, ending = catalog_name(Path(file_name)), Path(file_name).suffix.lower()
     problems = ProblemList()
-    raw = _raw(ending, content, files, problems)
+    raw = raw_catalog(ending, content, files, problems)
     checker = _RowChecker(files, registry, problems)
     records = checker.records(raw)
     if has_object:
@@ -150,6 +150,11 @@ def catalog_content(path: Path) -> bytes:
     return content
 
 
+def given_id(row: RawRow) -> str:
+    """The id of a row: its own, or its digest."""
+    return unicodedata.normalize("NFC", row.cells.get("id", "").strip()) or row.digest
+
+
 def row_request(row: Mapping[str, object]) -> GenerationRequest:
     """The request of one row of a catalog's table (a mapping, or a pandas Series)."""
     cells = {name: str(row[name]) for name in COLUMNS}
@@ -158,7 +163,8 @@ def row_request(row: Mapping[str, object]) -> GenerationRequest:
     return GenerationRequest.model_validate(request_data(cells))
 
 
-def _raw(ending: str, content: bytes, files: CatalogFiles, problems: ProblemList) -> RawCatalog:
+def raw_catalog(ending: str, content: bytes, files: CatalogFiles, problems: ProblemList) -> RawCatalog:
+    """The rows of a catalog's file with this ending, before any is judged."""
     if ending in TABLES:
         return read_table(ending, content, problems)
     text = decoded(content, problems)
@@ -246,8 +252,7 @@ class _RowChecker:
         return origins.get(column, row.where)
 
     def _row_id(self, row: RawRow) -> str:
-        given = unicodedata.normalize("NFC", row.cells.get("id", "").strip())
-        row_id = given or row.digest
+        given, row_id = row.cells.get("id", "").strip(), given_id(row)
         if len(row_id) > MAX_ID or not row_id.isprintable():
             rule = f"must be at most {MAX_ID} letters, none of them a control character"
             self.problems.add(row.where, "id", f"{row_id[:80]!r} {rule}")

@@ -31,7 +31,7 @@ def test_loading_reads_no_settings_and_reaches_nothing():
         "print(len(list(defs.resolve_asset_graph().get_all_asset_keys())))"
     )
 
-    assert python(code).strip() == "9"
+    assert python(code).strip() == "10"
 
 
 def test_the_assets_follow_each_other_as_in_the_diagram():
@@ -51,6 +51,7 @@ def test_the_assets_follow_each_other_as_in_the_diagram():
         "watermarked_images": {"upscaled_images"},
         "thumbnails": {"watermarked_images"},
         "gallery": {"watermarked_images", "thumbnails"},
+        "published_images": {"watermarked_images", "thumbnails"},
     }
 
 
@@ -65,6 +66,7 @@ def test_every_asset_has_a_description_an_owner_a_kind_and_partitions():
         assert any(tag.startswith("dagster/kind/") for tag in node.tags)
         assert (node.group_name, getattr(node.partitions_def, "name", None)) in {
             ("catalogs", "catalogs"),
+            ("published", "catalogs"),
             ("sources", "catalogs"),
             ("sources", "models"),
             ("on_demand", None),
@@ -104,6 +106,7 @@ def test_every_sensor_and_schedule_has_a_description_an_owner_a_part_and_a_targe
         "model_release": "lifecycle",
         "catalog_freshness": "lifecycle",
         "catalog_automation": "lifecycle",
+        "reviews": "lifecycle",
         "run_failure_alert": "operations",
         "starting_runs": "operations",
         "daily_upkeep": "operations",
@@ -121,8 +124,9 @@ def test_every_check_has_a_description_and_blocks():
     graph = defs.resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.asset_check_keys]
 
-    assert {node.key.to_user_string() for node in nodes} == {f"{asset}:quality" for asset in STAGES}
-    assert all(node.blocking for node in nodes)
+    quality = {f"{asset}:quality" for asset in STAGES}
+    assert {node.key.to_user_string() for node in nodes} == quality | {"published_images:reviewed"}
+    assert {node.key.to_user_string() for node in nodes if node.blocking} == quality
     assert all(node.description for node in nodes)
 
 

@@ -1,4 +1,5 @@
 import json
+import zipfile
 
 import pytest
 from dagster import AssetMaterialization, DagsterInstance
@@ -9,6 +10,7 @@ from models.registry import open_registry
 from ops.catalog import open_catalogs
 from resources.open_store import open_store
 from tests.support.catalog_writer import registered_text
+from tests.support.reviewed_catalog import store_rows
 
 GOOD = "id,text\na,a red mug\nb,a blue mug\n"
 
@@ -176,3 +178,40 @@ def test_a_partition_that_was_deleted_in_dagster_does_not_come_back(imagegenx, h
 
         assert list(instance.get_dynamic_partitions("catalogs")) == []
     assert registered().retired_names() == ["cups"]
+
+
+def test_export_writes_pictures_and_results_and_refuses_other_places(imagegenx, home, file, tmp_path):
+    imagegenx("catalog", "add", file)
+    store = registered().store
+    store_rows(store, "cups", ["a", "b"], failed=1)
+    told = "1 pictures in {}, 1 written, 0 kept, 0 removed; 0 approved, 0 rejected, 1 to review, 1 failed.\n"
+    status, output, _ = imagegenx("catalog", "export", "cups", "-o", tmp_path / "out")
+    assert (status, output) == (0, f"catalog 'cups': {told.format(tmp_path / 'out')}")
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == [
+        "a.webp",
+        "imagegenx-export.json",
+        "results.csv",
+    ]
+    assert imagegenx("catalog", "export", "cups", "-o", tmp_path / "cups.zip")[0] == 0
+    with zipfile.ZipFile(tmp_path / "cups.zip") as packed:
+        assert (packed.namelist(), packed.testzip()) == (["a.webp", "results.csv"], None)
+    for place, reason in (
+        (file, "is a file"),
+        (tmp_path, "holds other files"),
+        (tmp_path / "cups.zip", "there already"),
+    ):
+        status, _, error = imagegenx("catalog", "export", "cups", "-o", place)
+        assert (status, reason in error) == (1, True)
+    status, _, error = imagegenx("catalog", "export", "nobody", "-o", tmp_path / "none")
+    assert (status, "no such catalog is registered" in error, (tmp_path / "none").exists()) == (1, True, False)
+
+
+def test_set_says_what_a_csv_cannot(imagegenx, home, file):
+    imagegenx("catalog", "add", file)
+    status, output, _ = imagegenx("catalog", "set", "cups", "review=required", "owner=ann", "cron=0 6 * * 1")
+    assert (status, output) == (0, "catalog 'cups': cron=0 6 * * 1, owner=ann, review=required.\n")
+    assert "0 6 * * 1" in imagegenx("catalog", "list")[1]
+    assert registered().get("cups").review.required
+    status, _, error = imagegenx("catalog", "set", "cups", "cron=often")
+    assert (status, "cron" in error) == (1, True)
+    assert imagegenx("catalog", "set", "cups", "cron=", "review=", "owner=")[1].endswith("as its file says.\n")

@@ -1,0 +1,106 @@
+"""Reviews: what is reviewed is published, and Dagster shows what waits for whom. No run waits meanwhile."""
+
+import json
+
+from dagster import (
+    AssetCheckEvaluation,
+    AssetKey,
+    AssetObservation,
+    AssetSelection,
+    DefaultSensorStatus,
+    RunRequest,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+)
+
+from ops.catalog import open_catalogs
+from ops.checks import check_result
+from ops.editions import request_rows
+from ops.review.catalog_view import CatalogViews
+from ops.review.progress import Reviewed, outcome, reviews
+from resources.dagster_names import CATALOG_PARTITIONS, PUBLISHED_IMAGES, REVIEWED, STAGES
+from resources.object_store_resource import ObjectStoreResource
+from resources.settings_resource import SettingsResource
+from sensors.kept_memory import KeptMemory
+from sensors.launching import CATALOG_ASSETS
+from sensors.owned import owned_sensor
+
+_ASSET = AssetKey(PUBLISHED_IMAGES)
+
+
+@owned_sensor(
+    "lifecycle",
+    name="reviews",
+    asset_selection=CATALOG_ASSETS | AssetSelection.assets(_ASSET),
+    minimum_interval_seconds=30,
+    default_status=DefaultSensorStatus.RUNNING,
+    description=(
+        "Publishes the approved pictures of each catalog with `review: required` once every picture has a verdict, and"
+        " again when verdicts or pictures change; until then the check `reviewed` says who is asked, and for how many."
+        " Rejected pictures of catalogs with `remake: n` are made again with new seeds, n times at most."
+    ),
+)
+def reviews_sensor(
+    context: SensorEvaluationContext, settings: SettingsResource, object_store: ObjectStoreResource
+) -> SensorResult | SkipReason:
+    """Compare each review with what it was at the last look."""
+    memory = KeptMemory(object_store.store, "reviews")
+    kept = json.loads(memory.read(context.cursor or "") or "{}")
+    before, asked = kept.get("versions", {}), kept.get("asked", {})
+    registered = set(context.instance.get_dynamic_partitions(CATALOG_PARTITIONS))
+    catalogs = open_catalogs(settings.current, object_store.store)
+    found = [one for one in reviews(catalogs, CatalogViews(object_store.store)) if one.catalog in registered]
+    news = [one for one in found if before.get(one.catalog) != one.version]
+    now = {one.catalog: one.version for one in found}
+    if not news and now == before:
+        return SkipReason("No review has changed.")
+    requests = [
+        RunRequest(
+            run_key=f"review:{one.catalog}:{one.version}",
+            partition_key=one.catalog,
+            asset_selection=[_ASSET],
+            tags={"imagegenx/reason": "reviewed"},
+        )
+        for one in news
+        if one.is_done
+    ]
+    for one in news:
+        rows = {row: count for row, count in one.again.items() if asked.get(one.catalog, {}).get(row, 0) < count}
+        if rows:
+            request_rows(object_store.store, one.catalog, rows, f"reviews {one.version}")
+            requests.append(_made_again(one))
+            asked[one.catalog] = {**asked.get(one.catalog, {}), **rows}
+    observed = [_observation(one) for one in news]
+    return SensorResult(
+        run_requests=requests,
+        asset_events=[*observed, _evaluation(found)],
+        cursor=memory.keep(json.dumps({"versions": now, "asked": asked}, sort_keys=True)),
+    )
+
+
+def _made_again(one: Reviewed) -> RunRequest:
+    return RunRequest(
+        run_key=f"remake:{one.catalog}:{one.version}",
+        partition_key=one.catalog,
+        asset_selection=[AssetKey(name) for name in STAGES],
+        tags={"imagegenx/reason": "rejected"},
+    )
+
+
+def _observation(one: Reviewed) -> AssetObservation:
+    return AssetObservation(
+        _ASSET, partition=one.catalog, metadata={**one.counts, "asked": one.owner or "any reviewer"}
+    )
+
+
+def _evaluation(found: list[Reviewed]) -> AssetCheckEvaluation:
+    result = check_result({REVIEWED: outcome(found)})
+    return AssetCheckEvaluation(
+        asset_key=_ASSET,
+        check_name=REVIEWED,
+        passed=result.passed,
+        severity=result.severity,
+        description=result.description,
+        metadata=result.metadata or {},
+    )
