@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from dagster import AssetCheckResult, AssetCheckSpec, AssetExecutionContext, AssetKey, MaterializeResult, asset
 
@@ -49,7 +50,7 @@ def published_images(
         uri = partial(object_uri, settings.current.store)
         done = export_catalog(catalogs, context.partition_key, store, prefix, uri)
         found = check_result({REVIEWED: outcome(reviews(catalogs, CatalogViews(store)))})
-    metadata = {"dagster/uri": uri(prefix), "dagster/partition_row_count": done.pictures}
+    metadata: dict[str, Any] = {"dagster/uri": uri(prefix), "dagster/partition_row_count": done.pictures}
     changes = {"written": done.written, "kept": done.kept, "removed": done.removed}
     yield MaterializeResult(metadata={**metadata, **changes, **done.counts})
     yield found
