@@ -5,7 +5,7 @@ import gc
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes.util import find_library
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.batching.ticket import Ticket
-    from models.denoising.slots import Slot
+    from models.denoising.slot import Slot
 
 LIMITS = {"lost": 0.0, "wrong pictures": 0.0, "wrong failures": 0.0, "memory grown, MB": 20.0}
 MARKS = {"raise": "KeyError: 'no such key'", "nan": "values that are not numbers", "memory": "out of memory"}
@@ -208,12 +208,12 @@ def _failures() -> Iterator[None]:
     """Have the marked prompts fail in the middle of their batches, and large batches find no memory, while open."""
     import torch
 
-    from models.denoising.passes import Denoiser
-    from models.denoising.slots import Slot
+    from models.denoising.unet_model import UNetModel
+    from models.denoising.slot import Slot
 
-    predict, advance = Denoiser._predict, Slot.advance
+    predict, advance = UNetModel.predict, Slot.advance
 
-    def faulty_predict(self: Any, slots: "list[Slot]", *rest: Any) -> torch.Tensor:
+    def faulty_predict(self: Any, slots: "list[Slot]", *rest: Any) -> Sequence[torch.Tensor]:
         texts = {slot.recipe.text for slot in slots}
         if "raise" in texts:
             raise KeyError("no such key")
@@ -224,8 +224,8 @@ def _failures() -> Iterator[None]:
     def faulty_advance(self: "Slot", prediction: torch.Tensor) -> None:
         advance(self, prediction * float("nan") if self.recipe.text == "nan" else prediction)
 
-    Denoiser._predict, Slot.advance = faulty_predict, faulty_advance  # type: ignore[method-assign,assignment]
+    UNetModel.predict, Slot.advance = faulty_predict, faulty_advance  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
-        Denoiser._predict, Slot.advance = predict, advance  # type: ignore[method-assign]
+        UNetModel.predict, Slot.advance = predict, advance  # type: ignore[method-assign]

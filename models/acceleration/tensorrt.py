@@ -18,7 +18,7 @@ from foundation.error_text import cause_text
 from foundation.private_folder import make_private
 from models.acceleration.building import process_builds
 from models.acceleration.export import FEWEST_ROWS, export_unet, row_shapes, unet_inputs
-from models.denoising.rows import BatchSizes
+from models.denoising.batch_sizes import BatchSizes
 from models.denoising.weights import weights_bytes
 from models.errors import ModelError
 

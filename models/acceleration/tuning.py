@@ -13,8 +13,8 @@ from models.acceleration.availability import compile_failure
 from models.acceleration.building import process_builds
 from models.acceleration.exact_rows import ROWS_MULTIPLE, make_rows_exact
 from models.acceleration.tensorrt import TENSORRT_SIZES, TensorRTUNet
-from models.denoising.rows import BatchSizes
-from models.denoising.step_model import StepModel
+from models.denoising.batch_sizes import BatchSizes
+from models.denoising.unet_model import UNetModel
 from models.errors import ModelError
 
 _MOST_GRAPHS = 256
@@ -26,7 +26,7 @@ COMPILED_SIZES = BatchSizes((1, 2, 4, 8, 16))
 
 
 def tune(
-    model: StepModel, accelerator: str, engines: Path = Path(), release: str = "", *, has_loras: bool = True
+    model: UNetModel, accelerator: str, engines: Path = Path(), release: str = "", *, has_loras: bool = True
 ) -> BatchSizes:
     """Prepare the model for its accelerator, and say which batch sizes suit it.
 
@@ -54,7 +54,7 @@ def tune(
     return COMPILED_SIZES
 
 
-def _exact_on_cpu(model: StepModel) -> BatchSizes:
+def _exact_on_cpu(model: UNetModel) -> BatchSizes:
     if model.device.type != "cpu":
         return BatchSizes()
     for part in (model.unet, model.controlnet):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from models.denoising.slots import Slot
+    from models.denoising.slot import Slot
     from models.families.base import ModelFamily
 
 logger = logging.getLogger(__name__)

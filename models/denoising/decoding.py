@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from models.denoising.memory import is_out_of_memory, return_memory
-from models.denoising.slots import Slot
-from models.denoising.step_model import StepModel
+from models.denoising.slot import Slot
+from models.denoising.step_protocol import StepModel
 from models.errors import ModelError, OutOfMemoryError
 
 if TYPE_CHECKING:

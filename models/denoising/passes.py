@@ -1,14 +1,14 @@
-"""One denoising step of several slots in one UNet pass, or in more where memory or a bad request asks for it."""
+"""One denoising step of several slots in one pass, or in more where memory or a bad request asks for it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
 
+from models.denoising.batch_sizes import BatchSizes
 from models.denoising.memory import is_out_of_memory, return_memory
-from models.denoising.rows import BatchSizes, Rows, gather_rows
-from models.denoising.slots import Slot
-from models.denoising.step_model import StepModel
+from models.denoising.slot import Slot
+from models.denoising.step_protocol import StepModel
 from models.errors import OutOfMemoryError
 
 OnFailure = Callable[[Slot, Exception], None]
@@ -37,29 +37,25 @@ class Denoiser:
         for part in self._parts(slots):
             for slot, prediction in self._predictions(part, on_failure):
                 try:
-                    slot.advance(prediction)
+                    slot.advance(self._model.guided(slot, prediction))
                 except Exception as exc:
                     on_failure(slot, exc)
 
     def _parts(self, slots: Sequence[Slot]) -> Iterator[list[Slot]]:
-        """Slots that can be rows of one pass: of equal size and text length, and no more than memory held last time."""
-        alike: dict[tuple[torch.Size, int], list[Slot]] = {}
-        for slot in slots:
-            alike.setdefault((slot.latents.shape, slot.conditions.states.shape[1]), []).append(slot)
-        for (shape, _), part in alike.items():
-            most = self._most.get(shape, len(part))
+        """Slots that can be rows of one pass, no more of them than memory held last time."""
+        for part in self._model.parts(slots):
+            most = self._most.get(_largest(part), len(part))
             for start in range(0, len(part), most):
                 yield part[start : start + most]
 
     def _predictions(self, slots: list[Slot], on_failure: OnFailure) -> Iterator[tuple[Slot, torch.Tensor]]:
-        """The UNet's output (rows, C, h, w) for each slot that has one."""
+        """The network's output (rows, C, h, w) for each slot that has one."""
         try:
-            output = self._predict(slots)
+            output = self._model.predict(slots, self._sizes)
         except Exception as exc:
             failure = exc.with_traceback(None)
         else:
-            rows = [slot.conditions.rows for slot in slots]
-            yield from zip(slots, torch.split(output, rows), strict=True)
+            yield from zip(slots, output, strict=True)
             return
         # Outside of the except block, so that the failed pass's tensors are free by now.
         return_memory()
@@ -68,7 +64,7 @@ class Denoiser:
             return
         middle = len(slots) // 2
         if is_out_of_memory(failure):
-            self._most[slots[0].latents.shape] = middle
+            self._most[_largest(slots)] = middle
         yield from self._predictions(slots[:middle], on_failure)
         yield from self._predictions(slots[middle:], on_failure)
 
@@ -76,9 +72,11 @@ class Denoiser:
         self, slot: Slot, failure: Exception, on_failure: OnFailure
     ) -> Iterator[tuple[Slot, torch.Tensor]]:
         """A slot that has no room even alone, each of its rows in a pass of its own that is not filled up."""
-        if is_out_of_memory(failure) and self._sizes.padded(slot.conditions.rows) > 1:
+        if is_out_of_memory(failure) and self._sizes.padded(slot.rows) > 1:
+            # A single row is tried where two find no memory: a second one beside it would find none, either.
+            sizes = replace(self._sizes, multiple=1)
             try:
-                passes = [self._predict([slot], row) for row in range(slot.conditions.rows)]
+                passes = [self._model.predict([slot], sizes, row)[0] for row in range(slot.rows)]
             except Exception as exc:
                 failure = exc.with_traceback(None)
             else:
@@ -86,21 +84,9 @@ class Denoiser:
                 return
         on_failure(slot, _explained(failure, slot))
 
-    def _predict(self, slots: Sequence[Slot], row: int | None = None) -> torch.Tensor:
-        """The UNet's output for all rows of the slots, or for one row of the one slot."""
-        # A single row is tried where two find no memory: a second one beside it would find none, either.
-        sizes = self._sizes if row is None else replace(self._sizes, multiple=1)
-        rows = gather_rows(slots, sizes, row)
-        inputs = rows.unet_inputs() | (self._residuals(rows, sizes) if rows.controlled else {})
-        output: torch.Tensor = self._model.unet(**inputs, return_dict=False)[0]
-        return output[: sum(slot.conditions.rows for slot in slots) if row is None else 1]
 
-    def _residuals(self, rows: Rows, sizes: BatchSizes) -> dict[str, object]:
-        down, middle = self._model.controlnet(**rows.control_inputs(sizes), return_dict=False)
-        return {
-            "down_block_additional_residuals": [rows.spread(one) for one in down],
-            "mid_block_additional_residual": rows.spread(middle),
-        }
+def _largest(slots: Sequence[Slot]) -> torch.Size:
+    return max((slot.latents.shape for slot in slots), key=torch.Size.numel)
 
 
 def _explained(failure: Exception, slot: Slot) -> Exception:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import avg_pool2d, interpolate
 
-from models.denoising.slots import Slot
-from models.denoising.step_model import StepModel
+from models.denoising.slot import Slot
+from models.denoising.step_protocol import StepModel
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,28 +5,11 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from models.denoising.slots import Conditions, Slot
+from models.denoising.batch_sizes import BatchSizes
+from models.denoising.slot import Slot
+from models.denoising.unet_start import Conditions
 
 Inputs = dict[str, object]
-
-
-@dataclass(frozen=True)
-class BatchSizes:
-    """The numbers of rows that passes may have, so that compiled graphs are used again; none given means any.
-
-    Attributes:
-        multiple: of which the rows of any other pass are one.
-    """
-
-    sizes: tuple[int, ...] = ()
-    multiple: int = 1
-
-    def padded(self, rows: int) -> int:
-        """The smallest size that holds `rows`; beyond the largest, the next multiple of it."""
-        if not self.sizes:
-            return -(-rows // self.multiple) * self.multiple
-        largest = max(self.sizes)
-        return min((size for size in self.sizes if size >= rows), default=-(-rows // largest) * largest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from models.denoising.batch_sizes import BatchSizes
 from models.denoising.decoding import Decoder, OnDecoded
 from models.denoising.item import BatchItem
 from models.denoising.passes import Denoiser, OnFailure
 from models.denoising.preview import Previewer
-from models.denoising.rows import BatchSizes
-from models.denoising.slots import Slot, start_slot
-from models.denoising.step_model import StepModel
+from models.denoising.slot import Slot
+from models.denoising.step_protocol import StepModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ class Stepper:
     def start(self, item: BatchItem, weights: object) -> Slot:
         """A request ready for its first step; ModelError if the model cannot do it."""
         started = time.perf_counter()
-        slot = start_slot(self._model, item, weights)
+        slot = self._model.start(item, weights)
         slot.seconds["text"] += time.perf_counter() - started
         return slot
 

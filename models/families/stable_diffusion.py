@@ -13,8 +13,8 @@ from models.adapters.adapter_switch import AdapterSwitch
 from models.adapters.lora_use import LoraUse
 from models.denoising.memory import return_memory
 from models.denoising.prompts import PromptEncoder
-from models.denoising.step_model import StepModel
 from models.denoising.stepper import Stepper
+from models.denoising.unet_model import UNetModel
 from models.denoising.weights import weights_bytes
 from models.embedding_file import read_embedding
 from models.errors import ModelLoadError
@@ -60,7 +60,7 @@ class StableDiffusion(StepFamily):
         card, dtype = self.card, getattr(torch, self.placement.dtype)
         pipeline = self._load_pipeline(dtype).to(self.placement.device, dtype)
         controlnet = self._load_controlnet(pipeline.unet, dtype) if Mode.CONTROLNET in card.modes else None
-        model = StepModel(pipeline, controlnet, upcasts_vae=self.upcasts_vae)
+        model = UNetModel(pipeline, controlnet, upcasts_vae=self.upcasts_vae)
         model.prompts = self._prompts(pipeline)
         accelerator, engines = self.placement.accelerator, card.engines_folder
         sizes = tune(model, accelerator, engines, self.release_digest, has_loras=bool(card.loras))

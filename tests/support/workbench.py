@@ -17,12 +17,12 @@ from diffusers import (
 from PIL import Image
 
 from configs.settings import PACKAGE_ROOT
+from models.denoising.batch_sizes import BatchSizes
 from models.denoising.item import BatchItem
 from models.denoising.passes import Denoiser
-from models.denoising.rows import BatchSizes
 from models.denoising.samplers import make_scheduler
-from models.denoising.slots import Slot, start_slot
-from models.denoising.step_model import StepModel
+from models.denoising.slot import Slot
+from models.denoising.unet_model import UNetModel
 from models.recipe import Recipe
 from models.request import Mode, Sampler
 
@@ -98,7 +98,7 @@ class Workbench:
         self.folder = folder
         self.models = {name: self._step_model(name) for name in FOLDERS}
 
-    def _step_model(self, name: str) -> StepModel:
+    def _step_model(self, name: str) -> UNetModel:
         controlnet = None
         if name in CONTROLNETS:
             controlnet = ControlNetModel.from_pretrained(self.folder / CONTROLNETS[name])
@@ -106,7 +106,7 @@ class Workbench:
         kind = PIPELINES[name, Mode.TEXT2IMG]
         pipeline = kind.from_pretrained(self.folder / FOLDERS[name], dtype=torch.float32, **options)
         self.pipelines = {**getattr(self, "pipelines", {}), name: pipeline}
-        return StepModel(pipeline, controlnet, upcasts_vae=name == "small_xl")
+        return UNetModel(pipeline, controlnet, upcasts_vae=name == "small_xl")
 
     @torch.no_grad()
     def reference(self, item: BatchItem, **changes) -> torch.Tensor:
@@ -143,7 +143,7 @@ class Workbench:
         *,
         joins: Sequence[int] = (),
         sizes: tuple[int, ...] = (),
-        model: StepModel | None = None,
+        model: UNetModel | None = None,
     ) -> list[torch.Tensor]:
         """Final latents of items that share their passes, item number n joining before step `joins[n]`."""
         model = model or self.models[items[0].recipe.model]
@@ -153,7 +153,7 @@ class Workbench:
         for step in range(10_000):
             while waiting and waiting[0][0] <= step:
                 place = waiting.pop(0)[1]
-                slots[place] = start_slot(model, items[place], "")
+                slots[place] = model.start(items[place], "")
             running = [slot for slot in slots.values() if not slot.sampling.is_done]
             if not running and not waiting:
                 break

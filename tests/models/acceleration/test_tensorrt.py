@@ -13,7 +13,7 @@ from diffusers import UNet2DConditionModel
 from models.acceleration import building, tensorrt
 from models.acceleration.export import unet_inputs
 from models.acceleration.tuning import tune
-from models.denoising.step_model import StepModel
+from models.denoising.unet_model import UNetModel
 from models.errors import ModelError
 from models.request import Mode
 from tests.support.workbench import Workbench, distance, make_item
@@ -82,8 +82,8 @@ def workbench(random_models):
     return Workbench(random_models.folder)
 
 
-def model_of(workbench, folder, name="small", release="r") -> tuple[StepModel, tuple[int, ...]]:
-    model = StepModel(workbench.pipelines[name])
+def model_of(workbench, folder, name="small", release="r") -> tuple[UNetModel, tuple[int, ...]]:
+    model = UNetModel(workbench.pipelines[name])
     return model, tune(model, "tensorrt", folder, release, has_loras=False).sizes
 
 

@@ -17,12 +17,12 @@ from models.adapters import adapter_switch
 from models.admission import parse_request
 from models.batching import runner
 from models.canny import canny_edges
-from models.denoising import passes, stepper
+from models.denoising import stepper, unet_model
 from models.denoising.decoding import Decoder
 from models.denoising.passes import Denoiser
 from models.denoising.prompts import PromptEncoder
-from models.denoising.slots import Slot
-from models.denoising.step_model import StepModel
+from models.denoising.slot import Slot
+from models.denoising.unet_model import UNetModel
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import PictureError
 from models.families.any_diffusers import AnyDiffusers
@@ -185,7 +185,7 @@ def test_failures_of_any_kind_stay_with_their_jobs(engine, job, monkeypatch, cap
 
 
 def test_an_all_black_picture_is_a_failure(engine, job, monkeypatch):
-    monkeypatch.setattr(StepModel, "decode", lambda self, latents, tile: np.zeros((64, 64, 3), np.float32))
+    monkeypatch.setattr(UNetModel, "decode", lambda self, latents, tile: np.zeros((64, 64, 3), np.float32))
 
     (result,) = engine.generate([job(1)])
 
@@ -198,14 +198,14 @@ def test_pictures_beyond_the_decode_budget_are_decoded_in_tiles_and_others_as_ev
     settings = EngineSettings(device="cpu", decode_budget_pixels=128 * 128)
     tight = BatchingEngine(random_models.registry, settings, warm_pool)
     sizes = ["128x128", "200x136"]
-    tiles, decode = [], StepModel.decode
+    tiles, decode = [], UNetModel.decode
 
     def watched(self, latents, tile=None):
         tiles.append((tuple(latents.shape[2:]), tile))
         return decode(self, latents, tile)
 
     usual = pixels(engine, *[job(id, resolution=size) for id, size in enumerate(sizes)])
-    monkeypatch.setattr(StepModel, "decode", watched)
+    monkeypatch.setattr(UNetModel, "decode", watched)
     small, large = [job(id, resolution=size) for id, size in enumerate(sizes)]
     refused, *made = sorted(tight.generate([small, large, of_kind(tight, large)]), key=lambda result: str(result))
 
@@ -233,7 +233,7 @@ def test_a_decoder_without_memory_for_any_tile_fails_clearly(random_models, warm
         tiles.append(tile)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(StepModel, "decode", without_memory)
+    monkeypatch.setattr(UNetModel, "decode", without_memory)
     (failed,) = engine.generate([of_kind(engine, job(1, resolution="256x200"))])
 
     assert tiles == tried
@@ -266,7 +266,7 @@ CUBLAS = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(hand
     ("kind", "method", "changes"),
     [
         (PromptEncoder, "encode", {}),
-        (StepModel, "encode", {"image": PICTURE}),
+        (UNetModel, "encode", {"image": PICTURE}),
         (Slot, "advance", {}),
         (AnyDiffusers, "infer", {"model": "any"}),
     ],
@@ -361,7 +361,7 @@ def test_a_guided_request_without_room_for_two_rows_is_painted_row_by_row(engine
     jobs = [job(1, control=EDGES), job(2, image=PICTURE, mask=MASK), job(3, cfg_scale=1.0)]
     alone = {id: picture for one in jobs for id, picture in pixels(engine, one).items()}
     unet_rows = []
-    gather = passes.gather_rows
+    gather = unet_model.gather_rows
 
     def small_memory(slots, sizes, row=None):
         rows = gather(slots, sizes, row)
@@ -370,7 +370,7 @@ def test_a_guided_request_without_room_for_two_rows_is_painted_row_by_row(engine
             raise torch.OutOfMemoryError("CUDA out of memory")
         return rows
 
-    monkeypatch.setattr(passes, "gather_rows", small_memory)
+    monkeypatch.setattr(unet_model, "gather_rows", small_memory)
     painted = pixels(engine, *jobs)
 
     assert 1 in unet_rows

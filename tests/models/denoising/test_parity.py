@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.denoising.step_model import StepModel
+from models.denoising.unet_model import UNetModel
 from models.errors import ModelError
 from models.request import Mode, Sampler
 from tests.support.workbench import FOLDERS, PIPELINES, distance, make_item
@@ -84,7 +84,7 @@ def test_a_unet_made_for_inpainting_gets_mask_and_masked_picture(workbench, samp
     pipeline = workbench.pipelines["small"]
     torch.manual_seed(9)
     unet = UNet2DConditionModel.from_config(pipeline.unet.config, in_channels=9).eval()
-    model = StepModel(pipeline)
+    model = UNetModel(pipeline)
     model.unet = unet
     items = [make_item(Mode.INPAINT, sampler=sampler, seed=seed, strength=strength) for seed in (1, 2)]
 
@@ -100,7 +100,7 @@ def test_a_model_distilled_with_guidance_gets_it_as_an_input(workbench):
     pipeline = workbench.pipelines["small"]
     torch.manual_seed(9)
     unet = UNet2DConditionModel.from_config(pipeline.unet.config, time_cond_proj_dim=16).eval()
-    model = StepModel(pipeline)
+    model = UNetModel(pipeline)
     model.unet = unet
     items = [make_item(sampler=Sampler.LCM, seed=1, cfg_scale=8.0), make_item(sampler=Sampler.LCM, seed=2)]
 

@@ -11,9 +11,9 @@ from configs.settings import PACKAGE_ROOT, EngineSettings
 from models.admission import parse_request
 from models.denoising.decoding import Decoder, to_pixels
 from models.denoising.samplers import make_scheduler
-from models.denoising.slots import start_slot
-from models.denoising.step_model import StepModel, picture_tensor
 from models.denoising.stepper import Pace, Stepper
+from models.denoising.unet_model import UNetModel
+from models.denoising.unet_parts import picture_tensor
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import ModelError
 from models.families.loading import load_family
@@ -46,7 +46,7 @@ def test_a_family_infers_a_batch_by_itself_as_the_engine_does(random_models, wor
 
 def test_pictures_can_be_decoded_beside_the_steps_of_others(workbench):
     model = workbench.models["small"]
-    slot = start_slot(model, make_item(), None)
+    slot = model.start(make_item(), None)
     alongside, at_once, threads = [], [], []
     decoder = Decoder(model, beside=True)
 
@@ -73,7 +73,7 @@ def test_a_decoder_short_of_memory_decodes_in_tiles_even_at_its_own_size(
     model = copy(workbench.models["small"])
     model.vae = AutoencoderKL.from_pretrained(PACKAGE_ROOT / "models/builtin/tiny/vae")
     assert model.vae.config.sample_size == 128
-    slot = start_slot(model, make_item(width_px=width, height_px=height), None)
+    slot = model.start(make_item(width_px=width, height_px=height), None)
     slot.latents = model.encode(picture_tensor(scene(width, height, spots)) * 2 - 1, torch.Generator().manual_seed(1))
     whole, tiled, outputs = [], [], []
 
@@ -111,7 +111,7 @@ def scene(width: int, height: int, spots: int) -> Image.Image:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_picture_that_is_not_all_numbers_fails(workbench, value):
     model = workbench.models["small"]
-    slot = start_slot(model, make_item(), None)
+    slot = model.start(make_item(), None)
     slot.latents[0, 0, 3, 3] = value
     outcomes = []
 
@@ -135,7 +135,7 @@ def test_sdxl_with_a_controlnet_is_that_of_diffusers(workbench, sampler):
     for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
         torch.nn.init.normal_(block.weight, std=0.2)
     torch.nn.init.normal_(controlnet.controlnet_cond_embedding.conv_out.weight, std=10.0)
-    model = StepModel(pipeline, controlnet)
+    model = UNetModel(pipeline, controlnet)
     items = [
         make_item(mode, model="small_xl", seed=seed, sampler=sampler)
         for seed, mode in enumerate((Mode.CONTROLNET, Mode.TEXT2IMG))

@@ -19,7 +19,7 @@ from configs.settings import EngineSettings
 from models.admission import parse_request
 from models.architectures import clip_merges, clip_vocabulary, read_architecture, write_configuration
 from models.denoising.sampling import Sampling
-from models.denoising.step_model import StepModel
+from models.denoising.unet_model import UNetModel
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import ModelLoadError
 from models.families.single_file import single_file_configuration
@@ -222,7 +222,7 @@ def test_a_files_schedule_is_in_its_configuration(tmp_path, names, metadata, tol
     ("steps", "times"), [(1, [999]), (4, [999, 749, 499, 249]), (10, [901, 801, 701, 601, 501, 401, 301, 201, 101, 1])]
 )
 def test_short_runs_of_sdxl_start_at_pure_noise(steps, times):
-    model = StepModel.__new__(StepModel)
+    model = UNetModel.__new__(UNetModel)
     model.is_xl, model.schedule = True, read_architecture("sdxl")["parts"]["scheduler"]["config"]
     model._noise = NoiseSchedule.of(model.schedule | {"_class_name": "EulerDiscreteScheduler"})
     recipe = a_recipe(steps=steps, sampler=Sampler.EULER)

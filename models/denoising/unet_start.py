@@ -1,14 +1,15 @@
-"""A slot: one request in the middle of its denoising, and how it begins."""
+"""How a request of a model with a UNet begins."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import torch
 
 from models.denoising.item import BatchItem
 from models.denoising.prompts import TextEmbedding
 from models.denoising.sampling import Sampling
-from models.denoising.step_model import StepModel, picture_tensor
+from models.denoising.slot import Kept, Slot
+from models.denoising.unet_parts import UNetParts, picture_tensor
 from models.errors import ModelError
 from models.recipe import Recipe
 from models.request import Mode
@@ -45,55 +46,7 @@ class Conditions:
         return Conditions(**{name: value[row : row + 1] for name, value in values.items() if value is not None})
 
 
-@dataclass(frozen=True, eq=False)
-class Kept:
-    """What inpainting puts back outside of the mask after each step; all (1, ·, h, w)."""
-
-    mask: torch.Tensor
-    latents: torch.Tensor
-    noise: torch.Tensor
-
-
-@dataclass(eq=False)
-class Slot:
-    """One request between two denoising steps.
-
-    Attributes:
-        estimate: what its latents were heading for at the last step, where `wants_estimate` was set before that.
-    """
-
-    item: BatchItem
-    sampling: Sampling
-    conditions: Conditions
-    latents: torch.Tensor
-    kept: Kept | None
-    wants_estimate: bool = False
-    estimate: torch.Tensor | None = None
-    seconds: dict[str, float] = field(default_factory=lambda: {"text": 0.0, "denoise": 0.0, "decode": 0.0})
-
-    @property
-    def recipe(self) -> Recipe:
-        """The request's recipe."""
-        return self.item.recipe
-
-    def advance(self, prediction: torch.Tensor) -> None:
-        """Take one step, given the UNet's output for this slot's rows (rows, C, h, w)."""
-        if self.conditions.rows == 2:
-            without, given = prediction.chunk(2)
-            prediction = without + self.recipe.cfg_scale * (given - without)
-        self.estimate = self.sampling.estimate(prediction, self.latents) if self.wants_estimate else None
-        self.latents = self.sampling.advance(prediction, self.latents)
-        if self.kept:
-            self.latents = self._with_kept(self.kept)
-
-    def _with_kept(self, kept: Kept) -> torch.Tensor:
-        given = kept.latents
-        if not self.sampling.is_done:
-            given = self.sampling.add_noise(given, kept.noise, self.sampling.done)
-        return (1 - kept.mask) * given + kept.mask * self.latents
-
-
-def start_slot(model: StepModel, item: BatchItem, weights: object) -> Slot:
+def start_slot(model: UNetParts, item: BatchItem, weights: object) -> Slot:
     """A request ready for its first step.
 
     Args:
@@ -110,7 +63,7 @@ def start_slot(model: StepModel, item: BatchItem, weights: object) -> Slot:
     return Slot(item, sampling, _conditions(model, item, texts, masked), latents, kept)
 
 
-def _texts(model: StepModel, recipe: Recipe, weights: object) -> Sequence[TextEmbedding]:
+def _texts(model: UNetParts, recipe: Recipe, weights: object) -> Sequence[TextEmbedding]:
     if recipe.cfg_scale <= 1 or model.guidance_is_embedded:
         return (model.prompts.encode(recipe.text, weights),)
     positive, negative = model.prompts.encode_pair(recipe.text, recipe.negative_text, weights)
@@ -118,7 +71,7 @@ def _texts(model: StepModel, recipe: Recipe, weights: object) -> Sequence[TextEm
 
 
 def _conditions(
-    model: StepModel, item: BatchItem, texts: Sequence[TextEmbedding], masked: torch.Tensor | None
+    model: UNetParts, item: BatchItem, texts: Sequence[TextEmbedding], masked: torch.Tensor | None
 ) -> Conditions:
     recipe, rows = item.recipe, len(texts)
     side = (recipe.height_px, recipe.width_px)
@@ -135,7 +88,7 @@ def _conditions(
     )
 
 
-def _guidance(model: StepModel, cfg_scale: float) -> torch.Tensor:
+def _guidance(model: UNetParts, cfg_scale: float) -> torch.Tensor:
     """The guidance as sines and cosines (1, width), as the UNet was distilled with (arXiv:2310.04378, appendix)."""
     width = int(model.unet.config.time_cond_proj_dim)
     frequencies = torch.exp(torch.arange(width // 2) * -(torch.log(torch.tensor(10000.0)) / (width // 2 - 1)))
@@ -145,7 +98,7 @@ def _guidance(model: StepModel, cfg_scale: float) -> torch.Tensor:
 
 
 def _latents(
-    model: StepModel, item: BatchItem, sampling: Sampling
+    model: UNetParts, item: BatchItem, sampling: Sampling
 ) -> tuple[torch.Tensor, Kept | None, torch.Tensor | None]:
     """First latents, what to keep, and the inpainting UNet's further channels.
 
@@ -176,7 +129,7 @@ def _latents(
 
 
 def _mask(
-    model: StepModel, item: BatchItem, pixels: torch.Tensor, sampling: Sampling
+    model: UNetParts, item: BatchItem, pixels: torch.Tensor, sampling: Sampling
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The mask at the size of the latents (1, 1, h, w), and for an inpainting UNet also its further channels."""
     assert item.mask

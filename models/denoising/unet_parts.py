@@ -1,4 +1,4 @@
-"""A loaded latent diffusion model as the denoising loop sees it."""
+"""The loaded parts of a latent diffusion model with a UNet."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ _FEW_STEPS = 8
 """What distilled models (Turbo, Lightning, Hyper) are made for at most; no others make a picture of so few."""
 
 
-class StepModel:
+class UNetParts:
     """UNet, VAE, text encoders and ControlNet of one checkpoint (Stable Diffusion 1.x, 2.x or XL).
 
     Args:

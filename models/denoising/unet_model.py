@@ -1,0 +1,49 @@
+"""Stable Diffusion 1.x, 2.x and XL in the denoising loop: a UNet, perhaps led by a ControlNet."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from models.denoising.batch_sizes import BatchSizes
+from models.denoising.item import BatchItem
+from models.denoising.rows import Rows, gather_rows
+from models.denoising.slot import Slot
+from models.denoising.unet_parts import UNetParts
+from models.denoising.unet_start import start_slot
+
+
+class UNetModel(UNetParts):
+    """See `StepModel`."""
+
+    def start(self, item: BatchItem, weights: object) -> Slot:
+        """See `StepModel`."""
+        return start_slot(self, item, weights)
+
+    def parts(self, slots: Sequence[Slot]) -> Iterable[list[Slot]]:
+        """Slots of equal size and text length."""
+        alike: dict[tuple[torch.Size, int], list[Slot]] = {}
+        for slot in slots:
+            alike.setdefault((slot.latents.shape, slot.conditions.states.shape[1]), []).append(slot)
+        return alike.values()
+
+    def predict(self, slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None) -> Sequence[torch.Tensor]:
+        """See `StepModel`."""
+        rows = gather_rows(slots, sizes, row)
+        inputs = rows.unet_inputs() | (self._residuals(rows, sizes) if rows.controlled else {})
+        output: torch.Tensor = self.unet(**inputs, return_dict=False)[0]
+        counts = [slot.rows if row is None else 1 for slot in slots]
+        return torch.split(output[: sum(counts)], counts)
+
+    def guided(self, slot: Slot, prediction: torch.Tensor) -> torch.Tensor:
+        """See `StepModel`."""
+        if len(prediction) == 1:
+            return prediction
+        without, given = prediction.chunk(2)
+        return without + slot.recipe.cfg_scale * (given - without)
+
+    def _residuals(self, rows: Rows, sizes: BatchSizes) -> dict[str, object]:
+        down, middle = self.controlnet(**rows.control_inputs(sizes), return_dict=False)
+        return {
+            "down_block_additional_residuals": [rows.spread(one) for one in down],
+            "mid_block_additional_residual": rows.spread(middle),
+        }
