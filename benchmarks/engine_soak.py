@@ -208,8 +208,8 @@ def _failures() -> Iterator[None]:
     """Have the marked prompts fail in the middle of their batches, and large batches find no memory, while open."""
     import torch
 
-    from models.denoising.unet_model import UNetModel
     from models.denoising.slot import Slot
+    from models.denoising.unet_model import UNetModel
 
     predict, advance = UNetModel.predict, Slot.advance
 

@@ -81,6 +81,9 @@ class StoreSettings(ValueObject):
         return self
 
 
+Offload = Literal["none", "encoders", "layers"]
+
+
 class EngineSettings(ValueObject):
     """How pictures are computed."""
 
@@ -93,11 +96,21 @@ class EngineSettings(ValueObject):
     )
     threads: int | None = Field(default=None, ge=1, le=1024, description="CPU threads; PyTorch's choice if not given")
     max_batch_size: int = Field(default=8, ge=1, le=256, description="pictures in one forward pass")
+    max_batch_tokens: int = Field(
+        default=16_384,
+        ge=1,
+        le=1 << 24,
+        description="of pictures in one pass of a diffusion transformer: 4096 of one of 1024×1024, twice if guided",
+    )
     max_batch_wait_ms: int = Field(default=50, ge=0, le=60_000, description="wait for announced company, at most, ms")
     max_warm_models: int = Field(default=2, ge=1, le=64, description="models kept loaded per process")
     vram_budget_bytes: int | None = Field(default=None, ge=1, description="for the weights of all loaded models, bytes")
     decode_budget_pixels: int | None = Field(
         default=None, ge=128 * 128, description="a picture of more pixels is decoded in tiles of at most so many"
+    )
+    offload: Offload = Field(
+        default="none",
+        description="of diffusion transformers, kept in main memory between uses: text encoders, or also each layer",
     )
 
 

@@ -23,7 +23,7 @@ from gateway.preview_watch import PreviewWatch
 from gateway.streams import EventStream, StreamHolder, StreamPlaces
 from gateway.waiting import answer_as_preferred
 from models.registry import ModelCard
-from models.request import MAX_IMAGES
+from models.request import DEFAULT_CFG_SCALE, MAX_IMAGES
 from resources.accounts import Account, Scope
 from resources.queue import STORED_ID, Batch, Preview, QueuePlace, Task
 
@@ -303,7 +303,7 @@ def _event_id(task: Task) -> str:
 
 
 def _model(card: ModelCard) -> Mapping[str, object]:
-    defaults = {"steps": 50, "cfg_scale": 7.5, "sampler": "Euler", **card.request_defaults()}
+    defaults = {"steps": 50, "cfg_scale": DEFAULT_CFG_SCALE, "sampler": "Euler", **card.request_defaults()}
     limits = card.limits
     return {
         "name": card.name,

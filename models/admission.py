@@ -10,10 +10,12 @@ from models.adapters.adapter_base import base_problem
 from models.adapters.adapter_file import adapter_problem
 from models.card import ModelCard
 from models.errors import InvalidRequestError, ModelNotFoundError
+from models.family_table import FAMILIES
 from models.lora import LoraChoice
+from models.model_traits import Guidance
 from models.prompt_syntax import PromptError, prompt_problem, read_loras
 from models.registry import ModelRegistry
-from models.request import FACTORS, GenerationRequest, Mode, mode_of
+from models.request import DEFAULT_CFG_SCALE, FACTORS, GenerationRequest, Mode, mode_of
 from models.resolution import Resolution, parse_sides
 from models.sampler import Sampler, Schedule, fitting, schedule_problem
 from models.text_mark import fit_mark
@@ -116,6 +118,7 @@ def _model_problems(data: Mapping[str, object], params: object, card: ModelCard)
         schedule=Schedule(schedule) if schedule in list(Schedule) else None,
         loras=dict(_named_loras(params)),
         texts={"text": data.get("text"), "params.negative_text": params.get("negative_text")},
+        cfg_scale=params.get("cfg_scale", DEFAULT_CFG_SCALE),
     )
 
 
@@ -139,6 +142,7 @@ def model_problems(
     schedule: Schedule | None,
     loras: Mapping[str, str],
     texts: Mapping[str, object],
+    cfg_scale: object,
 ) -> Iterator[Problem]:
     """What this model cannot do of these, by the fields of a request.
 
@@ -155,6 +159,9 @@ def model_problems(
         yield Problem("params.sampler", f"model '{card.name}' does not run it: {one_of(sampler, card.samplers)}")
     if sampler and schedule and (rule := schedule_problem(sampler, schedule)):
         yield Problem("params.schedule", rule)
+    if schedule and not FAMILIES[card.family].takes_schedules:
+        yield Problem("params.schedule", f"model '{card.name}' has noise levels of its own. Leave it out.")
+    yield from _guidance_problems(card, cfg_scale, texts.get("params.negative_text"))
     for field, lora in loras.items():
         if rule := _lora_rule(card, lora):
             yield Problem(field, rule)
@@ -166,6 +173,22 @@ def model_problems(
 def _mode_problems(card: ModelCard, mode: Mode) -> Iterator[Problem]:
     if mode not in card.modes:
         yield Problem(_MODE_FIELD[mode], f"model '{card.name}' cannot do {mode}. It does: {', '.join(card.modes)}.")
+
+
+def _guidance_problems(card: ModelCard, cfg_scale: object, negative_text: object) -> Iterator[Problem]:
+    """What of a guidance and a negative prompt would have no effect."""
+    guidance, scale = card.traits.guidance, cfg_scale if isinstance(cfg_scale, int | float) else 0.0
+    if guidance is Guidance.NONE and scale > 1:
+        rule = f"model '{card.name}' takes no guidance: {scale:g} would have no effect. Leave it out."
+        yield Problem("params.cfg_scale", rule)
+    if not negative_text or guidance is None:
+        return
+    if guidance is not Guidance.SECOND_PROMPT:
+        rule = f"model '{card.name}' takes no negative prompt: it would have no effect. Leave it out."
+        yield Problem("params.negative_text", rule)
+    elif scale <= 1:
+        rule = f"no effect at cfg_scale {scale:g} on model '{card.name}'. Leave it out, or ask for more than 1."
+        yield Problem("params.negative_text", rule)
 
 
 def _lora_rule(card: ModelCard, lora: str) -> str | None:

@@ -15,6 +15,7 @@ from foundation.problems import Problem, one_of, shown, validation_problems
 from foundation.value_object import ValueObject
 from models.errors import ModelLoadError
 from models.family_table import FAMILIES
+from models.model_traits import Guidance, Traits, traits
 from models.part_file import GGUF
 from models.prompt_syntax import PromptSyntax
 from models.recipe import ControlPreprocess
@@ -46,6 +47,10 @@ def _native_size(data: Mapping[str, Any]) -> Resolution:
     side = FAMILIES[data["family"]].native_side_px if "family" in data else DEFAULT_RESOLUTION.width_px
     limits = SizeLimits(*(data.get(name, getattr(ANY_MODEL, name)) for name in SizeLimits.__dataclass_fields__))
     return DEFAULT_RESOLUTION if limits.problem(side, side) else Resolution(side, side)
+
+
+def _family_samplers(data: Mapping[str, Any]) -> tuple[Sampler, ...]:
+    return FAMILIES[data["family"]].samplers if "family" in data else tuple(Sampler)
 
 
 class CardDefaults(ValueObject):
@@ -89,7 +94,7 @@ class ModelCard(ValueObject):
     schedule: Schedule | None = Field(
         default=None, description="how steps lie over the noise levels; as the checkpoint says if not given"
     )
-    samplers: tuple[Sampler, ...] = tuple(Sampler)
+    samplers: tuple[Sampler, ...] = Field(default_factory=_family_samplers)
     defaults: CardDefaults = CardDefaults()
     loras: dict[str, str] = Field(
         default={}, description="name → .safetensors file, absolute or relative, or store:…#sha256 of it"
@@ -141,6 +146,10 @@ class ModelCard(ValueObject):
         family = FAMILIES[self.family]
         if surplus := [mode for mode in self.modes if mode not in family.modes]:
             raise ValueError(f"family {self.family} cannot do {', '.join(surplus)}")
+        if unknown := [sampler for sampler in self.samplers if sampler not in family.samplers]:
+            raise ValueError(f"family {self.family} does not run {', '.join(unknown)}: {', '.join(family.samplers)}")
+        if self.schedule and not family.takes_schedules:
+            raise ValueError(f"family {self.family} has noise levels of its own and takes no schedule")
         if self.loras and not family.has_loras:
             raise ValueError(f"family {self.family} takes no LoRAs")
         if strange := sorted(set(self.all_parts) - family.parts):
@@ -174,7 +183,12 @@ class ModelCard(ValueObject):
     @property
     def limits(self) -> SizeLimits:
         """The picture sizes this model makes."""
-        return SizeLimits(self.min_side_px, self.max_side_px, self.max_pixels)
+        return SizeLimits(self.min_side_px, self.max_side_px, self.max_pixels, self.traits.multiple_px)
+
+    @property
+    def traits(self) -> Traits:
+        """What its files say of what a request can ask of it."""
+        return traits(self.family, self.path, self.options)
 
     @property
     def is_single_file(self) -> bool:
@@ -282,7 +296,8 @@ class ModelCard(ValueObject):
         """What fills the fields a request leaves out, where it differs from INTERFACES.md §1."""
         given = {name: value for name, value in self.defaults if value is not None}
         schedule = {"schedule": self.schedule} if self.schedule else {}
-        return {"resolution": self.default_resolution} | schedule | given
+        unguided = {"cfg_scale": 0.0} if self.traits.guidance is Guidance.NONE else {}
+        return {"resolution": self.default_resolution} | schedule | unguided | given
 
     def _local(self, given: str) -> Path | None:
         if is_place(given):

@@ -135,7 +135,8 @@ class BatchingEngine:
             self._check(job.recipe)
             _check_inputs(job)
             group = self._runner.group(job.recipe)
-            return Ticket(job.id, _item(job), group, listener, priority, steps_left=job.recipe.steps)
+            tokens = self._runner.tokens(job.recipe)
+            return Ticket(job.id, _item(job), group, listener, priority, steps_left=job.recipe.steps, tokens=tokens)
         except Exception as exc:
             return failed(job.id, job.recipe, exc)
 
@@ -173,6 +174,7 @@ def _beyond_model(card: ModelCard, recipe: Recipe) -> Iterator[Problem]:
             for place, lora in enumerate(recipe.pinned_loras)
         },
         texts={"text": recipe.text, "params.negative_text": recipe.negative_text},
+        cfg_scale=recipe.cfg_scale,
     )
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from models.request import Mode
+from models.sampler import Sampler
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,11 @@ class FamilyEntry:
         native_side_px: of the square that its models are made for.
         parts: networks that a card may name files of their own for.
         weighs_prompts: prompts can be read as `prompt_syntax: a1111` says, with embeddings and `clip_skip`.
+        multiple_px: the sides of pictures are multiples of it.
+        takes_schedules: a request may say how steps lie over the noise levels.
+        half_dtype: what `auto` takes on a GPU.
+        has_accelerators: it knows others than eager.
+        mixes_sizes: requests of different sizes can share a pass.
     """
 
     target: str
@@ -30,6 +36,12 @@ class FamilyEntry:
     native_side_px: int = 512
     parts: frozenset[str] = frozenset()
     weighs_prompts: bool = False
+    multiple_px: int = 8
+    samplers: tuple[Sampler, ...] = tuple(Sampler)
+    takes_schedules: bool = True
+    half_dtype: Literal["float16", "bfloat16"] = "float16"
+    has_accelerators: bool = False
+    mixes_sizes: bool = False
 
 
 _LATENT_DIFFUSION: Mapping[str, Any] = {
@@ -38,7 +50,20 @@ _LATENT_DIFFUSION: Mapping[str, Any] = {
     "takes_single_files": True,
     "weighs_prompts": True,
     "from_hub": True,
+    "has_accelerators": True,
     "unused_parts": frozenset({"safety_checker", "feature_extractor", "image_encoder"}),
+}
+
+_DIFFUSION_TRANSFORMER: Mapping[str, Any] = {
+    "modes": frozenset({Mode.TEXT2IMG, Mode.IMG2IMG, Mode.INPAINT}),
+    "by_step": True,
+    "from_hub": True,
+    "unused_parts": frozenset({"feature_extractor", "image_encoder"}),
+    "native_side_px": 1024,
+    "multiple_px": 16,
+    "samplers": (Sampler.EULER, Sampler.DPMPP_2M, Sampler.UNIPC, Sampler.HEUN),
+    "takes_schedules": False,
+    "half_dtype": "bfloat16",
 }
 
 
@@ -54,6 +79,7 @@ FAMILIES: Mapping[str, FamilyEntry] = {
         parts=frozenset({"unet", "vae", "text_encoder", "text_encoder_2"}),
         **_LATENT_DIFFUSION,
     ),
+    "flux": FamilyEntry("models.families.flux:Flux", mixes_sizes=True, **_DIFFUSION_TRANSFORMER),
     "diffusers": FamilyEntry(
         "models.families.any_diffusers:AnyDiffusers",
         frozenset({Mode.TEXT2IMG}),

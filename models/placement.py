@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from configs.settings import EngineSettings
+from configs.settings import EngineSettings, Offload
 from models.acceleration.availability import (
     has_accelerator,
     keep_graphs,
@@ -13,6 +13,7 @@ from models.acceleration.availability import (
 )
 from models.errors import AcceleratorError
 from models.family_table import FAMILIES
+from models.model_traits import has_transformer
 
 if TYPE_CHECKING:
     from models.card import ModelCard
@@ -30,12 +31,14 @@ class Placement:
         device: PyTorch's name, `cpu` or `cuda:1`.
         dtype: PyTorch's name of the number type.
         decode_budget_pixels: larger pictures are decoded in tiles of at most so many; None without a bound.
+        offload: what of a diffusion transformer is kept in the computer's own memory while it is not in use.
     """
 
     accelerator: str
     device: str
     dtype: str
     decode_budget_pixels: int | None = None
+    offload: Offload = "none"
 
     def kind(self, size: "Resolution") -> str:
         """What recipes record of a picture of this size: `eager/cpu/float32`, or `eager/cpu/float32/tiles-512`.
@@ -64,16 +67,21 @@ def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
     if card.accelerator == "compile" or device != "cpu":
         keep_graphs(card.engines_folder.absolute().with_name("graphs"))
     accelerator = _best(card, device) if card.accelerator == "auto" else card.accelerator
-    if accelerator != "eager" and not FAMILIES[card.family].by_step:
+    if accelerator != "eager" and not FAMILIES[card.family].has_accelerators:
         raise AcceleratorError(
             f"model '{card.name}': models of family '{card.family}' know no accelerator '{accelerator}'. "
             "Use auto or eager."
         )
     require_accelerator(accelerator, device, card.name)
-    dtype = card.dtype
+    dtype: str = card.dtype
     if dtype == "auto":
-        dtype = "float32" if device == "cpu" else "float16"
-    return Placement(accelerator, device, dtype, decode_budget(card, settings))
+        dtype = "float32" if device == "cpu" else _half(card)
+    return Placement(accelerator, device, dtype, decode_budget(card, settings), settings.offload)
+
+
+def _half(card: "ModelCard") -> str:
+    """bfloat16 where float16 overflows: such pictures are black."""
+    return "bfloat16" if has_transformer(card.path) else FAMILIES[card.family].half_dtype
 
 
 def decode_budget(card: "ModelCard", settings: EngineSettings) -> int | None:
@@ -83,7 +91,7 @@ def decode_budget(card: "ModelCard", settings: EngineSettings) -> int | None:
 
 def _best(card: "ModelCard", device: str) -> str:
     """The fastest that is there. On a CPU compiling takes a minute for each size and gains little."""
-    if device == "cpu" or not FAMILIES[card.family].by_step:
+    if device == "cpu" or not FAMILIES[card.family].has_accelerators:
         return "eager"
     if not (card.loras or card.controlnet) and has_accelerator("tensorrt", device):
         return "tensorrt"

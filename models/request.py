@@ -29,6 +29,7 @@ MAX_SEED = 2**53 - 1
 MAX_IMAGES = 16
 """Pictures of one request."""
 DEFAULT_RESOLUTION = Resolution(512, 512)
+DEFAULT_CFG_SCALE = 7.5
 WEBP_MAX_SIDE_PX = 16_383
 """What the format's headers can say (RFC 9649)."""
 MAX_FINISHED_PIXELS = 178_000_000
@@ -148,7 +149,7 @@ class GenerationParams(ValueObject):
 
     resolution: Resolution = DEFAULT_RESOLUTION
     steps: Steps = 50
-    cfg_scale: CfgScale = Field(default=7.5, description="guidance; 1 and below mean none")
+    cfg_scale: CfgScale = Field(default=DEFAULT_CFG_SCALE, description="guidance; 1 and below mean none")
     sampler: Sampler = Sampler.EULER
     schedule: Annotated[Schedule | None, BeforeValidator(_blank_is_none)] = Field(
         default=None,

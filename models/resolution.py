@@ -24,6 +24,7 @@ class SizeLimits:
     min_side_px: int = 64
     max_side_px: int = 4096
     max_pixels: int = 4096 * 4096
+    multiple_px: int = MULTIPLE_PX
 
     def problem(self, width_px: int, height_px: int, subject: str = "") -> str | None:
         """What is wrong with a size, with the nearest good one; None if nothing. `subject` is like ` for model 'x'`."""
@@ -40,13 +41,13 @@ class SizeLimits:
             shrink = math.sqrt(self.max_pixels / (width * height))
             width, height = self._clamp(width * shrink, math.floor), self._clamp(height * shrink, math.floor)
         if width * height > self.max_pixels:  # one side was held up by the minimum: the other gives way
-            longest = self.max_pixels // min(width, height) // MULTIPLE_PX * MULTIPLE_PX
+            longest = self.max_pixels // min(width, height) // self.multiple_px * self.multiple_px
             width, height = min(width, longest), min(height, longest)
         return width, height
 
     def _broken_rule(self, width_px: int, height_px: int) -> str | None:
-        if width_px % MULTIPLE_PX or height_px % MULTIPLE_PX:
-            return f"both must be multiples of {MULTIPLE_PX}"
+        if width_px % self.multiple_px or height_px % self.multiple_px:
+            return f"both must be multiples of {self.multiple_px}"
         if not all(self.min_side_px <= side <= self.max_side_px for side in (width_px, height_px)):
             return f"both must be from {self.min_side_px} to {self.max_side_px} px"
         if width_px * height_px > self.max_pixels:
@@ -54,7 +55,9 @@ class SizeLimits:
         return None
 
     def _clamp(self, side: float, rounded: Callable[[float], int] = round) -> int:
-        return min(max(rounded(side / MULTIPLE_PX) * MULTIPLE_PX, self.min_side_px), self.max_side_px)
+        lowest = -(-self.min_side_px // self.multiple_px) * self.multiple_px
+        highest = self.max_side_px // self.multiple_px * self.multiple_px
+        return min(max(rounded(side / self.multiple_px) * self.multiple_px, lowest), highest)
 
 
 ANY_MODEL = SizeLimits()

@@ -16,7 +16,7 @@ from models.safetensors_header import Header, HeaderError, read_header
 if TYPE_CHECKING:
     from models.card import ModelCard
 
-_FAMILY_BASES = {"sd": (Base.SD1, Base.SD2), "sdxl": (Base.SDXL,)}
+_FAMILY_BASES = {"sd": (Base.SD1, Base.SD2), "sdxl": (Base.SDXL,), "flux": (Base.FLUX,)}
 _CONTEXT = re.compile(r"attn2_to_[kv]$")
 _INPUTS = (Role.DOWN, Role.HADA_W1_B, Role.DIFF)
 """Matrices whose second side is what a layer takes."""

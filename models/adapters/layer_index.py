@@ -17,11 +17,12 @@ class LayerIndex:
     """Finds the layer that an adapter's file means, dots and underscores being the same.
 
     Args:
-        pipeline: of diffusers, with `unet`, `text_encoder` and perhaps `text_encoder_2`.
+        pipeline: of diffusers, with `unet` or `transformer`, `text_encoder` and perhaps `text_encoder_2`.
     """
 
     def __init__(self, pipeline: Any) -> None:
         networks = {part: getattr(pipeline, part, None) for part in (UNET, ENCODER, ENCODER_2)}
+        networks[UNET] = networks[UNET] or getattr(pipeline, "transformer", None)
         self._layers: Mapping[str, Mapping[str, Module]] = {
             part: _by_flat_name(network, part == UNET) for part, network in networks.items() if network is not None
         }
@@ -35,7 +36,7 @@ class LayerIndex:
 
 
 def _by_flat_name(network: Module, is_unet: bool) -> dict[str, Module]:
-    originals = original_names(network) if is_unet else {}
+    originals = original_names(network) if hasattr(network, "down_blocks") else {}
     layers: dict[str, Module] = {}
     for name, module in network.named_modules():
         if getattr(module, "weight", None) is None:

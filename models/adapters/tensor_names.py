@@ -69,6 +69,7 @@ _ENDS: tuple[tuple[re.Pattern[str], Role], ...] = tuple(
 
 UNET, ENCODER, ENCODER_2 = "unet", "text_encoder", "text_encoder_2"
 _STARTS = (
+    (re.compile(r"lora_transformer_|transformer\.(?!text_model)"), UNET),
     (re.compile(r"lora_unet_|unet\.|(?:base_model\.model\.)?(?:model\.)?diffusion_model\."), UNET),
     (re.compile(r"lora_te1?_|text_encoder\.|clip_l\.|text_encoders\.clip_l\.transformer\."), ENCODER),
     (re.compile(r"lora_te2_|text_encoder_2\.|clip_g\.|text_encoders\.clip_g\.transformer\."), ENCODER_2),

@@ -23,10 +23,12 @@ from models.family_table import FAMILIES
 from models.hub import fetch_missing, is_missing
 from models.image import FailedImage, GeneratedImage
 from models.input_pictures import keep_unmasked
+from models.model_traits import Guidance
 from models.pipeline_pool import PipelinePool, PoolKey
 from models.placement import Placement, choose_placement
 from models.recipe import Recipe
 from models.registry import ModelRegistry
+from models.resolution import MULTIPLE_PX
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,8 +69,9 @@ class FamilyRunner:
     def group(self, recipe: Recipe) -> Group:
         """What requests like this one share: the model, its LoRAs and the size; more where a family runs as a whole."""
         loras = tuple((lora.digest, lora.weight) for lora in recipe.pinned_loras)
-        shared: tuple[object, ...] = (loras, recipe.size)
-        if not FAMILIES[self._registry.card(recipe.model).family].by_step:
+        family = FAMILIES[self._registry.card(recipe.model).family]
+        shared: tuple[object, ...] = (loras,) if family.mixes_sizes else (loras, recipe.size)
+        if not family.by_step:
             shared += (recipe.mode, recipe.steps, recipe.cfg_scale, recipe.sampler, recipe.strength)
         placement = self.placement(recipe.model)
         key = PoolKey(recipe.release, placement.accelerator, placement.device, placement.dtype)
@@ -82,6 +85,19 @@ class FamilyRunner:
         """See `Groups`."""
         family = FAMILIES[self._registry.card(group.model).family]
         return min(self._settings.max_batch_size, family.max_batch_size or self._settings.max_batch_size)
+
+    def token_limit(self) -> int:
+        """See `Groups`."""
+        return self._settings.max_batch_tokens
+
+    def tokens(self, recipe: Recipe) -> int:
+        """Those of a picture in each pass of a diffusion transformer; 0 for other models."""
+        card = self._registry.card(recipe.model)
+        side_px = FAMILIES[card.family].multiple_px
+        if not FAMILIES[card.family].by_step or side_px == MULTIPLE_PX:
+            return 0
+        is_guided = card.traits.guidance is Guidance.SECOND_PROMPT and recipe.cfg_scale > 1
+        return recipe.size.pixels // side_px**2 * (1 + is_guided)
 
     def is_loaded(self, group: Group) -> bool:
         """See `Groups`."""

@@ -29,6 +29,10 @@ class Groups(Protocol):
         """Tickets of the group that can share a turn."""
         ...
 
+    def token_limit(self) -> int:
+        """Tokens of a pass, of tickets that count them."""
+        ...
+
     def is_loaded(self, group: Group) -> bool:
         """The group's model is loaded, or can be without another one having to go."""
         ...
@@ -92,7 +96,16 @@ class StepQueue:
             return None
         group, lane = min(lanes, key=lambda entry: self._rank(entry[0], entry[1], now_s))
         ranked = sorted(lane.tickets, key=lambda ticket: self._place_within(ticket, now_s))
-        return group, ranked[: self._groups.batch_limit(group)]
+        return group, self._within_tokens(ranked[: self._groups.batch_limit(group)])
+
+    def _within_tokens(self, ranked: Sequence[Ticket]) -> list[Ticket]:
+        """The first tickets that fit together, at least one; smaller ones behind one that does not fit ride along."""
+        chosen, tokens = [*ranked[:1]], sum(ticket.tokens for ticket in ranked[:1])
+        for ticket in ranked[1:]:
+            if not ticket.tokens or tokens + ticket.tokens <= self._groups.token_limit():
+                chosen.append(ticket)
+                tokens += ticket.tokens
+        return chosen
 
     def served(self, turn: Turn, now_s: float, step_s: float | None = None) -> None:
         """Remember when a turn ended, and how long it took if that says something of the next ones."""

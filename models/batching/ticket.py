@@ -44,6 +44,7 @@ class Ticket:
         steps_left: to take; the loop keeps it up to date.
         on_preview: told a small picture of how far it is after the next step, once each time `wants_preview` is set.
         seconds: spent on it so far, by stage.
+        tokens: that it adds to a pass, where those are what a pass is bounded by.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Ticket:
     arrived_s: float = field(default_factory=time.monotonic)
     state: object = None
     steps_left: int = 1
+    tokens: int = 0
     is_cancelled: bool = False
     has_left: bool = False
     is_ended: bool = False

@@ -31,10 +31,15 @@ class Sampling:
             config: of the model's own scheduler.
             schedule: how the steps are laid out; see `make_scheduler`.
         """
-        self.scheduler: Any = _scheduler(recipe.sampler, config, recipe.steps, schedule)
+        strength = _strength(recipe)
+        skipped = _skipped_steps(recipe.steps, strength)
+        self._begin(recipe, _scheduler(recipe.sampler, config, recipe.steps, schedule), strength, skipped)
+
+    def _begin(self, recipe: Recipe, scheduler: Any, strength: float, skipped_steps: int) -> None:
+        self.scheduler = scheduler
         self.generator = torch.Generator("cpu").manual_seed(recipe.seed)
-        self.strength = _strength(recipe)
-        first = _skipped_steps(recipe.steps, self.strength) * self.scheduler.order
+        self.strength = strength
+        first = skipped_steps * self.scheduler.order
         self.timesteps: torch.Tensor = self.scheduler.timesteps[first:]
         if hasattr(self.scheduler, "set_begin_index"):
             # Looked up by its timestep, it would be another step where the first ones round to the same.
@@ -119,10 +124,10 @@ def _step_options(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
 
 def _scheduler(sampler: Sampler, config: Mapping[str, Any], steps: int, schedule: Schedule | None) -> Any:
     """A scheduler of its own for one run; making one anew each time would cost more than a step's arithmetic."""
-    return copy.deepcopy(_prototype(sampler, _Configuration(config), steps, schedule))
+    return copy.deepcopy(_prototype(sampler, Configuration(config), steps, schedule))
 
 
-class _Configuration:
+class Configuration:
     """A scheduler configuration that can be a cache's key."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -130,14 +135,14 @@ class _Configuration:
         self._key = repr(sorted(config.items(), key=lambda item: item[0]))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Configuration) and self._key == other._key
+        return isinstance(other, Configuration) and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key)
 
 
 @lru_cache(maxsize=128)
-def _prototype(sampler: Sampler, configuration: _Configuration, steps: int, schedule: Schedule | None) -> Any:
+def _prototype(sampler: Sampler, configuration: Configuration, steps: int, schedule: Schedule | None) -> Any:
     scheduler: Any = make_scheduler(sampler, configuration.config, steps, schedule)
     scheduler.set_timesteps(steps)
     if sampler is Sampler.EULER_A and scheduler.sigmas[0] > _LOUD:

@@ -1,37 +1,27 @@
 """Stable Diffusion 1.x and 2.x, with ControlNet: diffusers' parts, run by our own denoising loop."""
 
-import gc
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
 
 from models.acceleration.tuning import tune
-from models.adapters.adapter_switch import AdapterSwitch
-from models.adapters.lora_use import LoraUse
-from models.denoising.memory import return_memory
 from models.denoising.prompts import PromptEncoder
 from models.denoising.stepper import Stepper
 from models.denoising.unet_model import UNetModel
-from models.denoising.weights import weights_bytes
 from models.embedding_file import read_embedding
 from models.errors import ModelLoadError
-from models.families.base import StepFamily
 from models.families.encoders import load_encoders
 from models.families.parts import configuration, load_parts, refuse_unet, takes_source
+from models.families.pipeline_family import PipelineFamily
 from models.families.single_file import load_controlnet_file, refuse_union
 from models.hub import fetch_missing
 from models.model_files import weights_variant
 from models.request import Mode
 
-if TYPE_CHECKING:
-    from models.card import ModelCard
-    from models.placement import Placement
 
-
-class StableDiffusion(StepFamily):
+class StableDiffusion(PipelineFamily):
     """A Stable Diffusion checkpoint in any mode."""
 
     pipelines: ClassVar[Any] = StableDiffusionPipeline
@@ -43,18 +33,6 @@ class StableDiffusion(StepFamily):
     }
     upcasts_vae: ClassVar[bool] = False
 
-    def __init__(self, card: "ModelCard", placement: "Placement") -> None:
-        super().__init__(card, placement)
-        self._stepper: Stepper | None = None
-        self._loras: AdapterSwitch | None = None
-        self._size_bytes = 0
-
-    @property
-    def stepper(self) -> Stepper:
-        """See `StepFamily`."""
-        assert self._stepper, "not loaded"
-        return self._stepper
-
     def load(self) -> None:
         """Load weights and controlnet to the device, from safetensors files only; what is on a hub is fetched first."""
         card, dtype = self.card, getattr(torch, self.placement.dtype)
@@ -64,28 +42,7 @@ class StableDiffusion(StepFamily):
         model.prompts = self._prompts(pipeline)
         accelerator, engines = self.placement.accelerator, card.engines_folder
         sizes = tune(model, accelerator, engines, self.release_digest, has_loras=bool(card.loras))
-        self._stepper = Stepper(model, sizes)
-        self._size_bytes = weights_bytes([*pipeline.components.values(), controlnet])
-        in_place = accelerator == "compile"
-        self._loras = AdapterSwitch(pipeline, card.name, in_place=in_place, room_bytes=self._size_bytes // 2)
-
-    @property
-    def size_bytes(self) -> int:
-        """See `ModelFamily`."""
-        return self._size_bytes + (self._loras.size_bytes if self._loras else 0)
-
-    def use_loras(self, loras: Sequence[LoraUse]) -> None:
-        """See `StepFamily`."""
-        assert self._loras, "not loaded"
-        self._loras.use(loras)
-
-    def release(self) -> None:
-        """Drop every reference to the weights and return the device's memory."""
-        if self._stepper:
-            self._stepper.close()
-        self._stepper = self._loras = None
-        gc.collect()
-        return_memory()
+        self._begin(pipeline, Stepper(model, sizes), [controlnet])
 
     def _load_pipeline(self, dtype: torch.dtype) -> Any:
         card = self.card

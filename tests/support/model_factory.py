@@ -70,8 +70,12 @@ def build_random_sdxl(folder: Path, *, seed: int = 4) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
 
 
-def build_random_flux(folder: Path, *, seed: int = 6) -> None:
-    """Write a random Flux pipeline to `folder`: flow matching, sides in steps of 16 px, two text encoders."""
+def build_random_flux(folder: Path, *, seed: int = 6, guidance_embeds: bool = False) -> None:
+    """Write a random Flux pipeline to `folder`: flow matching, sides in steps of 16 px, two text encoders.
+
+    Args:
+        guidance_embeds: guidance is an input, as of Flux.1 dev; schnell has none.
+    """
     quiet_libraries()
     import torch
     from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
@@ -95,6 +99,7 @@ def build_random_flux(folder: Path, *, seed: int = 6) -> None:
             joint_attention_dim=32,
             pooled_projection_dim=32,
             axes_dims_rope=(4, 4, 8),
+            guidance_embeds=guidance_embeds,
         ),
     )
     pipeline.save_pretrained(folder, safe_serialization=True)

@@ -6,7 +6,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from models.denoising.step_model import StepModel
+from models.denoising.unet_model import UNetModel
 from models.denoising.stepper import Stepper
 from models.request import Sampler
 from tests.support.workbench import BUILTIN, OPTIONS, make_item
@@ -18,7 +18,7 @@ SIDE_PX = 128
 def stepper() -> Stepper:
     torch.manual_seed(0)
     pipeline = StableDiffusionPipeline.from_pretrained(str(BUILTIN / "tiny"), dtype=torch.float32, **OPTIONS)
-    return Stepper(StepModel(pipeline))
+    return Stepper(UNetModel(pipeline))
 
 
 def likeness(preview: np.ndarray, picture: np.ndarray) -> float:
