@@ -80,9 +80,12 @@ FAMILIES: Mapping[str, FamilyEntry] = {
         **_LATENT_DIFFUSION,
     ),
     "flux": FamilyEntry("models.families.flux:Flux", mixes_sizes=True, **_DIFFUSION_TRANSFORMER),
+    "sd3": FamilyEntry("models.families.sd3:SD3", **_DIFFUSION_TRANSFORMER),
+    "qwen_image": FamilyEntry("models.families.qwen_image:QwenImage", **_DIFFUSION_TRANSFORMER),
+    "z_image": FamilyEntry("models.families.z_image:ZImage", mixes_sizes=True, **_DIFFUSION_TRANSFORMER),
     "diffusers": FamilyEntry(
         "models.families.any_diffusers:AnyDiffusers",
-        frozenset({Mode.TEXT2IMG}),
+        frozenset({Mode.TEXT2IMG, Mode.IMG2IMG, Mode.INPAINT}),
         has_loras=False,
         max_batch_size=1,
         from_hub=True,

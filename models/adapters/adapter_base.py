@@ -16,7 +16,11 @@ from models.safetensors_header import Header, HeaderError, read_header
 if TYPE_CHECKING:
     from models.card import ModelCard
 
-_FAMILY_BASES = {"sd": (Base.SD1, Base.SD2), "sdxl": (Base.SDXL,), "flux": (Base.FLUX,)}
+_FAMILY_BASES = {"sd": (Base.SD1, Base.SD2), "sdxl": (Base.SDXL,), "flux": (Base.FLUX,)} | {
+    "sd3": (Base.SD3,),
+    "qwen_image": (Base.QWEN,),
+    "z_image": (Base.Z_IMAGE,),
+}
 _CONTEXT = re.compile(r"attn2_to_[kv]$")
 _INPUTS = (Role.DOWN, Role.HADA_W1_B, Role.DIFF)
 """Matrices whose second side is what a layer takes."""

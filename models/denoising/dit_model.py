@@ -54,12 +54,11 @@ class DiTModel(ABC):
 
     Args:
         pipeline: diffusers' text-to-image pipeline that holds the parts.
-        encoder_device: where the text encoders are while they encode.
         options: of the card: `true_cfg` runs a model of embedded guidance with a second, negative prompt, guided by
             the request's cfg_scale; `guidance` is what is embedded then.
     """
 
-    max_tokens: ClassVar[int] = 512
+    max_tokens: int = 512
     mixes_sizes: ClassVar[bool] = False
     noise_dtype: ClassVar[torch.dtype | None] = None
 
@@ -94,9 +93,19 @@ class DiTModel(ABC):
         """See `FlowSampling`."""
         return even_sigmas(steps)
 
-    def text_key(self, slot: Slot) -> object:
-        """What must be equal of the texts of one pass."""
-        return None
+    def negative_text(self, given: str) -> str:
+        """The negative prompt of a request with guidance."""
+        return given
+
+    def canvas(self, sides: Sequence[tuple[int, int]]) -> int:
+        """Places that each row of a pass of these pictures (height, width) has, where sizes are mixed."""
+        return max(height for height, _ in sides) * max(width for _, width in sides)
+
+    def embedded_guidance(self, rows: Sequence[Row]) -> torch.Tensor | None:
+        """The guidance of each row, where the transformer takes it."""
+        if not self.transformer.config.guidance_embeds:
+            return None
+        return torch.tensor([row.guidance for row in rows], dtype=torch.float32, device=self.device)
 
     def start(self, item: BatchItem, weights: object) -> Slot:
         """See `StepModel`."""
@@ -104,30 +113,27 @@ class DiTModel(ABC):
         tokens = recipe.width_px * recipe.height_px // (2 * PX_PER_LATENT) ** 2
         mu = dynamic_shift(tokens, self.schedule)
         sampling = FlowSampling(recipe, self.schedule, self.sigmas(recipe.steps), mu)
-        texts = (recipe.negative_text, recipe.text) if self.is_guided(recipe) else (recipe.text,)
+        texts = (self.negative_text(recipe.negative_text), recipe.text) if self.is_guided(recipe) else (recipe.text,)
         conditions = Conditions(tuple(self._texts.of(text, weights) for text in texts), self._embedded(recipe))
         latents, kept = self._latents(item, sampling)
         return Slot(item, sampling, conditions, latents, kept)
 
     def parts(self, slots: Sequence[Slot]) -> Iterable[list[Slot]]:
         """See `StepModel`; sizes are mixed where the family can and little is wasted."""
-        alike: dict[object, list[Slot]] = {}
-        for slot in slots:
-            size = None if self.mixes_sizes else slot.latents.shape
-            alike.setdefault((size, self.text_key(slot)), []).append(slot)
-        for part in alike.values():
-            yield from self.fitting(part)
-
-    def fitting(self, slots: list[Slot]) -> Iterator[list[Slot]]:
-        """The slots in groups that one canvas holds with little waste, the largest pictures first."""
         group: list[Slot] = []
-        for slot in sorted(slots, key=lambda slot: slot.latents.shape[-2:], reverse=True):
-            if group and waste([*group, slot]) >= _MOST_WASTE:
+        for slot in sorted(slots, key=lambda slot: slot.latents.shape, reverse=True):
+            if group and not self._fit([*group, slot]):
                 yield group
                 group = []
             group.append(slot)
         if group:
             yield group
+
+    def _fit(self, slots: Sequence[Slot]) -> bool:
+        sides = [(slot.latents.shape[2], slot.latents.shape[3]) for slot in slots]
+        if not self.mixes_sizes:
+            return len(set(sides)) == 1
+        return min(height * width for height, width in sides) > (1 - _MOST_WASTE) * self.canvas(sides)
 
     def predict(self, slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None) -> Sequence[torch.Tensor]:
         """See `StepModel`; passes are not filled up."""
@@ -145,11 +151,13 @@ class DiTModel(ABC):
     def decode(self, latents: torch.Tensor, tile: int | None = None) -> NDArray[np.float32]:
         """See `StepModel`."""
         latents = self.unscaled(latents.to(self.vae.dtype))
-        picture = decode_in_tiles(self.vae, latents, tile, PX_PER_LATENT) if tile else self.decoded(latents)
+        picture = self.decoded(latents, tile)
         return (picture.float() * 0.5 + 0.5)[0].permute(1, 2, 0).cpu().numpy()
 
-    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """What the VAE makes of its latents (1, C, h, w): (1, 3, H, W)."""
+    def decoded(self, latents: torch.Tensor, tile: int | None = None) -> torch.Tensor:
+        """What the VAE makes of its latents (1, C, h, w), perhaps in tiles of so many: (1, 3, H, W)."""
+        if tile:
+            return decode_in_tiles(self.vae, latents, tile, PX_PER_LATENT)
         return self.vae.decode(latents, return_dict=False)[0]  # type: ignore[no-any-return]
 
     def encoded(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -190,13 +198,6 @@ class DiTModel(ABC):
             raise ModelError(f"the prompt has {tokens} tokens; the maximum is {self.max_tokens}. Shorten it.")
         with encoders_on(self.device, self.pipeline):
             return self.encode_text(text)
-
-
-def waste(slots: Sequence[Slot]) -> float:
-    """What stays empty of the canvas that holds each of the pictures, by the smallest of them: 0 to 1."""
-    sides = [slot.latents.shape[-2:] for slot in slots]
-    canvas = max(height for height, _ in sides) * max(width for _, width in sides)
-    return 1 - min(height * width for height, width in sides) / canvas
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Families of diffusion transformers: diffusers' parts, run by our own denoising loop."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -19,13 +20,14 @@ class DiTFamily(PipelineFamily):
     pipelines: ClassVar[Any]
     model: ClassVar[type[DiTModel]]
     unused_parts: ClassVar[tuple[str, ...]] = ()
+    optional_parts: ClassVar[tuple[str, ...]] = ()
 
     def load(self) -> None:
         """Load the parts, from safetensors files only; what is on a hub is fetched first."""
         fetch_missing(self.card)
         assert self.card.path
         dtype = getattr(torch, self.placement.dtype)
-        variant, without = weights_variant(self.card.path), dict.fromkeys(self.unused_parts)
+        variant, without = weights_variant(self.card.path), self._without(self.card.path)
         parts = {**without, **load_encoders(self.card.path, dtype, without=without, variant=variant)}
         options = {"dtype": dtype, "variant": variant, "use_safetensors": True, "local_files_only": True}
         pipeline = self.pipelines.from_pretrained(str(self.card.path), **options, **parts)
@@ -33,6 +35,12 @@ class DiTFamily(PipelineFamily):
         if self.placement.device == "cpu":
             make_rows_exact(pipeline.transformer)
         self._begin(pipeline, Stepper(self.model(pipeline, self.card.options)))
+
+    @classmethod
+    def _without(cls, folder: Path) -> dict[str, None]:
+        """The parts that are not loaded: those that are never used, and those that the checkpoint leaves out."""
+        absent = [part for part in cls.optional_parts if not (folder / part).is_dir()]
+        return dict.fromkeys([*cls.unused_parts, *absent])
 
     def _place(self, pipeline: Any) -> None:
         """Bring the parts to the device, but for those that `offload` keeps beside it."""

@@ -40,7 +40,7 @@ class FluxModel(DiTModel):
         tokens = self.transformer(
             hidden_states=packed(canvas),
             timestep=times / 1000,
-            guidance=self._guidance(rows),
+            guidance=self.embedded_guidance(rows),
             pooled_projections=torch.cat([row.text.pooled for row in rows if row.text.pooled is not None]),
             encoder_hidden_states=states,
             txt_ids=states.new_zeros(states.shape[1], 3),
@@ -50,11 +50,6 @@ class FluxModel(DiTModel):
         )[0]
         pictures = unpacked(tokens, height, width)
         return [pictures[place : place + 1, :, :high, :wide] for place, (high, wide) in enumerate(sides)]
-
-    def _guidance(self, rows: Sequence[Row]) -> torch.Tensor | None:
-        if not self.transformer.config.guidance_embeds:
-            return None
-        return torch.tensor([row.guidance for row in rows], dtype=torch.float32, device=self.device)
 
 
 def _laid(latents: torch.Tensor, height: int, width: int) -> torch.Tensor:

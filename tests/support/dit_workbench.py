@@ -6,19 +6,46 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
-from diffusers import FluxImg2ImgPipeline, FluxInpaintPipeline, FluxPipeline
+from diffusers import (
+    FluxImg2ImgPipeline,
+    FluxInpaintPipeline,
+    FluxPipeline,
+    QwenImageImg2ImgPipeline,
+    QwenImageInpaintPipeline,
+    QwenImagePipeline,
+    StableDiffusion3Img2ImgPipeline,
+    StableDiffusion3InpaintPipeline,
+    StableDiffusion3Pipeline,
+    ZImageImg2ImgPipeline,
+    ZImageInpaintPipeline,
+    ZImagePipeline,
+)
 
 from models.denoising.dit_model import DiTModel, unpacked
 from models.denoising.item import BatchItem
 from models.families.flux import FluxModel
+from models.families.qwen_image import QwenImageModel
+from models.families.sd3 import SD3Model
+from models.families.z_image import ZImageModel
 from models.recipe import Recipe
 from models.request import Mode, Sampler
 from tests.support.model_factory import build_random_flux
+from tests.support.transformer_factory import build_random_qwen_image, build_random_sd3, build_random_z_image
 from tests.support.workbench import Workbench
 
 
 def _by_input(recipe: Recipe, options: Mapping[str, Any]) -> dict[str, object]:
     return {"guidance_scale": recipe.cfg_scale}
+
+
+def _by_negative(recipe: Recipe, options: Mapping[str, Any]) -> dict[str, object]:
+    # Z-Image guides from 0 on, where here no guidance is asked for up to 1.
+    scale = recipe.cfg_scale if recipe.cfg_scale > 1 else 0.0
+    return {"guidance_scale": scale, "negative_prompt": recipe.negative_text or None}
+
+
+def _qwen(recipe: Recipe, options: Mapping[str, Any]) -> dict[str, object]:
+    return {"true_cfg_scale": recipe.cfg_scale, "negative_prompt": recipe.negative_text or " "}
 
 
 def _flux_true_cfg(recipe: Recipe, options: Mapping[str, Any]) -> dict[str, object]:
@@ -43,7 +70,14 @@ def _build_dev(folder: Path) -> None:
 
 
 _FLUX = (FluxPipeline, FluxImg2ImgPipeline, FluxInpaintPipeline)
+_SD3 = (StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline)
+_QWEN = (QwenImagePipeline, QwenImageImg2ImgPipeline, QwenImageInpaintPipeline)
+_Z_IMAGE = (ZImagePipeline, ZImageImg2ImgPipeline, ZImageInpaintPipeline)
 KINDS = {
+    "sd3": Kind(build_random_sd3, SD3Model, _SD3, _by_negative),
+    "sd3_without_t5": Kind(lambda folder: build_random_sd3(folder, with_t5=False), SD3Model, _SD3, _by_negative),
+    "qwen_image": Kind(build_random_qwen_image, QwenImageModel, _QWEN, _qwen),
+    "z_image": Kind(build_random_z_image, ZImageModel, _Z_IMAGE, _by_negative),
     "schnell": Kind(build_random_flux, FluxModel, _FLUX, _by_input, guided=False),
     "dev": Kind(_build_dev, FluxModel, _FLUX, _by_input, guided=False),
     "dev_true_cfg": Kind(
@@ -64,7 +98,8 @@ class DiTWorkbench(Workbench):
         self.models, self.pipelines = {}, {}
         for name, kind in KINDS.items():
             kind.build(folder / name)
-            pipeline = kind.pipelines[0].from_pretrained(folder / name, dtype=torch.float32)
+            left_out = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3_without_t5" else {}
+            pipeline = kind.pipelines[0].from_pretrained(folder / name, dtype=torch.float32, **left_out)
             pipeline.set_progress_bar_config(disable=True)
             self.pipelines[name] = pipeline
             self.models[name] = kind.model(pipeline, kind.options)
