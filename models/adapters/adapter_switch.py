@@ -2,8 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from models.adapters.adapted_weights import AdaptedWeights, Place
 from models.adapters.adapter import Adapter, read_adapter
 from models.adapters.adapter_file import adapter_digest
 from models.adapters.layer_change import LayerChange
-from models.adapters.layer_index import LayerIndex
+from models.adapters.layer_index import LayerIndex, Layers
 from models.adapters.lora_use import LoraUse, lora_keys
 from models.adapters.tensor_names import LayerName
 from models.denoising.memory import is_out_of_memory
@@ -22,6 +23,14 @@ from models.errors import ModelError, ModelLoadError
 
 _READ = 8
 """Files kept as they were read, so that another weight of one, or others beside it, are quickly there."""
+
+
+class _Use(NamedTuple):
+    """One adapter's change of a layer, or of several that its file has joined."""
+
+    lora: LoraUse
+    change: LayerChange
+    layers: Layers
 
 
 class AdapterSwitch:
@@ -72,33 +81,40 @@ class AdapterSwitch:
         return True
 
     def _merged(self, loras: tuple[LoraUse, ...]) -> dict[Place, Tensor]:
-        places: dict[Place, list[tuple[LoraUse, LayerChange]]] = {}
+        places: dict[Place, list[_Use]] = {}
         for lora in loras:
             try:
                 for name, change in self._adapter(lora).changes.items():
-                    for place in self._places(name, change):
-                        places.setdefault(place, []).append((lora, change))
+                    layers = self._layers(name)
+                    for module, which in product(layers, change.changes):
+                        places.setdefault((module, which), []).append(_Use(lora, change, layers))
             except Exception as exc:
                 raise self._unfit(lora, exc) from exc
         return {place: self._sum(place, changes) for place, changes in places.items()}
 
-    def _places(self, name: LayerName, change: LayerChange) -> list[Place]:
-        module = self._index.find(name)
-        if module is None:
+    def _layers(self, name: LayerName) -> Layers:
+        if not (layers := self._index.find(name)):
             network = f"{name.part}." if name.part else ""
             raise ModelError(f"the model has no layer {network}{name.flat[:90]}. Use one made for its base.")
-        return [(module, which) for which in change.changes]
+        return layers
 
     @torch.no_grad()
-    def _sum(self, place: Place, changes: list[tuple[LoraUse, LayerChange]]) -> Tensor:
+    def _sum(self, place: Place, uses: list["_Use"]) -> Tensor:
         total: Tensor | float = 0.0
-        for lora, change in changes:
+        for use in uses:
             try:
                 own = self._weights.own(place)
-                total = total + lora.weight * change.of(place[1], own)
+                total = total + use.lora.weight * self._change(use, place)
             except Exception as exc:
-                raise self._unfit(lora, exc) from exc
+                raise self._unfit(use.lora, exc) from exc
         return torch.empty_like(own).copy_(own.float() + total)
+
+    def _change(self, use: "_Use", place: Place) -> Tensor:
+        """What is added to a layer, cut out of the change where the file has it joined with others."""
+        module, which = place
+        own = [self._weights.own((layer, which)) for layer in use.layers]
+        changed = use.change.of(which, torch.cat(own) if len(own) > 1 else own[0])
+        return torch.split(changed, [len(one) for one in own])[use.layers.index(module)]
 
     def _adapter(self, lora: LoraUse) -> Adapter:
         key = (lora.path, lora.digest)
