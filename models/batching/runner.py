@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +12,7 @@ from configs.settings import EngineSettings
 from models.acceleration.building import process_builds
 from models.adapters.lora_use import LoraUse, lora_keys
 from models.batching.failures import failed
+from models.batching.paced_run import PacedRun
 from models.batching.step_loop import Report
 from models.batching.step_queue import Turn
 from models.batching.ticket import Group, Ticket
@@ -65,6 +67,8 @@ class FamilyRunner:
         self._used: set[PoolKey] = set()
         self._unloadable: dict[PoolKey, _Unloadable] = {}
         self._on_their_way: set[str] = set()
+        self._run: PacedRun | None = None
+        self._run_key: PoolKey | None = None
 
     def group(self, recipe: Recipe) -> Group:
         """What requests like this one share: the model, its LoRAs and the size; more where a family runs as a whole."""
@@ -106,7 +110,12 @@ class FamilyRunner:
 
     def is_away(self, group: Group) -> bool:
         """See `Groups`."""
-        return group.model in self._on_their_way
+        if group.model in self._on_their_way:
+            return True
+        if self._run is None or group.key == self._run_key:
+            return False
+        # One run at a time is stopped between steps, and its model cannot make room.
+        return not (FAMILIES[self._registry.card(group.model).family].by_step and self.is_loaded(group))
 
     def advance(self, turn: Turn, report: Report) -> None:
         """See `Runner`."""
@@ -134,11 +143,37 @@ class FamilyRunner:
             self._send_for(key, card, report)
             return
         limit, budget = self._settings.max_warm_models, self._settings.vram_budget_bytes
-        with self._pool.lease(key, lambda: self._load(key, recipe.model), limit, budget) as family:
-            if isinstance(family, StepFamily):
-                _one_step(family, self._loras(recipe), tickets, report, self._tile_px)
-            else:
-                run_whole(family, self._loras(recipe), tickets, report)
+        lease = self._pool.lease(key, lambda: self._load(key, recipe.model), limit, budget)
+        if not FAMILIES[card.family].by_step:
+            self._go_on(key, lease, self._loras(recipe), tickets, report)
+            return
+        with lease as family:
+            assert isinstance(family, StepFamily)
+            _one_step(family, self._loras(recipe), tickets, report, self._tile_px)
+
+    def _go_on(
+        self,
+        key: PoolKey,
+        lease: AbstractContextManager["ModelFamily"],
+        loras: Sequence[LoraUse],
+        tickets: Sequence[Ticket],
+        report: Report,
+    ) -> None:
+        """One step of the run that is under way, or of a new one of these tickets."""
+        if self._run is None:
+            held = ExitStack()
+            family = held.enter_context(lease)
+            self._run_key = key
+            self._run = PacedRun(tickets, lambda pause: run_whole(family, loras, tickets, report, pause), held)
+        run = self._run
+        try:
+            run.go_on()
+        except Exception as exc:
+            for ticket in run.tickets:
+                report.ended(ticket, failed(ticket.id, ticket.item.recipe, exc))
+        finally:
+            if run.is_over:
+                self._run = None
 
     def _tile_px(self, recipe: Recipe) -> int | None:
         return self.placement(recipe.model).tile_px(recipe.size)

@@ -157,7 +157,8 @@ class StepLoop:
 
     def _drop_cancelled(self) -> None:
         with self._wake:
-            cancelled = [ticket for ticket in self._open if ticket.is_cancelled and not ticket.is_ended]
+            left = (ticket for ticket in self._open if ticket.is_cancelled and not ticket.is_held)
+            cancelled = [ticket for ticket in left if not ticket.is_ended]
         for ticket in cancelled:
             self.ended(ticket, FailedImage(ticket.id, ticket.item.recipe, CANCELLED))
 

@@ -41,6 +41,7 @@ class Ticket:
     Attributes:
         state: belongs to the model that runs it; None before its first step.
         has_left: takes no further steps, while its picture may still be being decoded.
+        is_held: it is in a run that ends it, at its next step, when it is cancelled.
         steps_left: to take; the loop keeps it up to date.
         on_preview: told a small picture of how far it is after the next step, once each time `wants_preview` is set.
         seconds: spent on it so far, by stage.
@@ -57,6 +58,7 @@ class Ticket:
     steps_left: int = 1
     tokens: int = 0
     is_cancelled: bool = False
+    is_held: bool = False
     has_left: bool = False
     is_ended: bool = False
     on_preview: "OnPreview | None" = None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from models.adapters.lora_use import LoraUse
 from models.batching.failures import failed
+from models.batching.paced_run import Pause
 from models.batching.step_loop import CANCELLED, Report
 from models.batching.ticket import Ticket
 from models.families.base import BatchResult
@@ -22,10 +23,13 @@ class _AllCancelledError(Exception):
     """Nobody waits for the batch any more."""
 
 
-def run_whole(family: "ModelFamily", loras: Sequence[LoraUse], tickets: Sequence[Ticket], report: Report) -> None:
+def run_whole(
+    family: "ModelFamily", loras: Sequence[LoraUse], tickets: Sequence[Ticket], report: Report, pause: Pause
+) -> None:
     """Run a batch to its end; if it raises, each of its requests alone. What a single one raises passes through.
 
-    A cancelled request ends at the next step; its place in the batch is computed on, for nobody, until all have ended.
+    Between steps it calls `pause`. A cancelled request ends at the next step;
+    its place in the batch is computed on, for nobody, until all have ended.
     """
 
     def tell(done: int, total: int) -> None:
@@ -36,6 +40,7 @@ def run_whole(family: "ModelFamily", loras: Sequence[LoraUse], tickets: Sequence
                 report.stepped(ticket, done, total)
         if all(ticket.is_ended for ticket in tickets):
             raise _AllCancelledError
+        pause()
 
     try:
         result = family.infer([ticket.item for ticket in tickets], loras, tell)
@@ -50,7 +55,7 @@ def run_whole(family: "ModelFamily", loras: Sequence[LoraUse], tickets: Sequence
         return
     # Outside of the except block, so that the failed batch's tensors are free by now.
     for ticket in [ticket for ticket in tickets if not ticket.is_ended]:
-        _run_alone(family, loras, ticket, report)
+        _run_alone(family, loras, ticket, report, pause)
 
 
 def _end(tickets: Sequence[Ticket], result: BatchResult, report: Report) -> None:
@@ -65,8 +70,8 @@ def _end(tickets: Sequence[Ticket], result: BatchResult, report: Report) -> None
         report.ended(ticket, GeneratedImage(ticket.id, pixels, item.recipe, share))
 
 
-def _run_alone(family: "ModelFamily", loras: Sequence[LoraUse], ticket: Ticket, report: Report) -> None:
+def _run_alone(family: "ModelFamily", loras: Sequence[LoraUse], ticket: Ticket, report: Report, pause: Pause) -> None:
     try:
-        run_whole(family, loras, [ticket], report)
+        run_whole(family, loras, [ticket], report, pause)
     except Exception as exc:
         report.ended(ticket, failed(ticket.id, ticket.item.recipe, exc))

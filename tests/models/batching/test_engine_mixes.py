@@ -19,7 +19,6 @@ from models.batching import runner
 from models.canny import canny_edges
 from models.denoising import stepper, unet_model
 from models.denoising.decoding import Decoder
-from models.denoising.passes import Denoiser
 from models.denoising.prompts import PromptEncoder
 from models.denoising.slot import Slot
 from models.denoising.unet_model import UNetModel
@@ -146,7 +145,7 @@ def test_failures_of_any_kind_stay_with_their_jobs(engine, job, monkeypatch, cap
     good = [job(place, steps=3 + place % 3) for place in range(6)]
     alone = {id: picture for one in good for id, picture in pixels(engine, one).items()}
     raising, broken_numbers, too_large = job(101, "raise"), job(102, "nan"), job(103, "memory")
-    predict, advance = Denoiser._predict, Slot.advance
+    predict, advance = UNetModel.predict, Slot.advance
 
     def faulty_predict(self, slots, *row):
         texts = {slot.recipe.text for slot in slots}
@@ -159,7 +158,7 @@ def test_failures_of_any_kind_stay_with_their_jobs(engine, job, monkeypatch, cap
     def faulty_advance(self, prediction):
         advance(self, prediction * float("nan") if self.recipe.text == "nan" else prediction)
 
-    monkeypatch.setattr(Denoiser, "_predict", faulty_predict)
+    monkeypatch.setattr(UNetModel, "predict", faulty_predict)
     monkeypatch.setattr(Slot, "advance", faulty_advance)
     unread = job(104, image=PICTURE)
     unread = GenerationJob("104", unread.recipe, image=unreadable())
