@@ -19,7 +19,8 @@ from models.store_repository import OpenPlace, is_place, store_repository
 if TYPE_CHECKING:
     from models.card import ModelCard
 
-_TEXT = (".json", ".txt")
+_TEXT = (".json", ".txt", ".jinja", ".model")
+"""Configurations, vocabularies (also those of SentencePiece) and templates of prompts."""
 _WITHOUT_WEIGHTS = ("Tokenizer", "Scheduler", "Processor", "Extractor")
 
 

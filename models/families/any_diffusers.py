@@ -1,4 +1,4 @@
-"""Any other text-to-image checkpoint that diffusers can load, one picture at a time through its own pipeline."""
+"""Any other checkpoint that diffusers can load, one picture at a time through its own pipeline."""
 
 import gc
 import inspect
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, DiffusionPipeline
 
 from models.adapters.lora_use import LoraUse
 from models.denoising.decoding import to_pixels
@@ -21,7 +21,11 @@ from models.families.base import BatchResult, ModelFamily, OnBatchStep
 from models.families.encoders import load_encoders
 from models.hub import fetch_missing
 from models.recipe import Recipe
-from models.request import Sampler
+from models.request import Mode, Sampler
+from models.resolution import MULTIPLE_PX, SizeLimits
+
+_ANY_LENGTH = 100_000
+"""Tokenizers without a limit say a number far beyond."""
 
 _OWN_SAMPLERS = {
     "FlowMatchEulerDiscreteScheduler": Sampler.EULER,
@@ -67,11 +71,14 @@ class AnyDiffusers(ModelFamily):
         """One run of the checkpoint's pipeline for the one item; ModelError if it has not its sampler or its size."""
         (item,) = items
         recipe = item.recipe
-        self._use_sampler(recipe)
+        pipeline = self._pipeline_of(recipe)
+        self._check(pipeline, recipe)
+        self._use_sampler(pipeline, recipe)
         started = time.perf_counter()
-        pictures = self._pipeline(
+        pictures = pipeline(
             prompt=recipe.text,
-            **guidance_inputs(self._pipeline, recipe),
+            **guidance_inputs(pipeline, recipe),
+            **_picture_inputs(pipeline, item),
             width=recipe.width_px,
             height=recipe.height_px,
             num_inference_steps=recipe.steps,
@@ -89,9 +96,37 @@ class AnyDiffusers(ModelFamily):
             np.stack([to_pixels(picture) for picture in pictures]), {"denoise": time.perf_counter() - started}
         )
 
-    def _use_sampler(self, recipe: Recipe) -> None:
+    def _pipeline_of(self, recipe: Recipe) -> Any:
+        """The checkpoint's own, or for an input picture the one that diffusers has for its kind."""
+        takes = inspect.signature(self._pipeline.__call__).parameters
+        if recipe.mode is Mode.TEXT2IMG:
+            if "image" in takes and takes["image"].default is inspect.Parameter.empty:
+                raise ModelError(f"model '{recipe.model}' edits pictures: give it one as image_url.")
+            return self._pipeline
+        if "image" in takes and recipe.mode is Mode.IMG2IMG:
+            return self._pipeline
+        kind = AutoPipelineForInpainting if recipe.mode is Mode.INPAINT else AutoPipelineForImage2Image
+        try:
+            pipeline: Any = kind.from_pipe(self._pipeline)
+        except ValueError as exc:
+            raise ModelError(
+                f"model '{recipe.model}' cannot do {recipe.mode}: diffusers has no pipeline for it."
+            ) from exc
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def _check(self, pipeline: Any, recipe: Recipe) -> None:
+        """ModelError for a size or a text that the pipeline would change."""
+        limits = SizeLimits(multiple_px=size_multiple(pipeline))
+        if problem := limits.problem(recipe.width_px, recipe.height_px, f" for model '{recipe.model}'"):
+            raise ModelError(problem)
+        longest, tokens = text_limit(pipeline), _tokens(pipeline, recipe.text)
+        if longest and tokens > longest:
+            raise ModelError(f"the prompt has {tokens} tokens; the maximum is {longest}. Shorten it.")
+
+    def _use_sampler(self, pipeline: Any, recipe: Recipe) -> None:
         if self._own_sampler is None:
-            self._pipeline.scheduler = make_scheduler(recipe.sampler, self._schedule, recipe.steps, recipe.schedule)
+            pipeline.scheduler = make_scheduler(recipe.sampler, self._schedule, recipe.steps, recipe.schedule)
         elif recipe.sampler != self._own_sampler:
             raise ModelError(
                 f"model '{recipe.model}' is run by its own solver, {self._own_sampler}, and not by {recipe.sampler}. "
@@ -124,6 +159,40 @@ def guidance_inputs(pipeline: Any, recipe: Recipe) -> dict[str, object]:
     if negative and ("negative_prompt" not in takes or true_cfg):
         raise ModelError(f"model '{recipe.model}' takes no negative prompt: it would have no effect. Leave it out.")
     return {"guidance_scale": recipe.cfg_scale, **negative}
+
+
+def size_multiple(pipeline: Any) -> int:
+    """What the sides of its pictures are multiples of; 8 where it does not say."""
+    config = getattr(getattr(pipeline, "image_processor", None), "config", {})
+    return int(config.get("vae_scale_factor", MULTIPLE_PX)) * int(getattr(pipeline, "patch_size", 1))
+
+
+def text_limit(pipeline: Any) -> int | None:
+    """The tokens after which the pipeline would leave the rest of a text out; None if it does not say."""
+    most = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
+    if most and isinstance(most.default, int):
+        return most.default
+    longest = getattr(_tokenizer(pipeline), "model_max_length", None)
+    return longest if isinstance(longest, int) and longest < _ANY_LENGTH else None
+
+
+def _tokens(pipeline: Any, text: str) -> int:
+    tokenizer = _tokenizer(pipeline)
+    return len(tokenizer(text, verbose=False).input_ids) if tokenizer else 0
+
+
+def _tokenizer(pipeline: Any) -> Any:
+    """The one whose text encoder reads the longest texts: the last."""
+    named = (getattr(pipeline, name, None) for name in ("tokenizer_3", "tokenizer_2", "tokenizer"))
+    return next((tokenizer for tokenizer in named if tokenizer is not None), None)
+
+
+def _picture_inputs(pipeline: Any, item: BatchItem) -> dict[str, object]:
+    """The input pictures as a pipeline takes them; its area too, where it would choose one of its own."""
+    takes, recipe = inspect.signature(pipeline.__call__).parameters, item.recipe
+    given = {"image": item.image, "mask_image": item.mask, "strength": recipe.strength}
+    inputs: dict[str, object] = {name: value for name, value in given.items() if name in takes and value is not None}
+    return inputs | ({"max_area": recipe.width_px * recipe.height_px} if "max_area" in takes else {})
 
 
 def _embeds_guidance(pipeline: Any) -> bool:

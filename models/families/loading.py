@@ -1,6 +1,8 @@
 """Loading a model of whichever family: the one place where a family's code is imported."""
 
+import re
 from importlib import import_module
+from importlib.util import find_spec
 
 from foundation.errors import told
 from models.card import ModelCard
@@ -9,6 +11,9 @@ from models.families.base import ModelFamily
 from models.families.quiet_libraries import quiet_libraries
 from models.family_table import FAMILIES
 from models.placement import Placement
+
+_ASKED_FOR = ("sentencepiece", "torchvision", "tiktoken", "protobuf", "timm", "ftfy")
+_MODULES = {"protobuf": "google.protobuf"}
 
 
 def load_family(card: ModelCard, placement: Placement, release: str = "") -> ModelFamily:
@@ -44,4 +49,17 @@ def load_failure(card: ModelCard, placement: Placement, exc: Exception) -> OutOf
             f"out of memory: model '{card.name}' does not fit on {placement.device} beside what is in use there. "
             "Free memory, or use a smaller model or number type."
         )
+    if package := _missing_package(exc):
+        return ModelLoadError(
+            f"model '{card.name}' needs the package {package}, which is not installed here: pip install {package}"
+        )
     return ModelLoadError(f"model '{card.name}' cannot be loaded from {card.source}: {told(exc)}")
+
+
+def _missing_package(exc: Exception) -> str | None:
+    """The package that diffusers or transformers asks for, in many words, if it is not here."""
+    text = str(exc)
+    if isinstance(exc, ModelLoadError) or not re.search(r"install|No module named", text):
+        return None
+    named = (package for package in _ASKED_FOR if re.search(rf"\b{package}\b", text, re.IGNORECASE))
+    return next((package for package in named if find_spec(_MODULES.get(package, package)) is None), None)

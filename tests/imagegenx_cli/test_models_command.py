@@ -132,7 +132,7 @@ def bad_cards(tmp_path, monkeypatch, random_model):
     return folder
 
 
-RULE = "family: 'sdx' is not one of sd, sdxl, diffusers. Nearest: sdxl."
+RULE = "family: 'sdx' is not one of sd, sdxl, flux, sd3, qwen_image, z_image, diffusers. Nearest: sdxl."
 
 
 def test_a_bad_card_is_listed_with_its_reason_and_stops_nothing_else(imagegenx, tmp_path, bad_cards):

@@ -98,7 +98,7 @@ def test_bad_cards_cost_their_models_alone_and_are_listed_with_every_problem(car
     write_card(cards, "d", "name: e\nfamily: sd\nsource: weights\n")
     write_card(cards, "f", "family: sd\nsource: owner/model\ncontrolnet: owner/control\nmodes: [controlnet]\n")
     write_card(cards, "g", "family: sd\nsource: weights\nmodes: [controlnet]\n")
-    write_card(cards, "h", "family: diffusers\nsource: weights\nmodes: [img2img]\n")
+    write_card(cards, "h", "family: diffusers\nsource: weights\nmodes: [controlnet]\n")
     write_card(cards, "i", "family: diffusers\nsource: weights\nloras: {a: b}\n")
     write_card(cards, "j", "family: sd\nsource: weights\nmin_side_px: 512\nmax_side_px: 256\n")
     write_card(cards, "k", "family: sd\nsource: weights\nmax_side_px: 256\n")
@@ -112,14 +112,15 @@ def test_bad_cards_cost_their_models_alone_and_are_listed_with_every_problem(car
     assert len(registry.release("mine")) == 64
     found = [str(card) for card in registry.bad_cards]
     assert [line for line in found if not line.startswith("b.yaml")] == [
-        "a.yaml: family: 'sdx' is not one of sd, sdxl, diffusers. Nearest: sdxl.; modes.0: 'paint' is not one of "
+        "a.yaml: family: 'sdx' is not one of sd, sdxl, flux, sd3, qwen_image, z_image, diffusers. "
+        "Nearest: sdxl.; modes.0: 'paint' is not one of "
         "text2img, img2img, inpaint, controlnet. Nearest: inpaint.; mods: unknown field. Nearest: modes.",
         "c.yaml: must hold the fields of a model card",
         "d.yaml: name: 'e' must be 'd', like the file",
         "f.yaml: revision: there is no folder owner/model; if it is a hub id, name the commit to use; "
         "controlnet_revision: there is no folder owner/control; if it is a hub id, name the commit to use",
         "g.yaml: the mode controlnet needs the field controlnet",
-        "h.yaml: family diffusers cannot do img2img",
+        "h.yaml: family diffusers cannot do controlnet",
         "i.yaml: family diffusers takes no LoRAs",
         "j.yaml: min_side_px leaves no size: it must fit max_side_px and max_pixels",
         "k.yaml: default resolution: width 512, height 512: both must be from 64 to 256 px. Nearest: 256×256.",

@@ -15,14 +15,20 @@ from configs.settings import EngineSettings
 from foundation.errors import FailureCause
 from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
-from models.families.any_diffusers import guidance_inputs, own_sampler
-from models.image import FailedImage, GeneratedImage
+from models.errors import InvalidRequestError
+from models.families import loading
+from models.families.any_diffusers import guidance_inputs, own_sampler, text_limit
+from models.families.loading import load_failure
+from models.image import FailedImage, GeneratedImage, InputPicture
 from models.pipeline_pool import PipelinePool
+from models.placement import choose_placement
 from models.planning import plan_recipe
 from models.registry import ModelRegistry
-from models.request import Sampler
+from models.request import Priority, Sampler
+from tests.support.listening import Waiting
 from tests.support.model_factory import build_random_flux
 from tests.support.recipes import a_recipe
+from tests.support.workbench import PICTURE
 
 
 @pytest.fixture
@@ -33,8 +39,8 @@ def paint(random_models, warm_pool):
 def paint_with(registry, pool):
     engine = BatchingEngine(registry, EngineSettings(device="cpu"), pool)
 
-    def run(model: str, told=None, **params) -> GeneratedImage | FailedImage:
-        data = {"text": "a red shoe", "model_type": model, "params": {"resolution": "64x64", "steps": 3, **params}}
+    def run(model: str, told=None, text="a red shoe", **params) -> GeneratedImage | FailedImage:
+        data = {"text": text, "model_type": model, "params": {"resolution": "64x64", "steps": 3, **params}}
         recipe = plan_recipe(parse_request(data, registry), registry=registry, engine_kind="eager/cpu/float32", seed=4)
         (result,) = engine.generate([GenerationJob("1", recipe)], told)
         return result
@@ -64,22 +70,23 @@ def test_a_flow_matching_checkpoint_keeps_its_own_solver(flux):
 def test_a_flow_matching_checkpoint_refuses_other_solvers_and_sizes_it_does_not_make(flux):
     paint = paint_with(flux, PipelinePool())
 
-    solver, size = paint("flow", sampler=Sampler.DDIM), paint("flow", resolution="72x64")
+    solver = paint("flow", sampler=Sampler.DDIM)
+    with pytest.raises(InvalidRequestError) as size:
+        paint("flow", resolution="72x64")
 
     assert solver.error == (
         "model 'flow' is run by its own solver, Euler, and not by DDIM. "
         "Ask for sampler Euler; its card should say so under samplers and defaults."
     )
-    assert size.error == (
-        "model 'flow' made 64×64 where 72×64 was asked for: its sides go in larger steps than 8 px. Ask for 64×64."
+    assert solver.cause is FailureCause.MODEL
+    assert str(size.value) == (
+        "params.resolution: width 72, height 64 for model 'flow': both must be multiples of 16. Nearest: 64×64."
     )
-    assert solver.cause is size.cause is FailureCause.MODEL
 
 
 def test_a_negative_prompt_without_effect_is_refused(flux):
-    assert paint_with(flux, PipelinePool())("flow", negative_text="blur").error == (
-        "model 'flow' takes no negative prompt: it would have no effect. Leave it out."
-    )
+    with pytest.raises(InvalidRequestError, match="model 'flow' takes no negative prompt: it would have no effect."):
+        paint_with(flux, PipelinePool())("flow", negative_text="blur")
 
 
 @pytest.mark.parametrize(
@@ -124,3 +131,92 @@ def test_steps_are_told(paint):
     paint("any", lambda *step: told.append(step))
 
     assert told == [("1", 1, 3), ("1", 2, 3), ("1", 3, 3)]
+
+
+class Tokenizer:
+    model_max_length = 77
+
+    def __call__(self, text, **options):
+        return SimpleNamespace(input_ids=text.split())
+
+
+def test_a_text_that_the_pipeline_would_cut_is_told_by_its_own_limit():
+    class Cutting:
+        tokenizer = Tokenizer()
+
+        def __call__(self, prompt, max_sequence_length=512): ...
+
+    class Plain:
+        tokenizer = Tokenizer()
+
+        def __call__(self, prompt): ...
+
+    assert (text_limit(Cutting()), text_limit(Plain())) == (512, 77)
+
+
+def test_a_text_longer_than_the_encoder_reads_is_refused_and_not_cut(paint):
+    assert paint("any", text="a " * 100).error == "the prompt has 102 tokens; the maximum is 77. Shorten it."
+
+
+def test_an_input_picture_goes_to_the_pipeline_that_diffusers_has_for_it(random_models, warm_pool, tmp_path):
+    card = f"family: diffusers\nsource: {random_models.folder}/sd\nmodes: [img2img]\ndefault_resolution: 64×64\n"
+    (tmp_path / "any.yaml").write_text(card, encoding="utf-8")
+    ours = edit_with(ModelRegistry.load([tmp_path], "any"), "any", warm_pool)
+    theirs = edit_with(random_models.registry, "small", warm_pool)
+
+    assert np.abs(ours.pixels.astype(int) - theirs.pixels.astype(int)).max() <= 1
+
+
+def edit_with(registry, model, pool):
+    engine = BatchingEngine(registry, EngineSettings(device="cpu"), pool)
+    picture = InputPicture("0" * 64, lambda: PICTURE.resize((64, 64)))
+    data = {"text": "a shoe", "model_type": model, "image_url": "i", "params": {"resolution": "64x64", "steps": 4}}
+    request = parse_request(data, registry)
+    recipe = plan_recipe(request, registry=registry, engine_kind="eager/cpu/float32", seed=4, image=picture)
+    (result,) = engine.generate([GenerationJob("1", recipe, image=picture)])
+    assert isinstance(result, GeneratedImage), result.error
+    return result
+
+
+def test_interactive_requests_of_other_models_go_between_the_steps_of_a_run(random_models, warm_pool):
+    registry = random_models.registry
+    engine = BatchingEngine(registry, EngineSettings(device="cpu", max_warm_models=8), warm_pool)
+
+    def job(id, model, steps):
+        data = {"text": "a shoe", "model_type": model, "params": {"resolution": "64x64", "steps": steps}}
+        request = parse_request(data, registry)
+        return GenerationJob(id, plan_recipe(request, registry=registry, engine_kind="eager/cpu/float32", seed=4))
+
+    heard = Waiting()
+    long = engine.submit(job("long", "any", 200), heard, Priority.BULK)
+    heard.wait_for(lambda: heard.steps)
+    engine.submit(job("short", "small", 2), heard)
+    heard.wait_for(lambda: "short" in heard.results)
+    done = len([step for step in heard.steps if step[0] == "long"])
+    engine.cancel(long)
+    heard.wait_for(lambda: "long" in heard.results)
+
+    assert isinstance(heard.results["short"], GeneratedImage)
+    assert heard.results["long"].error == "cancelled"
+    assert done < 200
+    engine.release()
+
+
+@pytest.mark.parametrize(
+    ("told", "package"),
+    [
+        ("T5Tokenizer requires the SentencePiece library but it was not found. To install it visit…", "sentencepiece"),
+        ("Qwen2VLVideoProcessor requires the Torchvision library… pip install torchvision", "torchvision"),
+        ("No module named 'nothing'", None),
+    ],
+)
+def test_a_package_that_is_missing_is_named_in_one_line(random_models, monkeypatch, told, package):
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    card = random_models.registry.card("any")
+
+    text = str(load_failure(card, choose_placement(card, EngineSettings(device="cpu")), ImportError(told)))
+
+    if package:
+        assert text == f"model 'any' needs the package {package}, which is not installed here: pip install {package}"
+    else:
+        assert "cannot be loaded" in text
