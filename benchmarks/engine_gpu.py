@@ -1,8 +1,8 @@
-"""The engine on a GPU: full-size SD 1.5 and SDXL against diffusers' own pipelines in the same run.
+"""The engine on a GPU: full-size SD 1.5 and SDXL against diffusers' own pipelines in the same run, and transformers.
 
 Needs `foundation/`, `configs/` and `models/` of the checkout, PyTorch, diffusers and transformers, and no Dagster:
 
-    python -m benchmarks.engine_gpu [--small] [--models sd sdxl] [--minutes 8] [--json FILE]
+    python -m benchmarks.engine_gpu [--small] [--models sd sdxl flux qwen_image z_image] [--minutes 8] [--json FILE]
 
 Figures are printed, and written to FILE, as they are measured. A part that fails costs no figure of another; what does
 not fit the time is left out or cut short, and named. Only compiling cannot be cut short.
@@ -20,11 +20,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+from benchmarks.transformers import ARCHITECTURES, full_size
 from configs.settings import EngineSettings
 from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
@@ -167,7 +169,7 @@ def run(
     """Measure everything that fits the time.
 
     Args:
-        models: `sd`, `sdxl` or both.
+        models: `sd`, `sdxl`, or one of `transformers.ARCHITECTURES`, which takes less than 4 minutes each.
         small: narrow networks on the CPU, one batch each: to see that this works, not how fast it is.
         minutes: after which nothing more is begun, and what runs is ended at its next picture.
         file: for the figures as JSON.
@@ -194,8 +196,16 @@ def run(
     if bench.device != "cpu":
         bench.part("device", lambda: _measure_device(bench))
     for name in models:
-        _measure(bench, name)
+        if name in ARCHITECTURES:
+            bench.part(name, partial(_measure_transformer, bench, name, small))
+        else:
+            _measure(bench, name)
     return bench
+
+
+def _measure_transformer(bench: Bench, name: str, small: bool) -> None:
+    full_size(name, small=small, device=bench.device, note=bench.note, check_time=bench.check_time)
+    _note_memory(bench, name)
 
 
 def _measure_device(bench: Bench, side: int = 8192, rounds: int = 50) -> None:
@@ -407,7 +417,9 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="The engine on a GPU against diffusers.")
     parser.add_argument("--small", action="store_true", help="narrow networks on the CPU, to see that this works")
-    parser.add_argument("--models", nargs="+", choices=TFLOP, default=list(TFLOP), help="which to measure")
+    parser.add_argument(
+        "--models", nargs="+", choices=[*TFLOP, *ARCHITECTURES], default=list(TFLOP), help="which to measure"
+    )
     parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing more is begun")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()

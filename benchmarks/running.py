@@ -19,6 +19,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "engine_mixed_load": "engine:mixed_load",
         "engine_poisson": "engine:poisson",
         "decode_tiles": "decode_tiles:run",
+        "transformers": "transformers:throughput",
     },
     "gateway": {"queue_throughput": "gateway:queue_throughput", "gateway_submits": "gateway:submits"},
     "fleet": {f"fleet_{name}": f"fleet:{name}" for name in ("hosts", "interactive", "large", "thousand")},
