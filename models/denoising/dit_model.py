@@ -150,7 +150,7 @@ class DiTModel(ABC):
 
     def decode(self, latents: torch.Tensor, tile: int | None = None) -> NDArray[np.float32]:
         """See `StepModel`."""
-        latents = self.unscaled(latents.to(self.vae.dtype))
+        latents = self.unscaled_latents(latents.to(self.vae.dtype))
         picture = self.decoded(latents, tile)
         return (picture.float() * 0.5 + 0.5)[0].permute(1, 2, 0).cpu().numpy()
 
@@ -160,11 +160,12 @@ class DiTModel(ABC):
             return decode_in_tiles(self.vae, latents, tile, PX_PER_LATENT)
         return self.vae.decode(latents, return_dict=False)[0]  # type: ignore[no-any-return]
 
-    def encoded(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def encode(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """The VAE's latents (1, C, h, w) of a picture (1, 3, H, W) of range [-1, 1], drawn from its distribution."""
+        pixels = pixels.to(self.device, self.vae.dtype)
         return self.vae.encode(pixels).latent_dist.sample(generator)  # type: ignore[no-any-return]
 
-    def unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+    def unscaled_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents of the transformer as the VAE takes them."""
         return latents / float(self.vae.config.scaling_factor) + float(self.vae.config.shift_factor)
 
@@ -182,8 +183,8 @@ class DiTModel(ABC):
         shape = (1, int(self.vae.config.get("latent_channels") or self.vae.config.z_dim), *sides)
         if item.image is None:
             return sampling.noise(shape, self.noise_dtype or self.dtype).to(self.device), None
-        pixels = (picture_tensor(item.image) * 2.0 - 1.0).to(self.device, self.vae.dtype)
-        given = self.scaled(self.encoded(pixels, sampling.generator)).to(self.dtype)
+        pixels = picture_tensor(item.image) * 2.0 - 1.0
+        given = self.scaled(self.encode(pixels, sampling.generator)).to(self.dtype)
         noise = sampling.noise(shape, self.dtype).to(self.device)
         latents = sampling.add_noise(given, noise, 0)
         if item.mask is None:

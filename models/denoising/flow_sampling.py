@@ -57,6 +57,11 @@ class FlowSampling(Sampling):
         noisy: torch.Tensor = sigma * noise + (1.0 - sigma) * latents
         return noisy
 
+    def estimate(self, prediction: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """The latents without noise that the next step heads for; all (1, C, H, W)."""
+        clean: torch.Tensor = latents - self._sigmas[self.done].to(latents.device, latents.dtype) * prediction
+        return clean
+
     def scaled(self, latents: torch.Tensor) -> torch.Tensor:
         """The latents themselves."""
         return latents

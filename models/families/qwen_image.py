@@ -72,11 +72,11 @@ class QwenImageModel(DiTModel):
         picture: torch.Tensor = vae.decode(latents[:, :, None], return_dict=False)[0]
         return picture[:, :, 0]
 
-    def encoded(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def encode(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """See `DiTModel`."""
-        return super().encoded(pixels[:, :, None], generator)[:, :, 0]
+        return super().encode(pixels[:, :, None], generator)[:, :, 0]
 
-    def unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+    def unscaled_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """See `DiTModel`."""
         mean, spread = self._statistics(latents)
         return latents * spread + mean

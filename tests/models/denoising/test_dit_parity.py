@@ -7,6 +7,7 @@ import torch
 
 from models.denoising.batch_sizes import BatchSizes
 from models.denoising.passes import Denoiser
+from models.denoising.stepper import Stepper
 from models.errors import ModelError
 from models.request import Mode, Sampler
 from tests.support.dit_workbench import KINDS, MODES, DiTWorkbench
@@ -112,6 +113,20 @@ def test_a_text_beyond_the_encoder_is_refused_and_not_cut(bench, model):
     longest = bench.models[model].max_tokens
     with pytest.raises(ModelError, match=rf"the prompt has \d+ tokens; the maximum is {longest}. Shorten it."):
         bench.models[model].start(an_item(model, text="a " * (longest + 10)), "")
+
+
+@pytest.mark.parametrize("model", KINDS)
+def test_the_estimate_of_the_last_step_is_where_it_ends(bench, model):
+    stepper = Stepper(bench.models[model])
+    slot = bench.models[model].start(an_item(model), "")
+    while not slot.sampling.is_done:
+        slot.wants_estimate = True
+        stepper.step([slot], _raise)
+
+    assert distance(slot.estimate, slot.latents) < 1e-3
+    assert stepper.preview(slot)().shape == (8, 8, 3)
+    assert stepper.pixels(slot).shape == (64, 64, 3)
+    assert stepper.pixels(slot, 64).shape == (64, 64, 3)
 
 
 def _raise(slot, exc):

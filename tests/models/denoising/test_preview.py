@@ -6,8 +6,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from models.denoising.unet_model import UNetModel
 from models.denoising.stepper import Stepper
+from models.denoising.unet_model import UNetModel
 from models.request import Sampler
 from tests.support.workbench import BUILTIN, OPTIONS, make_item
 
