@@ -206,6 +206,16 @@ def test_a_controlnet_is_one_network_in_its_repository():
     assert wanted_files(files, None, (), "owner/control") == ["config.json", "diffusion_pytorch_model.safetensors"]
 
 
+def test_templates_of_prompts_and_sentencepiece_vocabularies_are_wanted():
+    files = ["text_encoder/config.json", "text_encoder/model.safetensors"]
+    read = ["tokenizer/chat_template.jinja", "tokenizer/spiece.model"]
+    index = {"text_encoder": ["transformers", "T5EncoderModel"], "tokenizer": ["transformers", "T5TokenizerFast"]}
+
+    wanted = wanted_files(["model_index.json", *files, *read, "tokenizer/notes.md"], index, (), "owner/large")
+
+    assert wanted == ["model_index.json", *files, *read]
+
+
 def test_weights_in_several_files_are_all_wanted():
     files = [f"unet/diffusion_pytorch_model-0000{number}-of-00002.safetensors" for number in (1, 2)]
     index = {"unet": ["diffusers", "UNet2DConditionModel"]}
