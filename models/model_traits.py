@@ -33,7 +33,7 @@ class Traits:
 
 
 _FLUX_LIKE = ("Flux", "FluxKontext")
-_GUIDED = {"StableDiffusion3": 16, "QwenImage": 16, "ZImage": 16, "Sana": 32, "CogView4": 16, "AuraFlow": 16}
+_GUIDED = {"StableDiffusion3": 16, "ZImage": 16, "Sana": 32, "CogView4": 16, "AuraFlow": 16}
 """Pipelines guided by a second prompt, and the multiples of their sides."""
 
 _PIPELINES = {"flux": "Flux", "sd3": "StableDiffusion3", "qwen_image": "QwenImage", "z_image": "ZImage"}
@@ -45,7 +45,9 @@ def traits(family: str, path: Path | None, options: Mapping[str, Any]) -> Traits
     if family == "diffusers":
         name = str(_read(path, INDEX).get("_class_name")).removesuffix("Pipeline")
     if name in _FLUX_LIKE:
-        return Traits(_flux_guidance(path, options), 16)
+        return Traits(_embedded_guidance(path, options, Guidance.NONE), 16)
+    if name == "QwenImage":
+        return Traits(_embedded_guidance(path, options, Guidance.SECOND_PROMPT), 16)
     return Traits(Guidance.SECOND_PROMPT, _GUIDED[name]) if name in _GUIDED else Traits()
 
 
@@ -54,13 +56,14 @@ def has_transformer(path: Path | None) -> bool:
     return "transformer" in _read(path, INDEX)
 
 
-def _flux_guidance(path: Path | None, options: Mapping[str, Any]) -> Guidance | None:
+def _embedded_guidance(path: Path | None, options: Mapping[str, Any], otherwise: Guidance) -> Guidance | None:
+    """Embedded where the transformer says so, and the card nothing else."""
     if options.get("true_cfg"):
         return Guidance.SECOND_PROMPT
     config = _read(path, "transformer/config.json")
     if not config:
         return None
-    return Guidance.EMBEDDED if config.get("guidance_embeds") else Guidance.NONE
+    return Guidance.EMBEDDED if config.get("guidance_embeds") else otherwise
 
 
 def _read(path: Path | None, name: str) -> Mapping[str, Any]:

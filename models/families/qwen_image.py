@@ -12,12 +12,18 @@ from models.denoising.dit_model import PX_PER_LATENT, DiTModel, Row, packed, unp
 from models.denoising.slot import Slot
 from models.denoising.texts import Text
 from models.families.dit import DiTFamily
+from models.recipe import Recipe
 
 
 class QwenImageModel(DiTModel):
     """Texts of any length, filled up and masked inside a pass; a VAE made for video, of one frame."""
 
     max_tokens = 1024
+
+    def is_guided(self, recipe: Recipe) -> bool:
+        """Without `true_cfg` in the card's options, only where the transformer has no guidance as an input."""
+        is_distilled = self.transformer.config.guidance_embeds and not self.options.get("true_cfg")
+        return super().is_guided(recipe) and not is_distilled
 
     def negative_text(self, given: str) -> str:
         """A blank where there is none, as its makers have it."""

@@ -1,3 +1,4 @@
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
+    FluxKontextPipeline,
     FluxPipeline,
     QwenImagePipeline,
 )
@@ -220,3 +222,20 @@ def test_a_package_that_is_missing_is_named_in_one_line(random_models, monkeypat
         assert text == f"model 'any' needs the package {package}, which is not installed here: pip install {package}"
     else:
         assert "cannot be loaded" in text
+
+
+def test_a_model_that_edits_pictures_is_one_for_img2img(flux, tmp_path):
+    shutil.copytree(flux.card("flow").path, tmp_path / "kontext")
+    index = tmp_path / "kontext/model_index.json"
+    index.write_text(index.read_text().replace("FluxPipeline", "FluxKontextPipeline"), encoding="utf-8")
+    card = "family: diffusers\nsource: kontext\nmodes: [img2img]\ndefault_resolution: 64×64\n"
+    (tmp_path / "edit.yaml").write_text(card, encoding="utf-8")
+    pipeline = FluxKontextPipeline.from_pretrained(tmp_path / "kontext")
+    pipeline.set_progress_bar_config(disable=True)
+
+    ours = edit_with(ModelRegistry.load([tmp_path], "edit"), "edit", PipelinePool())
+
+    picture, generator = PICTURE.resize((64, 64)), torch.Generator().manual_seed(4)
+    size = {"width": 64, "height": 64, "max_area": 64 * 64}
+    theirs = pipeline(picture, "a shoe", **size, num_inference_steps=4, guidance_scale=0.0, generator=generator)
+    assert np.abs(ours.pixels.astype(int) - np.asarray(theirs.images[0])).max() <= 1
