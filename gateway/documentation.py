@@ -162,6 +162,8 @@ class ModelState(BaseModel):
 
     name: str
     description: str
+    description_zh: str
+    examples: list[str] = Field(description="prompts that it paints well")
     modes: list[str]
     samplers: list[str]
     loras: list[str]

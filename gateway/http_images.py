@@ -308,6 +308,8 @@ def _model(card: ModelCard) -> Mapping[str, object]:
     return {
         "name": card.name,
         "description": card.description,
+        "description_zh": card.description_zh,
+        "examples": list(card.examples),
         "modes": [mode.value for mode in card.modes],
         "samplers": [sampler.value for sampler in card.samplers],
         "loras": list(card.loras),

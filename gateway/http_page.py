@@ -26,7 +26,9 @@ _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".woff2": "font/woff2",
 }
+_FONT_AGE = "public, max-age=604800"
 
 
 class PageCalls:
@@ -103,7 +105,8 @@ class PageCalls:
     def _file(self, name: str) -> Response:
         if name not in self._files:
             raise ServiceError(404, "There is no such file of the page.")
-        return Response(self._files[name], headers=self.headers, media_type=_KINDS[Path(name).suffix])
+        age = {"Cache-Control": _FONT_AGE} if name.endswith(".woff2") else {}
+        return Response(self._files[name], headers=self.headers | age, media_type=_KINDS[Path(name).suffix])
 
 
 def page_routes(calls: PageCalls) -> APIRouter:
@@ -132,6 +135,7 @@ def _page_headers(settings: Settings) -> dict[str, str]:
         "script-src": "'self'",
         "style-src": "'self'",
         "img-src": f"'self' data: blob:{pictures}",
+        "font-src": "'self'",
         "connect-src": "'self'",
         "base-uri": "'none'",
         "form-action": "'none'",

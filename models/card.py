@@ -66,7 +66,9 @@ class ModelCard(ValueObject):
     """One model: where its files are and what it can do."""
 
     name: ModelName = Field(description="the model_type of requests; the name of the YAML file")
-    description: str = ""
+    description: str = Field(default="", description="what it can paint, in a line, for those who choose")
+    description_zh: str = Field(default="", description="the same in Chinese")
+    examples: tuple[str, ...] = Field(default=(), max_length=24, description="prompts that it paints well")
     family: str = Field(description="the code that runs it: sd, sdxl or diffusers")
     source: str = Field(
         description="a folder in the diffusers layout, one .safetensors or .gguf file, a hub id, store:… or s3://…"

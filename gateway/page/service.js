@@ -35,8 +35,9 @@ const service = {
     return Boolean(key);
   },
 
-  async call(method, path, body) {
-    const response = await this.fetched(method, path, body);
+  // `files` by the names of a form's parts; with any, the body is the form's part `request`.
+  async call(method, path, body, files = {}) {
+    const response = await this.fetched(method, path, body, files);
     const answer = await response.json().catch(() => ({}));
     if (!response.ok) {
       throw new Refused(response.status, answer.message || response.statusText, answer.data?.problems || [], response.headers.get("Retry-After"));
@@ -44,10 +45,16 @@ const service = {
     return answer.data;
   },
 
-  fetched(method, path, body, signal) {
+  fetched(method, path, body, files = {}) {
     const headers = {"X-API-Key": this.key};
-    if (body) headers["Content-Type"] = "application/json";
-    return fetch(path, {method, headers, body: body && JSON.stringify(body), cache: "no-store", signal});
+    if (!Object.keys(files).length) {
+      if (body) headers["Content-Type"] = "application/json";
+      return fetch(path, {method, headers, body: body && JSON.stringify(body), cache: "no-store"});
+    }
+    const form = new FormData();
+    form.append("request", JSON.stringify(body));
+    for (const [name, file] of Object.entries(files)) form.append(name, file, file.name || `${name}.png`);
+    return fetch(path, {method, headers, body: form, cache: "no-store"});
   },
 
   // Server-sent events, read by hand because EventSource sends no key. Ends when the task has ended.

@@ -38,21 +38,22 @@ const viewer = {
   task: null,
 
   open(task, index = 0) {
-    const picture = task.result?.pictures[index];
+    const picture = task?.result?.pictures[index];
     if (!picture) return;
     this.task = task;
     this.index = index;
     const count = task.result.pictures.length;
     $("place").textContent = count > 1 ? `${index + 1} / ${count}` : "";
-    for (const [id, step] of [["before", -1], ["after", 1]]) {
-      $(id).hidden = count === 1;
-      $(id).disabled = !task.result.pictures[index + step];
-    }
+    for (const [id, step] of [["before", -1], ["after", 1]]) $(id).disabled = !this.beside(step);
     $("about-text").textContent = task.text;
     $("about-text").classList.toggle("long", task.text.length > 160);
     $("facts").replaceChildren(...factsOf(task, picture).flatMap(([name, value]) => [element("dt", "", word(name)), element("dd", "", String(value))]));
     $("recipe").textContent = JSON.stringify(picture.recipe, null, 2);
-    $("copy").textContent = word("copy");
+    for (const id of ["copy", "share"]) $(id).textContent = word(id);
+    $("delete").textContent = count > 1 ? word("deleteAll", count) : word("delete");
+    $("delete").dataset.sure = "";
+    $("larger").hidden = task.params.post_process?.super_resolution === "4x";
+    $("own-tags").value = tagged.of(task.task_id).join(", ");
     $("download").href = own(picture.original_url);
     $("download").download = `${task.task_id}${index ? `_${index + 1}` : ""}.${picture.format}`;
     if (!$("viewer").open) $("viewer").showModal();
@@ -92,13 +93,24 @@ const viewer = {
     return this.task?.result.pictures[this.index];
   },
 
+  // [task, index] of the next picture in that direction: of this task, then of the finished cards around it.
+  beside(by) {
+    if (this.task.result.pictures[this.index + by]) return [this.task, this.index + by];
+    for (let card = cards.get(this.task.task_id); (card = by > 0 ? card?.nextElementSibling : card?.previousElementSibling);) {
+      const task = tasks.get(card.dataset.task);
+      if (task.result && !card.hidden) return [task, by > 0 ? 0 : task.result.pictures.length - 1];
+    }
+    return null;
+  },
+
   step(by) {
-    if (this.task) this.open(this.task, this.index + by);
+    const found = this.task && this.beside(by);
+    if (found) this.open(...found);
   },
 
   turn(event) {
     const by = {ArrowLeft: -1, ArrowRight: 1}[event.key];
-    if (by) this.step(by);
+    if (by && event.target.tagName !== "INPUT") this.step(by);
   },
 
   // A finger that moves sideways over the picture turns it, as the arrow keys do.
@@ -111,8 +123,62 @@ const viewer = {
     if (Math.abs(x) > 40 && Math.abs(x) > 2 * Math.abs(y)) this.step(x < 0 ? 1 : -1);
   },
 
-  async copy() {
-    const text = $("recipe").textContent;
-    try { await navigator.clipboard.writeText(text); $("copy").textContent = word("copied"); } catch { getSelection().selectAllChildren($("recipe")); $("recipe").parentNode.open = true; }
+  async copy(button, text, otherwise) {
+    try { await navigator.clipboard.writeText(text); button.textContent = word("copied"); } catch { otherwise(); }
+  },
+
+  copyRecipe() {
+    this.copy($("copy"), $("recipe").textContent, () => { $("recipe").parentNode.open = true; getSelection().selectAllChildren($("recipe")); });
+  },
+
+  // The link opens this picture for whoever has it, as long as the service says.
+  share() {
+    this.copy($("share"), this.picture().original_url, () => prompt(word("share"), this.picture().original_url));
+  },
+
+  asInput() {
+    const reference = `${this.task.task_id}/${this.index + 1}`;
+    addPicture({reference, preview: own(this.picture().original_url)}, rolesOf(model()));
+    toComposer();
+  },
+
+  async makeLike(changes) {
+    const task = this.task;
+    toComposer();
+    try { await submit(requestOf(task, changes)); } catch (error) { complain(error); }
+  },
+
+  variations() {
+    return this.makeLike({num_images: 4, seed: null});
+  },
+
+  larger() {
+    const post = this.task.params.post_process || {}, next = post.super_resolution === "2x" ? "4x" : "2x";
+    return this.makeLike({num_images: 1, seed: this.picture().seed, post_process: {...post, super_resolution: next}});
+  },
+
+  // Asked for twice, as nothing brings it back.
+  async remove() {
+    if (!$("delete").dataset.sure) { $("delete").dataset.sure = "yes"; $("delete").textContent = word("sure"); return; }
+    const task = this.task;
+    $("viewer").close();
+    try { await remove(task); } catch (error) { complain(error); scrollTo(0, 0); }
+  },
+
+  tag() {
+    const tags = $("own-tags").value.split(/[,，、]/).map((one) => one.trim()).filter(Boolean);
+    tagged.set(this.task.task_id, [...new Set(tags)]);
+  },
+
+  wire() {
+    $("close").addEventListener("click", () => $("viewer").close());
+    $("viewer").addEventListener("close", () => { this.task = null; });
+    $("viewer").addEventListener("keydown", (event) => this.turn(event));
+    for (const kind of ["touchstart", "touchend"]) $("show").addEventListener(kind, (event) => this.touched(event), {passive: true});
+    const deeds = {before: () => this.step(-1), after: () => this.step(1), again: () => fillIn(this.task, this.picture()), "as-input": () => this.asInput(),
+      variations: () => this.variations(), larger: () => this.larger(), share: () => this.share(), copy: () => this.copyRecipe(), delete: () => this.remove()};
+    for (const [id, deed] of Object.entries(deeds)) $(id).addEventListener("click", deed);
+    $("own-tags").addEventListener("change", () => this.tag());
+    addEventListener("resize", () => this.fit());
   },
 };

@@ -75,6 +75,7 @@ def test_a_person_makes_a_picture_and_sees_progress_and_recipe(page, local) -> N
     expect(page.locator("#empty")).to_be_visible()
     assert page.locator("#model option").all_inner_texts() == list(local.service.registry.names)
     expect(page.locator("#model")).to_have_value("tiny")
+    page.locator("#more summary").click()
     page.locator("#size").select_option("128×128")
     page.locator("#steps").fill("12")
     seen = page.evaluate_handle(
@@ -94,7 +95,7 @@ def test_a_person_makes_a_picture_and_sees_progress_and_recipe(page, local) -> N
     steps = seen.evaluate("seen => [...seen]")
     assert steps == sorted(steps)
     assert {35, 60, 85} & set(steps), "progress moves while the picture is painted"
-    page.locator(".card button.stage").first.click()
+    page.locator(".card .open").first.click()
     expect(page.locator("#about-text")).to_have_text("a slow red mug")
     expect(page.locator("#full")).to_have_js_property("naturalWidth", 128)
     shown = facts(page)
@@ -114,7 +115,7 @@ def test_earlier_pictures_are_there_after_a_reload_and_can_be_used_again(page, l
     expect(page.locator(".card img")).to_have_count(1, timeout=20_000)
     page.reload()
     page.wait_for_selector("html[data-ready]")
-    page.locator(".card button.stage").click()
+    page.locator(".card .open").first.click()
     seed = facts(page)["Seed"]
     page.locator("#again").click()
     expect(page.locator("#text")).to_have_value("a teal lamp")
@@ -136,25 +137,25 @@ def test_what_an_earlier_picture_had_is_used_again_and_can_be_left_out(page, loc
     sent = httpx.post(f"{local.url}/api/v1/image/generate", json=request, headers={"X-API-Key": key})
     first = sent.json()["data"]["task_id"]
     visit(page, local)
-    page.locator(".card button.stage").click(timeout=20_000)
+    page.locator(".card .open").first.click(timeout=20_000)
     page.get_by_role("button", name="Next picture").click()
     expect(page.locator("#place")).to_have_text("2 / 2")
     expect(page.get_by_role("button", name="Next picture")).to_be_disabled()
     page.locator("#again").click()
     expect(page.locator("#seed")).to_have_value("41")
-    expect(page.locator("#carried button")).to_have_text(
-        ["Watermark Made by us ✕", "Input picture ✕", "Strength 0.4 ✕"]
-    )
+    expect(page.locator("#carried button")).to_have_text(["Watermark Made by us ✕"])
+    expect(page.locator("#added")).to_be_visible()
+    expect(page.locator("#strength")).to_have_value("0.4")
     page.locator("#make").click()
-    expect(page.locator(".card img")).to_have_count(2, timeout=20_000)
+    expect(page.locator(".card img")).to_have_count(3, timeout=20_000)
     again, before = (local.service.queue.owned("local")[n].request for n in (0, 1))
     assert again["image_url"] == before["image_url"] == local.service.queue.task(first).request["image_url"]
     kept = ("strength", "steps", "post_process", "resolution", "sampler", "cfg_scale")
     assert [again["params"][name] for name in kept] == [before["params"][name] for name in kept]
-    page.get_by_role("button", name="Without Input picture").click()
-    expect(page.locator("#carried button")).to_have_text(["Watermark Made by us ✕"])
+    page.get_by_role("button", name="Take away").click()
+    page.get_by_role("button", name="Without Watermark Made by us").click()
     page.locator("#make").click()
-    expect(page.locator(".card img")).to_have_count(3, timeout=20_000)
+    expect(page.locator(".card img")).to_have_count(4, timeout=20_000)
     assert local.service.queue.owned("local")[0].request["image_url"] is None
 
 
@@ -165,7 +166,7 @@ def test_a_finger_turns_to_the_next_picture(browser, local) -> None:
     context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
     page = context.new_page()
     visit(page, local)
-    page.locator(".card button.stage").tap(timeout=20_000)
+    page.locator(".card .open").first.tap(timeout=20_000)
     swipe = """async (show) => {
       const touch = (x) => new Touch({identifier: 1, target: show, clientX: x, clientY: 200});
       const send = (kind, x, touches) =>
@@ -244,7 +245,7 @@ def test_no_text_becomes_markup(page, local) -> None:
     visit(page, local)
     make(page, EVIL)
     expect(page.locator(".card img")).to_have_count(1, timeout=20_000)
-    page.locator(".card button.stage").click()
+    page.locator(".card .open").first.click()
     expect(page.locator("#about-text")).to_have_text(EVIL)
     assert page.locator("img[src='x']").count() == 0
 
@@ -282,7 +283,7 @@ def test_it_fits_every_screen_in_light_and_dark(
     page.locator("#theme").click()
     other = paper["dark" if scheme == "light" else "light"]
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == other
-    page.locator(".card button.stage").click()
+    page.locator(".card .open").first.click()
     expect(page.locator("#full")).to_have_js_property("naturalWidth", 128)
     for name in ("#close", "#download", "#again", "#copy", "#full"):
         expect(page.locator(name)).to_be_in_viewport(ratio=0.99)

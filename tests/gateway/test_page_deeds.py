@@ -1,0 +1,253 @@
+"""What a person does with examples, input pictures and finished ones on the page, in a real browser."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from configs.settings import Settings
+from gateway.main import open_service
+from models.request import STORED
+from resources.object_store import ObjectNotFoundError
+from tests.support.browser import running_browser
+from tests.support.painter import Painter, encoded
+from tests.support.running_gateway import RunningGateway, running_gateway
+
+DESK, PHONE, ZOOMED = {"width": 1280, "height": 900}, {"width": 390, "height": 844}, {"width": 320, "height": 256}
+TEAL = {"name": "p.png", "mimeType": "image/png", "buffer": encoded(Image.new("RGB", (160, 120), "teal"), "png")}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as launched:
+        yield launched
+
+
+@pytest.fixture
+def local(settings: Settings, tmp_path) -> Iterator[RunningGateway]:
+    """A gateway of one's own machine, with nothing made yet."""
+    queue = settings.queue.model_copy(update={"namespace": f"deeds-{tmp_path.name}"})
+    service = open_service(settings.model_copy(update={"queue": queue, "home": tmp_path}))
+    with running_gateway(service) as gateway:
+        yield gateway
+    service.queue.close()
+
+
+@pytest.fixture
+def painter(local) -> Iterator[None]:
+    with Painter(local.service.queue, local.service.store):
+        yield
+
+
+@pytest.fixture
+def page(browser: Browser, local) -> Iterator[Page]:
+    """The page, which may not complain about anything."""
+    context = browser.new_context(viewport=DESK, locale="en-GB")
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    visit(page, local)
+    yield page
+    context.close()
+    assert errors == []
+
+
+def visit(page: Page, gateway: RunningGateway) -> None:
+    page.goto(f"{gateway.url}/#token=start-up-token")
+    page.wait_for_selector("html[data-ready]")
+
+
+def make(page: Page, text: str, pictures: int = 1) -> None:
+    page.locator("#text").fill(text)
+    page.locator("#count").fill(str(pictures))
+    page.locator("#make").click()
+    expect(page.locator(".card .words").first).to_have_text(text)
+
+
+def asked(local: RunningGateway, place: int = 0):
+    return local.service.queue.owned("local")[place].request
+
+
+def wait_for_pictures(page: Page, count: int) -> None:
+    expect(page.locator(".card img")).to_have_count(count, timeout=20_000)
+
+
+def test_a_first_visit_says_what_the_model_paints_and_six_examples_lead_to_a_picture(page, local, painter) -> None:
+    expect(page.locator("#about-model")).to_contain_text("one product on a plain background")
+    expect(page.locator("#examples button")).to_have_count(6)
+    page.locator("#examples button").first.click()
+    expect(page.locator("#make")).to_be_focused()
+    page.keyboard.press("Enter")
+    wait_for_pictures(page, 1)
+    page.locator("#language").click()
+    expect(page.locator("#about-model")).to_contain_text("纯色背景")
+    expect(page.locator("#examples button").first).to_have_text("红色马克杯，白色背景")
+    assert page.evaluate("[...document.fonts].filter((font) => font.status === 'loaded').length") == 2
+
+
+def test_shape_and_count_are_asked_for(page, local, painter) -> None:
+    page.get_by_role("radio", name="3:2").check()
+    make(page, "five mugs", 5)
+    wait_for_pictures(page, 4)
+    expect(page.locator(".further")).to_have_text("+1")
+    params = asked(local)["params"]
+    width, height = map(int, params["resolution"].split("×"))
+    assert (width / height, params["num_images"]) == (pytest.approx(1.5, abs=0.1), 5)
+    page.locator(".card .open").nth(3).click()
+    expect(page.locator("#place")).to_have_text("4 / 5")
+
+
+def test_a_part_of_an_added_picture_is_repainted(page, local, painter) -> None:
+    page.set_input_files("#add-file", TEAL)
+    page.get_by_role("radio", name="Repaint a part").check()
+    page.locator("#text").fill("a red mug")
+    page.locator("#make").click()
+    expect(page.locator("#wrong")).to_have_text("Mark what to repaint first.")
+    page.locator("#mask").click()
+    box = page.locator("#mask-canvas").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    page.locator("#mask-done").click()
+    make(page, "a red mug")
+    wait_for_pictures(page, 1)
+    request = asked(local)
+    image, mask = (stored(local, request[field]) for field in ("image_url", "mask_url"))
+    assert (image.size, mask.size) == ((160, 120), (160, 120))
+    grey = mask.convert("L")
+    assert (grey.getpixel((45, 60)), grey.getpixel((120, 60))) == (255, 0)
+
+
+def stored(local: RunningGateway, reference: str) -> Image.Image:
+    return Image.open(BytesIO(local.service.store.get(reference.removeprefix(STORED))))
+
+
+def test_lines_of_an_added_picture_are_followed_and_it_can_be_taken_away(page, local, painter) -> None:
+    page.set_input_files("#add-file", TEAL)
+    page.get_by_role("radio", name="Follow its lines").check()
+    make(page, "a lamp")
+    wait_for_pictures(page, 1)
+    assert asked(local)["control_image_url"].startswith(STORED)
+    assert asked(local)["image_url"] is None
+    page.get_by_role("button", name="Take away").click()
+    make(page, "a hat")
+    wait_for_pictures(page, 2)
+    assert asked(local)["control_image_url"] is None
+
+
+def test_a_file_that_is_no_picture_is_said_to_be_none(page) -> None:
+    page.set_input_files("#add-file", {"name": "a.png", "mimeType": "image/png", "buffer": b"<html>"})
+    expect(page.locator("#wrong")).to_have_text("This file is no picture that a browser can show.")
+    expect(page.locator("#added")).to_be_hidden()
+
+
+def test_what_failed_is_tried_again_or_dismissed(page, local, painter) -> None:
+    make(page, "fail this")
+    page.get_by_role("button", name="Try again").click(timeout=20_000)
+    expect(page.locator(".card")).to_have_count(1)
+    page.get_by_role("button", name="Dismiss").click(timeout=20_000)
+    expect(page.locator(".card")).to_have_count(0)
+    expect(page.locator("#empty")).to_be_visible()
+    assert local.service.queue.owned("local") == []
+
+
+def test_a_finished_picture_leads_to_variations_a_larger_one_and_an_input(page, local, painter) -> None:
+    make(page, "a blue chair")
+    wait_for_pictures(page, 1)
+    first = local.service.queue.owned("local")[0]
+    page.locator(".card .open").click()
+    page.get_by_role("button", name="Four variations").click()
+    wait_for_pictures(page, 5)
+    assert asked(local)["params"]["num_images"] == 4
+    assert asked(local)["params"]["seed"] != first.request["params"]["seed"]
+    page.locator(".card .open").last.click()
+    page.get_by_role("button", name="Enlarge 2×").click()
+    wait_for_pictures(page, 6)
+    params = asked(local)["params"]
+    assert (params["seed"], params["post_process"]["super_resolution"]) == (first.request["params"]["seed"], "2x")
+    page.locator(".card .open").last.click()
+    page.get_by_role("button", name="Use as input").click()
+    make(page, "the same in red")
+    wait_for_pictures(page, 7)
+    assert asked(local)["image_url"] == f"{STORED}{first.result.pictures[0].original_key}"
+
+
+def test_a_picture_is_shared_by_a_link_and_deleted_for_good(page, local, painter) -> None:
+    make(page, "a grey hat")
+    wait_for_pictures(page, 1)
+    picture = local.service.queue.owned("local")[0].result.pictures[0]
+    page.locator(".card .open").click()
+    page.get_by_role("button", name="Copy link").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert httpx.get(link).headers["content-type"] == "image/webp"
+    page.locator("#delete").click()
+    expect(page.locator("#delete")).to_have_text("Delete for good?")
+    page.locator("#delete").click()
+    expect(page.locator(".card")).to_have_count(0)
+    assert httpx.get(link).status_code == 404
+    with pytest.raises(ObjectNotFoundError):
+        local.service.store.get(picture.original_key)
+
+
+def test_pictures_are_found_by_words_and_tags(page, local, painter) -> None:
+    for text in ("a red mug", "a blue hat", "a green mug"):
+        make(page, text)
+    wait_for_pictures(page, 3)
+    page.locator("#search").fill("mug")
+    expect(page.locator(".card:visible")).to_have_count(2)
+    page.locator(".card:visible .open").first.click()
+    page.locator("#own-tags").fill("autumn, shop")
+    page.locator("#close").click()
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    page.get_by_role("button", name="autumn 1").click()
+    expect(page.locator(".card:visible .words")).to_have_text(["a green mug"])
+    page.locator("#search").fill("nothing of this")
+    expect(page.locator("#none-found")).to_be_visible()
+
+
+def test_a_viewer_goes_through_all_pictures_by_keys(page, local, painter) -> None:
+    make(page, "two mugs", 2)
+    make(page, "a hat")
+    wait_for_pictures(page, 3)
+    page.locator(".card .open").first.click()
+    for text in ("two mugs", "two mugs"):
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#about-text")).to_have_text(text)
+    expect(page.locator("#place")).to_have_text("2 / 2")
+    page.keyboard.press("Escape")
+    expect(page.locator("#viewer")).to_be_hidden()
+
+
+def test_who_waits_with_nobody_to_paint_is_told_that_the_model_starts(page, local) -> None:
+    make(page, "a mug")
+    expect(page.locator(".card .state")).to_have_text("Starting the model …", timeout=20_000)
+
+
+@pytest.mark.parametrize("screen", [DESK, PHONE, ZOOMED])
+def test_nothing_is_out_of_reach_for_who_cannot_see_or_enlarges(browser, local, painter, screen) -> None:
+    context = browser.new_context(viewport=screen, locale="en-GB", reduced_motion="reduce")
+    page = context.new_page()
+    visit(page, local)
+    make(page, "a mug")
+    make(page, "fail this")
+    expect(page.get_by_role("button", name="Dismiss")).to_be_visible(timeout=20_000)
+    page.set_input_files("#add-file", TEAL)
+    page.locator("#more summary").click()
+    seen = [Axe().run(page)]
+    page.locator(".card .open").first.click()
+    seen.append(Axe().run(page))
+    grave = [
+        rule for found in seen for rule in found.response["violations"] if rule["impact"] in ("serious", "critical")
+    ]
+    assert [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in grave] == []
+    page.locator("#close").click()
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert urlsplit(page.url).path == "/"
+    context.close()
