@@ -28,6 +28,7 @@ from configs.lifecycle_settings import (
     ScheduleSettings,
 )
 from configs.log_settings import LogSettings
+from configs.marks_settings import MarkSettings
 from configs.placement_settings import PlacementSettings
 from configs.queue_settings import QueueSettings
 from configs.serving_settings import ServingSettings
@@ -46,6 +47,7 @@ _SECRETS = {
     "gateway": ("url_secret", "page_token"),
     "callbacks": ("secret",),
     "alerts": ("secret",),
+    "marks": ("private_key",),
 }
 """Settings that come from the environment alone, by section."""
 
@@ -173,6 +175,7 @@ class Settings(BaseSettings):
     releases: ReleaseSettings = ReleaseSettings()
     checks: CheckSettings = CheckSettings()
     retention: RetentionSettings = RetentionSettings()
+    marks: MarkSettings = MarkSettings()
     alerts: AlertSettings = AlertSettings()
     logs: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()

@@ -3,7 +3,7 @@
 import base64
 
 from configs.settings import Settings
-from gateway.kept_secret import kept_secret
+from foundation.kept_secret import kept_secret
 
 
 def callback_secret(settings: Settings) -> str:

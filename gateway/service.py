@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from configs.settings import Settings
+from foundation.kept_secret import kept_secret
 from foundation.problems import Problem, shown
 from gateway.caller import caller_address
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.health import Health, HealthCheck
 from gateway.inputs import References, check_urls, read_references
-from gateway.kept_secret import kept_secret
 from gateway.links import Kind, PictureLinks
 from gateway.uploads import Uploads
 from models.admission import parse_request

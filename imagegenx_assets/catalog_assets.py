@@ -3,6 +3,7 @@
 Each is made by a step of its own, which loads what it needs with the IO managers, so a run may begin at any of them.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagster import (
@@ -26,13 +27,14 @@ from ops.chosen_rows import choose_rows, with_other_rows
 from ops.derivation import derive_images
 from ops.editions import begin_edition, finish_edition, request_edition, request_rows, reseeded, wanted_edition
 from ops.finish import Finisher
-from ops.gallery_page import publish_gallery
+from ops.gallery_page import contact_sheet_key, publish_gallery
 from ops.generation import Generator, generate_images
 from ops.input_pictures import InputPictures
 from ops.making.choice import generating_maker, upscaling_maker
+from ops.marking import Marker, catalog_step
 from ops.moderation import open_moderation
 from ops.releases import CurrentReleases, record_releases
-from ops.stages import thumbnailing, upscaling, watermarking
+from ops.stages import finishing, thumbnailing, upscaling
 from resources.dagster_names import CATALOG_FILES, MODEL_RELEASES
 from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
@@ -136,10 +138,10 @@ def watermarked_images(
     object_store: ObjectStoreResource,
     upscaled_images: ImageSet,
 ) -> Events:
-    """The finished pictures, with text or image watermarks; rows that ask for none pass without a copy."""
+    """The finished pictures, with text or image watermarks, marked as made by a machine."""
     step = begin(context, settings, object_store)
     reuse = step.reuse(force=config.force)
-    yield step.output(derive_images(upscaled_images, watermarking(step.settings), reuse), reuse)
+    yield step.output(derive_images(upscaled_images, finishing(step.settings, step.catalog), reuse), reuse)
     yield check_result(findings.of_watermarked(step, upscaled_images))
 
 
@@ -170,14 +172,14 @@ def gallery(
     """A page that shows, filters and opens the catalog's pictures with their recipes, and a contact sheet as PNG."""
     step = begin(context, settings, object_store)
     current = step.settings
-    published = publish_gallery(watermarked_images, thumbnails, links_live_s=current.store.url_expires_s)
+    mark = catalog_step(current, step.catalog)
+    sheet = partial(Marker(current).sheet, name=contact_sheet_key(step.catalog), step=mark, store=step.store)
+    links_live_s = current.store.url_expires_s
+    published = publish_gallery(watermarked_images, thumbnails, links_live_s=links_live_s, sheet_file=sheet)
     record_releases(watermarked_images, CurrentReleases(current, gpu_engine.registry))
     finish_edition(step.store, step.catalog, keep=current.retention.editions)
-    yield MaterializeResult(
-        metadata=described(
-            published, object_store, current.gateway.catalog_url(step.catalog), links_live_s=current.store.url_expires_s
-        )
-    )
+    address = current.gateway.catalog_url(step.catalog)
+    yield MaterializeResult(metadata=described(published, object_store, address, links_live_s=links_live_s))
     yield check_result(findings.of_gallery(step))
 
 

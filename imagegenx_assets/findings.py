@@ -13,6 +13,7 @@ from ops.checks import (
     catalog_rows,
     check_files,
     check_looks,
+    check_marked,
     check_moderated,
     check_rows,
     check_watermarks,
@@ -24,6 +25,7 @@ from ops.checks import (
 )
 from ops.freshness import freshness
 from ops.gallery_page import contact_sheet_key, gallery_key
+from ops.marking import Marker, catalog_step
 from ops.moderation import open_moderation
 from resources.audit import AuditEvent, open_audit
 
@@ -67,7 +69,8 @@ def of_watermarked(step: CatalogStep, before: ImageSet) -> Findings:
     made, sample = step.images(), step.settings.checks.sample
     return {
         "rows as asked": check_rows(made, manifest_rows(before), finished()),
-        "files whole": check_files(made, sample=sample),
+        "files whole": check_files(made, sample=sample, with_recipes=step.settings.marks.prompts),
+        "marked": _marked(step, made),
         "watermarks shown": check_watermarks(made, before, step.settings, sample=sample),
     }
 
@@ -78,6 +81,7 @@ def of_thumbnails(step: CatalogStep, before: ImageSet) -> Findings:
     return {
         "rows as asked": check_rows(made, manifest_rows(before), thumbnail(settings.pictures.thumbnail_px)),
         "files whole": check_files(made, sample=settings.checks.sample, with_recipes=False),
+        "marked": _marked(step, made),
     }
 
 
@@ -89,6 +93,12 @@ def of_gallery(step: CatalogStep) -> Findings:
     hours, page = catalog_freshness_hours(step.settings, step.catalogs, step.catalog), found[0]
     age = freshness(page.written_s, hours, time.time()) if page else {}
     return {"published": Outcome(len(keys), missing, "Materialize gallery again."), **age}
+
+
+def _marked(step: CatalogStep, made: ImageSet) -> Outcome:
+    settings = step.settings
+    wanted = catalog_step(settings, step.catalog)
+    return check_marked(made, Marker(settings), wanted, sample=settings.checks.sample)
 
 
 def _moderated(step: CatalogStep, made: ImageSet) -> Outcome:

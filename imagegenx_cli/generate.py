@@ -1,5 +1,6 @@
 """`imagegenx generate`: one picture, from options or from a recipe, without Dagster."""
 
+import hashlib
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from foundation.problems import Problem
 from imagegenx_cli.files import check_writable, read_file, write_file
 from imagegenx_cli.terminal import progress_bars, say
 from models.admission import parse_request
-from models.encoding import encode_picture, rgb_picture
+from models.encoding import rgb_picture
 from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import InvalidRequestError, ModelError
 from models.image import FailedImage, InputPicture, check_together, input_picture
@@ -21,7 +22,10 @@ from models.planning import plan_recipe
 from models.recipe import INPUT_READING, Recipe, lora_fields
 from models.registry import ModelRegistry
 from models.request import ImageFormat
+from models.statement import mark_step
+from ops.marking import Marker, labelled, marking_step
 from ops.stages import recorded_change
+from resources.open_store import open_store
 from resources.progress import report_step
 from resources.weight_store import open_loading_registry
 
@@ -64,12 +68,15 @@ class _Painter:
         if isinstance(outcome, FailedImage):
             raise ModelError(outcome.error)
         image = rgb_picture(outcome.pixels)
-        for recorded in recipe.post:
+        for recorded in (step for step in recipe.post if step.op != "mark"):
             change = recorded_change(recorded, self.settings)
             if change.step != recorded:
                 _warn(f"the file behind the recipe's step '{recorded.op}' is another one now")
             image, planned = change.apply(image), planned.with_step(change.step)
-        return image, planned
+        before, mark = mark_step(recipe), marking_step(self.settings)
+        if before and before != mark:
+            _warn("the policy of marks is another one here")
+        return (labelled(image, mark), planned.with_step(mark)) if mark else (image, planned)
 
 
 def paint_request(
@@ -177,8 +184,12 @@ def _write(
     painter: _Painter, output: Path, file_format: ImageFormat, recipe: Recipe, inputs: Sequence[InputPicture | None]
 ) -> None:
     image, painted = painter.paint(recipe, inputs)
-    quality = painter.settings.pictures.original_quality
-    write_file(output, encode_picture(image, file_format, quality, painted))
+    quality, marker = painter.settings.pictures.original_quality, Marker(painter.settings)
+    files = [picture.read() for picture in (inputs[0], inputs[2]) if picture]
+    data = marker.encode(image, file_format, quality, painted, embed=True, inputs=files)
+    if mark_step(painted):
+        marker.keep(open_store(painter.settings.store), painted, "", name=hashlib.sha256(data).hexdigest()[:16])
+    write_file(output, data)
     say(f"{output}: {image.width}×{image.height}, seed {painted.seed}")
 
 

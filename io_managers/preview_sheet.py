@@ -1,9 +1,10 @@
 """A contact sheet small enough for the metadata of a materialization, where the Dagster UI shows it."""
 
 import base64
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from models.encoding import encode_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,6 +49,4 @@ def _paste(tiles: Sequence["Image"]) -> "Image":
 
 
 def _encode(sheet: "Image", quality: int) -> str:
-    buffer = io.BytesIO()
-    sheet.save(buffer, "WEBP", quality=quality)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return base64.b64encode(encode_picture(sheet, "webp", quality, None)).decode("ascii")

@@ -10,6 +10,7 @@ from models import picture_metadata
 from models.errors import ImageGenXError, InvalidRequestError, PictureError
 from models.recipe import Recipe
 from models.request import ImageFormat
+from models.statement import Statement
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,9 +64,13 @@ def rgb_picture(picture: "Image.Image | NDArray[np.uint8]") -> "Image.Image":
 
 
 def encode_picture(
-    image: "Image.Image | NDArray[np.uint8]", format: ImageFormat, quality: int, recipe: Recipe | None
+    image: "Image.Image | NDArray[np.uint8]",
+    format: ImageFormat,
+    quality: int,
+    recipe: Recipe | None,
+    statement: Statement | None = None,
 ) -> bytes:
-    """Encode a picture as an RGB file that says that it is AI-made and, if given, its recipe.
+    """Encode a picture as an RGB file that says that it is AI-made and, if given, more about that and its recipe.
 
     Args:
         image: any Pillow image, or uint8 of shape (H, W, 3).
@@ -82,14 +87,16 @@ def encode_picture(
     file = io.BytesIO()
     match format:
         case "png":
-            picture.save(file, "PNG", pnginfo=_png_info(recipe))
+            picture.save(file, "PNG", pnginfo=_png_info(recipe, statement))
         case "webp":
-            xmp = picture_metadata.xmp_packet(recipe)
+            xmp = picture_metadata.xmp_packet(recipe, statement)
             picture.save(file, "WEBP", quality=quality, xmp=xmp, exif=_exif(recipe))
         case "jpg":
             sampling = "4:4:4" if quality >= _FULL_CHROMA_QUALITY else "4:2:0"
             exif = _exif(recipe, _MAX_SEGMENT_BYTES)
-            picture.save(file, "JPEG", quality=quality, subsampling=sampling, exif=exif, extra=_jpeg_xmp(recipe))
+            picture.save(
+                file, "JPEG", quality=quality, subsampling=sampling, exif=exif, extra=_jpeg_xmp(recipe, statement)
+            )
     return file.getvalue()
 
 
@@ -138,11 +145,11 @@ def _recipe_text(data: bytes) -> str | None:
     return picture_metadata.recipe_json(packet)
 
 
-def _png_info(recipe: Recipe | None) -> "PngInfo":
+def _png_info(recipe: Recipe | None, statement: Statement | None) -> "PngInfo":
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", picture_metadata.xmp_packet(None).decode())
+    info.add_itxt("XML:com.adobe.xmp", picture_metadata.xmp_packet(None, statement).decode())
     if recipe:
         info.add_text("parameters", picture_metadata.parameters_text(recipe))
         info.add_itxt(_RECIPE_CHUNK, recipe.to_json())
@@ -182,12 +189,12 @@ def _exif(recipe: Recipe | None, max_bytes: int | None = None) -> bytes:
     return block if max_bytes is None or len(block) <= max_bytes else b""
 
 
-def _jpeg_xmp(recipe: Recipe | None) -> bytes:
+def _jpeg_xmp(recipe: Recipe | None, statement: Statement | None) -> bytes:
     """Return XMP as APP1 segments; a recipe too long for one goes into extension segments (XMP part 3)."""
-    packet = _JPEG_XMP + picture_metadata.xmp_packet(recipe)
+    packet = _JPEG_XMP + picture_metadata.xmp_packet(recipe, statement)
     if recipe is None or len(packet) <= _MAX_SEGMENT_BYTES:
         return _app1(packet)
-    short, extension, guid = picture_metadata.split_xmp_packet(recipe)
+    short, extension, guid = picture_metadata.split_xmp_packet(recipe, statement)
     header = _JPEG_XMP_EXTENSION + guid.encode()
     parts = range(0, len(extension), _EXTENSION_PART_BYTES)
     return _app1(_JPEG_XMP + short) + b"".join(

@@ -52,17 +52,19 @@ class InputPicture:
 
     Attributes:
         pixels: how many its header announces.
+        read: its file, for the marks that it carries; empty where nobody needs them.
     """
 
     digest: str
     load: Callable[[], "Image"]
     pixels: int = 0
+    read: Callable[[], bytes] = bytes
 
 
 def input_picture(data: bytes, max_pixels: int) -> InputPicture:
     """The input picture in a file. PictureError, before anything is decoded, if it is none or has too many pixels."""
     pixels = check_picture(data, max_pixels)
-    return InputPicture(hashlib.sha256(data).hexdigest(), partial(open_picture, data, max_pixels), pixels)
+    return InputPicture(hashlib.sha256(data).hexdigest(), partial(open_picture, data, max_pixels), pixels, lambda: data)
 
 
 def check_together(pictures: Iterable[InputPicture | None], max_pixels: int) -> None:

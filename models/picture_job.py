@@ -20,8 +20,9 @@ class PictureJob(ValueObject):
     quality: int = Field(ge=1, le=100, description="of the encoder; PNG has none")
     embed: bool = Field(default=True, description="write the recipe into the file")
     source_key: str = Field(
-        default="", description="stored picture that only the recipe's last step is to be done to; '' generates one"
+        default="", description="stored picture that only the recipe's last steps are to be done to; '' generates one"
     )
+    steps: int = Field(default=1, ge=0, description="how many of the last steps those are")
     image_key: str = Field(default="", description="object key of the input picture")
     mask_key: str = Field(default="", description="object key of the mask")
     control_key: str = Field(default="", description="object key of the control picture")

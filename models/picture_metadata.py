@@ -1,7 +1,7 @@
 """What an ImageGenX picture says about itself: its recipe, and the mark of AI-made media.
 
 Two texts: the form that A1111-style tools show, and an XMP packet (XMP specification part 1) with our exact recipe
-and the IPTC digital source type.
+the IPTC digital source type and, of marked pictures, IPTC 2025.1 and the implicit label of GB 45438-2025.
 """
 
 import hashlib
@@ -11,17 +11,20 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from models.recipe import Recipe
+from models.statement import AI_MADE, SYSTEM, Statement
 
-AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 MAX_PACKET_BYTES = 4_000_000
+_MAX_PROMPT = 5_000
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _NOTE = "http://ns.adobe.com/xmp/note/"
 _OURS = "urn:imagegenx:xmp:1.0"
+_AIGC = "http://www.tc260.org.cn/ns/AIGC/1.0/"
 
 _ILLEGAL_IN_XML = re.compile("[\ufffe\uffff]")
+_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 class UnreadableXMPError(ValueError):
@@ -57,16 +60,20 @@ def _setting(value: object) -> str:
     return json.dumps(text, ensure_ascii=False) if re.search(r'[,:\n"]', text) else text
 
 
-def xmp_packet(recipe: Recipe | None) -> bytes:
-    """Return a UTF-8 XMP packet with the AI mark and, if given, the recipe's exact JSON."""
-    return _wrapped(_description(_ai_mark() + (_recipe_property(recipe) if recipe else "")))
+def xmp_packet(recipe: Recipe | None, statement: Statement | None = None) -> bytes:
+    """Return a UTF-8 XMP packet with the AI mark and, if given, what is stated and the recipe's exact JSON."""
+    return _wrapped(_description(_ai_mark(statement) + (_recipe_property(recipe) if recipe else "")))
 
 
-def split_xmp_packet(recipe: Recipe) -> tuple[bytes, bytes, str]:
+def split_xmp_packet(recipe: Recipe, statement: Statement | None = None) -> tuple[bytes, bytes, str]:
     """Return (packet, extension, its GUID) for a file whose packets are limited to 64 KB (XMP part 3, ExtendedXMP)."""
     extension = _description(_recipe_property(recipe)).encode()
     guid = extension_guid(extension)
-    return _wrapped(_description(f"{_ai_mark()}<note:HasExtendedXMP>{guid}</note:HasExtendedXMP>")), extension, guid
+    return (
+        _wrapped(_description(f"{_ai_mark(statement)}<note:HasExtendedXMP>{guid}</note:HasExtendedXMP>")),
+        extension,
+        guid,
+    )
 
 
 def extension_guid(extension: bytes) -> str:
@@ -89,11 +96,18 @@ def digital_source_type(packet: bytes) -> str | None:
     return _property(packet, f"{{{_IPTC}}}DigitalSourceType")
 
 
-def _ai_mark() -> str:
-    return (
-        f"<Iptc4xmpExt:DigitalSourceType>{AI_MADE}</Iptc4xmpExt:DigitalSourceType>"
-        "<xmp:CreatorTool>ImageGenX</xmp:CreatorTool>"
-    )
+def aigc_label(packet: bytes) -> str | None:
+    """Return the packet's implicit label of GB 45438-2025, JSON, or None. Raises UnreadableXMPError."""
+    return _property(packet, f"{{{_AIGC}}}AIGC")
+
+
+def _ai_mark(statement: Statement | None) -> str:
+    source_type = statement.source_type if statement else AI_MADE
+    said = {"Iptc4xmpExt:DigitalSourceType": source_type, "xmp:CreatorTool": SYSTEM}
+    if statement:
+        said |= {"Iptc4xmpExt:AISystemUsed": SYSTEM, "Iptc4xmpExt:AISystemVersionUsed": statement.model}
+        said |= {"Iptc4xmpExt:AIPromptInformation": statement.prompt[:_MAX_PROMPT], "TC260:AIGC": statement.aigc}
+    return "".join(f"<{name}>{escape(_CONTROL.sub(' ', text))}</{name}>" for name, text in said.items() if text)
 
 
 def _recipe_property(recipe: Recipe) -> str:
@@ -104,7 +118,8 @@ def _recipe_property(recipe: Recipe) -> str:
 def _description(properties: str) -> str:
     return (
         f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"><rdf:Description rdf:about="" '
-        f'xmlns:Iptc4xmpExt="{_IPTC}" xmlns:xmp="{_XMP}" xmlns:note="{_NOTE}" xmlns:imagegenx="{_OURS}">'
+        f'xmlns:Iptc4xmpExt="{_IPTC}" xmlns:xmp="{_XMP}" xmlns:note="{_NOTE}" xmlns:imagegenx="{_OURS}" '
+        f'xmlns:TC260="{_AIGC}">'
         f"{properties}</rdf:Description></rdf:RDF></x:xmpmeta>"
     )
 

@@ -44,7 +44,7 @@ _NOT_BY_ALL = ("control_preprocess", "schedule", "input_reading", "loras")
 class PostStep(ValueObject):
     """One change made to a generated picture; `uses` is the digest of the network, logo or font it is made with."""
 
-    op: Literal["upscale", "watermark", "thumbnail"]
+    op: Literal["upscale", "watermark", "mark", "thumbnail"]
     params: dict[str, StrictStr | StrictBool | StrictInt | StrictFloat | None] = Field(default={})
     uses: StrictStr = ""
 

@@ -38,7 +38,7 @@ def derive_images(
         reuse: how stored pictures of the asset being made are found; None simply looks.
         maker: who changes the pictures; None does it in this process.
     """
-    maker = maker or ChangeMaker(stage.redo, Finisher(images.store), threads=stage.threads)
+    maker = maker or ChangeMaker(stage.redo, Finisher(images.store, marker=stage.marker), threads=stage.threads)
     return ImageStream(images.catalog, images.row_ids, made_rows(_rows(images, stage, reuse), maker))
 
 
@@ -67,13 +67,20 @@ def _plan(row: ManifestRow, stage: Stage) -> PlannedChange:
         return PlannedChange(row)
     post = PostProcess.model_validate_json(row.post_process)
     try:
-        change = stage.plan(post)
+        changes = stage.changes(post)
     except ImageGenXError as exc:
         return PlannedChange(failed_row(row, str(exc)))
-    if change is None:
+    if not changes:
         return PlannedChange(replace(row, status=Status.PASSED, seconds=0.0))
-    recipe = Recipe.from_json(row.recipe).with_step(change.step)
+    recipe = Recipe.from_json(row.recipe)
+    for change in changes:
+        recipe = recipe.with_step(change.step)
     job = PictureJob(
-        recipe=recipe, format=stage.format(post), quality=stage.quality, embed=stage.embed, source_key=row.key
+        recipe=recipe,
+        format=stage.format(post),
+        quality=stage.quality,
+        embed=stage.embed,
+        source_key=row.key,
+        steps=len(changes),
     )
     return PlannedChange(row, job)

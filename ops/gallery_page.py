@@ -2,13 +2,15 @@
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, ManifestRow, Status, StoredPicture
 from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown, make_tile
+from models.encoding import encode_picture
 from models.image import open_stored_picture
 from ops.contact_sheet import contact_sheet
 from ops.gallery import GalleryPicture, write_gallery
@@ -49,7 +51,13 @@ def contact_sheet_key(catalog: str) -> str:
     return f"{GALLERIES}{catalog}/contact_sheet.png"
 
 
-def publish_gallery(finished: ImageSet, thumbnails: ImageSet, *, links_live_s: int) -> PublishedGallery:
+def publish_gallery(
+    finished: ImageSet,
+    thumbnails: ImageSet,
+    *,
+    links_live_s: int,
+    sheet_file: "Callable[[Image], bytes]" = partial(encode_picture, format="png", quality=100, recipe=None),
+) -> PublishedGallery:
     """Write the page of a catalog's finished pictures, and a contact sheet of the first ones as PNG.
 
     In a local store the page links to the pictures beside it and can be moved with them; elsewhere the links are
@@ -57,6 +65,7 @@ def publish_gallery(finished: ImageSet, thumbnails: ImageSet, *, links_live_s: i
 
     Args:
         links_live_s: life of presigned links.
+        sheet_file: makes the PNG file of the contact sheet.
     """
     catalog, store = finished.catalog, finished.store
     page, sheet = gallery_key(catalog), contact_sheet_key(catalog)
@@ -71,7 +80,9 @@ def publish_gallery(finished: ImageSet, thumbnails: ImageSet, *, links_live_s: i
         text.flush()
         stored = store.put(page, html.getvalue(), content_type="text/html; charset=utf-8")
     tiles: list[Image] = []
-    store.put(sheet, _contact_sheet_png(thumbnails, tiles), content_type="image/png")
+    labelled = _labelled(thumbnails, tiles)
+    picture = contact_sheet(labelled, columns=_SHEET_COLUMNS, cell_px=_SHEET_CELL_PX, limit=_SHEET_PICTURES)
+    store.put(sheet, sheet_file(picture), content_type="image/png")
     preview = contact_sheet_markdown(tiles)
     return PublishedGallery(page, sheet, len(finished.row_ids), len(finished), stored.size_bytes, preview)
 
@@ -120,14 +131,6 @@ def _file(store: ObjectStore, row: ManifestRow) -> bytes | None:
         return store.get(row.key) if row.key else None
     except ObjectNotFoundError:
         return None
-
-
-def _contact_sheet_png(thumbnails: ImageSet, tiles: "list[Image]") -> bytes:
-    """The sheet as a PNG file; the first pictures are added to `tiles`."""
-    png = io.BytesIO()
-    labelled = _labelled(thumbnails, tiles)
-    contact_sheet(labelled, columns=_SHEET_COLUMNS, cell_px=_SHEET_CELL_PX, limit=_SHEET_PICTURES).save(png, "PNG")
-    return png.getvalue()
 
 
 def _labelled(thumbnails: ImageSet, tiles: "list[Image]") -> "Iterator[tuple[str, Image]]":

@@ -29,6 +29,7 @@ from models.request import GenerationParams, PostProcess
 from models.sampler import fitting
 from models.visible_files import visible_files
 from ops.map_ahead import map_ahead
+from ops.marking import MARK_PARAMS, catalog_step, policy_digest
 from ops.stages import generated_format, recorded_change, upscaled_format
 from resources.object_store import ObjectNotFoundError, ObjectStore
 from resources.shared_folder import refresh_marks
@@ -88,8 +89,8 @@ class CurrentReleases:
     def digests(self) -> dict[str, str]:
         """What decides pixels, by name: every model whose files are here, with its LoRAs, and the files of later steps.
 
-        Of those, `upscaler` is the super-resolution network and `marks` are the fonts and logos; `decode_budget` is the
-        setting that has large pictures decoded in tiles.
+        Of those, `upscaler` is the super-resolution network, `marks` are the fonts and logos, `marking` is the policy
+        of AI marks; `decode_budget` is the setting that has large pictures decoded in tiles.
         """
         found = {name: digest for name in self._registry.names if (digest := self._model_digest(name))}
         upscaler = self._settings.upscaler
@@ -102,6 +103,8 @@ class CurrentReleases:
             found["upscaler"] = file_digest(upscaler)
         if marks:
             found["marks"] = _joined([f"{file.name}={file_digest(file)}" for file in marks])
+        if policy := policy_digest(self._settings):
+            found["marking"] = policy
         if budget := self._settings.engine.decode_budget_pixels:
             found["decode_budget"] = str(budget)
         return found
@@ -130,12 +133,15 @@ class CurrentReleases:
         everybodys = _recipe_fields(GenerationParams())
         return {name: value for name, value in self.defaults(model).items() if value != everybodys[name]}
 
-    def refreshed(self, recipe: Recipe, defaults: Mapping[str, object] = MappingProxyType({})) -> Recipe:
+    def refreshed(
+        self, recipe: Recipe, defaults: Mapping[str, object] = MappingProxyType({}), catalog: str = ""
+    ) -> Recipe:
         """The recipe that the same request has now.
 
         What is not here any more stays as it was: nothing could be made with it.
 
         Args:
+            catalog: whose it is: it may have a policy of marks of its own.
             defaults: those of the model when the recipe was planned. A value that equals one is taken for it: should
                 the request have named it, its row is run again for nothing, and finds its picture stored.
         """
@@ -148,7 +154,7 @@ class CurrentReleases:
         update = {
             "release": release,
             **loras,
-            "post": tuple(self._step(step) for step in recipe.post),
+            "post": self._post(recipe, catalog),
             "control_preprocess": card.control_preprocess if recipe.control_digest else None,
             "input_reading": INPUT_READING if recipe.has_inputs else None,
             **self._changed_defaults(recipe, defaults),
@@ -164,6 +170,11 @@ class CurrentReleases:
         if "schedule" in changed:
             changed["schedule"] = fitting(changed["schedule"], changed.get("sampler", recipe.sampler))
         return changed
+
+    def _post(self, recipe: Recipe, catalog: str) -> tuple[PostStep, ...]:
+        changes = tuple(self._step(step) for step in recipe.post if step.op != "mark")
+        mark = catalog_step(self._settings, catalog)
+        return (*changes, mark) if mark else changes
 
     def _step(self, step: PostStep) -> PostStep:
         known = step.model_dump_json()
@@ -205,7 +216,7 @@ def used_releases(store: ObjectStore, catalog: str) -> list[UsedRelease]:
 def stale_catalogs(store: ObjectStore, catalogs: Iterable[str], current: CurrentReleases) -> Iterator[tuple[str, int]]:
     """(catalog, number of stale rows) of each catalog that has any."""
     for catalog, used in map_ahead(lambda name: used_releases(store, name), catalogs):
-        if rows := sum(one.rows for one in used if _is_stale(one, current)):
+        if rows := sum(one.rows for one in used if _is_stale(one, current, catalog)):
             yield catalog, rows
 
 
@@ -231,7 +242,7 @@ def _impact(store: ObjectStore, catalog: str, current: CurrentReleases, model: s
     stale = []
     for row in rows:
         recipe = Recipe.from_json(row.recipe)
-        fresh = current.refreshed(recipe, defaults.get(recipe.model, {}))
+        fresh = current.refreshed(recipe, defaults.get(recipe.model, {}), catalog)
         if (model is None or recipe.model == model) and fresh != recipe:
             stale.append((row, fresh))
     missing = Counter[_Missing]()
@@ -264,9 +275,9 @@ def _missing(store: ObjectStore, row: ManifestRow, fresh: Recipe) -> _Missing:
     return _Missing.UPSCALED if upscaling and store.stat(upscaled) is None else _Missing.FINISHED
 
 
-def _is_stale(used: UsedRelease, current: CurrentReleases) -> bool:
+def _is_stale(used: UsedRelease, current: CurrentReleases, catalog: str) -> bool:
     recipe = Recipe.from_json(used.recipe)
-    return current.refreshed(recipe, used.defaults) != recipe
+    return current.refreshed(recipe, used.defaults, catalog) != recipe
 
 
 def _groups(finished: ImageSet, current: CurrentReleases) -> Iterator[tuple[Recipe, Sequence[str]]]:
@@ -299,8 +310,8 @@ def _uses(recipe: Recipe, defaults: Mapping[str, object]) -> str:
 
 _PLACEMENT = re.compile(r"([^/]+)/([^/]+)/([^/]+)(?:/tiles-\d+)?")
 """What `Placement.kind` gives."""
-_FILES = ("scale", "type", "font", "image_path", "shaping", "halo", "colours")
-"""The params of a step that name the file it uses, and how."""
+_FILES = ("scale", "type", "font", "image_path", "shaping", "halo", "colours", *MARK_PARAMS)
+"""The params of a step that name the file it uses, and how, or the policy of marks."""
 _DEFAULTED = (("steps",), ("cfg_scale",), ("sampler",), ("schedule",), ("width_px", "height_px"))
 """The fields of a recipe for which a model card has defaults; a resolution is given as a whole."""
 _CARD_FIELDS = {"accelerator", "dtype", "control_preprocess"}

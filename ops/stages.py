@@ -1,7 +1,7 @@
 """The stages after generation: what each changes in a picture, and the file format that it stores."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from models.errors import ModelError
 from models.placement import choose_device
 from models.recipe import PostStep
 from models.request import ImageFormat, PostProcess, Scale, WatermarkParams
+from ops.marking import Marker, catalog_step, labelled, relabelled
 from ops.thumbnail import make_thumbnail, thumbnail_step
 from ops.upscaling import upscale_pixels, upscale_step
 from ops.watermark import draw_watermark, recorded_params, watermark_step
@@ -42,6 +43,8 @@ class Stage:
         redo: the change that a step of a recipe records; its errors are those of one picture.
         threads: changes that may run beside each other.
         embed: write recipes into the files.
+        mark: the step that marks every picture of this stage, after its change.
+        marker: writes the marks that recipes name.
     """
 
     plan: Callable[[PostProcess], Change | None]
@@ -50,6 +53,12 @@ class Stage:
     redo: Callable[[PostStep], Change]
     threads: int = 1
     embed: bool = True
+    mark: PostStep | None = None
+    marker: Marker | None = None
+
+    def changes(self, post: PostProcess) -> tuple[Change, ...]:
+        """All that the stage does to a row's picture; what `plan` raises."""
+        return tuple(filter(None, (self.plan(post), marking(self.mark) if self.mark else None)))
 
 
 def upscaling(settings: Settings) -> Stage:
@@ -65,10 +74,15 @@ def watermarking(settings: Settings) -> Stage:
     """Text and image watermarks."""
 
     def plan(post: PostProcess) -> Change | None:
-        return _marking(post.watermark, settings) if post.watermark.enable else None
+        return _watermark(post.watermark, settings) if post.watermark.enable else None
 
     pictures = settings.pictures
     return Stage(plan, lambda post: post.format, pictures.original_quality, redoing(settings), pictures.upload_workers)
+
+
+def finishing(settings: Settings, catalog: str) -> Stage:
+    """Watermarks, and the marks that the policy asks for of a catalog's pictures."""
+    return replace(watermarking(settings), mark=catalog_step(settings, catalog), marker=Marker(settings))
 
 
 def thumbnailing(settings: Settings) -> Stage:
@@ -82,6 +96,7 @@ def thumbnailing(settings: Settings) -> Stage:
         lambda step: change,
         pictures.upload_workers,
         embed=False,
+        marker=Marker(settings),
     )
 
 
@@ -97,7 +112,9 @@ def recorded_change(step: PostStep, settings: Settings) -> Change:
     if step.op == "upscale" and (scale := _SCALES.get(step.params.get("scale"))):
         return _enlarging(scale, settings)
     if step.op == "watermark":
-        return _marking(recorded_params(step), settings)
+        return _watermark(recorded_params(step), settings)
+    if step.op == "mark":
+        return marking(relabelled(step))
     raise ModelError(f"the recipe's step '{step.op}' with {step.params} cannot be done again.")
 
 
@@ -142,7 +159,12 @@ def _enlarging(scale: Scale, settings: Settings) -> Change:
     return _exact(partial(upscale_step, scale, network=network), enlarge)
 
 
-def _marking(params: WatermarkParams, settings: Settings) -> Change:
+def marking(step: PostStep) -> Change:
+    """The change that a mark's step is."""
+    return Change(step, partial(labelled, step=step))
+
+
+def _watermark(params: WatermarkParams, settings: Settings) -> Change:
     refresh_marks(settings)
     folders = {"logo_folder": settings.logo_folder, "fonts_folder": settings.fonts_folder}
     return _exact(partial(watermark_step, params, **folders), lambda image: draw_watermark(image, params, **folders))

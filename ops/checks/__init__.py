@@ -5,6 +5,7 @@ Manifests are checked row by row, all of them; pictures are opened for a sample 
 
 from ops.checks.files import check_files
 from ops.checks.looks import check_looks
+from ops.checks.marked import check_marked
 from ops.checks.moderated import check_moderated
 from ops.checks.outcome import Outcome, Problem
 from ops.checks.result import Findings, blocks, check_result
@@ -30,6 +31,7 @@ __all__ = [
     "catalog_rows",
     "check_files",
     "check_looks",
+    "check_marked",
     "check_moderated",
     "check_result",
     "check_rows",

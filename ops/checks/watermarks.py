@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 from configs.settings import Settings
 from io_managers.image_set import ImageSet, ManifestRow, StoredPicture
 from models.errors import ImageGenXError
+from models.recipe import Recipe
 from models.request import PostProcess
+from models.statement import mark_step
 from ops.checks.outcome import Outcome, Problem
 from ops.checks.sampling import sample_rows
+from ops.marking import labelled
 from ops.stages import watermarking
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ def _missing_mark(images: ImageSet, row: ManifestRow, before: ManifestRow | None
         plain = StoredPicture(before, images.store).image()
         seen = StoredPicture(row, images.store).image()
         expected = change.apply(plain)
+        if mark := mark_step(Recipe.from_json(row.recipe)):
+            expected = labelled(expected, mark)
     except ImageGenXError as exc:
         return f"cannot be compared: {exc}"
     if seen.size != plain.size:

@@ -19,6 +19,8 @@ from models.errors import PictureError
 from models.image import open_stored_picture
 from models.recipe import Recipe
 from models.request import ImageFormat
+from models.statement import MarkError, mark_step
+from ops.marking import Marker
 from ops.moderation import Moderation, ModerationError, PictureRejectedError
 from ops.stages import Change
 from ops.thumbnail import make_thumbnail
@@ -70,6 +72,8 @@ class PicturePlan:
         embed: write the recipe into the file.
         moderate: a moderator must allow it, before it is changed.
         thumbnail: the thumbnail stored beside it, if there is to be one.
+        owner, name: whose picture it is, and what its record is called, if it is marked.
+        inputs: read the files of its input pictures.
         with_look, with_tile: whether the file's `Look`, and a tile for a contact sheet, are wanted.
     """
 
@@ -83,6 +87,15 @@ class PicturePlan:
     thumbnail: Thumbnail | None = None
     with_look: bool = False
     with_tile: bool = False
+    owner: str = ""
+    name: str = "catalog"
+    inputs: tuple[Callable[[], bytes], ...] = ()
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the file holds its recipe: unless it is not to, or the policy of marks keeps prompts back."""
+        step = mark_step(self.recipe)
+        return self.embed and (step is None or bool(step.params["prompts"]))
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -128,14 +141,22 @@ class Finisher:
     Args:
         moderation: who is asked where a plan wants a moderator.
         calls: how the store is called.
+        marker: writes the marks that recipes name; without it, a recipe that names any is refused.
         threads: at most so many thumbnails are made at a time, each while its original is.
     """
 
     def __init__(
-        self, store: ObjectStore, moderation: Moderation | None = None, *, calls: Calls = at_once, threads: int = 1
+        self,
+        store: ObjectStore,
+        moderation: Moderation | None = None,
+        *,
+        calls: Calls = at_once,
+        marker: Marker | None = None,
+        threads: int = 1,
     ) -> None:
         self.store = store
         self.moderation = moderation
+        self.marker = marker
         self._calls = calls
         self._upscaling = threading.Lock()
         self._beside = ThreadPoolExecutor(threads, thread_name_prefix="thumbnails")
@@ -157,9 +178,10 @@ class Finisher:
                 image = self._changed(change, image)
         thumb = self._beside.submit(with_log_ids(self._store_thumbnail), plan, image) if plan.thumbnail else None
         with _timed(seconds, "encode"):
-            data = encode_picture(image, plan.format, plan.quality, plan.recipe if plan.embed else None)
+            data = self._file(plan, image, plan.format, plan.quality, embed=plan.embed)
             finished = _described(plan, data, image, seconds)
         with _timed(seconds, "store"):
+            self._keep_record(plan)
             self._put(plan.key, data, plan.format)
             thumb_key = thumb.result() if thumb else ""
         return replace(finished, thumb_key=thumb_key, moderated_by=moderated_by)
@@ -176,7 +198,7 @@ class Finisher:
                 if made_after_s and self._is_older(plan.key, made_after_s):
                     return None
                 data = self._calls(lambda: self.store.get(plan.key))
-                if plan.embed and read_recipe(data) != plan.recipe:
+                if plan.embeds and read_recipe(data) != plan.recipe:
                     return None
                 image = open_stored_picture(data, MAX_STORED_PIXELS)
             except ObjectNotFoundError:
@@ -216,10 +238,24 @@ class Finisher:
     def _store_thumbnail(self, plan: PicturePlan, image: "Image") -> str:
         assert plan.thumbnail
         small = make_thumbnail(image, plan.thumbnail.side_px)
-        data = encode_picture(small, THUMBNAIL_FORMAT, plan.thumbnail.quality, None)
+        data = self._file(plan, small, THUMBNAIL_FORMAT, plan.thumbnail.quality, embed=False)
         key = plan.thumbnail.key(small.width, small.height)
         self._put(key, data, THUMBNAIL_FORMAT)
         return key
+
+    def _file(self, plan: PicturePlan, image: "Image", file_format: ImageFormat, quality: int, *, embed: bool) -> bytes:
+        if self.marker is None:
+            if mark_step(plan.recipe):
+                raise MarkError("the picture is to be marked, and nothing here can do that.")
+            return encode_picture(image, file_format, quality, plan.recipe if embed else None)
+        inputs = [self._calls(read) for read in plan.inputs]
+        return self.marker.encode(image, file_format, quality, plan.recipe, embed=embed, inputs=inputs)
+
+    def _keep_record(self, plan: PicturePlan) -> None:
+        """Before the picture is there: none is without. A small copy leads to the record of the whole."""
+        marker, recipe = self.marker, plan.recipe
+        if marker and recipe.post and recipe.post[-1].op == "mark":
+            self._calls(lambda: marker.keep(self.store, recipe, plan.key, plan.owner, plan.name))
 
     def _put(self, key: str, data: bytes, file_format: ImageFormat) -> None:
         self._calls(lambda: self.store.put(key, data, content_type=CONTENT_TYPES[file_format]))

@@ -30,14 +30,13 @@ def job_plan(job: PictureJob, redo: Callable[[PostStep], Change] = _not_done_her
         ImageGenXError: what `redo` raises.
     """
     recipe = job.recipe.model_copy(update={"engine": engine or job.recipe.engine})
-    steps = recipe.post[-1:] if job.source_key else recipe.post
-    before = recipe.post[: len(recipe.post) - len(steps)]
+    done = len(recipe.post) - job.steps if job.source_key else 0
     return PicturePlan(
         key=picture_key(recipe, job.format),
-        generated=recipe.model_copy(update={"post": before}),
+        generated=recipe.model_copy(update={"post": recipe.post[:done]}),
         format=job.format,
         quality=job.quality,
-        changes=tuple(map(redo, steps)),
+        changes=tuple(map(redo, recipe.post[done:])),
         embed=job.embed,
         moderate=job.moderate,
         with_look=True,

@@ -1,6 +1,7 @@
 """Pictures made in this process: by its engine, or by changing stored ones."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from configs.settings import PictureSettings
@@ -11,6 +12,8 @@ from models.image import FailedImage, GeneratedImage, InputPicture, open_picture
 from models.picture_job import PictureJob, PictureOutcome
 from models.recipe import PostStep
 from models.resolution import Resolution
+from models.statement import mark_step
+from ops.catalog import INPUTS
 from ops.finish import Failure, FinishedPicture, Finisher, failed_outcome, finish_job, job_plan
 from ops.making.maker import OnStep
 from ops.stages import Change
@@ -83,9 +86,16 @@ class ChangeMaker:
     def _changed(self, job: PictureJob) -> PictureOutcome:
         def finish() -> FinishedPicture:
             source = open_stored_picture(self._finisher.store.get(job.source_key), MAX_STORED_PIXELS)
-            return self._finisher.finish(job_plan(job, self._redo), source)
+            plan = replace(job_plan(job, self._redo), inputs=self._inputs(job))
+            return self._finisher.finish(plan, source)
 
         return finish_job(job, finish)
+
+    def _inputs(self, job: PictureJob) -> tuple[Callable[[], bytes], ...]:
+        """The input pictures that were put into the store when the picture was generated, as far as they still are."""
+        store, recipe = self._finisher.store, job.recipe
+        keys = [f"{INPUTS}{digest}" for digest in (recipe.image_digest, recipe.control_digest) if digest]
+        return tuple(partial(store.get, key) for key in keys if mark_step(recipe) and store.stat(key))
 
 
 def generation_job(job: PictureJob, store: ObjectStore, max_pixels: int) -> GenerationJob:

@@ -1,7 +1,7 @@
 """What a claimed task comes to: its pictures, and for each the job that the engine gets if it is not stored already."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ from models.registry import ModelRegistry
 from models.request import MAX_SEED, GenerationRequest, PostProcess
 from models.resolution import Resolution
 from ops.finish import PicturePlan, Thumbnail, job_plan
+from ops.marking import user_step
 from ops.serving.inputs import Inputs
 from ops.serving.open_task import OpenTask
-from ops.stages import Change, redoing, upscaling, watermarking
+from ops.stages import Change, marking, redoing, upscaling, watermarking
 from resources.object_store import ObjectStore
 from resources.queue import Task, original_key, thumb_key
 
@@ -82,7 +83,8 @@ class Planner:
         self._blocklist.check(request)
         image, mask, control = self._inputs.of_request(request, lambda: not open_task.is_closed)
         kind = self._engine.kind(request.model_type, request.params.resolution)
-        changes = self._changes(request.params.post_process)
+        changes = self._changes(request.params.post_process, open_task.task.owner)
+        inputs = tuple(picture.read for picture in (image, control) if picture)
         planned = []
         for n in range(1, request.params.num_images + 1):
             recipe = plan_recipe(
@@ -96,6 +98,7 @@ class Planner:
             )
             job = GenerationJob(f"{open_task.id}/{n}", recipe, image, mask, control)
             plan = self._picture_plan(open_task.task, n, recipe, request.params.post_process, changes)
+            plan = replace(plan, inputs=inputs)
             planned.append(PlannedPicture(n, plan, partial(_as_it_is, job)))
         return planned
 
@@ -114,10 +117,14 @@ class Planner:
             changes=changes,
             moderate=bool(self._settings.checks.moderation),
             thumbnail=thumbnail,
+            owner=task.owner,
+            name=f"{task.id}~{n}",
         )
 
-    def _changes(self, post: PostProcess) -> tuple[Change, ...]:
-        return tuple(change for stage in self._stages if (change := stage.plan(post)))
+    def _changes(self, post: PostProcess, user: str) -> tuple[Change, ...]:
+        changes = tuple(change for stage in self._stages if (change := stage.plan(post)))
+        step = user_step(self._settings, user)
+        return (*changes, marking(step)) if step else changes
 
 
 def _as_it_is(job: GenerationJob) -> GenerationJob:

@@ -9,11 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from foundation.errors import FailureCause, told
+from io_managers.image_set import MAX_STORED_PIXELS
 from models.engine import BatchingEngine, GenerationJob
-from models.image import FailedImage, GeneratedImage
+from models.image import FailedImage, GeneratedImage, open_stored_picture
 from models.picture_job import PictureJob
 from models.request import GenerationRequest, Priority
 from ops.finish import Failure, FinishedPicture, Finisher, PicturePlan
+from ops.marking import Marker
 from ops.moderation import PictureRejectedError, open_moderation
 from ops.serving.dependencies import WorkerDependencies
 from ops.serving.endings import Endings
@@ -70,7 +72,9 @@ class Processing:
         settings, threads = place.settings, place.settings.serving.finishing_workers
         moderation = open_moderation(settings.checks, place.store)
         self._audit = open_audit(settings)
-        self._finisher = Finisher(place.store, moderation, calls=patience.until_it_works, threads=threads)
+        self._finisher = Finisher(
+            place.store, moderation, calls=patience.until_it_works, marker=Marker(settings), threads=threads
+        )
         # Nobody is to see in a preview what a moderator rejects.
         self.previewing = Previewing(place.queue, 0 if moderation else place.settings.serving.preview_every_s)
         self._on_step, self._on_device_lost = on_step, on_device_lost
@@ -226,7 +230,19 @@ class Processing:
             except PictureRejectedError:
                 self._record_rejection(task, plan)
                 raise
+            if not task.job and self._finisher.marker and self._finisher.marker.reads_back():
+                self._read_back(task, finished)
             self._stored(task, picture, finished)
+
+    def _read_back(self, task: OpenTask, finished: FinishedPicture) -> None:
+        """See whether the marks are in the file that was stored; how often is in the metrics."""
+        assert self._finisher.marker
+        data = self._patience.until_it_works(lambda: self._finisher.store.get(finished.plan.key))
+        image = open_stored_picture(data, MAX_STORED_PIXELS)
+        self._meters.count("marks_read_back")
+        if missing := self._finisher.marker.missing(data, finished.plan.recipe, image):
+            self._meters.count("marks_missing")
+            logger.error("picture %s of task %s is not marked: %s", finished.plan.key, task.id, missing)
 
     def _record_rejection(self, task: OpenTask, plan: PicturePlan) -> None:
         if self._finisher.moderation and not task.job:  # a catalog's are in its manifest

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foundation.kept_secret import kept_secret
 from gateway.errors import ServiceError
-from gateway.kept_secret import kept_secret
 from gateway.links import PictureLinks
 from resources.queue import Task, TaskPicture, TaskStatus
 

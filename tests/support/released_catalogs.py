@@ -18,6 +18,7 @@ from io_managers.image_set import (
 from io_managers.settling import recipe_row
 from models.registry import BUILTIN_CARDS, ModelRegistry
 from models.request import PostProcess
+from ops.marking import marking_step
 from ops.releases import CurrentReleases, record_releases
 from ops.stages import generated_format, upscaled_format, upscaling, watermarking
 from ops.watermark import recorded_params
@@ -30,7 +31,7 @@ source: own
 loras: {soft: soft.safetensors}
 """
 STAGES = ("generated_images", "upscaled_images", "watermarked_images")
-STEPS = ((), ("upscale",), ("upscale", "watermark"))
+STEPS = ((), ("upscale",), ("upscale", "watermark", "mark"))
 """The steps that have been made after each stage."""
 PLAIN = PostProcess()
 LARGE = PostProcess(super_resolution="2x")
@@ -85,7 +86,7 @@ class Studio:
             release=registry.release("own"),
             lora_name=lora,
             lora_digest=registry.lora_digest("own", lora) if lora else "",
-            post=tuple(change.step for stage in stages if (change := stage.plan(post))),
+            post=(*(change.step for stage in stages if (change := stage.plan(post))), marking_step(self.settings)),
             **changes,
         )
 
@@ -123,6 +124,6 @@ def post_process(recipe):
     for step in recipe.post:
         if step.op == "upscale":
             asked["super_resolution"] = f"{step.params['scale']}x"
-        else:
+        elif step.op == "watermark":
             asked["watermark"] = recorded_params(step)
     return PostProcess.model_validate(asked)

@@ -1,0 +1,94 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from models.marks.error_correction import CODED_BITS, decoded, encoded
+from models.marks.invisible import FALSE_FINDS, find_mark, mark_pixels
+
+IDENTIFIER = bytes.fromhex("0123456789ab")
+
+
+def shape_picture(seed, side_px=320):
+    """A plain ground with soft shapes and some grain, uint8."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:side_px, :side_px] / side_px
+    picture = np.full((side_px, side_px, 3), random.integers(60, 255, 3), float)
+    for _ in range(4):
+        away = np.hypot(x - random.random(), y - random.random())
+        picture += (away < 0.3)[..., None] * random.uniform(-90, 90, 3)
+    return np.clip(picture + random.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
+
+
+def encoded_as(image, file_format, quality):
+    file = io.BytesIO()
+    image.save(file, file_format, quality=quality)
+    return Image.open(file).convert("RGB")
+
+
+def half_and_back(image):
+    return image.resize((image.width // 2, image.height // 2)).resize(image.size)
+
+
+def cropped(image):
+    return image.crop((9, 5, image.width - 7, image.height - 11))
+
+
+ATTACKS = {
+    "nothing": lambda image: image,
+    "jpeg 75": lambda image: encoded_as(image, "JPEG", 75),
+    "webp 80": lambda image: encoded_as(image, "WEBP", 80),
+    "half size and back": half_and_back,
+    "half size": lambda image: image.resize((image.width // 2, image.height // 2)),
+    "5 % cropped": cropped,
+    "5 % cropped, at the old size": lambda image: cropped(image).resize(image.size),
+    "10 % brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.1),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_identifier_is_found_after(attack):
+    marked = [mark_pixels(shape_picture(seed, 512), IDENTIFIER) for seed in range(3)]
+
+    found = [find_mark(np.asarray(ATTACKS[attack](Image.fromarray(one)))) for one in marked]
+
+    assert found == [IDENTIFIER] * 3
+
+
+def test_no_mark_is_found_where_none_is():
+    random = np.random.default_rng(1)
+    noise = random.integers(0, 256, (8, 128, 128, 3)).astype(np.uint8)
+    plain = [np.full((200, 160, 3), level, np.uint8) for level in (0, 128, 255)]
+
+    assert [find_mark(one) for one in (*noise, *plain, *map(shape_picture, range(4)))] == [None] * 15
+    assert FALSE_FINDS <= 1e-6
+
+
+def test_the_change_is_small_and_always_the_same():
+    picture = shape_picture(7)
+
+    marked = mark_pixels(picture, IDENTIFIER)
+
+    assert 10 * np.log10(255**2 / np.mean((marked.astype(float) - picture) ** 2)) >= 40
+    assert (marked == mark_pixels(picture, IDENTIFIER)).all()
+    assert (marked != mark_pixels(picture, b"other!")).any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (63, 400), (64, 64), (129, 300), (2048, 80)])
+def test_any_size_is_marked_or_left_alone(size):
+    picture = np.full((*size, 3), 200, np.uint8)
+
+    marked = mark_pixels(picture, IDENTIFIER)
+
+    assert marked.shape == picture.shape
+    assert find_mark(marked) in (None, IDENTIFIER)
+    assert (marked == picture).all() == (min(size) < 64)
+
+
+def test_the_code_bears_noise_and_refuses_what_is_no_word():
+    random = np.random.default_rng(3)
+    word = encoded(IDENTIFIER)
+
+    assert decoded((word + random.normal(0, 0.9, CODED_BITS)).astype(np.float32)) == IDENTIFIER
+    assert all(decoded(random.normal(0, 1, CODED_BITS).astype(np.float32)) is None for _ in range(50))

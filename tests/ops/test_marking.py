@@ -1,0 +1,232 @@
+import io
+import json
+import re
+import subprocess
+import sys
+import threading
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.settings import Settings
+from models.encoding import RecipeNotFoundError, read_recipe, read_xmp
+from models.image import open_stored_picture
+from models.marks.label import draw_label
+from models.marks.signer import credentials
+from models.request import Mode
+from models.statement import AI_EDITED, AI_MADE, MarkError
+from ops.marking import Marker, catalog_step, marking_step, user_step
+from resources.local_store import LocalObjectStore
+from resources.mark_records import find_records
+from tests.models.marks.test_invisible import shape_picture
+from tests.support.recipes import a_recipe
+
+FORMATS = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+READ_C2PA = "import c2pa, io, sys; print(c2pa.Reader(sys.argv[1], io.BytesIO(sys.stdin.buffer.read())).json())"
+
+
+def settings_with(folder, **marks):
+    return Settings(home=folder, marks=marks)
+
+
+def marked_file(settings, *, file_format="png", inputs=(), side_px=256, **recipe):
+    """A file marked as the settings ask, and its recipe."""
+    made = a_recipe(**recipe).with_step(marking_step(settings))
+    image = Image.fromarray(shape_picture(1, side_px))
+    return Marker(settings).encode(image, file_format, 95, made, embed=True, inputs=inputs), made
+
+
+def read_by_c2pa(data, content_type):
+    """The report of C2PA's own reader, in a process of its own."""
+    run = subprocess.run([sys.executable, "-c", READ_C2PA, content_type], input=data, capture_output=True, check=True)
+    report = json.loads(run.stdout)
+    return report, report["manifests"][report["active_manifest"]]
+
+
+def read_by_exiftool(data, folder):
+    file = folder / "picture"
+    file.write_bytes(data)
+    run = subprocess.run(["exiftool", "-json", "-G1", "-a", str(file)], capture_output=True, check=True)
+    return json.loads(run.stdout)[0]
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_other_programs_read_every_layer(file_format, tmp_path):
+    data, recipe = marked_file(settings_with(tmp_path, producer="ACME"), file_format=file_format, text="a fox <1> & 狐")
+
+    report, manifest = read_by_c2pa(data, FORMATS[file_format])
+    tags = read_by_exiftool(data, tmp_path)
+    packet = ElementTree.fromstring(read_xmp(data).decode().strip("\ufeff"))
+    label = json.loads(packet.find(".//{http://www.tc260.org.cn/ns/AIGC/1.0/}AIGC").text)
+
+    assert report["validation_state"] == "Valid"
+    assert [status["code"] for status in report["validation_status"]] == ["signingCredential.untrusted"]
+    actions = next(one["data"]["actions"] for one in manifest["assertions"] if one["label"] == "c2pa.actions.v2")
+    assert [one["action"] for one in actions] == ["c2pa.created", "c2pa.watermarked.bound"]
+    assert actions[0]["digitalSourceType"] == AI_MADE
+    assert "thumbnail" not in manifest
+    assert tags["XMP-iptcExt:DigitalSourceType"] == AI_MADE
+    assert tags["XMP-iptcExt:AISystemUsed"] == "ImageGenX"
+    assert tags["XMP-iptcExt:AIPromptInformation"] == "a fox <1> & 狐"
+    assert list(label) == [
+        *("Label", "ContentProducer", "ProduceID", "ReservedCode1"),
+        *("ContentPropagator", "PropagateID", "ReservedCode2"),
+    ]
+    assert (label["Label"], label["ContentProducer"], label["ProduceID"]) == ("1", "ACME", recipe.digest)
+    assert all(isinstance(value, str) for value in label.values())
+    assert read_recipe(data) == recipe
+
+
+def test_a_file_grows_by_less_than_20_kb_and_its_pixels_are_always_the_same(tmp_path):
+    settings = settings_with(tmp_path)
+    first, recipe = marked_file(settings)
+    again, _ = marked_file(settings)
+    plain = Marker(settings).encode(
+        open_stored_picture(first, 10**6), "png", 95, recipe.model_copy(update={"post": ()}), embed=True
+    )
+
+    assert first != again  # each is signed anew
+    assert open_stored_picture(first, 10**6).tobytes() == open_stored_picture(again, 10**6).tobytes()
+    assert len(first) - len(plain) < 20_000
+
+
+def test_the_marker_finds_what_is_missing(tmp_path):
+    settings = settings_with(tmp_path)
+    marker = Marker(settings)
+    data, recipe = marked_file(settings)
+    image = open_stored_picture(data, 10**6)
+
+    def missing(data, image=image, recipe=recipe):
+        return marker.missing(data, recipe, image)
+
+    other = a_recipe(text="another").with_step(marking_step(settings))
+    changed = data.replace(b'"Label":"1"', b'"Label":"2"')
+    plain, unmarked = io.BytesIO(), Image.fromarray(shape_picture(1, 256))
+    unmarked.save(plain, "PNG")
+    elsewhere, _ = marked_file(settings_with(tmp_path / "other"))
+
+    assert missing(data) == ""
+    assert missing(plain.getvalue(), unmarked) == "no c2pa; no iptc; no tc260; no invisible mark"
+    assert missing(data, unmarked) == "no invisible mark"
+    assert "not valid: assertion.dataHash.mismatch" in missing(changed)
+    assert "ReservedCode1" in missing(changed)
+    assert "whom nobody here vouches for" in missing(elsewhere)
+    assert missing(data, recipe=other) == "invisible: it is another picture's; tc260: it is another picture's"
+
+
+def test_policies_say_which_layers_there_are(tmp_path):
+    strict = settings_with(tmp_path, catalogs={"spring": "off"}, users={"ann": "metadata"})
+    metadata = settings_with(tmp_path, policy="metadata")
+    data, recipe = marked_file(metadata)
+    pixels = np.asarray(open_stored_picture(data, 10**6))
+
+    assert catalog_step(strict, "spring") is None
+    assert catalog_step(strict, "autumn").params["policy"] == "full"
+    assert user_step(strict, "ann").params["policy"] == "metadata"
+    assert (pixels == shape_picture(1, 256)).all()
+    assert Marker(metadata).missing(data, recipe, open_stored_picture(data, 10**6)) == ""
+    assert "c2pa.watermarked.bound" not in str(read_by_c2pa(data, "image/png")[1])
+
+
+def test_prompts_stay_in_the_store_if_the_policy_says_so(tmp_path):
+    settings = settings_with(tmp_path, prompts=False)
+    secrets = {"text": "a secret fox", "negative_text": "a hidden hare", "seed": 987654321}
+
+    for file_format in FORMATS:
+        data, recipe = marked_file(settings, file_format=file_format, **secrets)
+        everything = data + data.replace(b"\0", b"")  # what UTF-16 hides
+        assert not re.search(rb"secret fox|hidden hare|987654321", everything)
+        with pytest.raises(RecipeNotFoundError):
+            read_recipe(data)
+
+    store = LocalObjectStore(tmp_path / "store")
+    Marker(settings).keep(store, recipe, "pictures/a.png")
+    (record,) = find_records(store, recipe.digest[:12])
+    assert (record.key, json.loads(record.recipe)["text"]) == ("pictures/a.png", "a secret fox")
+
+
+def test_an_input_picture_is_an_ingredient_with_its_own_manifest(tmp_path):
+    settings = settings_with(tmp_path)
+    source, _ = marked_file(settings)
+    edited = {"mode": Mode.IMG2IMG, "image_digest": "0" * 64, "strength": 0.5, "input_reading": "2"}
+
+    data, _ = marked_file(settings, inputs=[source], file_format="webp", **edited)
+    report, manifest = read_by_c2pa(data, "image/webp")
+
+    (ingredient,) = manifest["ingredients"]
+    assert (ingredient["relationship"], ingredient["format"]) == ("inputTo", "image/png")
+    assert ingredient["active_manifest"] in report["manifests"]
+    assert len(report["manifests"]) == 2
+    assert report["validation_state"] == "Valid"
+    assert AI_EDITED in str(manifest["assertions"])
+    assert read_by_exiftool(data, tmp_path)["XMP-iptcExt:DigitalSourceType"] == AI_EDITED
+
+
+@pytest.mark.parametrize("size", [(512, 512), (256, 128), (64, 64), (1024, 256)])
+def test_a_label_is_large_enough_readable_and_inside(size):
+    before = Image.new("RGB", size, "white")
+
+    after = draw_label(before, "AI生成")
+
+    changed = np.abs(np.asarray(after, int) - 255).max(axis=2)
+    rows, columns = np.nonzero(changed)
+    letters = np.asarray(after)[rows.min() :, columns.min() :].min(axis=2) > 170
+    inner = letters[2:-2, 2:-2][: rows.max() - rows.min() - 3, : columns.max() - columns.min() - 3]
+    height = np.flatnonzero(inner.any(axis=1))
+    assert height.max() - height.min() + 1 >= 0.05 * min(size)
+    assert rows.min() > size[1] / 2
+    assert changed.max() > 100
+
+
+def test_the_label_lies_in_the_picture_in_china_and_over_a_watermark(tmp_path):
+    abroad, china = settings_with(tmp_path), settings_with(tmp_path, region="cn")
+
+    assert marking_step(abroad).params["label"] == ""
+    assert marking_step(china).params["label"] == "AI生成"
+    assert marking_step(settings_with(tmp_path, region="cn", label=False)).params["label"] == ""
+
+
+def test_an_own_authority_is_made_once_whole_and_private(tmp_path):
+    settings = settings_with(tmp_path / "home")
+    found, start = [], threading.Barrier(6)
+
+    def ask():
+        start.wait()
+        found.append(credentials(settings))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    (file,) = (tmp_path / "home" / "marks").iterdir()
+    assert len(set(found)) == 1
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert found[0].algorithm == "es256"
+
+
+def test_wrong_certificates_are_told(tmp_path):
+    own = credentials(settings_with(tmp_path / "a"))
+    other = credentials(settings_with(tmp_path / "b"))
+    (tmp_path / "chain.pem").write_bytes(own.certificates)
+
+    def given(key):
+        marks = {"certificates": tmp_path / "chain.pem", "private_key": key}
+        return credentials(Settings(home=tmp_path, marks=marks))
+
+    assert given(own.key.decode()).anchor == own.anchor
+    with pytest.raises(MarkError, match="the first certificate is not the key's"):
+        given(other.key.decode())
+    with pytest.raises(MarkError, match=r"marks\.certificates and marks\.private_key"):
+        given("no key")
+
+
+def test_without_its_time_stamp_no_picture_is_signed(tmp_path):
+    settings = settings_with(tmp_path, time_stamp_url="http://127.0.0.1:9/")
+
+    with pytest.raises(MarkError, match="the picture cannot be signed"):
+        marked_file(settings)
+    assert [file.name for file in (tmp_path / "marks").iterdir()] == ["authority.pem"]
