@@ -180,6 +180,24 @@ class Models(BaseModel):
     default_model: str
 
 
+class Mark(BaseModel):
+    """One mark of a picture."""
+
+    layer: Literal["c2pa", "iptc", "tc260", "invisible", "recipe"]
+    valid: bool
+    says: str = Field(description="or what is wrong, for people")
+    value: str = Field(description="an id, a URI or a recipe, for programs")
+    own: bool = Field(description="signed by this service")
+
+
+class Verified(BaseModel):
+    """What a picture's marks say, and what is known of it."""
+
+    marks: list[Mark] = Field(description="empty: no marks found")
+    records: list[dict[str, Any]] = Field(description="of the invisible mark; whole for who asked for the picture")
+    lacks: list[str] = Field(description="what this service's policy asks for, and is not there or not valid")
+
+
 class HealthState(BaseModel):
     """The state of the gateway and what it depends on."""
 
@@ -208,7 +226,18 @@ class Answer(BaseModel, Generic[T]):
 
 _DATA = {
     kind.__name__: kind
-    for kind in (Submitted, SubmittedBatch, Deleted, TaskState, BatchState, TaskList, Models, HealthState, ProbeState)
+    for kind in (
+        Submitted,
+        SubmittedBatch,
+        Deleted,
+        TaskState,
+        BatchState,
+        TaskList,
+        Models,
+        Verified,
+        HealthState,
+        ProbeState,
+    )
 }
 _REFUSALS: dict[int, str] = {
     400: "The body is malformed",

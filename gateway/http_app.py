@@ -27,6 +27,7 @@ from gateway.http_face import HttpFace
 from gateway.http_images import GENERATE, image_routes
 from gateway.http_openai import EDITS, PREFIX, openai_refusal, openai_routes
 from gateway.http_page import PageCalls, page_routes
+from gateway.http_verify import VERIFY, verify_routes
 from gateway.metrics import GatewayMetrics
 from gateway.service import GatewayService
 from models.errors import InvalidRequestError
@@ -63,13 +64,13 @@ def build_app(service: GatewayService) -> FastAPI:
     )
     app.state.face, app.state.metrics, app.state.routes = face, metrics, []
     galleries = gallery_routes(face, page.headers)
-    for router in (image_routes(face), openai_routes(face), galleries, page_routes(page)):
+    for router in (image_routes(face), verify_routes(face), openai_routes(face), galleries, page_routes(page)):
         app.include_router(router)
         app.state.routes += router.routes
     app.add_middleware(
         Guard,
         settings=service.settings.gateway,
-        form_paths=(GENERATE, EDITS),
+        form_paths=(GENERATE, EDITS, VERIFY),
         observe=metrics.observe_call,
         whose=service.whose,
     )

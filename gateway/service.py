@@ -17,11 +17,14 @@ from models.admission import parse_request
 from models.blocklist import Blocklist
 from models.errors import ImageGenXError, InvalidRequestError, RejectedError
 from models.gpu_load import GPULoad
+from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import STORED, GenerationRequest
+from models.statement import mark_step, statement_of
 from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeError, Scope, UnknownKeyError
 from resources.audit import AuditEvent, open_audit
 from resources.fair_threads import FairThreads
+from resources.mark_records import MarkRecord, delete_record
 from resources.object_store import ObjectStore, StoreError
 from resources.outbound.urls import UrlRules
 from resources.queue import (
@@ -38,6 +41,7 @@ from resources.queue import (
     pixels_of,
 )
 from resources.shared_folder import refresh_marks
+from resources.verification import Verification, verify
 
 MAX_BATCH = 20
 MAX_IDEMPOTENCY_KEY = 255
@@ -236,12 +240,30 @@ class GatewayService:
             for picture in task.result.pictures if task.result else ():
                 self.store.delete(picture.original_key)
                 self.store.delete(picture.thumb_key)
+            self._forget_marks(task)
         if self.queue.delete(task.id) is False:
             raise ServiceError(
                 409, f"Task '{task_id}' is {task.status.value}. Cancel it first, and delete it once it has ended."
             )
         self.audit.record(AuditEvent.PICTURE_DELETED, account.user_id, task=task.id, key=account.key_id)
         return task
+
+    def _forget_marks(self, task: Task) -> None:
+        """Delete the records that the invisible marks of its pictures lead to."""
+        for number, picture in enumerate(task.result.pictures if task.result else (), 1):
+            recipe = Recipe.from_json(picture.recipe) if picture.recipe else None
+            if recipe and (step := mark_step(recipe)):
+                delete_record(self.store, statement_of(recipe, step).identifier.hex(), f"{task.id}~{number}")
+
+    @service_errors()
+    def verify(self, account: Account, data: bytes) -> Verification:
+        """What the marks of a picture say; a record is whole for who asked for the picture, and for operators."""
+        self.uploads.check("file", data)
+
+        def may_see(record: MarkRecord) -> bool:
+            return Scope.OPERATE in account.scopes or (bool(record.owner) and record.owner == account.user_id)
+
+        return verify(data, self.settings, self.store, may_see)
 
     @service_errors()
     def owned(

@@ -53,6 +53,10 @@ class Uploads:
             UploadSize(sum(map(len, pictures.values())), pixels),
         )
 
+    def check(self, field: str, data: bytes) -> None:
+        """Refuse a picture, looked at and not kept; ServiceError as `checked`."""
+        self._check(field, data)
+
     @contextmanager
     def kept(self, uploads: CheckedUploads) -> Iterator[None]:
         """Store the pictures before the block; those that were not there go again if it fails.

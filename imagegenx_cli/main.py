@@ -204,6 +204,17 @@ def recipe(file: Annotated[Path, typer.Argument(help="A picture made by ImageGen
     print_recipe(file)
 
 
+@app.command()
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Pictures, whoever made them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
+) -> None:
+    """Say what the marks of pictures tell: who made them, whether that is right, and what the store knows of them."""
+    from imagegenx_cli.verify import verify_files
+
+    raise typer.Exit(verify_files(files, as_json=as_json))
+
+
 _CATALOG_FILE = "A catalog: .csv, .tsv, .xlsx, .jsonl or .yaml."
 
 

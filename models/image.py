@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from models.decoding.pool import Answer, Op
+    from models.marks.reading import Found
 
 MAX_INPUT_PIXELS = 2 * ANY_MODEL.max_pixels
 """The largest picture and mask that any model can use."""
@@ -109,6 +110,17 @@ def transparency_of(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> bytes | 
     return _asked("transparency", data, max_pixels).body or None
 
 
+def marks_in(data: bytes, max_pixels: int, anchors: str) -> "list[Found]":
+    """All marks of a picture file from outside, read where it is decoded. PictureError as above.
+
+    Args:
+        anchors: certificates, PEM, of those whose signatures are one's own.
+    """
+    from models.marks.reading import from_json
+
+    return from_json(_asked("marks", data, max_pixels, anchors).head["marks"])
+
+
 def open_stored_picture(data: bytes, max_pixels: int) -> "Image":
     """Decode a picture that we stored, in this process: `open_picture` for files that nobody else made."""
     from models.decoding.pillow import decoded
@@ -117,11 +129,11 @@ def open_stored_picture(data: bytes, max_pixels: int) -> "Image":
         return decoded(data, max_pixels)
 
 
-def _asked(op: "Op", source: bytes | Path, max_pixels: int) -> "Answer":
+def _asked(op: "Op", source: bytes | Path, max_pixels: int, anchors: str = "") -> "Answer":
     from models.decoding.pool import process_decoders
 
     with _named(f"'{source.name}'" if isinstance(source, Path) else "the picture"):
-        return process_decoders().ask(op, _bytes(source), max_pixels)
+        return process_decoders().ask(op, _bytes(source), max_pixels, anchors)
 
 
 def _bytes(source: bytes | Path) -> bytes:

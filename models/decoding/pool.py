@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from models.decoding.errors import UnreadableError
 
-Op = Literal["size", "decode", "transparency"]
+Op = Literal["size", "decode", "transparency", "marks"]
 
-MAX_CPU_S: dict[Op, float] = {"size": 1.0, "decode": 4.0, "transparency": 4.0}
+MAX_CPU_S: dict[Op, float] = {"size": 1.0, "decode": 4.0, "transparency": 4.0, "marks": 15.0}
 """Seconds of computing that one picture may cost."""
 MAX_WALL_S = 60.0
 """Nothing is waited for longer, however busy the machine is, s."""
@@ -63,9 +63,9 @@ class _Decoder:
         """Whether it can be asked."""
         return self._process.poll() is None
 
-    def ask(self, op: Op, data: bytes, max_pixels: int) -> Answer:
+    def ask(self, op: Op, data: bytes, max_pixels: int, anchors: str) -> Answer:
         """Its answer; _EndedError if it ends first, _KilledError if somebody else ended it."""
-        question = {"op": op, "max_pixels": max_pixels, "cpu_s": MAX_CPU_S[op], "bytes": len(data)}
+        question = {"op": op, "max_pixels": max_pixels, "cpu_s": MAX_CPU_S[op], "bytes": len(data), "anchors": anchors}
         timer = threading.Timer(MAX_WALL_S, self._end_as_too_slow)
         timer.daemon = True
         timer.start()
@@ -112,14 +112,17 @@ class Decoders:
         self._places = threading.Semaphore(most)
         self._idle: list[_Decoder] = []
 
-    def ask(self, op: Op, data: bytes, max_pixels: int) -> Answer:
+    def ask(self, op: Op, data: bytes, max_pixels: int, anchors: str = "") -> Answer:
         """What a decoder process makes of a picture file.
+
+        Args:
+            anchors: certificates, PEM, of those whose signatures of marks are one's own.
 
         Raises:
             UnreadableError: if it cannot be decoded, or not within the limits of time and memory.
         """
         with self._places:
-            answer = self._answer(op, data, max_pixels)
+            answer = self._answer(op, data, max_pixels, anchors)
         if error := answer.head.get("error"):
             raise UnreadableError(error)
         return answer
@@ -129,12 +132,12 @@ class Decoders:
         while self._idle:
             self._idle.pop().end()
 
-    def _answer(self, op: Op, data: bytes, max_pixels: int) -> Answer:
+    def _answer(self, op: Op, data: bytes, max_pixels: int, anchors: str) -> Answer:
         try:
             try:
-                return self._ask(op, data, max_pixels)
+                return self._ask(op, data, max_pixels, anchors)
             except _KilledError:
-                return self._ask(op, data, max_pixels)
+                return self._ask(op, data, max_pixels, anchors)
         except _EndedError:
             raise UnreadableError(
                 "cannot be read: it costs more time or memory than a picture of its size may. Save it anew, smaller or "
@@ -143,10 +146,10 @@ class Decoders:
         except (_KilledError, OSError) as exc:
             raise UnreadableError(f"could not be read: no decoder process is to be had ({exc or 'killed'}).") from exc
 
-    def _ask(self, op: Op, data: bytes, max_pixels: int) -> Answer:
+    def _ask(self, op: Op, data: bytes, max_pixels: int, anchors: str) -> Answer:
         decoder = self._take()
         try:
-            answer = decoder.ask(op, data, max_pixels)
+            answer = decoder.ask(op, data, max_pixels, anchors)
         except BaseException:
             decoder.end()
             raise

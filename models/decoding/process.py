@@ -35,6 +35,8 @@ def serve() -> None:
     while line := questions.readline():
         question = json.loads(line)
         data = questions.read(question["bytes"])
+        if question["op"] == "marks" and used is not None:
+            used = _used_with_readers()
         _limit(question, used, len(data))
         head, body = _answer(question, data)
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -69,6 +71,18 @@ def _used_bytes() -> int | None:
     return pages * resource.getpagesize()
 
 
+def _used_with_readers() -> int | None:
+    """As `_used_bytes`, with what reads marks loaded: only pictures whose marks are asked for need it."""
+    resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
+    import c2pa
+    import scipy.ndimage
+
+    import models.marks.reading
+
+    del c2pa, scipy, models
+    return _used_bytes()
+
+
 def _limit(question: dict[str, Any], used: int | None, size: int) -> None:
     signal.setitimer(signal.ITIMER_PROF, question["cpu_s"])
     if used is not None:
@@ -81,11 +95,19 @@ def _answer(question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], byte
         if question["op"] == "size":
             return {"size": size_of(data, question["max_pixels"])}, b""
         picture = decoded(data, question["max_pixels"])
+        if question["op"] == "marks":
+            return {"marks": _marks(data, picture, question["anchors"])}, b""
         if question["op"] == "transparency":
             return {}, _transparency(picture)
         return {"mode": picture.mode, "size": picture.size}, picture.tobytes()
     except (UnreadableError, MemoryError) as exc:
         return {"error": str(exc) or "cannot be read: it is too large to decode."}, b""
+
+
+def _marks(data: bytes, picture: Image.Image, anchors: str) -> list[dict[str, Any]]:
+    from models.marks.reading import as_json, read_marks
+
+    return as_json(read_marks(data, picture, anchors))
 
 
 def _transparency(picture: Image.Image) -> bytes:
