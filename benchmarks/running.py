@@ -24,14 +24,16 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "gateway": {"queue_throughput": "gateway:queue_throughput", "gateway_submits": "gateway:submits"},
     "fleet": {f"fleet_{name}": f"fleet:{name}" for name in ("hosts", "interactive", "large", "thousand")},
     "serving": {"serving": "serving:serving", "serving_cold": "serving:cold"},
+    "marks": {"marks": "marks:run"},
     "attacks": {"attacks": "attacks:run"},
+    "false_marks": {"marks_false_finds": "marks:false_finds"},
     "soak": {"soak": "soak:run", "engine_soak": "engine_soak:run"},
     "quality": {"builtin_speed": "quality:speed", "adherence": "quality:adherence", "companions": "quality:companions"},
 }
 """By group and name, each as `module:function`; each can be asked for by its own name, or with its group."""
 
 
-ON_DEMAND = ("soak", "attacks")
+ON_DEMAND = ("soak", "attacks", "false_marks")
 """Groups that run only when they are asked for, because they take very long."""
 
 

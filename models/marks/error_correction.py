@@ -35,29 +35,35 @@ def encoded(identifier: bytes) -> "NDArray[np.float32]":
     return np.concatenate(signs)
 
 
-def decoded(soft: "NDArray[np.float32]") -> bytes | None:
-    """The identifier that these values (as `encoded` gives them, plus noise) most likely hold; None if it is none."""
-    bits = np.packbits(_most_likely_bits(soft.reshape(_STEPS, -1))[: ID_BITS + CHECK_BITS]).tobytes()
-    identifier, check = bits[: ID_BITS // 8], bits[ID_BITS // 8 :]
-    return identifier if check == zlib.crc32(identifier).to_bytes(CHECK_BITS // 8, "big") else None
+def decoded(words: "NDArray[np.float32]") -> bytes | None:
+    """The identifier that the first of these words that holds one most likely holds; None if none does.
+
+    Args:
+        words: (count, `CODED_BITS`), each as `encoded` gives it, plus noise.
+    """
+    for bits in np.packbits(_most_likely_bits(words)[:, : ID_BITS + CHECK_BITS], axis=1):
+        identifier, check = bits.tobytes()[: ID_BITS // 8], bits.tobytes()[ID_BITS // 8 :]
+        if check == zlib.crc32(identifier).to_bytes(CHECK_BITS // 8, "big"):
+            return identifier
+    return None
 
 
-def _most_likely_bits(soft: "NDArray[np.float32]") -> "NDArray[np.uint8]":
+def _most_likely_bits(words: "NDArray[np.float32]") -> "NDArray[np.uint8]":
     # State s is entered by its highest bit, from the two states that share its lower bits.
-    states = np.arange(_STATES)
+    states, count = np.arange(_STATES), len(words)
     bit, before = states >> _MEMORY - 1, (states << 1) % _STATES
-    likeness = np.full(_STATES, -np.inf, np.float32)
-    likeness[0] = 0
-    took = np.empty((len(soft), _STATES), np.uint8)
-    first, second = _outputs()[before, bit], _outputs()[before + 1, bit]
-    for step, values in enumerate(soft):
-        even, odd = likeness[before] + first @ values, likeness[before + 1] + second @ values
+    likeness = np.full((count, _STATES), -np.inf, np.float32)
+    likeness[:, 0] = 0
+    took = np.empty((_STEPS, count, _STATES), bool)
+    first, second = _outputs()[before, bit].T, _outputs()[before + 1, bit].T
+    for step, values in enumerate(words.reshape(count, _STEPS, -1).swapaxes(0, 1)):
+        even, odd = likeness[:, before] + values @ first, likeness[:, before + 1] + values @ second
         took[step] = odd > even
         likeness = np.maximum(even, odd)
-    bits, state = np.empty(len(soft), np.uint8), 0
-    for step in range(len(soft) - 1, -1, -1):
-        bits[step] = state >> _MEMORY - 1
-        state = (state << 1) % _STATES + int(took[step, state])
+    bits, state = np.empty((count, _STEPS), np.uint8), np.zeros(count, int)
+    for step in range(_STEPS - 1, -1, -1):
+        bits[:, step] = state >> _MEMORY - 1
+        state = (state << 1) % _STATES + took[step, np.arange(count), state]
     return bits
 
 

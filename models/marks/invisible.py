@@ -138,11 +138,11 @@ def _found(planes: "Sequence[Plane]") -> bytes | None:
     if min(planes[0].shape) < MIN_SIDE_PX // 2:
         return None
     seen = [_whitened(plane, channel) for plane, channel in zip(planes, _CHANNELS, strict=True)]
-    for shift in _likely_shifts(seen):
-        soft = np.sum([_soft(plane, channel, shift) for plane, channel in zip(seen, _CHANNELS, strict=True)], axis=0)
-        if identifier := decoded(soft.astype(np.float32)):
-            return identifier
-    return None
+    words = [
+        np.sum([_soft(plane, channel, shift) for plane, channel in zip(seen, _CHANNELS, strict=True)], axis=0)
+        for shift in _likely_shifts(seen)
+    ]
+    return decoded(np.array(words, np.float32))
 
 
 def _soft(seen: "NDArray[np.complex128]", channel: "_Channel", shift: int) -> "NDArray[Any]":
