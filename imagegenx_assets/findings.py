@@ -4,7 +4,8 @@ import time
 from typing import TYPE_CHECKING
 
 from imagegenx_assets.catalog_step import CatalogStep
-from io_managers.image_set import ImageSet
+from io_managers.image_set import MAX_STORED_PIXELS, ImageSet
+from models.image import open_stored_picture
 from ops.catalog.schedules import catalog_freshness_hours
 from ops.checks import (
     Findings,
@@ -31,6 +32,8 @@ from resources.audit import AuditEvent, open_audit
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_AGAIN = "Materialize gallery again."
 
 
 def of_table(table: "DataFrame") -> Findings:
@@ -92,13 +95,23 @@ def of_gallery(step: CatalogStep) -> Findings:
     missing = [Problem("", f"'{key}' is not in the store") for key, file in zip(keys, found, strict=True) if not file]
     hours, page = catalog_freshness_hours(step.settings, step.catalogs, step.catalog), found[0]
     age = freshness(page.written_s, hours, time.time()) if page else {}
-    return {"published": Outcome(len(keys), missing, "Materialize gallery again."), **age}
+    marked = Outcome(0) if missing else _marked_sheet(step)
+    return {"published": Outcome(len(keys), missing, _AGAIN), "marked": marked, **age}
 
 
 def _marked(step: CatalogStep, made: ImageSet) -> Outcome:
     settings = step.settings
     wanted = catalog_step(settings, step.catalog)
     return check_marked(made, Marker(settings), wanted, sample=settings.checks.sample)
+
+
+def _marked_sheet(step: CatalogStep) -> Outcome:
+    key, wanted = contact_sheet_key(step.catalog), catalog_step(step.settings, step.catalog)
+    if wanted is None:
+        return Outcome(0)
+    data = step.store.get(key)
+    what = Marker(step.settings).lacks(data, open_stored_picture(data, MAX_STORED_PIXELS), wanted)
+    return Outcome(1, [Problem("", f"'{key}' is not marked as the policy asks: {what}")] if what else [], _AGAIN)
 
 
 def _moderated(step: CatalogStep, made: ImageSet) -> Outcome:

@@ -199,9 +199,7 @@ def _lacks(found: "Mapping[Layer, Found]", step: PostStep, statement: Statement 
 
     problems = [f"no {layer}" for layer in METADATA if layer not in found]
     problems += [f"{layer}: {one.says}" for layer, one in found.items() if not one.valid]
-    hidden, label, signed = found.get("invisible"), found.get("tc260"), found.get("c2pa")
-    if signed and signed.valid and not signed.own:
-        problems.append(f"c2pa: {signed.says}")
+    hidden, label = found.get("invisible"), found.get("tc260")
     if step.params["policy"] == "full" and side_px >= READ_BACK_PX and not hidden:
         problems.append("no invisible mark")
     if statement and hidden and hidden.value != statement.identifier.hex():
