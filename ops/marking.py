@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -117,28 +118,32 @@ class Marker:
         statement = statement_of(recipe, step)
         shown = recipe if embed and step.params["prompts"] else None
         is_hidden = step.params["policy"] == "full"
-        data = (
-            _hidden(image, format, quality, shown, statement)
-            if is_hidden
-            else encode_picture(image, format, quality, shown, statement)
-        )
+        write = _hidden if is_hidden else encode_picture
+        data = write(image, format, quality, shown, statement)
         ingredients = [Ingredient(one, kind) for one in inputs if (kind := _content_type(one))]
         return self._sign(data, format, statement, recipe.post, ingredients, is_hidden=is_hidden)
 
     def sheet(self, image: "Image", name: str, step: PostStep | None, store: ObjectStore) -> bytes:
         """A sheet of pictures as a PNG file with the same marks; `name` says which it is."""
+        data = self._aside(image, "png", 100, name, step, hides=True)
+        if step and step.params["policy"] == "full":
+            keep_record(store, _record(_named(name, step), name, "", ""), "sheet")
+        return data
+
+    def preview(self, image: "Image", quality: int, step: PostStep | None) -> bytes:
+        """A small picture of one under way as a JPEG with the same marks, but for the invisible one."""
+        return self._aside(image, "jpg", quality, secrets.token_hex(16), step, hides=False)
+
+    def _aside(
+        self, image: "Image", format: ImageFormat, quality: int, name: str, step: PostStep | None, *, hides: bool
+    ) -> bytes:
         if step is None:
-            return encode_picture(image, "png", 100, None)
-        statement = Statement(str(step.params["producer"]), hashlib.sha256(name.encode()).hexdigest())
-        image, is_hidden = labelled(image, step), step.params["policy"] == "full"
-        data = (
-            _hidden(image, "png", 100, None, statement)
-            if is_hidden
-            else encode_picture(image, "png", 100, None, statement)
-        )
-        if is_hidden:
-            keep_record(store, _record(statement, name, "", ""), "sheet")
-        return self._sign(data, "png", statement, (step,), (), is_hidden=is_hidden)
+            return encode_picture(image, format, quality, None)
+        statement, image = _named(name, step), labelled(image, step)
+        hides = hides and step.params["policy"] == "full"
+        write = _hidden if hides else encode_picture
+        data = write(image, format, quality, None, statement)
+        return self._sign(data, format, statement, (step,), (), is_hidden=hides)
 
     def keep(self, store: ObjectStore, recipe: Recipe, key: str, owner: str = "", name: str = "catalog") -> None:
         """Keep the record that a picture's invisible mark leads to."""
@@ -207,6 +212,11 @@ def _lacks(found: "Mapping[Layer, Found]", step: PostStep, statement: Statement 
     if statement and label and label.valid and label.value != statement.produce_id:
         problems.append("tc260: it is another picture's")
     return problems
+
+
+def _named(name: str, step: PostStep) -> Statement:
+    """What the marks say of a picture that no recipe makes."""
+    return Statement(str(step.params["producer"]), hashlib.sha256(name.encode()).hexdigest())
 
 
 def _record(statement: Statement, key: str, owner: str, recipe: str) -> MarkRecord:

@@ -9,13 +9,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from models.batching.ticket import Ticket
-from models.encoding import encode_picture
 from ops.serving.open_task import OpenTask
 from resources.queue import Preview, QueueError, RequestQueue
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +28,11 @@ class Previewing:
 
     Args:
         every_s: a task's previews are this far apart at least; 0 shows none.
+        encode: makes the file of one, given whose it is.
     """
 
-    def __init__(self, queue: RequestQueue, every_s: float) -> None:
-        self._queue, self._every_s = queue, every_s
+    def __init__(self, queue: RequestQueue, every_s: float, encode: "Callable[[Image, str], bytes]") -> None:
+        self._queue, self._every_s, self._encode = queue, every_s, encode
         self._thread = ThreadPoolExecutor(1, "previews")
 
     def watched(self, task: OpenTask) -> None:
@@ -59,7 +60,7 @@ class Previewing:
         if task.is_closed:
             return
         try:
-            jpeg = b64encode(encoded(pixels())).decode()
+            jpeg = b64encode(self._encode(small(pixels()), task.task.owner)).decode()
             self._queue.show(task.claim, Preview(number=number, progress=task.percent(), jpeg=jpeg))
         except QueueError as exc:
             logger.warning("no preview of task %s: %s", task.id, exc)
@@ -67,11 +68,11 @@ class Previewing:
             logger.exception("no preview of task %s", task.id)
 
 
-def encoded(pixels: "NDArray[np.uint8]") -> bytes:
-    """A preview (h, w, 3) as a JPEG that says that it is generated, with a longer side of `SIDE_PX` at most."""
+def small(pixels: "NDArray[np.uint8]") -> "Image":
+    """A preview (h, w, 3) as a picture with a longer side of `SIDE_PX`."""
     from PIL import Image
 
     picture = Image.fromarray(pixels)
     scale = SIDE_PX / max(picture.size)
     width, height = (max(1, round(scale * side)) for side in picture.size)
-    return encode_picture(picture.resize((width, height), Image.Resampling.BICUBIC), "jpg", QUALITY, None)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)

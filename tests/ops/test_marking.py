@@ -228,3 +228,16 @@ def test_without_its_time_stamp_no_picture_is_signed(tmp_path):
     with pytest.raises(MarkError, match="the picture cannot be signed"):
         marked_file(settings)
     assert [file.name for file in (tmp_path / "marks").iterdir()] == ["authority.pem"]
+
+
+def test_a_preview_and_a_sheet_are_marked_without_a_recipe(tmp_path):
+    settings, store = settings_with(tmp_path, region="cn"), LocalObjectStore(tmp_path / "store")
+    marker, step = Marker(settings), marking_step(settings)
+    image = Image.fromarray(shape_picture(2, 256))
+
+    sheet = marker.sheet(image, "galleries/shop/contact_sheet.png", step, store)
+    preview = marker.preview(image, 70, step)
+
+    assert marker.lacks(sheet, open_stored_picture(sheet, 10**6), step) == ""
+    assert marker.lacks(preview, open_stored_picture(preview, 10**6), step) == "no invisible mark"
+    assert read_by_c2pa(preview, "image/jpeg")[0]["validation_state"] == "Valid"
