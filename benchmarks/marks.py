@@ -142,14 +142,16 @@ def _shapes(side_px: int, random: np.random.Generator, ground: int) -> Pixels:
         shade = random.uniform(0.6, 1, 1) * (1 - 0.5 * x[..., None])
         inside = np.hypot(x - random.random(), y - random.random()) < random.uniform(0.1, 0.35)
         picture = np.where(inside[..., None], random.integers(20, 255, 3) * shade, picture)
-    return np.clip(gaussian_filter(picture, (0.7, 0.7, 0)), 0, 255).astype(np.uint8)
+    soft: Pixels = np.clip(gaussian_filter(picture, (0.7, 0.7, 0)), 0, 255).astype(np.uint8)
+    return soft
 
 
 def _texture(side_px: int, random: np.random.Generator) -> Pixels:
     grain = random.normal(0, 1, (side_px, side_px, 3))
     layers = [gaussian_filter(grain, (width, width, 0)) for width in (0.7, 2, 6, 18)]
     picture = sum(layer / layer.std() * random.uniform(3, 25) for layer in layers) + random.integers(60, 200, 3)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(picture, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _photographs() -> list[Image.Image]:

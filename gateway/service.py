@@ -20,11 +20,10 @@ from models.gpu_load import GPULoad
 from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import STORED, GenerationRequest
-from models.statement import mark_step, statement_of
 from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeError, Scope, UnknownKeyError
 from resources.audit import AuditEvent, open_audit
 from resources.fair_threads import FairThreads
-from resources.mark_records import MarkRecord, delete_record
+from resources.mark_records import MarkRecord, record_of
 from resources.object_store import ObjectStore, StoreError
 from resources.outbound.urls import UrlRules
 from resources.queue import (
@@ -251,9 +250,8 @@ class GatewayService:
     def _forget_marks(self, task: Task) -> None:
         """Delete the records that the invisible marks of its pictures lead to."""
         for number, picture in enumerate(task.result.pictures if task.result else (), 1):
-            recipe = Recipe.from_json(picture.recipe) if picture.recipe else None
-            if recipe and (step := mark_step(recipe)):
-                delete_record(self.store, statement_of(recipe, step).identifier.hex(), f"{task.id}~{number}")
+            if picture.recipe and (key := record_of(Recipe.from_json(picture.recipe), f"{task.id}~{number}")):
+                self.store.delete(key)
 
     @service_errors()
     def verify(self, account: Account, data: bytes) -> Verification:

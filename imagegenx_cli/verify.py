@@ -18,7 +18,8 @@ def verify_files(files: Sequence[Path], *, as_json: bool) -> int:
     """Print what the marks of each file say. The exit status: 0 only if all have what the policy asks for, valid."""
     settings = load_settings()
     store = open_store(settings.store)
-    answers, lacking = [], 0
+    answers: list[dict[str, object]] = []
+    lacking = 0
     for file in files:
         try:
             found = verify(read_file(file), settings, store)

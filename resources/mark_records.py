@@ -8,6 +8,8 @@ from itertools import islice
 from pydantic import Field
 
 from foundation.value_object import ValueObject
+from models.recipe import Recipe
+from models.statement import mark_step, statement_of
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
 RECORDS = "marks/"
@@ -31,9 +33,11 @@ def keep_record(store: ObjectStore, record: MarkRecord, name: str) -> None:
     store.put(_key(record.identifier, name), record.model_dump_json().encode(), content_type="application/json")
 
 
-def delete_record(store: ObjectStore, identifier: str, name: str) -> None:
-    """Forget it."""
-    store.delete(_key(identifier, name))
+def record_of(recipe: Recipe, name: str) -> str:
+    """The object key of a picture's record; "" if it has no invisible mark."""
+    step = mark_step(recipe)
+    is_hidden = step is not None and step.params["policy"] == "full"
+    return _key(statement_of(recipe, step).identifier.hex(), name) if step and is_hidden else ""
 
 
 def find_records(store: ObjectStore, identifier: str) -> Iterator[MarkRecord]:

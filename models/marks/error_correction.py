@@ -42,7 +42,8 @@ def decoded(words: "NDArray[np.float32]") -> bytes | None:
         words: (count, `CODED_BITS`), each as `encoded` gives it, plus noise.
     """
     for bits in np.packbits(_most_likely_bits(words)[:, : ID_BITS + CHECK_BITS], axis=1):
-        identifier, check = bits.tobytes()[: ID_BITS // 8], bits.tobytes()[ID_BITS // 8 :]
+        word: bytes = bits.tobytes()
+        identifier, check = word[: ID_BITS // 8], word[ID_BITS // 8 :]
         if check == zlib.crc32(identifier).to_bytes(CHECK_BITS // 8, "big"):
             return identifier
     return None

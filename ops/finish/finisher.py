@@ -24,6 +24,7 @@ from ops.marking import Marker
 from ops.moderation import Moderation, ModerationError, PictureRejectedError
 from ops.stages import Change
 from ops.thumbnail import make_thumbnail
+from resources.mark_records import record_of
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
 if TYPE_CHECKING:
@@ -131,8 +132,8 @@ class FinishedPicture:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of all its files."""
-        return tuple(filter(None, (self.plan.key, self.thumb_key)))
+        """The keys of all that is stored of it: its files, and the record that its invisible mark leads to."""
+        return tuple(filter(None, (self.plan.key, self.thumb_key, record_of(self.plan.recipe, self.plan.name))))
 
 
 class Finisher:

@@ -11,6 +11,7 @@ BODY = {"text": "a red mug"}
 CALLS = {
     "generate": ("POST", "/api/v1/image/generate", {"submit"}),
     "batch": ("POST", "/api/v1/image/batch-generate", {"submit"}),
+    "verify": ("POST", "/api/v1/verify", {"read"}),
     "cancel": ("DELETE", "/api/v1/image/task/img_0", {"submit"}),
     "delete": ("DELETE", "/api/v1/image/picture/img_0", {"submit"}),
     "generations": ("POST", "/v1/images/generations", {"submit"}),

@@ -95,9 +95,9 @@ def test_a_catalog_becomes_pictures_thumbnails_and_a_gallery(shop):
 
     finished = read_image_set(shop.store, "watermarked_images", "shop")
     assert finished.table[["row_id", "status", "format"]].to_numpy().tolist() == [
-        ["a", "passed", "webp"],
+        ["a", "made", "webp"],
         ["b", "made", "jpg"],
-        ["c", "passed", "png"],
+        ["c", "made", "png"],
     ]
     assert [picture.image().size for picture in finished] == [(64, 64), (128, 64), (64, 64)]
     assert len(read_image_set(shop.store, "thumbnails", "shop")) == 3
@@ -118,7 +118,7 @@ def test_every_materialization_tells_where_it_is_and_what_it_did(shop):
     assert {"making_s", "wall_s"} <= set(generated)
     assert list(generated["model_releases"]) == ["stand-in"]
     assert generated["bytes"] == sum(one.size_bytes for one in list_generated(shop))
-    assert [shop.metadata("watermarked_images")[name] for name in ("made", "passed")] == [1, 2]
+    assert [shop.metadata("watermarked_images")[name] for name in ("made", "passed")] == [3, 0]
     catalog, gallery = shop.metadata("prompt_catalog"), shop.metadata("gallery")
     assert catalog["table"] == "tables/prompt_catalog/shop.parquet"
     assert (catalog["dagster/partition_row_count"], len(catalog["preview"].records)) == (3, 3)
@@ -156,7 +156,7 @@ def test_an_unchanged_catalog_makes_nothing_and_two_edited_rows_make_two(shop):
 
     assert (unchanged["made"], unchanged["reused"]) == (0, 3)
     assert (edited["made"], edited["reused"]) == (2, 1)
-    assert shop.metadata("watermarked_images")["made"] == 0
+    assert shop.metadata("watermarked_images")["made"] == 2
 
 
 def test_a_catalog_with_problems_lists_them_all_and_materializes_nothing(shop):
@@ -181,7 +181,7 @@ def test_a_failed_row_is_counted_and_shown_while_the_others_go_on(shop):
     assert shop.run().success
 
     marked = shop.metadata("watermarked_images")
-    assert (marked["failed"], marked["passed"]) == (1, 2)
+    assert (marked["failed"], marked["reused"]) == (1, 2)
     (failure,) = (record.data for record in marked["failures"].records)
     assert (failure["row"], failure["error"][:16]) == ("b", "logo 'lost.png':")
     assert [row.status for row in read_image_set(shop.store, "thumbnails", "shop").rows()] == [

@@ -104,11 +104,16 @@ def test_every_check_passes_for_a_sound_catalog_and_says_what_it_looked_for(shop
         },
         "watermarked_images": {
             "rows as asked": ("3", "0", "passed"),
-            "files whole": ("1", "0", "passed"),
+            "files whole": ("3", "0", "passed"),
+            "marked": ("3", "0", "passed"),
             "watermarks shown": ("1", "0", "passed"),
         },
-        "thumbnails": {"rows as asked": ("3", "0", "passed"), "files whole": ("3", "0", "passed")},
-        "gallery": {"published": ("2", "0", "passed"), "fresh": ("1", "0", "passed")},
+        "thumbnails": {
+            "rows as asked": ("3", "0", "passed"),
+            "files whole": ("3", "0", "passed"),
+            "marked": ("3", "0", "passed"),
+        },
+        "gallery": {"published": ("2", "0", "passed"), "marked": ("1", "0", "passed"), "fresh": ("1", "0", "passed")},
     }
 
 

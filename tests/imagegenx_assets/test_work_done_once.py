@@ -11,12 +11,13 @@ from tests.imagegenx_assets.test_catalog_assets import Shop, shop  # noqa: F401 
 
 ROWS = "".join(f"r{n},mug {n},64x64,{'mark' if n % 2 else ''},{'2x' if n > 1 else ''}\n" for n in range(4))
 CSV = f"id,text,resolution,watermark_text,super_resolution\n{ROWS}"
-WRITTEN = 4 + 2 + 2 + 4
+WRITTEN = 4 + 2 + 4 + 4
 """Pictures of a first run: generated, upscaled, marked, thumbnails."""
-FINISHED = 2 + 2 + 4
-"""Recipes of changed pictures, which who finishes them puts together from what is changed and the step done."""
-READ_BACK = 12 + 4
-"""Recipes that checks read from files and the gallery from its rows: other objects than those that were written."""
+FINISHED = 2 + 4 + 2 * 4
+"""Recipes of changed pictures, which who finishes them puts together from what is changed and the step done, and those
+of the whole pictures that thumbnails are of."""
+READ_BACK = 12 + 4 + 4 + 2 * 4
+"""Recipes that checks read from files and the gallery from its rows, the check of marks too: other objects than those that were written."""
 STAGES_THAT_READ = {"generated_images": 3, "upscaled_images": 3, "watermarked_images": 3, "thumbnails": 2}
 """How many stages read an asset's manifest: its own, for its checks, the next one, and the gallery."""
 

@@ -77,8 +77,8 @@ class Shop:
         return seen
 
     def keys(self):
-        """Every object in the store."""
-        return sorted(one.key for one in self.store.list())
+        """Every object in the store, but for the records of marks."""
+        return sorted(one.key for one in self.store.list() if not one.key.startswith("marks/"))
 
     def close(self):
         """End what was started."""

@@ -58,7 +58,7 @@ def test_twice_the_size_with_a_mark_as_png(shop):
     assert pictures[0].tobytes() != pictures[1].tobytes()
     assert any(red > 200 > 60 > green for red, green, _ in pictures[1].get_flattened_data())
     steps = [step["op"] for step in json.loads(shop.queue.task(marked).result.pictures[0].recipe)["post"]]
-    assert steps == ["upscale", "watermark"]
+    assert steps == ["upscale", "watermark", "mark"]
 
 
 def test_several_images_of_one_request_have_seeds_that_follow_each_other(shop):
