@@ -91,7 +91,8 @@ def _neighbour(target: Target, beside: Target, probes: int) -> _P95:
         except (OSError, http.client.HTTPException, RuntimeError):
             waits.append((LOST_S, LOST_S, beside_s))
             lost += 1
-    return _P95(*(_p95(column) for column in zip(*waits, strict=True)), lost)
+    submit_s, picture_s, beside_s = (_p95(column) for column in zip(*waits, strict=True))
+    return _P95(submit_s, picture_s, beside_s, lost)
 
 
 def _submit(target: Target) -> float:
