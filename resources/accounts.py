@@ -251,7 +251,7 @@ class Accounts:
             raise InvalidAccountError("\n".join(map(str, validation_problems(exc, Account)))) from None
 
 
-def _live_account(value: str | None) -> Account:
+def _live_account(value: str | bytes | None) -> Account:
     if value is None:
         raise UnknownKeyError
     account = Account.model_validate_json(value)

@@ -17,7 +17,8 @@ FINISHED = 2 + 4 + 2 * 4
 """Recipes of changed pictures, which who finishes them puts together from what is changed and the step done, and those
 of the whole pictures that thumbnails are of."""
 READ_BACK = 12 + 4 + 4 + 2 * 4
-"""Recipes that checks read from files and the gallery from its rows, the check of marks too: other objects than those that were written."""
+"""Recipes that checks read from files and the gallery from its rows, the check of marks too: other objects than those
+that were written."""
 STAGES_THAT_READ = {"generated_images": 3, "upscaled_images": 3, "watermarked_images": 3, "thumbnails": 2}
 """How many stages read an asset's manifest: its own, for its checks, the next one, and the gallery."""
 
