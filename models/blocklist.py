@@ -4,15 +4,17 @@ A request is looked at before it costs anything: its prompt, what it shall not s
 Texts are compared by what is seen: compatibility forms (NFKC), case, accents, letters of other scripts that look like
 Latin ones (Unicode TS #39) and small capitals make no difference, nor does what is not seen: soft hyphens, zero-width
 characters. Chinese is compared in simplified characters. Letters may stand apart (`g u n`, `g-u-n`, `g un`), have signs
-between them (`g.un`), and be signs that look like them (`k1ll`, `n@ked`, `kIII`). A word in Latin letters must stand
-alone, unless it is given as `*gun` or `gun*`, which are found at the end or beginning of longer ones too; any other may
-stand inside a longer text, as Chinese words do.
+between them (`g.un`), and be signs and digits that look like them (`k1ll`, `n@ked`, `kIII`, `9un`, `gvn`), of digits no
+more than letters (`b19` is a number). A word in Latin letters must stand alone, or with an s behind it (`guns`), unless
+it is given as `*gun` or `gun*`, which are found at the end or beginning of longer ones too; any other may stand inside
+a longer text, as Chinese words do. Not found are words in pieces of two and more letters each (`wea pon`): whoever
+joined them would refuse `the pen is red`.
 """
 
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -25,7 +27,10 @@ _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\u
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
 """Marks of any script; those that belong to one script make its words what they are, but no Latin ones."""
 _ON_LATIN = re.compile("(?<=[a-z0-9])[^\\x00-\u02ff]+")
-_SIGNS = {"a": "[a@]", "e": "[e€]", "i": "[i1|!]", "l": "[l1|]", "o": "[o0]", "s": "[s$]"}
+_SIGNS = {
+    **{"a": "[a@4]", "b": "[b8]", "e": "[e€3]", "g": "[g69]", "i": "[i1|!]", "l": "[l1|]", "o": "[o0]", "s": "[s$5]"},
+    **{"t": "[t7]", "u": "[uv]", "z": "[z2]"},
+}
 """What letters are written as in ASCII, by letter."""
 _LATIN_NAME = re.compile(
     r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL |SCRIPT |DOTLESS |TURNED )*([A-Z])(?: WITH .*)?"
@@ -44,7 +49,7 @@ class Blocklist:
 
     def __init__(self, words: Iterable[str]) -> None:
         folded = sorted({read for word in words for read in (plain(word), plain(word.casefold()))} - {""})
-        self.version = hashlib.sha256("\n".join(["4", *folded]).encode()).hexdigest()[:12]
+        self.version = hashlib.sha256("\n".join(["5", *folded]).encode()).hexdigest()[:12]
         self._patterns = {word: re.compile(_pattern(word)) for word in folded}
 
     def found(self, text: str) -> list[str]:
@@ -153,12 +158,17 @@ def _marks(text: str) -> str:
 
 
 def _is_in(word: str, pattern: re.Pattern[str], seen: str) -> bool:
-    """Whether a text has a word; digits that only look like its letters are a number."""
-    return any(_has_letters(found[0]) or not _has_letters(word) for found in pattern.finditer(seen))
+    """Whether a text has a word; what has fewer letters than digits, beyond those of the word, is a number."""
+    own_digits, has_letters = _count(str.isdigit, word), any(map(str.isalpha, word))
+    for found in pattern.finditer(seen):
+        letters, digits = _count(str.isalpha, found[0]), _count(str.isdigit, found[0]) - own_digits
+        if digits <= letters and (letters or not has_letters):
+            return True
+    return False
 
 
-def _has_letters(text: str) -> bool:
-    return any(letter.isalpha() for letter in text)
+def _count(kind: Callable[[str], bool], text: str) -> int:
+    return sum(map(kind, text))
 
 
 def _pattern(word: str) -> str:
@@ -174,6 +184,8 @@ def _pattern(word: str) -> str:
         forms.append(r"[\W_]{1,3}".join(letters))
     before = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", word) and not opens else ""
     after = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", word) and not closes else ""
+    if after and re.search(r"[a-z]{2}[a-rt-z]$", word):
+        after = f"{_SIGNS['s']}?{after}"
     return before + f"(?:{'|'.join(forms)})" + after
 
 

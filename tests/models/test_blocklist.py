@@ -20,14 +20,20 @@ def blocked(text, *words):
         *("g\u0488un", "g\u064fun", "g\u05b1un", "g\u094du\u0e31n", "gun\u0fa0"),  # marks of other scripts
         *("g\x00un", "g\x1fun", "g\x7fun", "g\ue000un", "g\u2800un", "g\ufffdun", "g\U0001f3fbun"),  # and signs
         *("g-un", "gu*n", "g_un", "gu......n", "g\u2044un"),
-        *("一把gun的照片", "gun!", "_gun_"),
+        *("一把gun的照片", "gun!", "_gun_", "gun's", "two guns", "GUNS", "gun$", "gun5"),
+        *("9un", "6un", "gvn", "a g.u.n", "gu.n", "g-u-n", "ｇ－ｕ－ｎ", "g\nun", "gu\r\nn", "g\u2028u\u2028n"),
+        *("\u200fgun", "g\u202eun", "g\u200eu\u200fn", "\u2067gun\u2069", "g\u061cun", "g\u206aun"),  # of direction
+        *("gυn", "gսn", "ցun", "ɡυո", "g𝓾n", "ġuṅ"),
     ],
 )
 def test_a_blocked_word_is_found_as_people_hide_it(text):
     assert blocked(text, "gun")
 
 
-@pytest.mark.parametrize("text", ["a gunmetal mug", "begun today", "a big unicorn", "gu and n", "a red mug", "", "枪"])
+@pytest.mark.parametrize(
+    "text",
+    ["a gunmetal mug", "begun today", "a big unicorn", "gu and n", "a red mug", "", "枪", "gunsmith", "sgun", "gum"],
+)
 def test_other_words_are_not(text):
     assert not blocked(text, "gun")
 
@@ -36,7 +42,11 @@ def test_signs_that_look_like_letters_are_letters_and_numbers_are_numbers():
     assert all(blocked(text, "kill") for text in ("k1ll", "ki||", "KI1L", "k!l|"))
     assert blocked("n@ked, 5 mugs", "naked")
     assert blocked("a p0is0n", "poison")
+    assert all(blocked(text, "assault") for text in ("4ss4ult", "a55ault", "assau17", "@ssault"))
+    assert all(blocked(text, "beast") for text in ("8east", "b3ast", "be4st", "b.3.a.s.t"))
+    assert all(blocked(*pair) for pair in (("a 4x4", "4x4"), ("an ak47", "ak47"), ("2ombie", "zombie")))
     assert not blocked("011 mugs for $0", "oil", "so")
+    assert not blocked("type b19, size g45, 815 pieces", "big", "gas", "bis")
     assert blocked("the 88", "88")
 
 
