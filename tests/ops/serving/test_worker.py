@@ -336,6 +336,7 @@ def test_the_next_picture_is_generated_while_the_last_is_stored(shop):
     assert {task.status for task in shop.ended(first, second)} == {TaskStatus.SUCCESS}
 
 
+@pytest.mark.parametrize("lease_s", [2])
 def test_a_store_that_comes_back_is_waited_for_while_the_lease_is_renewed(shop):
     task_id = shop.submit(resolution="64x64")
     shop.worker(store=AwayStore(shop.store, 8))
