@@ -21,6 +21,7 @@ from imagegenx_cli.dev import code_server_command, daemon_command, engine_thread
 from imagegenx_cli.embedded_dagster import dagster_home
 from imagegenx_cli.processes import ProcessStack
 from resources.accounts import open_accounts
+from resources.mark_records import RECORDS
 from resources.queue import QueueUnavailableError, RequestQueue, open_queue
 from resources.queue.redis_server import private_redis
 
@@ -228,5 +229,6 @@ def wait_for(what: str, condition: Callable[[], object], timeout_s: float) -> No
 
 
 def objects_of(task_id: str, keys: Sequence[str]) -> list[str]:
-    """The object keys that belong to a task."""
-    return [key for key in keys if f"/{task_id}_" in key or f"/{task_id}~" in key]
+    """The object keys of a task's pictures."""
+    own = (f"/{task_id}_", f"/{task_id}~")
+    return [key for key in keys if any(mark in key for mark in own) and not key.startswith(RECORDS)]

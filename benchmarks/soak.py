@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from benchmarks.serving_stack import CallbackReceiver, ServingStack, objects_of, wait_for
+from resources.mark_records import RECORDS
 from resources.open_store import open_store
 from resources.queue import TaskStatus
 
@@ -147,7 +148,7 @@ def _is_done(stack: ServingStack, task_id: str) -> bool:
 
 def _violations(stack: ServingStack, receiver: CallbackReceiver, ended: Sequence[dict[str, Any]]) -> dict[str, float]:
     store = open_store(stack.settings.store)
-    keys = [one.key for one in store.list()]
+    keys = [one.key for one in store.list() if not one.key.startswith(RECORDS)]
     made = [task["task_id"] for task in ended if task["status"] == TaskStatus.SUCCESS]
     expected = {key for task_id in made for key in objects_of(task_id, keys)}
     return {

@@ -244,8 +244,11 @@ def openai_routes(face: HttpFace) -> APIRouter:
     form = {"requestBody": {"required": True, "content": _FORM}}
     options: dict[str, Any] = {"response_model": None, "responses": _RESPONSES}
     add = router.add_api_route
-    add("/v1/images/generations", calls.generations, methods=["POST"], openapi_extra=json_body, **options)
-    add(EDITS, calls.edits, methods=["POST"], openapi_extra=form, **options)
+    streamed = {"text/event-stream": {"schema": {"type": "string"}}}
+    good = {**_RESPONSES[200], "content": _RESPONSES[200]["content"] | streamed}
+    pictures: dict[str, Any] = {**options, "responses": {**_RESPONSES, 200: good}}
+    add("/v1/images/generations", calls.generations, methods=["POST"], openapi_extra=json_body, **pictures)
+    add(EDITS, calls.edits, methods=["POST"], openapi_extra=form, **pictures)
     add("/v1/models", calls.models, methods=["GET"], **options)
     missing: dict[int | str, dict[str, Any]] = {404: {**_RESPONSES[400], "description": "No such model"}}
     add("/v1/models/{model}", calls.model, methods=["GET"], response_model=None, responses=_RESPONSES | missing)

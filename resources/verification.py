@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from configs.settings import Settings
-from models.image import marks_in
-from models.marks.reading import METADATA, Found
-from models.marks.signer import credentials
 from resources.mark_records import MarkRecord, find_records
 from resources.object_store import ObjectStore
+
+if TYPE_CHECKING:  # it loads picture libraries, which gateways have only where a picture is verified
+    from models.marks.reading import Found
 
 NO_MARKS = "no marks found: the picture does not say that a machine made it, and is not known here"
 _HIDDEN = ("key", "owner", "recipe")
@@ -19,11 +20,13 @@ _HIDDEN = ("key", "owner", "recipe")
 class Verification:
     """The marks of a file, and the records that its invisible mark leads to."""
 
-    marks: list[Found]
+    marks: list["Found"]
     records: list[MarkRecord]
 
     def lacks(self, settings: Settings) -> list[str]:
         """What is missing, or not valid, of what the deployment's policy asks for."""
+        from models.marks.reading import METADATA
+
         found = {one.layer: one for one in self.marks}
         policy = settings.marks.policy
         wanted = () if policy == "off" else METADATA if policy == "metadata" else (*METADATA, "invisible")
@@ -43,6 +46,9 @@ def verify(
         MarkError: if nobody knows by which certificate pictures are signed here.
         StoreError: if the store fails.
     """
+    from models.image import marks_in
+    from models.marks.signer import credentials
+
     anchor = credentials(settings).anchor.decode()
     marks = marks_in(data, settings.pictures.max_input_pixels, anchor)
     identifier = next((one.value for one in marks if one.layer == "invisible"), "")
@@ -52,7 +58,7 @@ def verify(
     return Verification(marks, [record if may_see(record) else _closed(record) for record in records])
 
 
-def _unknown(mark: Found) -> Found:
+def _unknown(mark: "Found") -> "Found":
     return replace(mark, says=f"{mark.says}, of which this store has no record")
 
 

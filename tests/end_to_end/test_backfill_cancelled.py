@@ -106,4 +106,4 @@ def test_a_backfill_cancelled_half_way_keeps_what_is_done_and_executed_again_mak
     assert shop.materialized("gallery") == set(NAMES)
     after = shop.pictures()
     assert {path: after[path] for path in pictures} == pictures
-    assert len(after) == len(NAMES) * ROWS * 2  # pictures and thumbnails
+    assert len(after) == len(NAMES) * ROWS * 3  # pictures, marked ones and thumbnails

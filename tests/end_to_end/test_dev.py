@@ -213,6 +213,7 @@ def test_a_person_makes_a_picture_on_the_page(dev, page):
     page.goto(re.search(r"Pictures: (\S+)", dev.text())[1])
     page.wait_for_selector("html[data-ready]")
     page.locator("#model").select_option("tiny")
+    page.locator("#more summary").click()
     page.locator("#steps").fill("4")
     page.locator("#text").fill("a yellow mug")
     page.locator("#make").click()

@@ -33,7 +33,8 @@ def filled(message, dice):
         if dice.random() < 0.4:
             continue
         if field.message_type:
-            filled(getattr(message, field.name), dice)
+            value = getattr(message, field.name)
+            filled(value.add() if hasattr(value, "add") else value, dice)
         elif field.cpp_type == field.CPPTYPE_STRING:
             setattr(message, field.name, dice.choice(TEXTS))
         elif field.cpp_type == field.CPPTYPE_FLOAT:
