@@ -244,7 +244,8 @@ def openai_routes(face: HttpFace) -> APIRouter:
     form = {"requestBody": {"required": True, "content": _FORM}}
     options: dict[str, Any] = {"response_model": None, "responses": _RESPONSES}
     add = router.add_api_route
-    streamed = {"text/event-stream": {"schema": {"type": "string"}}}
+    event = {"type": "object", "properties": {"event": {"type": "string"}, "data": {"type": "string"}}}
+    streamed = {"text/event-stream": {"schema": event}}
     good = {**_RESPONSES[200], "content": _RESPONSES[200]["content"] | streamed}
     pictures: dict[str, Any] = {**options, "responses": {**_RESPONSES, 200: good}}
     add("/v1/images/generations", calls.generations, methods=["POST"], openapi_extra=json_body, **pictures)

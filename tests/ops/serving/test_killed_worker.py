@@ -12,6 +12,7 @@ from models.admission import parse_request
 from models.picture_job import PictureJob
 from models.registry import open_registry
 from resources.local_store import LocalObjectStore
+from resources.mark_records import RECORDS
 from resources.queue import NewTask, TaskStatus, catalog_owner, new_task_id, open_queue
 from tests.support import stand_in_worker
 from tests.support.forked import Forked
@@ -81,6 +82,10 @@ class Workers:
         for state in self.queue.workers():
             if any(f"-{process.pid}-" in state.id for process in self.processes if process.poll() is not None):
                 self.queue.worker_ended(state.id)
+
+    def keys(self):
+        """Every object in the store, but for the records of marks."""
+        return [one.key for one in self.store.list() if not one.key.startswith(RECORDS)]
 
     def close(self):
         for process in self.processes:
