@@ -3,6 +3,7 @@
 import atexit
 import os
 import sys
+import threading
 import unicodedata
 from pathlib import Path
 from typing import Annotated
@@ -41,9 +42,10 @@ def main() -> None:
     from foundation.process_start import start_process
 
     start_process()
-    if status := run():
-        _end_at_once(status)
-    sys.exit()
+    status = run()
+    if not status:
+        threading._shutdown()  # type: ignore[attr-defined]  # what still works in threads of its own is waited for
+    _end_at_once(status)
 
 
 def run() -> int:
@@ -81,7 +83,8 @@ def _end_at_once(status: int) -> None:
     """End with what is registered for the end, but without taking the interpreter down.
 
     A thread that still computes a step, of a command that was interrupted or has failed, would be unwound then, through
-    frames of C++ that allow no such thing: the process would abort.
+    frames of C++ that allow no such thing, and threads of libraries may be left at the end of any command: the process
+    would abort.
     """
     atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -8,6 +8,7 @@ from hypothesis import settings
 
 import resources.alembic_paths  # noqa: F401 ephemeral instances below a folder with a % in its name
 from foundation.process_start import accept_signals
+from resources.s3_store import S3ObjectStore
 from tests.support import dagster_instances
 from tests.support.postgres_server import PostgresServer, running_postgres
 from tests.support.s3_server import S3Server, running_s3_server
@@ -34,8 +35,9 @@ def _no_log_lines_of_earlier_runs() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """A real S3 server for everybody: use a bucket or a prefix of your own."""
+    """A real S3 server for everybody, with its bucket: use another one, or a prefix of your own."""
     with running_s3_server() as server:
+        S3ObjectStore(server.settings()).check()
         yield server
 
 

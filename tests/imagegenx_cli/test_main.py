@@ -9,9 +9,9 @@ TOOL = Path(sys.executable).with_name("imagegenx")
 def test_help_loads_no_heavy_library():
     heavy = ("torch", "dagster", "pandas", "numpy", "PIL", "pydantic_settings")
     code = (
-        "import sys; from imagegenx_cli.main import main; sys.argv = ['imagegenx', '--help']\n"
-        "try: main()\n"
-        f"except SystemExit: print([m for m in {heavy} if m in sys.modules])"
+        "import atexit, sys; from imagegenx_cli.main import main; sys.argv = ['imagegenx', '--help']\n"
+        f"atexit.register(lambda: print([m for m in {heavy} if m in sys.modules]))\n"
+        "main()"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -12,14 +12,8 @@ from resources.s3_store import S3ObjectStore
 from tests.support.s3_server import S3Server
 
 
-@pytest.fixture(scope="session")
-def _bucket(s3_server: S3Server) -> None:
-    """The server's bucket is there."""
-    S3ObjectStore(s3_server.settings()).check()
-
-
 @pytest.fixture
-def s3_store(s3_server: S3Server, _bucket: None) -> S3ObjectStore:
+def s3_store(s3_server: S3Server) -> S3ObjectStore:
     """An empty store on the server: a folder of the bucket that no other test uses."""
     return S3ObjectStore(s3_server.settings(prefix=f"tests/{uuid.uuid4().hex}"))
 
