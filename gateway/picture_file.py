@@ -8,8 +8,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway.answers import refusal
 from gateway.errors import ServiceError
+from models.encoding import CONTENT_TYPES
 
-_CONTENT_TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
+_CONTENT_TYPES = {f".{name}": kind for name, kind in CONTENT_TYPES.items()}
 _A_DAY = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
 _KEPT_BY_304 = ("cache-control", "etag", "last-modified")
 

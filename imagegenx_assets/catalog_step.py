@@ -21,9 +21,9 @@ from dagster import (
 
 from configs.settings import Settings
 from foundation.logs import set_up_logs
+from imagegenx_assets.check_history import record_check, standing_refusal
 from imagegenx_assets.checks import quality_spec
 from imagegenx_assets.partitions import CATALOGS
-from imagegenx_assets.verdicts import record_verdict, standing_refusal
 from io_managers.image_set import ImageSet, ImageStream, last_image_set, read_image_set
 from io_managers.outages import outages_retried
 from io_managers.reuse import Reuse
@@ -55,8 +55,8 @@ FOLLOWS = (
 
 Runs of the whole job make all of a catalog's assets together, and set off nothing. Nor does such a run that was
 cancelled or failed half-way: what it left out is missing, but nobody asks for it again unasked. What a check has
-refused is followed by a run that fails at once with what the check said; see `imagegenx_assets.verdicts`. New releases
-of models are for the sensor `model_release`.
+refused is followed by a run that fails at once with what the check said; see `imagegenx_assets.check_history`. New
+releases of models are for the sensor `model_release`.
 """
 
 
@@ -151,7 +151,7 @@ def catalog_asset(
                     yield event
                     if not isinstance(event, AssetCheckResult):
                         continue
-                    record_verdict(context, event)
+                    record_check(context, event)
                     if blocks(event):
                         raise CheckFailedError(f"check '{QUALITY}' of {make.__name__}: {event.description}")
 

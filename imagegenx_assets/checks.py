@@ -13,7 +13,7 @@
 
 A row that failed never blocks: it has no picture, so nothing bad flows on, and its neighbours are whole. Samples are
 `checks.sample` of the pictures a run made and a quarter as many of those it kept; see `ops.checks.sample_rows`. What is
-found of one catalog stays on its own page: `imagegenx_assets.verdicts`.
+found of one catalog stays on its own page: `imagegenx_assets.check_history`.
 """
 
 from dagster import AssetCheckSpec

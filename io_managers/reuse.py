@@ -20,12 +20,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import cast
 from uuid import uuid4
 
 from io_managers.image_set import ReadLast, last_image_set
 from models.encoding import CONTENT_TYPES
-from models.request import ImageFormat
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
 
 ANNOUNCEMENTS = "gc/removing/"
@@ -80,7 +78,7 @@ class Reuse:
             data = self._store.get(key)
         except ObjectNotFoundError:
             return None
-        content_type = CONTENT_TYPES[cast("ImageFormat", key.rpartition(".")[2])]
+        content_type = CONTENT_TYPES[key.rpartition(".")[2]]
         return write_anew(self._store, key, data, content_type=content_type)
 
 

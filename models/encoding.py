@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from foundation.errors import told
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-CONTENT_TYPES: dict[ImageFormat, str] = {"webp": "image/webp", "png": "image/png", "jpg": "image/jpeg"}
+CONTENT_TYPES: Mapping[str, str] = {"webp": "image/webp", "png": "image/png", "jpg": "image/jpeg"}
 """The media type of each format."""
+_STARTS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp", b"GIF8": "image/gif"}
 
 MAX_SIDE_PX: dict[ImageFormat, int] = {"webp": 16_383, "png": 2**31 - 1, "jpg": 65_500}
 """The longest side each format's encoder takes."""
@@ -61,6 +62,11 @@ def rgb_picture(picture: "Image.Image | NDArray[np.uint8]") -> "Image.Image":
         return picture.convert("RGB")
     white = Image.new("RGBA", picture.size, "white")
     return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+
+
+def content_type_of(data: bytes) -> str:
+    """The media type of a file, by its first bytes; "" of those that carry no marks."""
+    return next((name for start, name in _STARTS.items() if data.startswith(start)), "")
 
 
 def encode_picture(

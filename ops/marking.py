@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from configs.marks_settings import MarkPolicy
 from configs.settings import Settings
-from models.encoding import CONTENT_TYPES, encode_picture, rgb_picture
+from models.encoding import CONTENT_TYPES, content_type_of, encode_picture, rgb_picture
 from models.marks.label import draw_label, label_font_digest
 from models.marks.manifest import Ingredient, sign
 from models.marks.signer import Credentials, credentials
@@ -120,7 +120,7 @@ class Marker:
         is_hidden = step.params["policy"] == "full"
         write = _hidden if is_hidden else encode_picture
         data = write(image, format, quality, shown, statement)
-        ingredients = [Ingredient(one, kind) for one in inputs if (kind := _content_type(one))]
+        ingredients = [Ingredient(one, kind) for one in inputs if (kind := content_type_of(one))]
         return self._sign(data, format, statement, recipe.post, ingredients, is_hidden=is_hidden)
 
     def sheet(self, image: "Image", name: str, step: PostStep | None, store: ObjectStore) -> bytes:
@@ -227,9 +227,3 @@ def _record(statement: Statement, key: str, owner: str, recipe: str) -> MarkReco
         owner=owner,
         recipe=recipe,
     )
-
-
-def _content_type(data: bytes) -> str:
-    """The media type of a file that a manifest can name as an ingredient; "" of others."""
-    starts = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp", b"GIF8": "image/gif"}
-    return next((name for start, name in starts.items() if data.startswith(start)), "")

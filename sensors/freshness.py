@@ -6,10 +6,8 @@ fresh catalog would hide every stale one; and its freshness checks know time par
 
 import json
 import time
-from collections.abc import Collection, Mapping
 
 from dagster import (
-    AssetCheckEvaluation,
     AssetKey,
     AssetObservation,
     DefaultSensorStatus,
@@ -20,7 +18,7 @@ from dagster import (
 
 from ops.catalog import open_catalogs
 from ops.catalog.schedules import freshness_hours
-from ops.checks import Outcome, Problem, check_result
+from ops.checks import Outcome, Problem, check_evaluation
 from ops.freshness import REMEDY, stale_catalogs, too_old
 from resources.dagster_names import CATALOG_PARTITIONS, GALLERY, QUALITY
 from resources.object_store_resource import ObjectStoreResource
@@ -60,23 +58,12 @@ def stale_catalogs_sensor(
     reported = _times(json.loads(memory.read(context.cursor or "") or "{}"))
     news = sorted(catalog for catalog, at_s in stale.items() if reported.get(catalog) != at_s)
     observed = [AssetObservation(_GALLERY, description=too_old(hours[catalog]), partition=catalog) for catalog in news]
-    checked = [_evaluation(hours, stale, len(registered))] if news else []
+    problems = [Problem("", f"catalog {name} {too_old(hours[name])}", blocks=False) for name in sorted(stale)]
+    fresh = {"fresh": Outcome(len(registered), problems, REMEDY)}
+    checked = [check_evaluation(_GALLERY, QUALITY, fresh)] if news else []
     return SensorResult(asset_events=[*observed, *checked], cursor=memory.keep(json.dumps(stale, sort_keys=True)))
 
 
 def _times(memory: dict[str, float] | list[str]) -> dict[str, float]:
     """What an earlier version kept were names alone: those are told once more."""
     return memory if isinstance(memory, dict) else {}
-
-
-def _evaluation(hours: Mapping[str, float], stale: Collection[str], checked: int) -> AssetCheckEvaluation:
-    problems = [Problem("", f"catalog {name} {too_old(hours[name])}", blocks=False) for name in sorted(stale)]
-    result = check_result({"fresh": Outcome(checked, problems, REMEDY)})
-    return AssetCheckEvaluation(
-        asset_key=_GALLERY,
-        check_name=QUALITY,
-        passed=result.passed,
-        severity=result.severity,
-        description=result.description,
-        metadata=result.metadata or {},
-    )

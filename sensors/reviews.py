@@ -3,7 +3,6 @@
 import json
 
 from dagster import (
-    AssetCheckEvaluation,
     AssetKey,
     AssetObservation,
     AssetSelection,
@@ -15,10 +14,10 @@ from dagster import (
 )
 
 from ops.catalog import open_catalogs
-from ops.checks import check_result
+from ops.checks import check_evaluation
 from ops.editions import request_rows
 from ops.review.catalog_view import CatalogViews
-from ops.review.progress import Reviewed, outcome, reviews
+from ops.review.progress import Reviewed, outcome, review_versions, reviews
 from resources.dagster_names import CATALOG_PARTITIONS, PUBLISHED_IMAGES, REVIEWED, STAGES
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
@@ -50,11 +49,12 @@ def reviews_sensor(
     before, asked = kept.get("versions", {}), kept.get("asked", {})
     registered = set(context.instance.get_dynamic_partitions(CATALOG_PARTITIONS))
     catalogs = open_catalogs(settings.current, object_store.store)
-    found = [one for one in reviews(catalogs, CatalogViews(object_store.store)) if one.catalog in registered]
-    news = [one for one in found if before.get(one.catalog) != one.version]
-    now = {one.catalog: one.version for one in found}
-    if not news and now == before:
+    views = CatalogViews(object_store.store)
+    now = {name: version for name, version in review_versions(catalogs, views).items() if name in registered}
+    if now == before:
         return SkipReason("No review has changed.")
+    found = [one for one in reviews(catalogs, views) if one.catalog in now]
+    news = [one for one in found if before.get(one.catalog) != one.version]
     requests = [
         RunRequest(
             run_key=f"review:{one.catalog}:{one.version}",
@@ -74,8 +74,10 @@ def reviews_sensor(
     observed = [_observation(one) for one in news]
     return SensorResult(
         run_requests=requests,
-        asset_events=[*observed, _evaluation(found)],
-        cursor=memory.keep(json.dumps({"versions": now, "asked": asked}, sort_keys=True)),
+        asset_events=[*observed, check_evaluation(_ASSET, REVIEWED, {REVIEWED: outcome(found)})],
+        cursor=memory.keep(
+            json.dumps({"versions": {one.catalog: one.version for one in found}, "asked": asked}, sort_keys=True)
+        ),
     )
 
 
@@ -91,16 +93,4 @@ def _made_again(one: Reviewed) -> RunRequest:
 def _observation(one: Reviewed) -> AssetObservation:
     return AssetObservation(
         _ASSET, partition=one.catalog, metadata={**one.counts, "asked": one.owner or "any reviewer"}
-    )
-
-
-def _evaluation(found: list[Reviewed]) -> AssetCheckEvaluation:
-    result = check_result({REVIEWED: outcome(found)})
-    return AssetCheckEvaluation(
-        asset_key=_ASSET,
-        check_name=REVIEWED,
-        passed=result.passed,
-        severity=result.severity,
-        description=result.description,
-        metadata=result.metadata or {},
     )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from models.encoding import RecipeNotFoundError, read_recipe, read_xmp
+from models.encoding import RecipeNotFoundError, content_type_of, read_recipe, read_xmp
 from models.errors import PictureError
 from models.marks.invisible import SCALES, find_mark
 from models.marks.manifest import read_manifest
@@ -17,7 +17,6 @@ from models.statement import AIGC_FIELDS, reserved_code
 Layer = Literal["c2pa", "iptc", "tc260", "invisible", "recipe"]
 METADATA: tuple[Layer, ...] = ("c2pa", "iptc", "tc260")
 _AI_TYPES = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "compositeSynthetic")
-_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp", b"GIF8": "image/gif"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def from_json(values: list[dict[str, Any]]) -> list[Found]:
 
 
 def _c2pa(data: bytes, anchors: str) -> Found | None:
-    content_type = next((name for start, name in _TYPES.items() if data.startswith(start)), "")
+    content_type = content_type_of(data)
     signed = read_manifest(data, content_type, anchors) if content_type else None
     if signed is None:
         return None

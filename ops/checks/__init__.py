@@ -8,7 +8,7 @@ from ops.checks.looks import check_looks
 from ops.checks.marked import check_marked
 from ops.checks.moderated import check_moderated
 from ops.checks.outcome import Outcome, Problem
-from ops.checks.result import Findings, blocks, check_result
+from ops.checks.result import Findings, blocks, check_evaluation, check_result
 from ops.checks.rows import (
     AfterStage,
     catalog_rows,
@@ -29,6 +29,7 @@ __all__ = [
     "Problem",
     "blocks",
     "catalog_rows",
+    "check_evaluation",
     "check_files",
     "check_looks",
     "check_marked",

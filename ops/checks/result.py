@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dagster import AssetCheckResult, AssetCheckSeverity
+from dagster import AssetCheckEvaluation, AssetCheckResult, AssetCheckSeverity, AssetKey
 
 from foundation.outside_text import as_code
 from io_managers.text_table import text_table
@@ -31,6 +31,19 @@ def check_result(findings: Findings) -> AssetCheckResult:
         severity=AssetCheckSeverity.ERROR if blocked else AssetCheckSeverity.WARN,
         metadata=metadata,
         description="; ".join(_line(finding, outcome) for finding, outcome in worst_first.items()) or None,
+    )
+
+
+def check_evaluation(asset: AssetKey, check: str, findings: Findings) -> AssetCheckEvaluation:
+    """The same for a check that no step evaluates, but a sensor."""
+    result = check_result(findings)
+    return AssetCheckEvaluation(
+        asset_key=asset,
+        check_name=check,
+        passed=result.passed,
+        severity=result.severity,
+        description=result.description,
+        metadata=result.metadata or {},
     )
 
 

@@ -67,18 +67,20 @@ class CatalogViews:
 
     def get(self, catalog: str) -> CatalogView:
         """How a catalog is now."""
-        made = self.store.stat(manifest_key(WATERMARKED_IMAGES, catalog))
-        thumbnails = self.store.stat(manifest_key(THUMBNAILS, catalog))
-        if made is None or thumbnails is None:
+        version, made_at_s = self._made(catalog)
+        if not version:
             return CatalogView(catalog)
-        version = f"{made.etag}-{thumbnails.etag}"
         known = self._views.get(catalog)
         if known is None or known.version != version:
-            known = self._read(catalog, version, made.written_s)
+            known = self._read(catalog, version, made_at_s)
             with self._lock:
                 _make_room(self._views, self._most)
                 self._views[catalog] = known
         return known
+
+    def version(self, catalog: str) -> str:
+        """That of the view, without reading it."""
+        return self._made(catalog)[0]
 
     def files(self, catalog: str) -> Mapping[str, str]:
         """The files of a catalog as it was when somebody last looked at it, by name."""
@@ -100,6 +102,12 @@ class CatalogViews:
                 _make_room(self._verdicts, self._most)
                 self._verdicts[catalog] = CatalogVerdicts(self.store, catalog)
             return self._verdicts[catalog]
+
+    def _made(self, catalog: str) -> tuple[str, float]:
+        """Version and time of a view."""
+        made = self.store.stat(manifest_key(WATERMARKED_IMAGES, catalog))
+        thumbnails = self.store.stat(manifest_key(THUMBNAILS, catalog))
+        return (f"{made.etag}-{thumbnails.etag}", made.written_s) if made and thumbnails else ("", 0.0)
 
     def _read(self, catalog: str, version: str, made_at_s: float) -> CatalogView:
         def rows(asset: str) -> list[ManifestRow]:

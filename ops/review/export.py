@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from foundation.errors import ImageGenXError
 from io_managers.image_set import ManifestRow
+from models.encoding import CONTENT_TYPES
 from ops.catalog import RegisteredCatalogs
 from ops.map_ahead import map_ahead
 from ops.review.catalog_view import CatalogViews
@@ -19,7 +20,6 @@ from resources.object_store import ObjectNotFoundError, ObjectStore
 
 WRITTEN = "imagegenx-export.json"
 """Beside the pictures: what an export has written there, by file."""
-_TYPES = {"webp": "image/webp", "png": "image/png", "jpg": "image/jpeg"}
 
 
 class NothingToExportError(ImageGenXError):
@@ -68,7 +68,7 @@ def export_catalog(
     news = {file: row for file, row in files.items() if before.get(file) != row.digest or not row.digest}
 
     def write(file: str) -> None:
-        target.put(f"{prefix}{file}", store.get(files[file].key), content_type=_TYPES[files[file].format])
+        target.put(f"{prefix}{file}", store.get(files[file].key), content_type=CONTENT_TYPES[files[file].format])
 
     for _ in map_ahead(write, news):
         pass

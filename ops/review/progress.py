@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ops.catalog import RegisteredCatalogs
+from ops.catalog import RegisteredCatalogs, Registration
 from ops.checks import Outcome, Problem
 from ops.review.catalog_view import CatalogViews
 from ops.review.verdicts import NOTHING_SAID, State, rejections, standings
@@ -35,13 +35,17 @@ class Reviewed:
         return self.required and not self.counts["unreviewed"] and not self.again and self.counts["approved"] > 0
 
 
+def review_versions(catalogs: RegisteredCatalogs, views: CatalogViews) -> dict[str, str]:
+    """The version of every review, by catalog, without reading any: nothing has changed while these are the same."""
+    return {one.name: version for one in catalogs.all() if (version := _version(one, views))}
+
+
 def reviews(catalogs: RegisteredCatalogs, views: CatalogViews) -> Iterator[Reviewed]:
     """The review of every catalog that asks for one, or makes rejected pictures again, and has been made."""
     for registration in catalogs.all():
         name, policy = registration.name, registration.review
-        if (policy.required or policy.remake) and (view := views.get(name)).version:
-            verdicts = views.verdicts(name)
-            version, said = f"{view.version} {verdicts.version()}", verdicts.all()
+        if version := _version(registration, views):
+            view, said = views.get(name), views.verdicts(name).all()
             held, rejected = standings(said), rejections(said)
             again = {
                 row.row_id: count
@@ -50,6 +54,13 @@ def reviews(catalogs: RegisteredCatalogs, views: CatalogViews) -> Iterator[Revie
                 and (count := len(rejected.get(row.row_id, ()))) <= policy.remake
             }
             yield Reviewed(name, version, view.counts(held), policy.owner, policy.required, again)
+
+
+def _version(registration: Registration, views: CatalogViews) -> str:
+    """Changes with pictures and verdicts; "" if there is no review, or nothing to review."""
+    name, policy = registration.name, registration.review
+    made = views.version(name) if policy.required or policy.remake else ""
+    return made and f"{made} {views.verdicts(name).version()}"
 
 
 def outcome(found: Iterable[Reviewed]) -> Outcome:

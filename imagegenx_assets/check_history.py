@@ -23,20 +23,20 @@ from dagster import (
 from ops.checks import blocks
 from resources.dagster_names import QUALITY
 
-_VERDICT, _BLOCKED, _WARNED, _PASSED = "verdict", "blocked", "warned", "passed"
+_RESULT, _BLOCKED, _WARNED, _PASSED = "verdict", "blocked", "warned", "passed"
 
 
-def record_verdict(context: AssetExecutionContext, result: AssetCheckResult) -> None:
+def record_check(context: AssetExecutionContext, result: AssetCheckResult) -> None:
     """Observe what a check found; that it passed only after it did not, so that what passes adds no event."""
     if result.passed and _last(context.instance, context.asset_key, context.partition_key)[0] == _PASSED:
         return
-    verdict = _PASSED if result.passed else _BLOCKED if blocks(result) else _WARNED
+    word = _PASSED if result.passed else _BLOCKED if blocks(result) else _WARNED
     context.log_event(
         AssetObservation(
             context.asset_key,
             description=result.description or f"check '{QUALITY}' passed",
             partition=context.partition_key,
-            metadata={_VERDICT: verdict, **(result.metadata or {})},
+            metadata={_RESULT: word, **(result.metadata or {})},
         )
     )
 
@@ -44,17 +44,17 @@ def record_verdict(context: AssetExecutionContext, result: AssetCheckResult) -> 
 def standing_refusal(instance: DagsterInstance, catalog: str, assets: Iterable[AssetKey]) -> str:
     """What the last checks of these assets forbid for a catalog, and what to do; "" if it may go on."""
     for key in assets:
-        verdict, found = _last(instance, key, catalog)
-        if verdict == _BLOCKED:
+        word, found = _last(instance, key, catalog)
+        if word == _BLOCKED:
             asset = key.to_user_string()
             return f"check '{QUALITY}' of {asset}, in an earlier run: {found}. Materialize {asset} again."
     return ""
 
 
 def _last(instance: DagsterInstance, asset: AssetKey, catalog: str) -> tuple[str, str]:
-    """The last verdict, and what was said with it; that an asset is too old is observed without one."""
+    """How the last check ended, and what was said with it; that an asset is too old is observed without one."""
     found = instance.fetch_observations(AssetRecordsFilter(asset, asset_partitions=[catalog]), limit=1).records
     if not found or not (observation := found[0].asset_observation):
         return _PASSED, ""
-    verdict = observation.metadata.get(_VERDICT)
-    return str(verdict.value) if verdict else _WARNED, observation.description or ""
+    word = observation.metadata.get(_RESULT)
+    return str(word.value) if word else _WARNED, observation.description or ""
