@@ -10,11 +10,11 @@ class Refused extends Error {
 // The token in the address that `imagegenx dev` prints: it leaves the address at once, and this tab keeps it.
 function startToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token") || "";
-  if (given) history.replaceState(null, "", location.pathname + location.search);
-  try {
-    if (given) sessionStorage.setItem("imagegenx-token", given);
-    return sessionStorage.getItem("imagegenx-token") || "";
-  } catch { return given; }
+  if (given) {
+    history.replaceState(null, "", location.pathname + location.search);
+    kept.set("token", given, thisTab);
+  }
+  return given || kept.get("token", thisTab);
 }
 
 // The address of a new start, put into a tab where the page is open, loads nothing by itself.

@@ -29,7 +29,7 @@ function factsOf(task, picture) {
     ["mode", recipe.mode !== "text2img" ? recipe.mode : ""],
     ["strength", recipe.strength],
     ["post", (recipe.post || []).filter((step) => step.op !== "thumbnail").map(stepText).join(", ")],
-    ["madeAt", new Date(1000 * task.created_at).toLocaleString(locale(), {dateStyle: "medium", timeStyle: "short"})],
+    ["madeAt", day(task.created_at)],
   ];
   return rows.filter(([, value]) => value !== "" && value != null);
 }

@@ -1,5 +1,5 @@
 "use strict";
-// What the pages of catalogs share: words, elements, and the calls of the gateway with a key.
+// What the pages of catalogs share: their words, and calls for who may review.
 const WORDS = {
   en: {
     catalogs: "Catalogs", pictures: "Pictures", search: "Search", all: "All", unreviewed: "To review", approved: "Approved", rejected: "Rejected",
@@ -32,65 +32,18 @@ const WORDS = {
     of: "{0} / {1}", newer: "目录已重新生成，显示新的图片。",
   },
 };
-const $ = (id) => document.getElementById(id);
-const kept = {
-  get(name, store = localStorage) { try { return store.getItem(`imagegenx-${name}`) || ""; } catch { return ""; } },
-  set(name, value, store = localStorage) { try { store.setItem(`imagegenx-${name}`, value); } catch { /* for this visit only */ } },
-};
-const language = kept.get("language") || (navigator.language.startsWith("zh") ? "zh" : "en");
-const word = (name, ...values) => values.reduce((text, value, i) => text.replace(`{${i}}`, value), WORDS[language][name] || name);
-const number = new Intl.NumberFormat(language === "zh" ? "zh-CN" : navigator.language);
-const day = (seconds) => new Date(1000 * seconds).toLocaleString(language === "zh" ? "zh-CN" : navigator.language, {dateStyle: "medium", timeStyle: "short"});
-
-function translate() {
-  document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
-  for (const node of document.querySelectorAll("[data-word]")) node.textContent = word(node.dataset.word);
-  for (const node of document.querySelectorAll("[data-label]")) { node.setAttribute("aria-label", word(node.dataset.label)); node.title = word(node.dataset.label); }
-  for (const node of document.querySelectorAll("[data-placeholder]")) node.placeholder = word(node.dataset.placeholder);
-  if (["dark", "light"].includes(kept.get("theme"))) document.documentElement.dataset.theme = kept.get("theme");
-}
-
-function element(tag, className = "", text = "", attributes = {}) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== "") node.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  return node;
-}
-
-class Refused extends Error {
-  constructor(code, message) { super(message); this.code = code; }
-}
+const number = new Intl.NumberFormat(locale());
 
 const gateway = {
-  key: kept.get("key"),
-
-  // Who has the start-up token of `imagegenx dev` gets a key; all others enter one.
-  async localKey() {
-    const given = new URLSearchParams(location.hash.slice(1)).get("token");
-    if (given) { kept.set("token", given, sessionStorage); history.replaceState(null, "", location.pathname + location.search); }
-    const token = given || kept.get("token", sessionStorage);
-    if (!token) return "";
-    const answer = await fetch("/page/key", {method: "POST", headers: {"X-Page-Token": token}, cache: "no-store"});
-    return answer.ok ? (await answer.json()).data.key : "";
-  },
-
-  async fetched(method, path, body) {
-    const headers = {"X-API-Key": this.key};
-    if (body) headers["Content-Type"] = "application/json";
-    const answer = await fetch(path, {method, headers, body: body && JSON.stringify(body), cache: "no-store"});
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Refused(answer.status, told.message || answer.statusText);
-    return told.data;
-  },
-
   // A call; without a key that may do it, with the local one, or once a person has given one.
   async call(method, path, body) {
     for (let tried = false; ; tried = true) {
-      try { return await this.fetched(method, path, body); }
+      try { return await service.call(method, path, body); }
       catch (error) {
         if (!(error instanceof Refused) || ![401, 403].includes(error.code)) throw error;
-        this.key = (!tried && await this.localKey()) || await askKey(tried || this.key ? error.message : "");
+        const wrong = tried || service.key ? error.message : "";
+        Object.assign(service, {key: "", local: false});
+        if (tried || !await service.findKey()) service.key = await askKey(wrong);
       }
     }
   },
