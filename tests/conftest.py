@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,9 @@ from resources.s3_store import S3ObjectStore
 from tests.support import dagster_instances
 from tests.support.postgres_server import PostgresServer, running_postgres
 from tests.support.s3_server import S3Server, running_s3_server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # What tests start inherits the signals of this process, which a background shell or `nohup` has ignored.
 accept_signals()
@@ -52,3 +56,12 @@ def postgres_server() -> Iterator[PostgresServer]:
 def _instances_are_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the product makes a new instance in this process, Dagster's databases are copied, not made."""
     dagster_instances.patch(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A real browser; a page of it is the test's own."""
+    from tests.support.browser import running_browser
+
+    with running_browser() as launched:
+        yield launched

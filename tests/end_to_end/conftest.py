@@ -2,14 +2,6 @@
 
 import pytest
 
-from tests.support.browser import running_browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with running_browser() as launched:
-        yield launched
-
 
 @pytest.fixture
 def page(browser):

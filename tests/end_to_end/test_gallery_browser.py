@@ -15,19 +15,12 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from ops.gallery import GalleryPicture, write_gallery
-from tests.support.browser import running_browser
 from tests.support.waiting import wait_until
 
 COLOURS = {"red": (200, 40, 40), "teal": (20, 150, 150), "yellow": (240, 200, 60)}
 UPSCALE = {"op": "upscale", "params": {"scale": 2}, "uses": ""}
 LOGO = {"op": "watermark", "params": {"image_path": "shop.png", "position": "top-left"}, "uses": ""}
 SIZES = ((256, 256), (256, 384), (384, 256))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as launched:
-        yield launched
 
 
 @pytest.fixture

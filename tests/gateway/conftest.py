@@ -84,3 +84,13 @@ def painter(service: GatewayService) -> Iterator[Painter]:
     """A worker that does what the queue holds."""
     with Painter(service.queue, service.store) as painter:
         yield painter
+
+
+@pytest.fixture
+def local(settings: Settings, tmp_path: Path) -> Iterator[RunningGateway]:
+    """A gateway of one's own machine, with nothing made yet."""
+    queue = settings.queue.model_copy(update={"namespace": f"local-{tmp_path.name}"})
+    service = open_service(settings.model_copy(update={"queue": queue, "home": tmp_path}))
+    with running_gateway(service) as gateway:
+        yield gateway
+    service.queue.close()

@@ -13,7 +13,6 @@ from pydantic import SecretStr
 
 from configs.settings import Settings
 from gateway.main import open_service
-from tests.support.browser import running_browser
 from tests.support.painter import Painter, encoded
 from tests.support.running_gateway import RunningGateway, running_gateway
 
@@ -22,20 +21,11 @@ TABLET, DESK = {"width": 768, "height": 1024}, {"width": 1440, "height": 900}
 EVIL = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as launched:
-        yield launched
-
-
 @pytest.fixture
-def local(settings: Settings, tmp_path) -> Iterator[RunningGateway]:
-    """A gateway of one's own machine, with nothing made yet."""
-    queue = settings.queue.model_copy(update={"namespace": f"page-{tmp_path.name}"})
-    service = open_service(settings.model_copy(update={"queue": queue, "home": tmp_path}))
-    with running_gateway(service) as gateway, Painter(service.queue, service.store):
-        yield gateway
-    service.queue.close()
+def local(local: RunningGateway) -> Iterator[RunningGateway]:
+    """The same, with somebody who paints."""
+    with Painter(local.service.queue, local.service.store):
+        yield local
 
 
 @pytest.fixture

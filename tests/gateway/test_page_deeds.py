@@ -10,32 +10,13 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from configs.settings import Settings
-from gateway.main import open_service
 from models.request import STORED
 from resources.object_store import ObjectNotFoundError
-from tests.support.browser import running_browser
 from tests.support.painter import Painter, encoded
-from tests.support.running_gateway import RunningGateway, running_gateway
+from tests.support.running_gateway import RunningGateway
 
 DESK, PHONE, ZOOMED = {"width": 1280, "height": 900}, {"width": 390, "height": 844}, {"width": 320, "height": 256}
 TEAL = {"name": "p.png", "mimeType": "image/png", "buffer": encoded(Image.new("RGB", (160, 120), "teal"), "png")}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as launched:
-        yield launched
-
-
-@pytest.fixture
-def local(settings: Settings, tmp_path) -> Iterator[RunningGateway]:
-    """A gateway of one's own machine, with nothing made yet."""
-    queue = settings.queue.model_copy(update={"namespace": f"deeds-{tmp_path.name}"})
-    service = open_service(settings.model_copy(update={"queue": queue, "home": tmp_path}))
-    with running_gateway(service) as gateway:
-        yield gateway
-    service.queue.close()
 
 
 @pytest.fixture

@@ -10,19 +10,12 @@ from playwright.sync_api import Browser, Page, expect
 from io_managers.live_progress import publish_progress
 from ops.catalog import ReviewPolicy
 from ops.review.verdicts import CatalogVerdicts, State, new_verdict
-from tests.support.browser import running_browser
 from tests.support.reviewed_catalog import store_reviewed
 from tests.support.waiting import wait_until
 
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 MAX_CELLS_A_KEY = 4
 """Cells that one key may draw anew, however many pictures there are."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as launched:
-        yield launched
 
 
 @pytest.fixture(params=[{}])
