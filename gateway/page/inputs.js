@@ -25,6 +25,7 @@ function drawAdded(roles) {
   $("add").hidden = !roles.length;
   $("added").hidden = !hasPicture() || !roles.length;
   $("added-picture").hidden = !added.preview;
+  $("added-note").hidden = Boolean(added.preview);
   if (added.preview) $("added-picture").src = added.preview;
   $("added-picture").alt = word("image_url");
   $("roles").replaceChildren(...roles.map((role) => picked("role", role, word(role), added.role === role, () => { added.role = role; drawAdded(roles); })));

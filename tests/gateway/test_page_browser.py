@@ -134,7 +134,7 @@ def test_what_an_earlier_picture_had_is_used_again_and_can_be_left_out(page, loc
     page.locator("#again").click()
     expect(page.locator("#seed")).to_have_value("41")
     expect(page.locator("#carried button")).to_have_text(["Watermark Made by us ✕"])
-    expect(page.locator("#added")).to_be_visible()
+    expect(page.locator("#added-note")).to_have_text("The input picture of an earlier request")
     expect(page.locator("#strength")).to_have_value("0.4")
     page.locator("#make").click()
     expect(page.locator(".card img")).to_have_count(3, timeout=20_000)
