@@ -6,7 +6,7 @@ import random
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from configs.marks_settings import MarkPolicy
@@ -31,6 +31,10 @@ VERSION = 1
 READ_BACK_PX = 256
 """From this shorter side on, the invisible mark must be found in a file; in a smaller one it may be."""
 _STRENGTHS = (1.0, 1.4, 2.0)
+_OF_COPIES = (0.0, *_STRENGTHS)
+"""Of copies, which keep what is left of their original's mark: twice it could be seen."""
+_OF_SHEETS = (0.5, *_STRENGTHS)
+"""Of sheets, whose pictures have marks of their own, and which hold many repetitions."""
 MARK_PARAMS = ("policy", "producer", "prompts", "label", "version")
 """Of a mark's step."""
 
@@ -118,7 +122,9 @@ class Marker:
         statement = statement_of(recipe, step)
         shown = recipe if embed and step.params["prompts"] else None
         is_hidden = step.params["policy"] == "full"
-        write = _hidden if is_hidden else encode_picture
+        is_copy = any(one.op == "thumbnail" for one in recipe.post)
+        strengths = _OF_COPIES[: 1 if min(image.size) < READ_BACK_PX else None] if is_copy else _STRENGTHS
+        write = partial(_hidden, strengths) if is_hidden else encode_picture
         data = write(image, format, quality, shown, statement)
         ingredients = [Ingredient(one, kind) for one in inputs if (kind := content_type_of(one))]
         return self._sign(data, format, statement, recipe.post, ingredients, is_hidden=is_hidden)
@@ -141,7 +147,7 @@ class Marker:
             return encode_picture(image, format, quality, None)
         statement, image = _named(name, step), labelled(image, step)
         hides = hides and step.params["policy"] == "full"
-        write = _hidden if hides else encode_picture
+        write = partial(_hidden, _OF_SHEETS) if hides else encode_picture
         data = write(image, format, quality, None, statement)
         return self._sign(data, format, statement, (step,), (), is_hidden=hides)
 
@@ -180,7 +186,14 @@ class Marker:
         return sign(data, CONTENT_TYPES[format], statement, steps, self.credentials, ingredients, bound=is_hidden)
 
 
-def _hidden(image: "Image", format: ImageFormat, quality: int, recipe: Recipe | None, statement: Statement) -> bytes:
+def _hidden(
+    strengths: Sequence[float],
+    image: "Image",
+    format: ImageFormat,
+    quality: int,
+    recipe: Recipe | None,
+    statement: Statement,
+) -> bytes:
     """A file whose invisible mark was found in it; in a picture that resists, it is stronger."""
     import numpy as np
 
@@ -188,7 +201,7 @@ def _hidden(image: "Image", format: ImageFormat, quality: int, recipe: Recipe | 
     from models.marks.invisible import MIN_SIDE_PX, find_mark, mark_pixels
 
     pixels = np.asarray(rgb_picture(image))
-    for strength in _STRENGTHS:
+    for strength in strengths:
         marked = mark_pixels(pixels, statement.identifier, strength)
         data = encode_picture(marked, format, quality, recipe, statement)
         if min(pixels.shape[:2]) < MIN_SIDE_PX:

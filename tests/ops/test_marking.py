@@ -18,6 +18,7 @@ from models.marks.signer import credentials
 from models.request import Mode
 from models.statement import AI_EDITED, AI_MADE, MarkError
 from ops.marking import Marker, catalog_step, marking_step, user_step
+from ops.thumbnail import thumbnail_step
 from resources.local_store import LocalObjectStore
 from resources.mark_records import find_records
 from tests.models.marks.test_invisible import shape_picture
@@ -50,6 +51,19 @@ def read_by_exiftool(data, folder):
     file.write_bytes(data)
     run = subprocess.run(["exiftool", "-json", "-G1", "-a", str(file)], capture_output=True, check=True)
     return json.loads(run.stdout)[0]
+
+
+@pytest.mark.parametrize("side_px", [128, 256])
+def test_a_copy_keeps_the_mark_of_its_original_and_gets_no_second_one(side_px, tmp_path):
+    settings = settings_with(tmp_path)
+    data, recipe = marked_file(settings, side_px=side_px)
+    original = open_stored_picture(data, 1_000_000)
+
+    copy = recipe.with_step(thumbnail_step())
+    small = Marker(settings).encode(original, "png", 100, copy, embed=False)
+
+    assert open_stored_picture(small, 1_000_000).tobytes() == original.convert("RGB").tobytes()
+    assert Marker(settings).missing(small, copy, original) == ""
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
