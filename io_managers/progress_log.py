@@ -25,7 +25,8 @@ class ProgressLog:
     Args:
         say: takes a line; called in another thread.
         total: rows in all.
-        tell: takes the counts by status, the total among them, as often; the last time, None: it has ended.
+        tell: takes the counts by status, the total among them, as often; the last time, None: it has ended
+            (also what a killed run told before).
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class ProgressLog:
         tell: Callable[[Mapping[str, int] | None], object] = lambda counts: None,
     ) -> None:
         self._say, self._asset, self._total, self._every_s = say, asset, total, every_s
-        self._tell, self._told = tell, False
+        self._tell = tell
         self._counts: Counter[Status] = Counter()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._talk, name="progress", daemon=True)
@@ -52,8 +53,7 @@ class ProgressLog:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        if self._told:
-            self._try(self._tell, None)
+        self._try(self._tell, None)
 
     def count(self, status: Status) -> None:
         """One more row has this status."""
@@ -81,7 +81,6 @@ class ProgressLog:
     def _talk(self) -> None:
         while not self._ended.wait(self._every_s):
             self._try(self._say, self.line())
-            self._told = True
             self._try(self._tell, {**self._counts, "total": self._total})
 
     def _try(self, tell: Callable[[T], object], what: T) -> None:

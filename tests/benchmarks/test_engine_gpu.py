@@ -32,6 +32,13 @@ main()
 """
 
 
+@pytest.fixture(autouse=True)
+def families_of_its_own():
+    """The benchmark adds families to those of the process it runs in."""
+    with patch.dict(FAMILIES):
+        yield
+
+
 def test_the_gpu_benchmark_measures_on_a_bare_machine_everything_a_cpu_can_when_it_is_small(tmp_path):
     file = tmp_path / "figures.json"
     code = BARE_RUN.format(names=NOT_ON_A_BARE_MACHINE, file=str(file))
@@ -64,8 +71,7 @@ def test_shared_passes_of_mixed_requests_make_more_pictures_than_one_by_one():
 
 
 def test_what_does_not_fit_the_time_is_named(capsys):
-    with patch.dict(FAMILIES):  # its own families are for its own process
-        assert engine_gpu.run(models=["sdxl"], small=True, minutes=0).figures == {}
+    assert engine_gpu.run(models=["sdxl"], small=True, minutes=0).figures == {}
 
     parts = ("sdxl: eager", "sdxl: diffusers", "sdxl: the engine's eager mode")
     assert capsys.readouterr().out == "".join(f"  {part}: left out or cut short, the time is up\n" for part in parts)

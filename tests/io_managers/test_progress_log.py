@@ -38,3 +38,12 @@ def test_a_line_that_cannot_be_told_ends_no_later_one():
         lines = [said.get(timeout=60) for _ in range(2)]
 
     assert len(lines) == 2
+
+
+def test_the_end_is_told_also_by_a_run_that_was_too_quick_to_say_anything():
+    told: list[object] = []
+
+    with ProgressLog(print, "thumbnails", 2, 3600, told.append):
+        pass
+
+    assert told == [None]

@@ -100,7 +100,8 @@ class DaemonHome:
         """Wait for something to come about, and return it."""
         deadline = time.monotonic() + PATIENCE_S
         while not (found := happened()):
-            assert time.monotonic() < deadline, f"{what} did not happen.\n{self.log()}"
+            states = [(run.run_id[:8], run.status.value) for run in self.runs()] if time.monotonic() >= deadline else []
+            assert time.monotonic() < deadline, f"{what} did not happen; runs: {states}.\n{self.log()}"
             time.sleep(0.3)
         return found
 
@@ -111,7 +112,7 @@ class DaemonHome:
             runs = self.runs()
             return runs if len(runs) >= count and all(run.status in _ENDED for run in runs) else None
 
-        return self.until(ended, f"the end of {count} runs (there are {[run.status for run in self.runs()]})")
+        return self.until(ended, f"the end of {count} runs")
 
     def materialized(self, asset: str) -> set[str]:
         """The partitions of an asset that are made."""
