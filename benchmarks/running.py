@@ -21,7 +21,11 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "decode_tiles": "decode_tiles:run",
         "transformers": "transformers:throughput",
     },
-    "gateway": {"queue_throughput": "gateway:queue_throughput", "gateway_submits": "gateway:submits"},
+    "gateway": {
+        "queue_throughput": "gateway:queue_throughput",
+        "gateway_submits": "gateway:submits",
+        "review_page": "review_page:run",
+    },
     "fleet": {f"fleet_{name}": f"fleet:{name}" for name in ("hosts", "interactive", "large", "thousand")},
     "serving": {"serving": "serving:serving", "serving_cold": "serving:cold"},
     "marks": {"marks": "marks:run"},

@@ -12,9 +12,9 @@ from configs.settings import load_settings
 from gateway.main import open_service
 from resources.queue import TaskStatus
 from resources.queue.redis_server import private_redis
-from tests.gateway.test_main import gateway_process
 from tests.support import stand_in_worker
 from tests.support.forked import Forked
+from tests.support.gateway_process import gateway_process
 
 BOUND, BATCH, FEW = 10_000, 20, 100
 DEADLINE_S = 60

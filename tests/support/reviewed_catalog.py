@@ -22,11 +22,16 @@ def store_reviewed(store, name, count, *, review=ReviewPolicy(), failed=1, text=
     return rows
 
 
-def store_rows(store, name, ids, *, failed=0, text="a mug on white", edition=0):
-    """Store the pictures of a catalog's rows, the last ones failed; returns the manifest's rows."""
+def store_rows(store, name, ids, *, failed=0, text="a mug on white", edition=0, only=None, before=()):
+    """Store the pictures of a catalog's rows, the last ones failed; returns the manifest's rows.
+
+    With `only`, those of these rows alone are new, and the others stay as they were `before`.
+    """
     rows = [_row(store, number, f"{text}, number {number}", edition) for number in range(len(ids) - failed)]
     broken = ManifestRow("", Status.FAILED, text="a broken mug", model="tiny", error="the mask is empty")
     rows = [replace(row, row_id=row_id) for row_id, row in zip(ids, [*rows, *[broken] * failed], strict=True)]
+    if only:
+        rows = [new if new.row_id in only else old for old, new in zip(before, rows, strict=True)]
     for asset in (WATERMARKED_IMAGES, THUMBNAILS):
         store.put(manifest_key(asset, name), encode_manifest(rows), content_type="application/vnd.apache.parquet")
     return rows
