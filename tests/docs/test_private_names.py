@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ PACKAGES = (
 )
 
 
+@cache
 def private_imports() -> list[tuple[str, str, str]]:
     """(file, module, name) of each import of the product from a module of Dagster's that is not public."""
     files = sorted(file for package in PACKAGES for file in (PACKAGE_ROOT / package).rglob("*.py"))
