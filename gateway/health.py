@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from foundation.errors import ImageGenXError
+from ops.catalog.refused import refused_files
 from resources.object_store import ObjectStore, StoreAccessError
 from resources.queue import QueueUnavailableError, RequestQueue
 
@@ -130,8 +131,9 @@ def _queue_state(queue: RequestQueue) -> State:
 def _store_state(store: ObjectStore) -> State:
     try:
         store.check()
+        refused = len(refused_files(store))
     except StoreAccessError:
         return {"status": "down", "problem": "refused", "remedy": _STORE_REFUSES}
     except ImageGenXError:
         return {"status": "down", "problem": "unusable", "remedy": _STORE}
-    return {"status": "up"}
+    return {"status": "up", "refused_catalogs": refused}

@@ -152,6 +152,9 @@ class _QueueCollector(Collector):
         yield GaugeMetricFamily("imagegenx_queue_up", "1 while the request queue takes requests", queue_up)
         store_up = health.store["status"] == "up"
         yield GaugeMetricFamily("imagegenx_store_up", "1 while the object store takes what is written", store_up)
+        refused = health.store.get("refused_catalogs")
+        if isinstance(refused, int):
+            yield GaugeMetricFamily("imagegenx_catalogs_refused", "Catalog files that are refused", refused)
         yield from metrics
 
     def _depth(self) -> Iterator[Metric]:

@@ -7,7 +7,7 @@ from imagegenx_assets.catalog_assets import ASSETS
 from imagegenx_assets.jobs import catalog_pictures
 from imagegenx_assets.on_demand import on_demand_images, serving_run
 from imagegenx_assets.published import published_images
-from imagegenx_assets.releases import SOURCES
+from imagegenx_assets.releases import SOURCES, accepted
 from imagegenx_assets.store_upkeep import nightly_collection, store_upkeep
 from imagegenx_assets.upkeep import dagster_upkeep, daily_upkeep
 from io_managers.image_set_io_manager import ImageSetIOManager
@@ -39,6 +39,7 @@ RESOURCES = {
 
 defs = Definitions(
     assets=[*SOURCES, *ASSETS, published_images, on_demand_images],
+    asset_checks=[accepted],
     jobs=[catalog_pictures, serving_run, dagster_upkeep, store_upkeep],
     sensors=[
         queue_sensor,

@@ -1,9 +1,12 @@
 """What catalogs depend on and Dagster does not make: their files, and the releases of the models."""
 
-from dagster import AssetSpec
+from dagster import AssetCheckResult, AssetSpec, asset_check
 
 from imagegenx_assets.partitions import CATALOGS, MODELS
-from resources.dagster_names import CATALOG_FILES, MODEL_RELEASES, OWNERS
+from ops.catalog.refused import refused_files
+from ops.checks import check_accepted, check_result
+from resources.dagster_names import ACCEPTED, CATALOG_FILES, MODEL_RELEASES, OWNERS
+from resources.object_store_resource import ObjectStoreResource
 
 GROUP = "sources"
 
@@ -29,3 +32,14 @@ model_releases = AssetSpec(
 
 SOURCES = [catalog_files, model_releases]
 """Observed, never made here."""
+
+
+@asset_check(
+    name=ACCEPTED,
+    asset=CATALOG_FILES,
+    description="No file that lies where catalogs come from is refused. Evaluated by the sensor catalog_source when"
+    " that changes; executed by hand it tells what the sensor found last.",
+)
+def accepted(object_store: ObjectStoreResource) -> AssetCheckResult:
+    """Which files are refused now, and why."""
+    return check_result({ACCEPTED: check_accepted(refused_files(object_store.store))})

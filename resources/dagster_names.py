@@ -8,6 +8,8 @@ MODEL_PARTITIONS = "models"
 """The partitions definition of models."""
 
 CATALOG_FILES = "catalog_files"
+ACCEPTED = "accepted"
+"""The check of catalog files: whether any of them is refused."""
 MODEL_RELEASES = "model_releases"
 
 PROMPT_CATALOG = "prompt_catalog"

@@ -1,11 +1,12 @@
 """The sensor that watches catalog sources: files become partitions, and changed catalogs are made."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dagster import (
+    AssetCheckEvaluation,
     AssetKey,
     AssetObservation,
     DefaultSensorStatus,
@@ -21,9 +22,12 @@ from io_managers.text_table import text_table
 from models.errors import ImageGenXError
 from models.registry import open_registry
 from ops.catalog import Catalog, CatalogError, RegisteredCatalogs, open_catalogs
+from ops.catalog.refused import Refusal, note_refused, refused_files
 from ops.catalog.source import BucketSource, CatalogSource, FolderSource
 from ops.catalog.watching import Known, Look, SourceState, look, name_of
-from resources.dagster_names import CATALOG_FILES, CATALOG_PARTITIONS
+from ops.checks import check_accepted, check_evaluation
+from resources.dagster_names import ACCEPTED, CATALOG_FILES, CATALOG_PARTITIONS
+from resources.object_store import ObjectStore
 from resources.object_store_resource import ObjectStoreResource
 from resources.partitions import add_partitions
 from resources.settings_resource import SettingsResource
@@ -52,7 +56,8 @@ _SHOWN_PROBLEMS = 50
     description=(
         "Watches a folder (`inbox/` in the home folder) or a key prefix for catalogs. New and changed ones are checked,"
         " registered as partitions and made; what is wrong with a file is told once, with all its problems, as an"
-        " observation of `catalog_files`; a catalog whose file is gone loses its partition and keeps its pictures."
+        " observation of `catalog_files`, whose check `accepted` fails meanwhile; a catalog whose file is gone loses"
+        " its partition and keeps its pictures."
     ),
 )
 def catalog_source(
@@ -75,6 +80,8 @@ def catalog_source(
             context.log.error(f"{source} could not be looked at: {exc}")
             continue
         round_.add(name, found, _register(context, found, current, cursor), _observations(context, name, found))
+    if not round_.failed:
+        round_.observations += _accepted(object_store.store, round_.refused)
     memory = json.dumps(round_.states)
     if round_.failed and memory == before and not round_.observations:
         raise round_.failed[0]  # nothing to keep, so that the tick itself can fail
@@ -92,8 +99,8 @@ class _Round:
 
     states: dict[str, dict[str, Any]]
     requests: list[RunRequest] = field(default_factory=list)
-    observations: list[AssetObservation] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
+    observations: list[AssetObservation | AssetCheckEvaluation] = field(default_factory=list)
+    refused: dict[str, Refusal] = field(default_factory=dict)
     failed: list[Exception] = field(default_factory=list)
 
     def add(self, name: str, found: Look, requests: list[RunRequest], observations: Iterator[AssetObservation]) -> None:
@@ -101,15 +108,24 @@ class _Round:
         self.states[name] = found.state.to_json()
         self.requests += requests
         self.observations += observations
-        refused = ((file, known.refusal) for file, known in found.state.known.items() if known.refusal)
-        self.refusals += [one_line(f"{file}: {refusal}") for file, refusal in refused]
+        refused = {file: known for file, known in found.state.known.items() if known.refusal}
+        told = {one_line(file): Refusal(one_line(known.refusal), not known.mark) for file, known in refused.items()}
+        self.refused |= told
 
     def outcome(self) -> str:
         """For the tick's page, if nothing is launched."""
         lines = [f"Failed: {exc}" for exc in self.failed]
-        if self.refusals:
-            lines.append(f"Refused: {'; '.join(self.refusals[:_SHOWN_PROBLEMS])}")
+        if self.refused:
+            told = [f"{file}: {one.why}" for file, one in self.refused.items()]
+            lines.append(f"Refused: {'; '.join(told[:_SHOWN_PROBLEMS])}")
         return " ".join(lines) or "No catalog has changed."
+
+
+def _accepted(store: ObjectStore, refused: Mapping[str, Refusal]) -> Iterator[AssetCheckEvaluation]:
+    """The check of what is refused, when that has changed; the store remembers it for whoever asks."""
+    if refused != refused_files(store):
+        note_refused(store, refused)
+        yield check_evaluation(_CATALOG_FILES, ACCEPTED, {ACCEPTED: check_accepted(refused)})
 
 
 def _sources(settings: Settings, catalogs: RegisteredCatalogs) -> Iterator[tuple[str, CatalogSource]]:

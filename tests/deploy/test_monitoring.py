@@ -205,6 +205,7 @@ SERIES = {
     },
     "no gateway at all": {},
     "a store that takes nothing": {"imagegenx_store_up": "0x30"},
+    "a refused catalog": {f"imagegenx_catalogs_refused{{instance='{gateway}'}}": "1x30" for gateway in "ab"},
 }
 FIRES = {
     "failures": ["TasksFail"],
@@ -216,6 +217,7 @@ FIRES = {
     "claims of dead workers": ["NobodyWorks"],
     "no gateway at all": ["GatewayDown"],
     "a store that takes nothing": ["StoreDown"],
+    "a refused catalog": ["CatalogRefused"],
 }
 
 

@@ -69,7 +69,7 @@ def refused(instance):
             result = catalog_source(context)
         looked_at, _, memory = result.cursor.partition("\n")
         cursor = f"{float(looked_at) - 1e6}\n{memory}"
-    assert len(result.asset_events) == 2
+    assert len(result.asset_events) == 3, "two files, and the check that fails of them"
     return result.asset_events
 
 
@@ -80,6 +80,8 @@ def events(folder):
             yield from instance.all_logs(run.run_id)
         yield from (one.event_log_entry for one in instance.fetch_materializations(ON_DEMAND, limit=9).records)
         yield from (one.event_log_entry for one in instance.fetch_observations(FILES, limit=9).records)
+        checks = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(FILES, "accepted"), 9)
+        yield from (one.event for one in checks)
 
 
 def shown(event):
@@ -113,12 +115,14 @@ def test_dagsters_pages_show_outside_text_as_text(home, page):
     views = [
         *(f"assets/{asset}?view=events" for asset in ("generated_images", "catalog_files", "on_demand_images")),
         "assets/generated_images?view=checks&checkDetail=quality",
+        "assets/catalog_files?view=checks&checkDetail=accepted",
         f"runs/{run.run_id}",
     ]
     with web_server(home[1]) as server:
         for view in views:
             page.goto(f"{server}/{view}")
-            expect(page.get_by_text("graphql?query=").first).to_be_visible(timeout=20_000)
+            outside = "![p](x).csv" if "accepted" in view else "graphql?query="
+            expect(page.get_by_text(outside).first).to_be_visible(timeout=20_000)
             for button in page.get_by_text(re.compile(r"^\[?Show (Table|Markdown)\]?$", re.IGNORECASE)).all():
                 button.click()
                 page.keyboard.press("Escape")

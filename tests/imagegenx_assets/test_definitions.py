@@ -125,7 +125,10 @@ def test_every_check_has_a_description_and_blocks():
     nodes = [graph.get(key) for key in graph.asset_check_keys]
 
     quality = {f"{asset}:quality" for asset in STAGES}
-    assert {node.key.to_user_string() for node in nodes} == quality | {"published_images:reviewed"}
+    assert {node.key.to_user_string() for node in nodes} == quality | {
+        "published_images:reviewed",
+        "catalog_files:accepted",
+    }
     assert {node.key.to_user_string() for node in nodes if node.blocking} == quality
     assert all(node.description for node in nodes)
 

@@ -5,6 +5,7 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
+from ops.catalog.refused import refused_files
 from resources.dagster_names import CATALOG_FILES
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreAccessError, StoreUnavailableError
@@ -78,7 +79,7 @@ def test_a_refused_catalog_is_observed_once_with_its_problems_and_named_in_every
     result = look_twice(ticker)
     after = ticker.tick(catalog_source)
 
-    refused = next(event for event in result.asset_events if event.partition == "bad")
+    refused = next(event for event in result.asset_events if getattr(event, "partition", "") == "bad")
     assert refused.metadata["count"].value == 2
     problems = [record.data for record in refused.metadata["problems"].records]
     assert [(one["place"], one["column"]) for one in problems] == [("line 2", "text"), ("line 2", "steps")]
@@ -86,6 +87,31 @@ def test_a_refused_catalog_is_observed_once_with_its_problems_and_named_in_every
     assert partitions(ticker) == ["good"]
     assert after.asset_events == []
     assert after.skip_reason.skip_message == "Refused: bad.csv: catalog 'bad': 2 problems"
+
+
+def accepted(result):
+    return [event for event in result.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+
+
+def test_the_check_accepted_fails_while_a_file_is_refused_and_passes_once_it_is_right(ticker, inbox, tmp_path):
+    store = LocalObjectStore(tmp_path / "home/store")
+    (inbox / "good.csv").write_text(GOOD)
+    assert accepted(look_twice(ticker)) == []
+    (inbox / "bad.csv").write_text("id,text,steps\na,,many\n")
+    (inbox / "photo.csv").write_text("id,text,model_type,image\na,a mug,own,later.png\n")
+    (found,) = accepted(look_twice(ticker))
+    assert (found.asset_key, found.check_name) == (dg.AssetKey(CATALOG_FILES), "accepted")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "bad.csv: catalog 'bad': 2 problems" in found.description
+    assert {file: one.waits for file, one in refused_files(store).items()} == {"bad.csv": False, "photo.csv": True}
+    assert accepted(ticker.tick(catalog_source)) == []
+    (inbox / "bad.csv").unlink()
+    (waiting,) = accepted(ticker.tick(catalog_source))
+    assert (waiting.passed, waiting.severity) == (False, dg.AssetCheckSeverity.WARN)
+    (inbox / "photo.csv").unlink()
+    (passed,) = accepted(ticker.tick(catalog_source))
+    assert passed.passed
+    assert refused_files(store) == {}
 
 
 def test_a_catalog_whose_file_is_gone_loses_its_partition(ticker, inbox):
@@ -189,7 +215,8 @@ def test_a_link_out_of_the_inbox_is_refused_and_nothing_of_its_file_is_told(tick
     result = look_twice(ticker)
 
     rule = "is a link that leads out of the catalog's folder; put the file itself there"
-    assert sorted(event.metadata["file"].value for event in result.asset_events) == ["notes.yaml", "shop.csv"]
+    observed = [event for event in result.asset_events if isinstance(event, dg.AssetObservation)]
+    assert sorted(event.metadata["file"].value for event in observed) == ["notes.yaml", "shop.csv"]
     assert (inbox / "shop.csv.problems.txt").read_text() == f"catalog 'shop': 1 problem\n  'shop.csv' {rule}\n"
     told = [file.read_text() for file in inbox.iterdir() if not file.is_symlink()]
     assert "4711" not in "".join(told) + str(result.asset_events) + str(result.skip_reason)
