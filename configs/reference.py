@@ -98,6 +98,8 @@ def _type_name(kind: Any) -> str:
     parts = [part for part in get_args(kind) if part not in (type(None), Ellipsis)]
     if get_origin(kind) is tuple:
         return f"list of {'objects' if _model(parts[0]) else _type_name(parts[0])}"
+    if get_origin(kind) is dict:
+        return f"{_type_name(parts[1])} by name"
     if parts:
         return f"{_type_name(parts[0])} or none"
     if kind is SecretStr:
@@ -112,7 +114,7 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return "`var`"
     value = field.default
-    if value is None or value == () or (isinstance(value, SecretStr) and not value.get_secret_value()):
+    if value is None or value in ((), {}) or (isinstance(value, SecretStr) and not value.get_secret_value()):
         return "none"
     if isinstance(value, Path):
         inside = value.is_absolute() and value.is_relative_to(PACKAGE_ROOT)

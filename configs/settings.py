@@ -157,6 +157,9 @@ class Settings(BaseSettings):
     upscaler: NamedPath = Field(
         default=PACKAGE_ROOT / "models/builtin/upscaler.safetensors", description="the super-resolution network"
     )
+    upscalers: dict[str, NamedPath] = Field(
+        default={}, description="more super-resolution networks, by the names that requests choose them by"
+    )
     upscaler_source: str = Field(
         default="",
         pattern=r"^$|^(store:|s3://)[^#]+\.safetensors#[0-9a-f]{64}$",
@@ -214,6 +217,7 @@ class Settings(BaseSettings):
         source = self.catalog_source.model_copy(update={"folder": inbox and home / inbox.expanduser()})
         audit = self.audit.model_copy(update={"folder": home / self.audit.folder.expanduser()})
         folders = tuple(home / folder.expanduser() for folder in self.model_folders)
+        upscalers = {name: home / file.expanduser() for name, file in self.upscalers.items()}
         parts = {
             "home": home,
             "store": store,
@@ -221,6 +225,7 @@ class Settings(BaseSettings):
             "catalog_source": source,
             "audit": audit,
             "model_folders": folders,
+            "upscalers": upscalers,
         }
         for name, value in {**parts, **paths}.items():
             self.__dict__[name] = value

@@ -98,7 +98,7 @@ def request_data(request: pb2.SubmitTaskRequest) -> dict[str, object]:
         params["seed"] = request.params.seed
     if loras := request.params.loras:
         params["loras"] = [_lora(lora) for lora in loras]
-    post_process = _given(request.params.post_process, ("super_resolution", "format"))
+    post_process = _given(request.params.post_process, ("super_resolution", "upscaler", "format"))
     if watermark := _given(request.params.post_process.watermark, _WATERMARK):
         post_process["watermark"] = watermark
     if post_process:

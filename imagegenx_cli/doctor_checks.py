@@ -198,13 +198,14 @@ def gpus(settings: Settings) -> Iterator[Finding]:
 
 
 def upscaler(settings: Settings) -> Iterator[Finding]:
-    """The super-resolution network can be read."""
-    from models.rrdb_weights import read_network
+    """The super-resolution networks can be read."""
+    from models.upscaling.reading import read_network
     from resources.weight_store import fetch_upscaler
 
     fetch_upscaler(settings)
-    read_network(settings.upscaler)
-    yield Finding("upscaler", State.OK, settings.upscaler.name)
+    for network in (settings.upscaler, *settings.upscalers.values()):
+        read_network(network)
+        yield Finding("upscaler", State.OK, network.name)
 
 
 def fonts(settings: Settings) -> Iterator[Finding]:

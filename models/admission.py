@@ -57,7 +57,7 @@ def parse_request(data: Mapping[str, object], registry: ModelRegistry) -> Genera
     except ValidationError as exc:
         problems = (problem for problem in validation_problems(exc, GenerationRequest) if problem.field not in found)
         raise InvalidRequestError((*problems, *found.values())) from None
-    if found or (found := {problem.field: problem for problem in _mark_problems(request, registry.fonts_folder)}):
+    if found or (found := {problem.field: problem for problem in _finishing_problems(request, registry)}):
         raise InvalidRequestError(found.values())
     return request
 
@@ -201,6 +201,15 @@ def _lora_rule(card: ModelCard, lora: str) -> str | None:
     if rule := adapter_problem(file) or base_problem(card, file):
         return f"LoRA '{lora}' of model '{card.name}': {rule}"
     return None
+
+
+def _finishing_problems(request: GenerationRequest, registry: ModelRegistry) -> Iterator[Problem]:
+    """Why a picture cannot be finished as asked."""
+    name = request.params.post_process.upscaler
+    if name and name not in registry.upscalers:
+        rule = one_of(name, registry.upscalers) if registry.upscalers else f"{shown(name)} is unknown: none has a name"
+        yield Problem("params.post_process.upscaler", rule)
+    yield from _mark_problems(request, registry.fonts_folder)
 
 
 def _mark_problems(request: GenerationRequest, fonts_folder: Path) -> Iterator[Problem]:

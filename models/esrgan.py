@@ -1,4 +1,4 @@
-"""Super-resolution of whole pictures with ESRGAN-family networks, tile by tile."""
+"""Super-resolution of whole pictures with networks of several architectures, tile by tile."""
 
 import math
 from collections.abc import Iterator
@@ -10,22 +10,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch.nn import functional
 
 from models.colour_anchor import anchor_colours
 from models.digests import file_digest
 from models.errors import ModelError, ModelLoadError, PictureError
-from models.rrdb import RRDBNet
-from models.rrdb_weights import read_network
+from models.upscaling.network import UpscalingNetwork
+from models.upscaling.reading import read_network
+from models.upscaling.rrdb import RRDBNet
 
 __all__ = ["RRDBNet", "Upscaler", "load_upscaler"]
 
 WORKING_BYTES = 512 * 2**20
 """About how much memory upscaling takes besides the network, the picture and its result."""
-
-MAX_OVERLAP = 36
-"""In features. Deep networks see farther, but what lies beyond changes the result by no more than one step of 255
-(measured on networks of 6 and 12 blocks; Real-ESRGAN's own tiles overlap by 10)."""
 
 PAINTING_MARGIN = 4
 """Features around a tile that its painting and the reduction after it need, in features."""
@@ -66,16 +64,17 @@ class _Span:
 class Upscaler:
     """A loaded network that enlarges whole pictures tile by tile.
 
-    A tile's features are computed with all the surroundings that the network sees (at most 36 features), and only the
-    inner part is painted and kept, so that no seam shows.
+    A tile's features are computed with all the surroundings that the network sees (at most its `most_overlap`), and
+    only the inner part is painted and kept, so that no seam shows.
     """
 
-    def __init__(self, network: RRDBNet, device: str = "cpu") -> None:
+    def __init__(self, network: UpscalingNetwork, device: str = "cpu") -> None:
         self._device = torch.device(device)
-        self._dtype = torch.float16 if self._device.type == "cuda" else torch.float32
+        in_half = self._device.type == "cuda" and network.runs_in_half
+        self._dtype = torch.float16 if in_half else torch.float32
         self._network = network.eval().requires_grad_(False).to(self._device, self._dtype)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-        self.overlap = min(network.receptive_radius, MAX_OVERLAP)
+        self.overlap = min(network.receptive_radius, network.most_overlap)
 
     @property
     def scale(self) -> int:
@@ -86,8 +85,8 @@ class Upscaler:
     def upscale(self, pixels: NDArray[np.uint8], scale: int, tile_px: int | None = None) -> NDArray[np.uint8]:
         """Enlarge a picture `scale` times.
 
-        A network of a larger scale than asked for is followed by an antialiased bicubic reduction. Colours are the
-        picture's own; see `anchor_colours`.
+        A network of a smaller scale enlarges again what it has enlarged. What is larger than asked for is reduced,
+        antialiased and bicubic. Colours are the picture's own; see `anchor_colours`.
 
         Args:
             pixels: uint8 RGB of shape (H, W, 3), any size from 1×1.
@@ -96,12 +95,23 @@ class Upscaler:
             uint8 RGB of shape (scale·H, scale·W, 3).
         Raises:
             PictureError: if the pixels are not such an array.
-            ModelError: if the network's scale is no multiple of `scale`.
+            ModelError: if the network does not enlarge.
         """
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise PictureError(f"pixels {pixels.dtype} of shape {pixels.shape}: uint8 of shape (H, W, 3) is needed.")
-        if self.scale % scale:
-            raise ModelError(f"the upscaling network enlarges {self.scale}×: it cannot enlarge {scale}×.")
+        if self.scale < 2:
+            raise ModelError("the upscaling network does not enlarge: it is made to clean pictures.")
+        done, enlarged = 1, pixels
+        while done < scale:
+            left = scale // done if scale % done == 0 else 0
+            factor = left if left and self.scale % left == 0 else self.scale
+            if done > 1 and done * factor > scale:  # the last pass begins with less, for memory's sake
+                enlarged = _resized(enlarged, *(math.ceil(side * scale / factor) for side in pixels.shape[:2]))
+            enlarged, done = self._upscaled(enlarged, factor, tile_px), done * factor
+        return _resized(enlarged, *(side * scale for side in pixels.shape[:2]))
+
+    def _upscaled(self, pixels: NDArray[np.uint8], scale: int, tile_px: int | None) -> NDArray[np.uint8]:
+        """Enlarge a picture by what the network's scale is a multiple of."""
         height, width = pixels.shape[:2]
         folded = self._network.unshuffle
         margin = folded * MARGIN_FEATURES
@@ -141,7 +151,7 @@ class Upscaler:
     def _affordable_px(self) -> int:
         """The largest tile side whose widest layer, as often as it is copied, fits WORKING_BYTES."""
         network = self._network
-        bytes_per_px = _COPIES_IN_FLIGHT * network.conv_hr.out_channels * network.scale**2 * self._dtype.itemsize
+        bytes_per_px = _COPIES_IN_FLIGHT * network.values_per_px * self._dtype.itemsize
         return math.isqrt(WORKING_BYTES // bytes_per_px) - 2 * PAINTING_MARGIN * network.unshuffle
 
 
@@ -150,6 +160,12 @@ def _spans(length: int, longest: int, overlap: int) -> Iterator[_Span]:
     count = math.ceil(length / longest)
     cuts = [length * number // count for number in range(count + 1)]
     return (_Span(start, stop, length, overlap) for start, stop in pairwise(cuts))
+
+
+def _resized(pixels: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[np.uint8]:
+    if pixels.shape[:2] == (height_px, width_px):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((width_px, height_px), Image.Resampling.BICUBIC))
 
 
 def load_upscaler(path: Path, device: str = "cpu") -> Upscaler:

@@ -14,6 +14,7 @@ from models.errors import ModelLoadError
 from models.model_files import INDEX
 from models.part_file import GGUF, part_header
 from models.safetensors_header import Header, HeaderError, foreign_kind, read_header
+from models.upscaling.architectures import architecture_of, architecture_problem
 from models.visible_files import is_hidden
 
 
@@ -71,7 +72,6 @@ _MARKS: tuple[tuple[str, Kind], ...] = (
     (r"^(ip_adapter|image_proj)\.", Kind.IP_ADAPTER),
     (r"^control_model\.|(^|\.)input_hint_block\.|controlnet_(cond_embedding|down_blocks|blocks)\.", Kind.CONTROLNET),
     (r"^(emb_params|clip_l|clip_g)$|^string_to_param", Kind.EMBEDDING),
-    (r"^(params\.|params_ema\.)?(conv_first|RRDB_trunk|model\.1\.sub|trunk_conv)\.?|^body\.\d+\.rdb1", Kind.UPSCALER),
     (r"^model\.diffusion_model\.|double_blocks\.0|joint_blocks\.0|single_transformer_blocks\.0", Kind.DIFFUSION_MODEL),
     (r"^(transformer_blocks|noise_refiner|context_refiner|down_blocks|input_blocks)\.0", Kind.DIFFUSION_MODEL),
     (r"^blocks\.\d+\.(self|cross)_attn\.", Kind.DIFFUSION_MODEL),
@@ -81,7 +81,6 @@ _MARKS: tuple[tuple[str, Kind], ...] = (
         Kind.TEXT_ENCODER,
     ),
 )
-_RRDB = r"(body\.\d+\.rdb1|RRDB_trunk|model\.1\.sub)\."
 _FIELDS = {
     Kind.VAE: "vae",
     Kind.TEXT_ENCODER: "parts: text_encoder",
@@ -117,11 +116,10 @@ def header_kind(header: Header, adapter_problem: Callable[[], str | None] = lamb
         return _adapter(header, adapter_problem())
     if kind := checkpoint_kind(header):
         return kind
+    if architecture := architecture_of(names):
+        return FileKind(Kind.UPSCALER, reason=architecture_problem(architecture))
     text = "\n".join(names)
     found = next((kind for mark, kind in _MARKS if re.search(mark, text, re.MULTILINE)), Kind.UNKNOWN)
-    if found is Kind.UPSCALER:
-        runs = re.search(_RRDB, text, re.MULTILINE)
-        return FileKind(found, reason="" if runs else "only RRDB networks (ESRGAN, Real-ESRGAN) are run here")
     base = base_of_names(names) or _context_base(header) or base_said(header.metadata)
     if found is Kind.CONTROLNET:
         return FileKind(found, base, union_reason(names) or _controlnet_reason(base), "controlnet")

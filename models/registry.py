@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +35,9 @@ class ModelRegistry:
 
     fonts_folder: Path = Path("no fonts but the built-in one")
     """Where the fonts are that text marks of requests may name."""
+
+    upscalers: Mapping[str, Path] = {}
+    """The super-resolution networks that requests may name."""
 
     def __init__(self, folders: CardFolders, default_model: str, digests: DigestCache) -> None:
         self._folders = folders
@@ -185,7 +188,7 @@ def open_registry(settings: Settings, open_place: OpenPlace | None = None) -> Mo
     home = settings.home
     model, cache, hub = settings.default_model, home / "cache", home / "models"
     registry = ModelRegistry.load(folders, model, cache_folder=cache, hub_folder=hub, open_place=open_place)
-    registry.fonts_folder = settings.fonts_folder
+    registry.fonts_folder, registry.upscalers = settings.fonts_folder, settings.upscalers
     return registry
 
 

@@ -140,8 +140,16 @@ class PostProcess(ValueObject):
     """What happens to a picture after it is generated."""
 
     super_resolution: Literal["", "2x", "4x"] = ""
+    upscaler: ShortText = Field(default="", description="the network of super_resolution; the default one if empty")
     watermark: WatermarkParams = WatermarkParams()
     format: Annotated[ImageFormat, BeforeValidator(_jpg)] = "webp"
+
+    @field_validator("upscaler")
+    @classmethod
+    def _upscaler_has_work(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.data.get("super_resolution") == "":
+            raise ValueError(f"{shown(value)} has nothing to do without super_resolution. Ask for 2x or 4x")
+        return value
 
 
 class GenerationParams(ValueObject):

@@ -91,6 +91,8 @@ def foreign_kind(start: bytes) -> str:
     """What a file is that begins so, if it is not of this format; "" if nothing speaks against it."""
     if not start:
         return "empty. Get it again"
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= _LARGEST_HEADER_BYTES:
+        return ""  # whatever the length of its header looks like
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return next((what for mark, what in _STARTS if text.startswith(mark)), "")
 

@@ -89,8 +89,9 @@ class CurrentReleases:
     def digests(self) -> dict[str, str]:
         """What decides pixels, by name: every model whose files are here, with its LoRAs, and the files of later steps.
 
-        Of those, `upscaler` is the super-resolution network, `marks` are the fonts and logos, `marking` is the policy
-        of AI marks; `decode_budget` is the setting that has large pictures decoded in tiles.
+        Of those, `upscaler` is the super-resolution network, `upscaler NAME` one of the others, `marks` are the fonts
+        and logos, `marking` is the policy of AI marks; `decode_budget` is the setting that has large pictures decoded
+        in tiles.
         """
         found = {name: digest for name in self._registry.names if (digest := self._model_digest(name))}
         upscaler = self._settings.upscaler
@@ -101,6 +102,8 @@ class CurrentReleases:
             found["upscaler"] = source.partition("#")[2]
         elif upscaler.is_file():
             found["upscaler"] = file_digest(upscaler)
+        named = sorted(self._settings.upscalers.items())
+        found |= {f"upscaler {name}": file_digest(file) for name, file in named if file.is_file()}
         if marks:
             found["marks"] = _joined([f"{file.name}={file_digest(file)}" for file in marks])
         if policy := policy_digest(self._settings):
@@ -310,7 +313,7 @@ def _uses(recipe: Recipe, defaults: Mapping[str, object]) -> str:
 
 _PLACEMENT = re.compile(r"([^/]+)/([^/]+)/([^/]+)(?:/tiles-\d+)?")
 """What `Placement.kind` gives."""
-_FILES = ("scale", "type", "font", "image_path", "shaping", "halo", "colours", *MARK_PARAMS)
+_FILES = ("scale", "network", "type", "font", "image_path", "shaping", "halo", "colours", *MARK_PARAMS)
 """The params of a step that name the file it uses, and how, or the policy of marks."""
 _DEFAULTED = (("steps",), ("cfg_scale",), ("sampler",), ("schedule",), ("width_px", "height_px"))
 """The fields of a recipe for which a model card has defaults; a resolution is given as a whole."""

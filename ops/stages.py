@@ -65,7 +65,7 @@ def upscaling(settings: Settings) -> Stage:
     """Super-resolution, one picture at a time, since each takes the whole of the device that models run on."""
 
     def plan(post: PostProcess) -> Change | None:
-        return _enlarging(post.super_resolution, settings) if post.super_resolution else None
+        return _enlarging(post.super_resolution, post.upscaler, settings) if post.super_resolution else None
 
     return Stage(plan, upscaled_format, settings.pictures.original_quality, redoing(settings))
 
@@ -110,7 +110,7 @@ def recorded_change(step: PostStep, settings: Settings) -> Change:
         WatermarkError: if the font or logo is missing.
     """
     if step.op == "upscale" and (scale := _SCALES.get(step.params.get("scale"))):
-        return _enlarging(scale, settings)
+        return _enlarging(scale, str(step.params.get("network", "")), settings)
     if step.op == "watermark":
         return _watermark(recorded_params(step), settings)
     if step.op == "mark":
@@ -146,9 +146,12 @@ def upscaled_format(post: PostProcess) -> ImageFormat:
     return "png" if post.watermark.enable else post.format
 
 
-def _enlarging(scale: Scale, settings: Settings) -> Change:
-    network = settings.upscaler
-    fetch_upscaler(settings)
+def _enlarging(scale: Scale, name: str, settings: Settings) -> Change:
+    network = settings.upscalers.get(name) if name else settings.upscaler
+    if network is None:
+        raise ModelError(f"no upscaling network is named '{name[:80]}' here. Name its file in the setting `upscalers`.")
+    if not name:
+        fetch_upscaler(settings)
 
     def enlarge(image: "Image") -> "Image":
         import numpy as np
@@ -156,7 +159,7 @@ def _enlarging(scale: Scale, settings: Settings) -> Change:
         pixels = np.asarray(rgb_picture(image))
         return rgb_picture(upscale_pixels(pixels, scale, network=network, device=choose_device(settings.engine.device)))
 
-    return _exact(partial(upscale_step, scale, network=network), enlarge)
+    return _exact(partial(upscale_step, scale, network=network, name=name), enlarge)
 
 
 def marking(step: PostStep) -> Change:

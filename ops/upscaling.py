@@ -15,21 +15,26 @@ if TYPE_CHECKING:
 _FACTORS: dict[Scale, int] = {"2x": 2, "4x": 4}
 
 
-def upscale_step(scale: Scale, *, network: Path) -> PostStep:
-    """Return the recipe's step for `upscale_pixels`. Raises ModelLoadError if the network's file is missing."""
+def upscale_step(scale: Scale, *, network: Path, name: str = "") -> PostStep:
+    """Return the recipe's step for `upscale_pixels`. Raises ModelLoadError if the network's file is missing.
+
+    Args:
+        name: that requests choose the network by; "" for the one that they get otherwise.
+    """
     from models.colour_anchor import anchor_rule
 
     try:
         digest = file_digest(network)
     except OSError as exc:
         raise ModelLoadError(f"upscaling network '{network.name}': no file {network}.") from exc
-    return PostStep(op="upscale", params={"scale": _FACTORS[scale], "colours": anchor_rule()}, uses=digest)
+    step = PostStep(op="upscale", params={"scale": _FACTORS[scale], "colours": anchor_rule()}, uses=digest)
+    return step.model_copy(update={"params": {**step.params, "network": name}}) if name else step
 
 
 def upscale_pixels(
     pixels: "NDArray[np.uint8]", scale: Scale, *, network: Path, device: str = "cpu"
 ) -> "NDArray[np.uint8]":
-    """Enlarge a picture with an ESRGAN-family network, tile by tile, so that memory is bounded.
+    """Enlarge a picture with an upscaling network, tile by tile, so that memory is bounded.
 
     Args:
         pixels: uint8 RGB of shape (H, W, 3), any size from 1×1.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from models.canny import canny_edges
-from models.rrdb import RRDBNet
+from models.upscaling.rrdb import RRDBNet
 from training.dataset import Renders
 from training.loop import Schedule, Trainer, Worker
 from training.text_encoder import tokenize

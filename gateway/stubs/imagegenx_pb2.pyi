@@ -75,14 +75,16 @@ class Lora(_message.Message):
     def __init__(self, name: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class PostProcess(_message.Message):
-    __slots__ = ("super_resolution", "watermark", "format")
+    __slots__ = ("super_resolution", "watermark", "format", "upscaler")
     SUPER_RESOLUTION_FIELD_NUMBER: _ClassVar[int]
     WATERMARK_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    UPSCALER_FIELD_NUMBER: _ClassVar[int]
     super_resolution: str
     watermark: Watermark
     format: str
-    def __init__(self, super_resolution: _Optional[str] = ..., watermark: _Optional[_Union[Watermark, _Mapping]] = ..., format: _Optional[str] = ...) -> None: ...
+    upscaler: str
+    def __init__(self, super_resolution: _Optional[str] = ..., watermark: _Optional[_Union[Watermark, _Mapping]] = ..., format: _Optional[str] = ..., upscaler: _Optional[str] = ...) -> None: ...
 
 class Watermark(_message.Message):
     __slots__ = ("enable", "text", "font", "color", "position", "transparency")

@@ -86,6 +86,7 @@ COLUMNS: Mapping[str, Column] = {
         Column("mask", "mask_url"),
         Column("control_image", "control_image_url"),
         Column("super_resolution", f"{_POST}.super_resolution", choices=get_args(Scale)),
+        Column("upscaler", f"{_POST}.upscaler"),
         Column("watermark_text", f"{_MARK}.text", "prose"),
         Column("watermark_position", f"{_MARK}.position", choices=get_args(Position)),
         Column("watermark_color", f"{_MARK}.color"),

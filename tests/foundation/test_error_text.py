@@ -27,7 +27,7 @@ from models.errors import InvalidRequestError, ModelLoadError
 from models.families.loading import load_failure
 from models.placement import Placement
 from models.registry import open_registry
-from models.rrdb_weights import read_network
+from models.upscaling.reading import read_network
 from tests.support.recipes import a_recipe
 
 PACKAGES = (

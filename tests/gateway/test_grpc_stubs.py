@@ -65,6 +65,7 @@ def test_the_fields_are_those_of_the_contract():
             "super_resolution": (1, text, optional),
             "watermark": (2, "Watermark", optional),
             "format": (3, text, False),
+            "upscaler": (4, text, False),
         },
         pb2.Watermark: {
             "enable": (1, "bool", False),

@@ -104,7 +104,7 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
         "IP-Adapters are",
     ),
     "esrgan": ({"conv_first.weight": (2,), "body.0.rdb1.conv1.weight": (2,)}, "upscaler", None, None),
-    "swinir": ({"conv_first.weight": (2,), "layers.0.x.weight": (2,)}, "upscaler", None, "only RRDB networks"),
+    "hat": ({"layers.0.residual_group.overlap_attn.x": (2,)}, "upscaler", None, "HAT is not run here; RRDB"),
     "clip": ({"text_model.encoder.layers.0.x": (2,)}, "text encoder", None, None),
     "odd": ({"weight": (2,)}, "unknown", None, "its tensors are of no kind that is known here"),
 }
@@ -203,3 +203,14 @@ def test_a_folder_that_is_not_there_is_a_clear_error(imagegenx, tmp_path):
 
     assert status == 1
     assert f"folder {tmp_path / 'none'} cannot be read: No such file or directory" in error
+
+
+@pytest.mark.parametrize("length", [0x280, 0x480, 0x227B])
+def test_a_header_s_length_is_not_taken_for_another_format(imagegenx, tmp_path, length):
+    header = b'{"emb_params":{"dtype":"F16","shape":[2,768],"data_offsets":[0,3072]}}'
+    file = tmp_path / "one.safetensors"
+    file.write_bytes(length.to_bytes(8, "little") + header.ljust(length) + bytes(3072))
+
+    (entry,) = json.loads(imagegenx("models", "scan", tmp_path, "--json")[1])
+
+    assert (entry["kind"], entry["works"]) == ("embedding", True)

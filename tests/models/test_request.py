@@ -373,3 +373,22 @@ def test_a_mark_s_font_must_be_there_and_room_counts_after_super_resolution(regi
         request()
     assert request(super_resolution="4x").params.post_process.watermark.text == "水" * 100
     assert request(mark={"enable": False, "font": "Arial"})
+
+
+@pytest.mark.parametrize(
+    ("post", "rule"),
+    [
+        ({"upscaler": "wings", "super_resolution": "2x"}, "'wings' is not one of soft, anime."),
+        ({"upscaler": "soft"}, "'soft' has nothing to do without super_resolution. Ask for 2x or 4x"),
+    ],
+)
+def test_an_upscaler_is_one_of_those_that_have_names(registry, monkeypatch, post, rule):
+    monkeypatch.setattr(registry, "upscalers", {"soft": "a", "anime": "b"}, raising=False)
+    chosen = parse_request(
+        {"text": "a", "params": {"post_process": {"super_resolution": "2x", "upscaler": "soft"}}}, registry
+    )
+    assert chosen.params.post_process.upscaler == "soft"
+    with pytest.raises(InvalidRequestError) as refused:
+        parse_request({"text": "a", "params": {"post_process": post}}, registry)
+
+    assert str(refused.value) == f"params.post_process.upscaler: {rule}"

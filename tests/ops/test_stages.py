@@ -64,6 +64,26 @@ def test_upscaling_enlarges_and_runs_one_picture_at_a_time(settings, picture):
     assert stage.threads == 1
 
 
+def test_a_named_network_is_chosen_recorded_and_done_again(settings, picture, tmp_path):
+    from safetensors.torch import save_file
+
+    from models.esrgan import RRDBNet
+
+    save_file(RRDBNet(num_features=8, num_blocks=1, growth=4, scale=2).state_dict(), tmp_path / "soft.safetensors")
+    named = Settings(home=tmp_path, upscaler=settings.upscaler, upscalers={"soft": "soft.safetensors"})
+    asked = post(super_resolution="4x", upscaler="soft")
+    change = upscaling(named).plan(asked)
+    usual = upscaling(named).plan(post(super_resolution="4x"))
+
+    assert change.step.params["network"] == "soft"
+    assert "network" not in usual.step.params
+    assert change.apply(picture).size == (256, 256)
+    assert change.apply(picture).tobytes() != usual.apply(picture).tobytes()
+    assert recorded_change(change.step, named).step == change.step
+    with pytest.raises(ModelError, match=r"^no upscaling network is named 'soft' here\. Name its file in the setting"):
+        recorded_change(change.step, settings)
+
+
 def test_thumbnails_are_small_webp_copies_without_recipe(settings):
     stage = thumbnailing(settings)
 

@@ -1,16 +1,12 @@
-"""Weights files of RRDB networks, in the layouts in which ESRGAN and Real-ESRGAN networks are published."""
+"""Names of the weights of RRDB networks, in the layouts in which ESRGAN and Real-ESRGAN networks are published."""
 
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from foundation.error_text import cause_text
-from models.errors import ModelLoadError
-from models.rrdb import RRDBNet
+from models.upscaling.rrdb import RRDBNet
 
 _OPEN_LAYOUT = (
     ("RRDB_trunk.", "body."),
@@ -24,40 +20,7 @@ _SEQUENTIAL_BODY_END = re.compile(r"model\.1\.sub\.\d+\.(weight|bias)")
 _SEQUENTIAL = re.compile(r"model\.(\d+)\.(weight|bias)")
 
 
-def read_network(path: Path) -> RRDBNet:
-    """Read an RRDB network, its shape taken from its weights.
-
-    Args:
-        path: `.safetensors`, or `.pth` holding tensors only (bare, or under `params_ema` or `params`).
-    Raises:
-        ModelLoadError: if the file is damaged or of another architecture.
-    """
-    weights = _with_our_names(_read_weights(path))
-    try:
-        network = _network_for(weights)
-        network.load_state_dict(weights)
-    except (KeyError, ValueError, RuntimeError) as exc:
-        raise ModelLoadError(
-            f"upscaling network '{path.name}': not an RRDB network of ESRGAN or Real-ESRGAN. {cause_text(exc)}"
-        ) from exc
-    return network
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded = torch.load(path, "cpu", weights_only=True)
-        weights = next((loaded[name] for name in ("params_ema", "params") if name in loaded), loaded)
-        return {name.removeprefix("module."): tensor.float() for name, tensor in weights.items()}
-    except Exception as exc:  # both libraries raise many kinds on damaged files; every way out is this one error
-        reason = cause_text(exc)
-        raise ModelLoadError(f"upscaling network '{path.name}' cannot be read: {reason}") from exc
-
-
-def _with_our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def rrdb_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Translate the two older layouts of the same network: `RRDB_trunk.…` and the sequential `model.…`."""
     if "model.0.weight" not in weights:
         return {_open_layout_name(name): tensor for name, tensor in weights.items()}
@@ -82,8 +45,9 @@ def _sequential_layout_name(name: str, places: Mapping[int, str]) -> str:
     return f"{places[int(match[1])]}.{match[2]}" if match else name
 
 
-def _network_for(weights: Mapping[str, Tensor]) -> RRDBNet:
-    """Build the network that the shapes of its weights describe."""
+def rrdb_network(published: Mapping[str, Tensor]) -> RRDBNet:
+    """The network that published weights are of; KeyError or ValueError if they are of none."""
+    weights = rrdb_weights(published)
     num_features, num_folded = weights["conv_first.weight"].shape[:2]
     num_doublings = sum(bool(re.fullmatch(r"conv_up\d+\.weight", name)) for name in weights)
     unshuffle = math.isqrt(num_folded // 3)

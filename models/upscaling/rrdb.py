@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.upscaling.network import UpscalingNetwork
+
 NEGATIVE_SLOPE = 0.2
 RESIDUAL_SCALE = 0.2
 CONVOLUTIONS_PER_DENSE_BLOCK = 5
@@ -47,7 +49,7 @@ class ResidualInResidualBlock(nn.Module):
         return result
 
 
-class RRDBNet(nn.Module):
+class RRDBNet(UpscalingNetwork):
     """The RRDB generator of ESRGAN, its parameters named as in the Real-ESRGAN weights.
 
     Args:
@@ -78,10 +80,6 @@ class RRDBNet(nn.Module):
         self.conv_hr = nn.Conv2d(num_features, num_features, 3, padding=1)
         self.conv_last = nn.Conv2d(num_features, num_out_channels, 3, padding=1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Upscale (N, C, H, W) in [0, 1] to (N, C, scale·H, scale·W), same dtype and device, not clamped."""
-        return self.enlarge(self.understand(image))
-
     def understand(self, image: Tensor) -> Tensor:
         """Compute the features (N, num_features, H/unshuffle, W/unshuffle) of an image (N, C, H, W)."""
         features = self.conv_first(functional.pixel_unshuffle(image, self.unshuffle) if self.unshuffle > 1 else image)
@@ -100,6 +98,11 @@ class RRDBNet(nn.Module):
     def receptive_radius(self) -> int:
         """How far the image is seen from one place in it, in features (input pixels, if nothing is folded)."""
         return len(self.body) * DENSE_BLOCKS_PER_BLOCK * CONVOLUTIONS_PER_DENSE_BLOCK + 4
+
+    @property
+    def values_per_px(self) -> int:
+        """See `UpscalingNetwork`."""
+        return self.conv_hr.out_channels * self.scale**2
 
 
 def _activated(fresh: Tensor) -> Tensor:
