@@ -89,5 +89,6 @@ FAMILIES: Mapping[str, FamilyEntry] = {
         has_loras=False,
         max_batch_size=1,
         from_hub=True,
+        parts=frozenset({"transformer", "unet", "vae"}),
     ),
 }

@@ -55,6 +55,12 @@ def variants(part: Path) -> frozenset[str]:
     return frozenset(variant for variant in found if variant is not None)
 
 
+def part_variant(part: Path) -> str | None:
+    """The variant that a part is loaded in from its own folder: None for plain weights."""
+    found = variants(part)
+    return None if "" in found else min(found, default=None)
+
+
 def weights_variant(folder: Path) -> str | None:
     """The variant that a folder in the diffusers layout is loaded in: None where no part lacks plain weights."""
     parts = [variants(part) for part in folder.iterdir() if part.is_dir()]

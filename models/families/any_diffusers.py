@@ -19,7 +19,9 @@ from models.denoising.weights import weights_bytes
 from models.errors import ModelError
 from models.families.base import BatchResult, ModelFamily, OnBatchStep
 from models.families.encoders import load_encoders
+from models.families.parts import load_parts
 from models.hub import fetch_missing
+from models.model_files import weights_variant
 from models.recipe import Recipe
 from models.request import Mode, Sampler
 from models.resolution import MULTIPLE_PX, SizeLimits
@@ -51,10 +53,13 @@ class AnyDiffusers(ModelFamily):
         fetch_missing(card)
         assert card.path
         dtype = getattr(torch, self.placement.dtype)
+        parts, variant = load_parts(card, card.path, dtype), weights_variant(card.path)
         self._pipeline: Any = self.pipelines.from_pretrained(
             str(card.path),
             dtype=dtype,
-            **load_encoders(card.path, dtype),
+            **parts,
+            **load_encoders(card.path, dtype, without=parts, variant=variant),
+            variant=variant,
             use_safetensors=True,
             local_files_only=True,
         ).to(self.placement.device)

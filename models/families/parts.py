@@ -15,7 +15,7 @@ from models.errors import ModelLoadError
 from models.families.encoders import encoder_class
 from models.families.single_file import single_file_configuration
 from models.file_kinds import RUNS, Kind, checkpoint_kind, header_kind, unet_problem
-from models.model_files import INDEX, index_parts
+from models.model_files import INDEX, index_parts, part_variant
 from models.part_file import part_header, read_part
 
 if TYPE_CHECKING:
@@ -95,13 +95,14 @@ def _listed(parts: Collection[str]) -> str:
 def _load(family: str, part: str, said: Any, place: Path, folder: Path, dtype: torch.dtype) -> Any:
     if not place.exists():
         raise ModelLoadError(f"part {part}: no file or folder {place}")
-    kind = encoder_class(said) or getattr(diffusers, str(said[1]), None)
-    if kind is None:
-        raise ModelLoadError(f"part {part}: {said[1]} is not exchanged here")
     is_encoder = encoder_class(said) is not None
+    kind = encoder_class(said) or getattr(diffusers, str(said[1]), None)
+    if kind is None or not (is_encoder or place.is_dir() or hasattr(kind, "from_single_file")):
+        raise ModelLoadError(f"part {part}: {said[1]} is not taken from a file")
     if place.is_dir():
         options = {"attn_implementation": "sdpa"} if is_encoder else {}
-        return kind.from_pretrained(str(place), dtype=dtype, use_safetensors=True, local_files_only=True, **options)
+        kept = {"variant": part_variant(place), "use_safetensors": True, "local_files_only": True}
+        return kind.from_pretrained(str(place), dtype=dtype, **kept, **options)
     _check_kind(family, part, place)
     weights = read_part(place, dtype)
     try:

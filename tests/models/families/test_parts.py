@@ -17,6 +17,7 @@ from models.image import GeneratedImage
 from models.registry import ModelRegistry
 from tests.models.families.original_layout import write_single_file
 from tests.models.families.test_single_file import paint
+from tests.support.model_factory import build_random_flux
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 Weights = dict[str, torch.Tensor]
@@ -152,7 +153,7 @@ def test_a_unet_alone_is_a_source_beside_an_encoder_and_a_vae(other, tmp_path):
     )
 
 
-@pytest.mark.parametrize("layout", ["original", "bare", "diffusers", "old"])
+@pytest.mark.parametrize("layout", ["original", "bare", "diffusers", "old", "variant"])
 def test_a_vae_of_its_own_takes_the_place_of_the_models(random_models, other, tmp_path, layout):
     weights = original(other, VAE)
     if layout in ("diffusers", "old"):
@@ -168,9 +169,38 @@ def test_a_vae_of_its_own_takes_the_place_of_the_models(random_models, other, tm
     shutil.copytree(random_models.folder / "sd", whole)
     shutil.copytree(other / "sd/vae", whole / "vae", dirs_exist_ok=True)
 
-    parted = painted(tmp_path, "parted", source=random_models.folder / "sd", vae=tmp_path / "vae.safetensors")
+    part = tmp_path / "vae.safetensors"
+    if layout == "variant":
+        part = tmp_path / "vae"
+        shutil.copytree(other / "sd/vae", part)
+        (part / "diffusion_pytorch_model.safetensors").rename(part / "diffusion_pytorch_model.fp16.safetensors")
+    parted = painted(tmp_path, "parted", source=random_models.folder / "sd", vae=part)
 
     assert np.abs(parted - painted(tmp_path, "meant", source=whole)).max() <= 1
+
+
+@pytest.mark.parametrize("layout", ["safetensors", "float8", "gguf"])
+def test_a_transformer_alone_takes_the_place_of_a_pipelines_own(tmp_path, layout):
+    build_random_flux(tmp_path / "flux")
+    weights = load_file(tmp_path / "flux/transformer/diffusion_pytorch_model.safetensors")
+    weights = {name: one * 1.3 for name, one in weights.items()}
+    file = tmp_path / f"transformer.{'gguf' if layout == 'gguf' else 'safetensors'}"
+    if layout == "gguf":
+        kept = write_gguf(weights, file, gguf.GGMLQuantizationType.Q8_0)
+    else:
+        written, kept = in_float8(weights, "weight_scale") if layout == "float8" else (weights, weights)
+        save_file({name: one.contiguous() for name, one in written.items()}, file)
+    shutil.copytree(tmp_path / "flux", tmp_path / "whole")
+    save_file(
+        {name: one.contiguous() for name, one in kept.items()},
+        tmp_path / "whole/transformer/diffusion_pytorch_model.safetensors",
+    )
+    fields = {"family": "diffusers", "samplers": ["Euler"]}
+
+    parted = painted(tmp_path, "parted", source=tmp_path / "flux", parts={"transformer": file}, **fields)
+
+    assert np.abs(parted - painted(tmp_path, "meant", source=tmp_path / "whole", **fields)).max() <= 1
+    assert np.abs(parted - painted(tmp_path, "plain", source=tmp_path / "flux", **fields)).max() > 1
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
@@ -240,7 +270,7 @@ def test_damaged_and_missing_files_are_named(random_models, other, tmp_path):
     [
         ({"parts": {"wings": "x"}}, "family sd takes no part 'wings' of its own. It takes text_encoder, unet, vae."),
         ({"parts": {"vae": "x"}, "vae": "y"}, "vae and parts: vae name the same part."),
-        ({"family": "diffusers", "vae": "x"}, "family diffusers takes no part 'vae' of its own. It takes none."),
+        ({"family": "diffusers", "parts": {"text_encoder": "x"}}, "takes no part 'text_encoder' of its own. It takes"),
         ({"vae": "store:vaes/x.safetensors"}, "parts.vae: name the sha256 (64 hex digits) of store:vaes/x.safetensors"),
     ],
 )
