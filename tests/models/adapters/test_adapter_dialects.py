@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from safetensors.torch import load_file, save_file
 from torch.nn import Linear, Parameter
 
+from models.adapters.adapter_file import adapter_problem
 from models.adapters.adapter_switch import AdapterSwitch
 from models.adapters.lora_use import LoraUse
 from models.adapters.original_names import original_names
@@ -145,6 +147,13 @@ def check(pipeline: Any, file: Path, merged: Weights) -> None:
     assert all(torch.equal(parameter(pipeline, place).data, value) for place, value in untouched.items())
 
 
+def check_that_unknown_names_are_refused(file: Path) -> None:
+    weights = load_file(file)
+    odd = f"{next(iter(weights)).rsplit('.', 1)[0]}.surprise"
+    save_file(weights | {odd: torch.ones(2)}, file)
+    assert (adapter_problem(file) or "").startswith(f"it holds {odd}, which is no part of an adapter")
+
+
 def parameter(pipeline: Any, place: Place) -> Parameter:
     part, _, layer = place[0].partition(".")
     return getattr(pipeline.components[part].get_submodule(layer), place[1])
@@ -163,6 +172,7 @@ def test_an_adapter_paints_as_merged_weights(sd, tmp_path, dialect):
     merged = SD[dialect](sd, file)
 
     check(sd, file, merged)
+    check_that_unknown_names_are_refused(file)
 
 
 @pytest.mark.parametrize("dialect", XL)
@@ -172,6 +182,7 @@ def test_an_adapter_of_xl_paints_as_merged_weights(xl, tmp_path, dialect):
     merged = XL[dialect](xl, file)
 
     check(xl, file, merged)
+    check_that_unknown_names_are_refused(file)
 
 
 @pytest.mark.parametrize(
