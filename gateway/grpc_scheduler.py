@@ -18,7 +18,7 @@ _FLOAT_DIGITS = 7
 
 _PARAMS = (
     *("resolution", "steps", "cfg_scale", "sampler", "lora_name", "lora_weight"),
-    *("negative_text", "strength", "num_images", "schedule"),
+    *("negative_text", "strength", "num_images", "schedule", "control_start", "control_end"),
 )
 _WATERMARK = ("enable", "text", "font", "color", "position", "transparency")
 _OTHERS = ("model_type", *INPUT_FIELDS, "callback_url", "priority")
@@ -96,6 +96,8 @@ def request_data(request: pb2.SubmitTaskRequest) -> dict[str, object]:
     params = _given(request.params, _PARAMS)
     if request.params.HasField("seed"):
         params["seed"] = request.params.seed
+    if request.params.HasField("control_weight"):
+        params["control_weight"] = _decimal(request.params.control_weight)
     if loras := request.params.loras:
         params["loras"] = [_lora(lora) for lora in loras]
     post_process = _given(request.params.post_process, ("super_resolution", "upscaler", "format"))

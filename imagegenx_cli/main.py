@@ -169,6 +169,9 @@ def generate(
     image: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Paint --image anew only where this is white.")] = None,
     control: Annotated[Path | None, typer.Option(help="A picture, or edges, for a ControlNet model to follow.")] = None,
+    control_weight: Annotated[float | None, typer.Option(help="How strongly --control leads, 0 to 2.")] = None,
+    control_start: Annotated[float | None, typer.Option(help="Part of the steps before it leads, 0 to 1.")] = None,
+    control_end: Annotated[float | None, typer.Option(help="Part of the steps after which it leads no more.")] = None,
     strength: Annotated[float | None, typer.Option(help="How far to leave --image, above 0, at most 1.")] = None,
     lora: Annotated[list[str] | None, typer.Option(help="A LoRA of the model; several are added up.")] = None,
     lora_weight: Annotated[
@@ -188,6 +191,9 @@ def generate(
         "schedule": schedule,
         "seed": seed,
         "negative_text": negative,
+        "control_weight": control_weight,
+        "control_start": control_start,
+        "control_end": control_end,
         "strength": strength,
         **lora_params(lora or [], lora_weight or []),
     }

@@ -15,7 +15,7 @@ from models.lora import LoraChoice
 from models.model_traits import Guidance
 from models.prompt_syntax import PromptError, prompt_problem, read_loras
 from models.registry import ModelRegistry
-from models.request import DEFAULT_CFG_SCALE, FACTORS, GenerationRequest, Mode, mode_of
+from models.request import DEFAULT_CFG_SCALE, FACTORS, GenerationRequest, Mode, mode_of, unusual_control
 from models.resolution import Resolution, parse_sides
 from models.sampler import Sampler, Schedule, fitting, schedule_problem
 from models.text_mark import fit_mark
@@ -204,7 +204,11 @@ def _lora_rule(card: ModelCard, lora: str) -> str | None:
 
 
 def _finishing_problems(request: GenerationRequest, registry: ModelRegistry) -> Iterator[Problem]:
-    """Why a picture cannot be finished as asked."""
+    """Why a picture cannot be led or finished as asked."""
+    for field in unusual_control(request.params) if request.mode is not Mode.CONTROLNET else ():
+        yield Problem(
+            f"params.{field}", "has no effect without control_image_url. Give a control picture, or leave it out"
+        )
     name = request.params.post_process.upscaler
     if name and name not in registry.upscalers:
         rule = one_of(name, registry.upscalers) if registry.upscalers else f"{shown(name)} is unknown: none has a name"

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     VAE = "VAE"
     CONTROLNET = "ControlNet"
     IP_ADAPTER = "IP-Adapter"
+    T2I_ADAPTER = "T2I-adapter"
     UPSCALER = "upscaler"
     TEXT_ENCODER = "text encoder"
     GGUF = "GGUF"
@@ -52,6 +53,8 @@ class FileKind:
 
 
 FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
+_TRANSFORMERS = (Base.FLUX, Base.SD3)
+"""Whose transformers family `diffusers` takes from files of their own."""
 _FIRST_LAYERS = (FIRST_LAYER, "input_blocks.0.0.weight", "conv_in.weight")
 _PIX2PIX_CHANNELS = 8
 _PIX2PIX = "it is an instruct-pix2pix model (8 channels), which is not run here"
@@ -67,9 +70,11 @@ TEXT_ENCODERS = {
 RUNS = {Base.SD1: "sd", Base.SDXL: "sdxl"}
 """The families that run checkpoints in one file, by base."""
 
+_OTHER_CONTROL = {"lora_controlnet": "Control-LoRA", "lllite_": "ControlNet-LLLite"}
 _UNION = ("task_embedding", "control_add_embedding", "num_control_type", "control_type")
 _MARKS: tuple[tuple[str, Kind], ...] = (
     (r"^(ip_adapter|image_proj)\.", Kind.IP_ADAPTER),
+    (r"^(adapter\.)?body\.\d+\.(block1|in_conv|resnets)\.", Kind.T2I_ADAPTER),
     (r"^control_model\.|(^|\.)input_hint_block\.|controlnet_(cond_embedding|down_blocks|blocks)\.", Kind.CONTROLNET),
     (r"^(emb_params|clip_l|clip_g)$|^string_to_param", Kind.EMBEDDING),
     (r"^model\.diffusion_model\.|double_blocks\.0|joint_blocks\.0|single_transformer_blocks\.0", Kind.DIFFUSION_MODEL),
@@ -88,7 +93,8 @@ _FIELDS = {
 }
 _REFUSED = {
     Kind.DIFFUSION_MODEL: "it holds the UNet or transformer of {0} alone, which is not taken from a file: use a folder",
-    Kind.IP_ADAPTER: "IP-Adapters are not run here",
+    Kind.IP_ADAPTER: "IP-Adapters are not run here: use a ControlNet, or an input picture",
+    Kind.T2I_ADAPTER: "T2I-adapters are not run here: use a ControlNet",
     Kind.UNKNOWN: "its tensors are of no kind that is known here",
 }
 
@@ -112,6 +118,8 @@ def header_kind(header: Header, adapter_problem: Callable[[], str | None] = lamb
         adapter_problem: says why an adapter's file cannot be used.
     """
     names = header.tensors
+    if other := next((what for mark, what in _OTHER_CONTROL.items() if any(mark in name for name in names)), ""):
+        return FileKind(Kind.CONTROLNET, reason=f"it is a {other}, which is not run here: use a whole ControlNet")
     if is_adapter(names):
         return _adapter(header, adapter_problem())
     if kind := checkpoint_kind(header):
@@ -127,6 +135,8 @@ def header_kind(header: Header, adapter_problem: Callable[[], str | None] = lamb
         return FileKind(found, base, _PIX2PIX if unet_channels(header) == _PIX2PIX_CHANNELS else "", "parts: unet")
     if found is Kind.EMBEDDING:
         base = Base.SDXL if "clip_g" in names else CONTEXT_WIDTHS.get((*header.shape("emb_params"), 0, 0)[1])
+    if found is Kind.DIFFUSION_MODEL and base in _TRANSFORMERS:
+        return FileKind(found, base, "", "parts: transformer")
     return FileKind(found, base, _REFUSED.get(found, "").format(base or "this kind"), _FIELDS.get(found, ""))
 
 

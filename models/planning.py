@@ -6,7 +6,7 @@ from functools import partial
 from models.image import InputPicture
 from models.recipe import INPUT_READING, Recipe, lora_fields
 from models.registry import ModelRegistry
-from models.request import GenerationRequest, Mode
+from models.request import GenerationRequest, Mode, unusual_control
 
 
 def row_seed(row_id: str) -> int:
@@ -52,4 +52,5 @@ def plan_recipe(
         control_digest=control.digest if control else None,
         control_preprocess=registry.card(name).control_preprocess if control else None,
         input_reading=INPUT_READING if image or control else None,
+        **{field: value for field, value in unusual_control(params).items() if control},
     )

@@ -13,13 +13,16 @@ from foundation.value_object import ValueObject
 from models.errors import InvalidRequestError
 from models.lora import MAX_LORAS, LoraChoice, LoraWeight, PinnedLora
 from models.request import (
+    CONTROL_FIELDS,
     AnyText,
     CfgScale,
+    ControlWeight,
     Mode,
     Prompt,
     Sampler,
     Schedule,
     Seed,
+    Share,
     ShortText,
     Steps,
     Strength,
@@ -38,7 +41,7 @@ INPUT_READING = "2"
 
 The first, which recipes do not name, took no notice of colour profiles, and of no mask's alpha and thin strokes.
 """
-_NOT_BY_ALL = ("control_preprocess", "schedule", "input_reading", "loras")
+_NOT_BY_ALL = ("control_preprocess", "schedule", "input_reading", "loras", *CONTROL_FIELDS)
 
 
 class PostStep(ValueObject):
@@ -76,6 +79,9 @@ class Recipe(ValueObject):
     mask_digest: InputDigest | None
     control_digest: InputDigest | None
     control_preprocess: ControlPreprocess | None = Field(default=None, description="see the model card")
+    control_weight: ControlWeight | None = Field(default=None, description="1 if not given")
+    control_start: Share | None = Field(default=None, description="0 if not given")
+    control_end: Share | None = Field(default=None, description="1 if not given")
     input_reading: StrictStr | None = Field(default=None, description="how its input pictures are read")
     post: tuple[PostStep, ...] = ()
 

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -98,6 +98,8 @@ Url = Annotated[
 Steps = Annotated[StrictInt, Field(ge=1, le=200)]
 CfgScale = Annotated[StrictFloat, Field(ge=0, le=30)]
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
+ControlWeight = Annotated[StrictFloat, Field(ge=0, le=2)]
+Share = Annotated[StrictFloat, Field(ge=0, le=1)]
 Strength = Annotated[StrictFloat, Field(gt=0, le=1)]
 ImageFormat = Literal["webp", "png", "jpg"]
 Scale = Literal["2x", "4x"]
@@ -152,6 +154,10 @@ class PostProcess(ValueObject):
         return value
 
 
+CONTROL_FIELDS = ("control_weight", "control_start", "control_end")
+"""The parameters that say how a ControlNet leads."""
+
+
 class GenerationParams(ValueObject):
     """The parameters of one request; INTERFACES.md §1."""
 
@@ -172,7 +178,19 @@ class GenerationParams(ValueObject):
     negative_text: AnyText = ""
     seed: Seed | None = Field(default=None, description="drawn at random and recorded if not given")
     strength: Strength = Field(default=0.75, description="how far img2img and inpaint leave the input picture")
+    control_weight: ControlWeight = Field(default=1.0, description="how strongly a ControlNet leads")
+    control_start: Share = Field(default=0.0, description="part of the steps before a ControlNet leads")
+    control_end: Annotated[Share, Field(validate_default=True)] = Field(
+        default=1.0, description="part of the steps after which it leads no more"
+    )
     num_images: Annotated[StrictInt, Field(ge=1, le=MAX_IMAGES)] = 1
+
+    @field_validator("control_end")
+    @classmethod
+    def _control_has_a_step(cls, value: float, info: ValidationInfo) -> float:
+        if value <= info.data.get("control_start", 0.0):
+            raise ValueError(f"{value:g} is not after control_start. Give a later end, or an earlier start")
+        return value
 
     @field_validator("loras")
     @classmethod
@@ -206,6 +224,12 @@ class GenerationParams(ValueObject):
                     "of a WebP file can have. Use format png or jpg."
                 )
         return value
+
+
+def unusual_control(params: GenerationParams) -> dict[str, Any]:
+    """The fields that say how a ControlNet leads, where they differ from what is usual."""
+    fields = {name: field.default for name, field in GenerationParams.model_fields.items() if name in CONTROL_FIELDS}
+    return {name: value for name, usual in fields.items() if (value := getattr(params, name)) != usual}
 
 
 INPUT_FIELDS = ("image_url", "mask_url", "control_image_url")

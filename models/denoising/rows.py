@@ -1,7 +1,7 @@
 """The rows of one UNet pass, gathered from the slots that share it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -19,13 +19,15 @@ class Rows:
     Attributes:
         latents: (rows, C, h, w), scaled by each slot's sampler.
         timesteps: (rows,), float32.
-        controlled: places of the rows that have a control picture; `conditions.control` holds just those.
+        controlled: places of the rows that a control picture leads; `conditions.control` holds just those.
+        control_scales: how strongly, for each of these.
     """
 
     latents: torch.Tensor
     timesteps: torch.Tensor
     conditions: Conditions
     controlled: tuple[int, ...]
+    control_scales: tuple[float, ...] = ()
 
     def unet_inputs(self) -> Inputs:
         """Keyword arguments of the UNet, without control residuals."""
@@ -54,10 +56,13 @@ class Rows:
         }
 
     def spread(self, residual: torch.Tensor) -> torch.Tensor:
-        """A ControlNet output of the controlled rows, laid among zeros for the other rows."""
+        """A ControlNet output of the controlled rows, as strong as asked, laid among zeros for the other rows."""
         places = torch.tensor(self.controlled, device=residual.device)
         zeros = residual.new_zeros((len(self.timesteps), *residual.shape[1:]))
-        return zeros.index_copy_(0, places, residual[: len(places)])
+        led = residual[: len(places)]
+        if any(scale != 1.0 for scale in self.control_scales):
+            led = led * led.new_tensor(self.control_scales).view(-1, *[1] * (led.ndim - 1))
+        return zeros.index_copy_(0, places, led)
 
 
 def gather_rows(slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None) -> Rows:
@@ -66,10 +71,13 @@ def gather_rows(slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None
     Args:
         row: take only this row of each slot.
     """
-    latents, times, conditions = [], [], []
+    latents, times, conditions, scales = [], [], [], list[float]()
     for slot in slots:
-        conditions.append(slot.conditions if row is None else slot.conditions.only(row))
-        rows = conditions[-1].rows
+        given = slot.conditions if row is None else slot.conditions.only(row)
+        scale = _control_scale(slot)
+        conditions.append(given if scale else replace(given, control=None))
+        rows = given.rows
+        scales += [scale] * rows if given.control is not None and scale else []
         latents.append(slot.sampling.scaled(slot.latents).expand(rows, -1, -1, -1))
         times += [slot.sampling.time] * rows
     joined = torch.cat(latents)
@@ -78,7 +86,17 @@ def gather_rows(slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None
         _repeated(torch.tensor(times), sizes).to(joined.device, non_blocking=True),
         _joined(conditions, sizes),
         tuple(_controlled(conditions)),
+        tuple(scales),
     )
+
+
+def _control_scale(slot: Slot) -> float:
+    """How strongly a control picture leads the next step; as diffusers says which steps those are."""
+    recipe, sampling = slot.recipe, slot.sampling
+    start, end = recipe.control_start or 0.0, 1.0 if recipe.control_end is None else recipe.control_end
+    leads = sampling.done / sampling.total >= start and (sampling.done + 1) / sampling.total <= end
+    weight = 1.0 if recipe.control_weight is None else recipe.control_weight
+    return weight if leads else 0.0
 
 
 def _controlled(conditions: Sequence[Conditions]) -> list[int]:

@@ -133,4 +133,6 @@ def _control_channels(file: Path) -> dict[str, int]:
             if {latents, picture} <= names:
                 counts = (int(opened.get_slice(name).get_shape()[1]) for name in (latents, picture))
                 return dict(zip(("in_channels", "conditioning_channels"), counts, strict=True))
-    raise ModelLoadError(f"{file.name} is no ControlNet in one file: it has no {_CONTROLNET_ENDS[0][1]}")
+    kind = header_kind(part_header(file))
+    told = f"it has no {_CONTROLNET_ENDS[0][1]}" if kind.kind is Kind.UNKNOWN else kind.reason or f"but: {kind.kind}"
+    raise ModelLoadError(f"{file.name} is no ControlNet in one file: {told}")

@@ -81,7 +81,10 @@ class StableDiffusion(PipelineFamily):
         if file.is_file():
             controlnet = load_controlnet_file(file, unet, dtype)
         else:
-            refuse_union(file, ControlNetModel.load_config(str(file), local_files_only=True))
+            config = ControlNetModel.load_config(str(file), local_files_only=True)
+            refuse_union(file, config)
+            if (kind := config.get("_class_name", "ControlNetModel")) != "ControlNetModel":
+                raise ModelLoadError(f"{file.name} holds a {str(kind)[:60]}, which is not run here: use a ControlNet")
             controlnet = ControlNetModel.from_pretrained(
                 str(file), dtype=dtype, use_safetensors=True, local_files_only=True
             )

@@ -59,6 +59,9 @@ def test_the_fields_are_those_of_the_contract():
             "num_images": (11, "int32", False),
             "schedule": (12, text, False),
             "loras": (13, "Lora", False),
+            "control_weight": (14, "float", optional),
+            "control_start": (15, "float", False),
+            "control_end": (16, "float", False),
         },
         pb2.Lora: {"name": (1, text, False), "weight": (2, "float", optional)},
         pb2.PostProcess: {

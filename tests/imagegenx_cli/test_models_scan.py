@@ -59,8 +59,9 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
         "Stable Diffusion 1.x",
         "it is an instruct-pix2pix model",
     ),
-    "flux": ({f"{UNET}double_blocks.0.img_attn.qkv.weight": (2, 2)}, "diffusion model alone", "Flux.1", ALONE),
-    "flux_dev": ({"double_blocks.0.img_attn.qkv.weight": (2, 2)}, "diffusion model alone", "Flux.1", ALONE),
+    "flux": ({f"{UNET}double_blocks.0.img_attn.qkv.weight": (2, 2)}, "diffusion model alone", "Flux.1", None),
+    "flux_dev": ({"double_blocks.0.img_attn.qkv.weight": (2, 2)}, "diffusion model alone", "Flux.1", None),
+    "qwen": ({"transformer_blocks.0.img_mod.1.weight": (2, 2)}, "diffusion model alone", "Qwen-Image", ALONE),
     "flux_whole": (
         {f"{UNET}double_blocks.0.x.weight": (2, 2), "text_encoders.clip_l.x": (2,)},
         "checkpoint",
@@ -71,7 +72,7 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
         {f"{UNET}joint_blocks.0.x_block.attn.qkv.weight": (2, 2)},
         "diffusion model alone",
         "Stable Diffusion 3",
-        ALONE,
+        None,
     ),
     "lora_sd1": (lora(768), "adapter", "Stable Diffusion 1.x", None),
     "lora_xl": (lora(2048), "adapter", "Stable Diffusion XL", None),
@@ -97,6 +98,15 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
         None,
         "is a Union ControlNet (it holds task_embedding)",
     ),
+    "t2i": ({"adapter.body.0.resnets.0.block1.weight": (2,)}, "T2I-adapter", None, "T2I-adapters are not run here"),
+    "t2i_first": ({"body.0.block1.weight": (2,), "conv_in.weight": (2,)}, "T2I-adapter", None, "T2I-adapters are not"),
+    "control_lora": (
+        {"lora_controlnet": (0,), "input_blocks.0.0.weight": (2,), "input_hint_block.0.weight": (2,)},
+        "ControlNet",
+        None,
+        "it is a Control-LoRA, which is not run here",
+    ),
+    "lllite": ({"lllite_unet_input_blocks_4_1.down.0.weight": (2,)}, "ControlNet", None, "it is a ControlNet-LLLite"),
     "ip": (
         {"image_proj.proj.weight": (2,), "ip_adapter.1.to_k_ip.weight": (2,)},
         "IP-Adapter",
@@ -171,6 +181,7 @@ def test_a_part_is_told_with_the_field_of_a_card_that_names_it(imagegenx, scanne
     fields = {name: one["card_field"] for name, one in scanned.items() if one["works"] and one["card_field"]}
 
     assert fields == {
+        **{f"{name}.safetensors": "parts: transformer" for name in ("flux", "flux_dev", "sd3")},
         **{"unet_only.safetensors": "parts: unet", "vae.safetensors": "vae", "clip.safetensors": "parts: text_encoder"},
         **{"embedding.safetensors": "embeddings", "embedding_xl.safetensors": "embeddings"},
         **{"control.safetensors": "controlnet", "lora_sd1.safetensors": "loras", "lora_xl.safetensors": "loras"},

@@ -74,6 +74,9 @@ CHANGES = {
     "mask_digest": "a" * 64,
     "control_digest": "a" * 64,
     "control_preprocess": "canny",
+    "control_weight": 0.5,
+    "control_start": 0.2,
+    "control_end": 0.7,
     "input_reading": "3",
     "post": (PostStep(op="thumbnail"),),
 }

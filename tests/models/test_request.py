@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from foundation.problems import Problem
 from models.admission import parse_request
 from models.errors import InvalidRequestError
 from models.registry import BUILTIN_CARDS, ModelRegistry, open_registry
-from models.request import GenerationRequest, Mode, Priority, Sampler, Schedule
+from models.request import GenerationRequest, Mode, Priority, Sampler, Schedule, unusual_control
 from models.resolution import Resolution
 
 
@@ -392,3 +394,29 @@ def test_an_upscaler_is_one_of_those_that_have_names(registry, monkeypatch, post
         parse_request({"text": "a", "params": {"post_process": post}}, registry)
 
     assert str(refused.value) == f"params.post_process.upscaler: {rule}"
+
+
+@pytest.mark.parametrize(
+    ("params", "rule"),
+    [
+        ({"control_weight": 2.5}, "params.control_weight: 2.5 is above the maximum of 2"),
+        ({"control_start": 0.5, "control_end": 0.5}, "params.control_end: 0.5 is not after control_start."),
+        ({"control_start": 1.0}, "params.control_end: 1 is not after control_start."),
+        ({"control_start": -0.1}, "params.control_start: -0.1 is below the minimum of 0"),
+    ],
+)
+def test_how_a_controlnet_leads_is_judged(registry, params, rule):
+    data = {"text": "a", "model_type": "tiny", "control_image_url": "http://a.example/"}
+    with pytest.raises(InvalidRequestError, match=re.escape(rule)):
+        parse_request({**data, "params": params}, registry)
+
+
+def test_what_leads_nothing_is_refused_and_what_is_usual_is_in_no_recipe(registry):
+    data = {"text": "a", "model_type": "tiny", "params": {"control_weight": 0.5}}
+    with pytest.raises(InvalidRequestError, match="^params.control_weight: has no effect without control_image_url"):
+        parse_request(data, registry)
+    led = parse_request({**data, "control_image_url": "http://a.example/"}, registry)
+    usual = parse_request({**data, "params": {"control_weight": 1.0, "control_end": 1.0}}, registry)
+
+    assert unusual_control(led.params) == {"control_weight": 0.5}
+    assert unusual_control(usual.params) == {}

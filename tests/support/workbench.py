@@ -91,6 +91,17 @@ def _inputs(mode: Mode) -> dict[str, Image.Image]:
     }[mode]
 
 
+def _leading(recipe: Recipe) -> dict[str, float]:
+    """What diffusers is told of how a ControlNet leads."""
+    names = {
+        "weight": "controlnet_conditioning_scale",
+        "start": "control_guidance_start",
+        "end": "control_guidance_end",
+    }
+    given = {theirs: getattr(recipe, f"control_{ours}") for ours, theirs in names.items()}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 class Workbench:
     """The random models and the built-in one as the engine steps them, and as diffusers runs them."""
 
@@ -124,7 +135,7 @@ class Workbench:
             Mode.TEXT2IMG: size,
             Mode.IMG2IMG: {"image": item.image, "strength": recipe.strength},
             Mode.INPAINT: {"image": item.image, "mask_image": item.mask, "strength": recipe.strength, **size},
-            Mode.CONTROLNET: {"image": item.control, **size},
+            Mode.CONTROLNET: {"image": item.control, **size, **_leading(recipe)},
         }[recipe.mode]
         return pipeline(
             recipe.text,

@@ -49,6 +49,27 @@ def test_latents_are_those_of_diffusers_in_a_batch_of_every_mode_with_every_samp
         assert distance(ours, workbench.reference(item)) < 1e-3, item.recipe
 
 
+def test_controlnets_lead_as_strongly_and_as_long_as_diffusers_lets_them_in_mixed_company(workbench):
+    leads = [
+        {},
+        {"control_weight": 0.4},
+        {"control_weight": 1.7, "control_end": 0.5},
+        {"control_start": 0.3, "control_end": 0.8},
+        {"control_weight": 0.0},
+    ]
+    items = [
+        make_item(Mode.CONTROLNET, seed=place, sampler=sampler, steps=5, **lead)
+        for place, (lead, sampler) in enumerate(zip(leads, cycle([Sampler.EULER, Sampler.HEUN]), strict=False))
+    ]
+
+    together = workbench.together([*items, make_item(Mode.TEXT2IMG)], joins=[0, 1, 0, 2, 0, 1])
+
+    (usual,) = workbench.together([make_item(Mode.CONTROLNET, seed=1, sampler=Sampler.HEUN, steps=5)])
+    for item, ours in zip(items, together, strict=False):
+        assert distance(ours, workbench.reference(item)) < 1e-3, item.recipe
+    assert distance(usual, together[1]) > 1e-2
+
+
 @pytest.mark.parametrize("strength", [0.01, 0.3, 1.0])
 @pytest.mark.parametrize(("model", "mode"), [case for case in CASES if case[1] in (Mode.IMG2IMG, Mode.INPAINT)])
 def test_any_strength_is_that_of_diffusers(workbench, model, mode, strength):

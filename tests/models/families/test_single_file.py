@@ -228,3 +228,32 @@ def test_short_runs_of_sdxl_start_at_pure_noise(steps, times):
     recipe = a_recipe(steps=steps, sampler=Sampler.EULER)
 
     assert Sampling(recipe, model.schedule, model.layout(recipe)).timesteps.tolist() == times
+
+
+@pytest.mark.parametrize(
+    ("names", "rule"),
+    [
+        (["adapter.body.0.resnets.0.block1.weight"], "T2I-adapters are not run here: use a ControlNet"),
+        (["image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight"], "IP-Adapters are not run here: use a ControlNet"),
+        (["lora_controlnet", "input_blocks.0.0.weight"], "it is a Control-LoRA, which is not run here"),
+        (["encoder.conv_in.weight", "decoder.conv_in.weight"], "but: VAE"),
+    ],
+)
+def test_a_file_that_leads_in_another_way_is_named_where_a_card_takes_it_for_a_controlnet(
+    random_models, tmp_path, names, rule
+):
+    save_file({name: torch.zeros(1) for name in names}, tmp_path / "other.safetensors")
+    text = CONTROLLED.format(source=random_models.folder / "sd", controlnet=tmp_path / "other.safetensors")
+    (tmp_path / "one.yaml").write_text(text)
+
+    assert f"other.safetensors is no ControlNet in one file: {rule}" in paint(tmp_path, "one").error
+
+
+def test_a_folder_of_another_network_is_named_where_a_card_takes_it_for_a_controlnet(random_models, tmp_path):
+    (tmp_path / "t2i").mkdir()
+    (tmp_path / "t2i/config.json").write_text('{"_class_name": "T2IAdapter"}')
+    save_file({"x": torch.ones(1)}, tmp_path / "t2i/diffusion_pytorch_model.safetensors")
+    text = CONTROLLED.format(source=random_models.folder / "sd", controlnet=tmp_path / "t2i")
+    (tmp_path / "one.yaml").write_text(text)
+
+    assert "t2i holds a T2IAdapter, which is not run here: use a ControlNet" in paint(tmp_path, "one").error
