@@ -1,8 +1,7 @@
 """Dagster's code server, which ends with its runs: `python -m imagegenx_cli.code_server`.
 
 It takes the options of `dagster api grpc`. Dagster's own waits for its runs when it is told to end, and tells them
-nothing: a serving run would keep its requests until the lease ends. It also never ends once an outage of its database
-has ended the thread that watches the runs.
+nothing: a serving run would keep its requests until the lease ends.
 """
 
 import signal

@@ -1,7 +1,6 @@
 """Dagster's storage in PostgreSQL that waits while the server is away.
 
-Dagster gives a server up after a few seconds. A run then fails, and the thread that watches the runs of a code server
-ends for good: no run that dies is noticed any more, and the code server does not end.
+Dagster gives a server up after a few seconds, and a run then fails.
 """
 
 import logging

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 def url_of_file(base_dir: str, db_name: str) -> str:
     """SQLAlchemy's URL of a database file; Dagster's own leaves `%` and `?` as they are, which mean more."""
     file = os.path.abspath(os.path.join(base_dir, f"{db_name}.db"))  # noqa: PTH100, PTH118 as Dagster does
-    return sqlalchemy.URL.create("sqlite", database=file).render_as_string()
+    # Dagster waits so long only for the files of events; a busy disk holds up the others just as much.
+    query = {"timeout": str(SQLITE_BUSY_TIMEOUT_SECONDS)}
+    return sqlalchemy.URL.create("sqlite", database=file, query=query).render_as_string()
 
 
 for _module in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
@@ -99,9 +101,7 @@ class EventLogStorage(SqliteEventLogStorage):
         return self._engines[shard]
 
     def _opened(self, shard: str) -> "Engine":
-        engine = sqlalchemy.create_engine(
-            self.conn_string_for_shard(shard), connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-        )
+        engine = sqlalchemy.create_engine(self.conn_string_for_shard(shard))
         sqlalchemy.event.listen(engine, "connect", _wait_for_no_disk)
         self._initdb(engine)
         return engine

@@ -1,8 +1,12 @@
-"""A run of a catalog whose process is killed: Dagster starts it again by itself, and it goes on where it was."""
+"""A run of a catalog whose process is killed while Dagster's database is away.
+
+Dagster starts it again by itself once the database is back, and it goes on where it was.
+"""
 
 import os
 import re
 import signal
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -49,6 +53,19 @@ def contents(store):
     return {str(path.relative_to(store)): path.read_bytes() for path in store.glob("pictures/*/*")}
 
 
+@contextmanager
+def away(folder):
+    """Dagster's database cannot be opened inside the block: the path of its folder is a link to itself."""
+    aside = folder.with_name("away")
+    folder.rename(aside)
+    folder.symlink_to(folder)
+    try:
+        yield
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+
+
 @pytest.mark.timeout(600)
 def test_a_killed_catalog_run_is_started_again_and_ends_with_the_bytes_of_one_that_was_not(shop, tmp_path, monkeypatch):
     shop.write("shop.csv", CATALOG)
@@ -56,7 +73,9 @@ def test_a_killed_catalog_run_is_started_again_and_ends_with_the_bytes_of_one_th
         (killed,) = shop.until(shop.runs, "the run of the catalog")
         process = shop.until(lambda: process_of(shop, killed), "the start of its process")
         shop.until(shop.pictures, "its first picture")
-        os.kill(process, signal.SIGKILL)
+        with away(shop.home / "dagster/history"):
+            os.kill(process, signal.SIGKILL)
+            shop.until(lambda: "cannot be looked at now" in shop.log(), "a look at the run while nothing can be told")
         left = shop.pictures()
         first, again = shop.until_runs_end(2)
 

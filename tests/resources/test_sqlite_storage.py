@@ -103,6 +103,18 @@ def test_a_commit_waits_for_no_disk(home):
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
 
 
+def test_every_file_of_the_database_is_waited_for_while_others_write(home):
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        storages = [
+            instance.run_storage.connect(),
+            instance.schedule_storage.connect(),
+            instance.event_log_storage.index_connection(),
+        ]
+        for storage in storages:
+            with storage as connection:
+                assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30_000
+
+
 KILLED = f"""
 import os, signal
 import dagster as dg
