@@ -1,6 +1,7 @@
 """One network in a file of its own, .safetensors or GGUF: its header, and its tensors as plain numbers."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -48,10 +49,10 @@ def _gguf_header(file: Path, mark: FileMark) -> Header:
 
 
 def _gguf_reader(file: Path) -> Any:
-    from gguf import GGUFReader
+    from models.gguf_reader import BoundedGGUFReader
 
     try:
-        return GGUFReader(file)
+        return BoundedGGUFReader(file)
     except OSError:
         raise
     except Exception as exc:  # the reader checks little, so that damaged files end in errors of every kind
@@ -60,8 +61,15 @@ def _gguf_reader(file: Path) -> Any:
 
 def _gguf_shape(reader: Any, tensor: Any) -> tuple[int, ...]:
     told = reader.get_field(f"{_GGUF_SHAPE}{tensor.name}")
-    sides = told.contents() if told else reversed(tensor.shape.tolist())
-    return tuple(int(side) for side in sides)
+    try:
+        shape = tuple(map(int, told.contents() if told else reversed(tensor.shape.tolist())))
+    except (TypeError, ValueError):
+        shape = ()
+    if math.prod(shape) != tensor.n_elements:
+        raise ModelLoadError(
+            f"the shape that is told of {tensor.name[:100]!r} is not that of its numbers. Get it again"
+        )
+    return shape
 
 
 def read_part(file: Path, dtype: "torch.dtype") -> "dict[str, torch.Tensor]":

@@ -1,6 +1,7 @@
 """`models scan`: every kind of file by its header, and the cards of what works."""
 
 import json
+import struct
 from pathlib import Path
 
 import gguf
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from models import gguf_reader
 from models.registry import ModelRegistry
 
 UNET = "model.diffusion_model."
@@ -128,6 +130,20 @@ OTHERS: dict[str, tuple[bytes, str, str]] = {
     "older.pt": (b"\x80\x02" + bytes(90), "pickle", "is a pickle, which could run any code"),
     "page.ckpt": (b"<html>", "unknown", "is a web page"),
     "flux.gguf": (b"GGUF\x03" + bytes(90), "GGUF", "flux.gguf is no GGUF file, or was cut off"),
+    "endless.gguf": (
+        b"GGUF" + struct.pack("<IQQQcIIQ", 3, 0, 1, 1, b"a", 9, 0, 2**62) + bytes(9),
+        "GGUF",
+        "endless.gguf is no GGUF file, or was cut off: it ends too early",
+    ),
+    "shape.gguf": (
+        b"GGUF"
+        + struct.pack("<IQQ", 3, 1, 1)
+        + struct.pack("<Q23sIIQI", 23, b"comfy.gguf.orig_shape.w", 9, 5, 1, 5)
+        + struct.pack("<QcIQIQ", 1, b"w", 1, 4, 0, 0)
+        + bytes(64),
+        "GGUF",
+        "the shape that is told of 'w' is not that of its numbers",
+    ),
     "named.safetensors": (b"GGUF\x03" + bytes(90), "unknown", "is a GGUF file"),
 }
 
@@ -190,6 +206,14 @@ def test_a_part_is_told_with_the_field_of_a_card_that_names_it(imagegenx, scanne
     told = (entry["kind"], entry["base"], entry["works"], entry["card_field"])
     assert told == ("GGUF", "Stable Diffusion XL", True, "parts: unet")
     assert "yes, in a card's `parts: unet`" in imagegenx("models", "scan", tmp_path)[1]
+
+
+def test_a_gguf_file_with_more_parts_than_any_model_is_not_read_to_its_end(imagegenx, tmp_path, monkeypatch):
+    monkeypatch.setattr(gguf_reader, "MOST_READS", 1000)
+    header = b"GGUF" + struct.pack("<IQQQcIIQ", 3, 0, 1, 1, b"a", 9, 0, 2**20)
+    (tmp_path / "words.gguf").write_bytes(header + bytes(2**20))
+
+    assert "its header has more parts than that of any model" in imagegenx("models", "scan", tmp_path)[1]
 
 
 def test_cards_of_what_works_are_written_once_and_read(imagegenx, folder, tmp_path):
