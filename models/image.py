@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -119,6 +119,13 @@ def marks_in(data: bytes, max_pixels: int, anchors: str) -> "list[Found]":
     from models.marks.reading import from_json
 
     return from_json(_asked("marks", data, max_pixels, anchors).head["marks"])
+
+
+def has_manifest(data: bytes) -> bool:
+    """Whether a picture file from outside has a C2PA manifest that can be read in little time and memory."""
+    with suppress(PictureError):
+        return bool(_asked("manifest", data, 0).head["manifest"])
+    return False
 
 
 def open_stored_picture(data: bytes, max_pixels: int) -> "Image":

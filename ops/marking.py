@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from configs.marks_settings import MarkPolicy
 from configs.settings import Settings
 from models.encoding import CONTENT_TYPES, content_type_of, encode_picture, rgb_picture
+from models.image import has_manifest
 from models.marks.label import draw_label, label_font_digest
 from models.marks.manifest import Ingredient, sign
 from models.marks.signer import Credentials, credentials
@@ -126,7 +127,8 @@ class Marker:
         strengths = _OF_COPIES[: 1 if min(image.size) < READ_BACK_PX else None] if is_copy else _STRENGTHS
         write = partial(_hidden, strengths) if is_hidden else encode_picture
         data = write(image, format, quality, shown, statement)
-        ingredients = [Ingredient(one, kind) for one in inputs if (kind := content_type_of(one))]
+        kinds = [(one, kind) for one in inputs if (kind := content_type_of(one))]
+        ingredients = [Ingredient(one if has_manifest(one) else b"", kind) for one, kind in kinds]
         return self._sign(data, format, statement, recipe.post, ingredients, is_hidden=is_hidden)
 
     def sheet(self, image: "Image", name: str, step: PostStep | None, store: ObjectStore) -> bytes:

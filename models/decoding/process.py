@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,8 +36,8 @@ def serve() -> None:
     while line := questions.readline():
         question = json.loads(line)
         data = questions.read(question["bytes"])
-        if question["op"] == "marks" and used is not None:
-            used = _used_with_readers()
+        if question["op"] in ("marks", "manifest") and used is not None:
+            used = _used_with_readers(question["op"])
         _limit(question, used, len(data))
         head, body = _answer(question, data)
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -71,15 +72,11 @@ def _used_bytes() -> int | None:
     return pages * resource.getpagesize()
 
 
-def _used_with_readers() -> int | None:
+def _used_with_readers(op: str) -> int | None:
     """As `_used_bytes`, with what reads marks loaded: only pictures whose marks are asked for need it."""
     resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
-    import c2pa
-    import scipy.ndimage
-
-    import models.marks.reading
-
-    del c2pa, scipy, models
+    for module in ("c2pa", "models.marks.manifest", *(("scipy.ndimage", "models.marks.reading") * (op == "marks"))):
+        import_module(module)
     return _used_bytes()
 
 
@@ -94,6 +91,8 @@ def _answer(question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], byte
     try:
         if question["op"] == "size":
             return {"size": size_of(data, question["max_pixels"])}, b""
+        if question["op"] == "manifest":
+            return {"manifest": _manifest_is_read(data)}, b""
         picture = decoded(data, question["max_pixels"])
         if question["op"] == "marks":
             return {"marks": _marks(data, picture, question["anchors"])}, b""
@@ -108,6 +107,13 @@ def _marks(data: bytes, picture: Image.Image, anchors: str) -> list[dict[str, An
     from models.marks.reading import as_json, read_marks
 
     return as_json(read_marks(data, picture, anchors))
+
+
+def _manifest_is_read(data: bytes) -> bool:
+    from models.encoding import content_type_of
+    from models.marks.manifest import read_manifest
+
+    return read_manifest(data, content_type_of(data)) is not None
 
 
 def _transparency(picture: Image.Image) -> bytes:

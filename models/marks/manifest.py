@@ -2,8 +2,8 @@
 
 import io
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -20,12 +20,24 @@ _ACTIONS = {
     "watermark": ("c2pa.edited", "visible watermark"),
     "thumbnail": ("c2pa.resized", "small copy"),
 }
-_QUIET = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False, "verify_trust": False}}
+MAX_KEPT_BYTES = 1_000_000
+"""Of what input pictures say of themselves, in each picture that is made of them."""
+_OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+"""A picture from outside names addresses; none is asked."""
+_SIGNING = {
+    "builder": {"thumbnail": {"enabled": False}},
+    "verify": {"verify_after_sign": False, "verify_trust": False, **_OFFLINE},
+}
 
 
 @dataclass(frozen=True)
 class Ingredient:
-    """A picture file that went into another: its bytes and media type; what it says of itself is kept."""
+    """A picture file that went into another; what it says of itself is kept.
+
+    Attributes:
+        data: its bytes; none if what it says is not to be read.
+        content_type: its media type.
+    """
 
     data: bytes = field(repr=False)
     content_type: str
@@ -69,24 +81,39 @@ def sign(
 
     Args:
         steps: what was done to the picture since it was generated.
+        ingredients: one whose manifest is damaged, or that says too much, is named without it.
         bound: the picture has the invisible mark.
     Raises:
         MarkError: if it cannot be signed, or the time-stamp service gives no time.
     """
+    definition = json.dumps(_definition(content_type, statement, steps, bound=bound))
+    kept = list(ingredients)
+    signed = _with_manifest(data, content_type, definition, given, kept)
+    if len(signed) > len(data) + MAX_KEPT_BYTES:
+        bare = [replace(one, data=b"") for one in kept]
+        signed = _with_manifest(data, content_type, definition, given, bare)
+    return signed
+
+
+def _with_manifest(
+    data: bytes, content_type: str, definition: str, given: Credentials, ingredients: Sequence[Ingredient]
+) -> bytes:
     import c2pa
 
     info = c2pa.C2paSignerInfo(given.algorithm, given.certificates, given.key, given.time_stamp_url.encode() or None)
     signed = io.BytesIO()
     try:
-        definition = json.dumps(_definition(content_type, statement, steps, bound=bound))
         with (
-            c2pa.Context.from_dict(_QUIET) as context,
+            c2pa.Context.from_dict(_SIGNING) as context,
             c2pa.Signer.from_info(info) as signer,
             c2pa.Builder(definition, context=context) as builder,
         ):
             for number, one in enumerate(ingredients, 1):
-                about = json.dumps({"title": f"input {number}", "relationship": "inputTo"})
-                builder.add_ingredient(about, one.content_type, io.BytesIO(one.data))
+                about = {"title": f"input {number}", "relationship": "inputTo", "format": one.content_type}
+                try:
+                    builder.add_ingredient(json.dumps(about), one.content_type, io.BytesIO(one.data))
+                except c2pa.C2paError:  # our own file says nothing yet, and stands in
+                    builder.add_ingredient(json.dumps(about), content_type, io.BytesIO(data))
             builder.sign(signer, content_type, io.BytesIO(data), signed)
     except c2pa.C2paError as exc:
         raise MarkError(f"the picture cannot be signed: {cause_text(exc)}.") from exc
@@ -102,18 +129,20 @@ def read_manifest(data: bytes, content_type: str, anchors: str = "") -> Signed |
     import c2pa
 
     trust = {"trust": {"user_anchors": anchors}} if anchors else {}
-    settings = {"verify": {"verify_trust": bool(anchors), "remote_manifest_fetch": False}, **trust}
+    settings = {"verify": {"verify_trust": bool(anchors), **_OFFLINE}, **trust}
     try:
         with (
             c2pa.Context.from_dict(settings) as context,
             c2pa.Reader(content_type, io.BytesIO(data), context=context) as reader,
         ):
-            report = json.loads(reader.json())
+            return _signed(json.loads(reader.json()), trusts=bool(anchors))
     except c2pa.C2paError.ManifestNotFound:
         return None
     except c2pa.C2paError as exc:
-        return Signed(False, (cause_text(exc)[:200],), False, "", "", "", "", 0)
-    return _signed(report, trusts=bool(anchors))
+        problem = cause_text(exc)[:200]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        problem = "its assertions are of no form that is known here"
+    return Signed(False, (problem,), False, "", "", "", "", 0)
 
 
 def _signed(report: Mapping[str, Any], *, trusts: bool) -> Signed:
@@ -133,7 +162,7 @@ def _signed(report: Mapping[str, Any], *, trusts: bool) -> Signed:
         trusted=trusts and not problems,
         signer=about.get("common_name") or about.get("issuer") or "",
         time=about.get("time") or "",
-        source_type=next((one["digitalSourceType"] for one in actions if "digitalSourceType" in one), ""),
+        source_type=str(next((one["digitalSourceType"] for one in actions if "digitalSourceType" in one), "")),
         binding=str(blocks[0].get("value", "")) if blocks else "",
         ingredients=len(manifest.get("ingredients", ())),
     )

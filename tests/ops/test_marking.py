@@ -1,18 +1,24 @@
 import io
 import json
 import re
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import xml.etree.ElementTree as ElementTree
+import zlib
 
+import c2pa
 import numpy as np
 import pytest
 from PIL import Image
 
 from configs.settings import Settings
+from models.decoding.pool import MAX_CPU_S
 from models.encoding import RecipeNotFoundError, read_recipe, read_xmp
-from models.image import open_stored_picture
+from models.image import has_manifest, marks_in, open_stored_picture
+from models.marks import manifest
 from models.marks.label import draw_label
 from models.marks.signer import credentials
 from models.request import Mode
@@ -174,6 +180,107 @@ def test_an_input_picture_is_an_ingredient_with_its_own_manifest(tmp_path):
     assert report["validation_state"] == "Valid"
     assert AI_EDITED in str(manifest["assertions"])
     assert read_by_exiftool(data, tmp_path)["XMP-iptcExt:DigitalSourceType"] == AI_EDITED
+
+
+def chunk(name, body):
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def with_chunk(name, body):
+    """A PNG of a few pixels with one more chunk."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(file, "PNG")
+    at = file.getvalue().index(b"IDAT") - 4
+    return file.getvalue()[:at] + chunk(name, body) + file.getvalue()[at:]
+
+
+def with_provenance(url):
+    """A PNG that says that its manifest is elsewhere."""
+    rdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+    about = f'<d:Description xmlns:t="http://purl.org/dc/terms/" d:about="" t:provenance="{url}"/>'
+    packet = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d:RDF xmlns:d="{rdf}">{about}</d:RDF></x:xmpmeta>'
+    return with_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet.encode())
+
+
+def foreign_file(settings, assertion, padding=0):
+    """A PNG, so many bytes longer, whose manifest has an assertion of somebody else's making."""
+    given = credentials(settings)
+    created = {"actions": [{"action": "c2pa.created", "digitalSourceType": AI_MADE}]}
+    assertions = [{"label": "c2pa.actions.v2", "data": created}, assertion]
+    definition = json.dumps({"claim_generator_info": [{"name": "other"}], "assertions": assertions})
+    signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(given.algorithm, given.certificates, given.key, None))
+    file, signed = io.BytesIO(with_chunk(b"prVt", bytes(padding))), io.BytesIO()
+    unchecked = c2pa.Context.from_dict({"verify": {"verify_after_sign": False}})
+    with c2pa.Builder(definition, context=unchecked) as builder:
+        builder.sign(signer, "image/png", file, signed)
+    return signed.getvalue()
+
+
+def ingredient_of(settings, source):
+    """What a picture says of the one it was made of, and the bytes it got longer by."""
+    edited = {"mode": Mode.IMG2IMG, "image_digest": "0" * 64, "strength": 0.5, "input_reading": "2"}
+    data, _ = marked_file(settings, inputs=[source], **edited)
+    report, manifest = read_by_c2pa(data, "image/png")
+    assert report["validation_state"] == "Valid"
+    (ingredient,) = manifest["ingredients"]
+    assert (ingredient["relationship"], ingredient["format"]) == ("inputTo", "image/png")
+    return ingredient, len(data) - len(marked_file(settings, **edited)[0])
+
+
+@pytest.mark.parametrize("part", ["manifest", "picture"])
+def test_an_input_picture_with_a_damaged_manifest_is_named_without_it(part, tmp_path):
+    source = with_chunk(b"caBX", b"no boxes") if part == "manifest" else with_chunk(b"prVt", b"")[:-40]
+
+    ingredient, _ = ingredient_of(settings_with(tmp_path), source)
+
+    assert "active_manifest" not in ingredient
+
+
+def test_no_address_is_asked_that_an_input_picture_names(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        source = with_provenance(f"http://127.0.0.1:{listener.getsockname()[1]}/a.c2pa")
+        listener.settimeout(0)
+
+        ingredient_of(settings_with(tmp_path), source)
+
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+NOTES = {"label": "org.example.notes", "data": {"notes": "a" * 50_000}}
+
+
+def test_a_picture_does_not_carry_on_whatever_its_input_says_of_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest, "MAX_KEPT_BYTES", 40_000)
+    settings = settings_with(tmp_path)
+    source = foreign_file(settings, NOTES)
+
+    ingredient, more_bytes = ingredient_of(settings, source)
+
+    assert "active_manifest" not in ingredient
+    assert more_bytes < 10_000
+
+
+def test_a_manifest_that_takes_long_to_read_is_not_read_where_pictures_are_made(tmp_path, monkeypatch):
+    settings = settings_with(tmp_path)
+    source = foreign_file(settings, NOTES, padding=20_000_000)
+    assert has_manifest(source)
+    monkeypatch.setitem(MAX_CPU_S, "manifest", 1e-6)
+    assert not has_manifest(source)
+
+    ingredient, _ = ingredient_of(settings, source)
+
+    assert "active_manifest" not in ingredient
+
+
+@pytest.mark.parametrize("data", ["a text", [1, 2], {"alg": manifest.SOFT_BINDING, "blocks": {"a": 1}}])
+def test_what_others_assert_in_forms_of_their_own_is_told_as_not_valid(data, tmp_path):
+    settings = settings_with(tmp_path)
+    source = foreign_file(settings, {"label": "c2pa.soft-binding", "data": data, "kind": "Json"})
+
+    (found,) = [one for one in marks_in(source, 10_000, "") if one.layer == "c2pa"]
+
+    assert (found.valid, found.says) == (False, "not valid: its assertions are of no form that is known here")
 
 
 @pytest.mark.parametrize("size", [(512, 512), (256, 128), (64, 64), (1024, 256)])
