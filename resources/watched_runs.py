@@ -24,4 +24,4 @@ def look_at_runs(server: DagsterApiServer) -> None:
         server._server_termination_event.wait(PAUSE_S)
 
 
-DagsterApiServer._check_for_orphaned_runs = look_at_runs  # type: ignore[method-assign]
+DagsterApiServer._check_for_orphaned_runs = look_at_runs  # type: ignore[assignment]

@@ -6,7 +6,8 @@ import json
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, time
 from typing import Any
@@ -21,6 +22,7 @@ MAX_UNPACKED_BYTES = 512 * 2**20
 
 MAX_CELLS = 20_000_000
 """What the sheets of a workbook may hold, empty cells between others among them."""
+_TOO_LARGE = "the workbook unpacks to more than {:,} bytes; save it as CSV, in UTF-8"
 _ROW_CELLS = 10
 """A row takes as long as so many cells, if it is empty, too."""
 
@@ -148,14 +150,12 @@ def _workbook(content: bytes, problems: ProblemList) -> Sheet | None:
 
     if not _is_small(content, problems):
         return None
-    try:
+    tables = []
+    with _reading(problems):
         workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         sheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
         cells = _Cells(problems)
         tables = [table for sheet in sheets if (table := _table(sheet, cells)) is not None]
-    except Exception as exc:  # openpyxl raises whatever its parsers do
-        problems.add("", "", f"this is not a workbook that can be read ({type(exc).__name__}); save it again as .xlsx")
-        return None
     if problems.total:
         return None
     ours = [(name, table) for name, table in tables if any(column_named(cell) == "text" for cell in table.header)]
@@ -169,25 +169,44 @@ def _workbook(content: bytes, problems: ProblemList) -> Sheet | None:
     return (ours or tables)[0][1]
 
 
+@contextmanager
+def _reading(problems: ProblemList) -> Iterator[None]:
+    """What openpyxl raises is a problem of the workbook: it is whatever its parsers do."""
+    try:
+        yield
+    except Exception as exc:
+        problems.add("", "", f"this is not a workbook that can be read ({type(exc).__name__}); save it again as .xlsx")
+
+
 class _Cells:
-    """The cells of a workbook that have been read; a few bytes of XML can stand for millions that are empty."""
+    """The cells of a workbook that have been read; a few bytes can stand for millions, or for one text in all rows."""
 
     def __init__(self, problems: ProblemList) -> None:
         self._problems = problems
-        self._left = MAX_CELLS
+        self._left, self._letters = MAX_CELLS, 0
 
     def of(self, worksheet: Any) -> Iterator[tuple[str, list[str]]]:
-        """(place, cells) of each row that is not blank; what is beyond MAX_CELLS is a problem."""
+        """(place, cells) of each row that is not blank; what is beyond the limits, or cannot be read, is a problem."""
         worksheet.reset_dimensions()  # what it says of its size is not believed
-        for number, row in enumerate(worksheet.iter_rows(values_only=True), start=1):
-            self._left -= _ROW_CELLS + len(row)
+        rows = enumerate(worksheet.iter_rows(values_only=True), start=1)
+        while row := self._next(rows):
+            if any(cell.strip() for cell in row[1]):
+                yield row
+
+    def _next(self, rows: Iterator[tuple[int, Sequence[Any]]]) -> tuple[str, list[str]] | None:
+        with _reading(self._problems):
+            number, values = next(rows, (0, ()))
+            place, cells = f"row {number}", [_cell(value) for value in values]
+            self._left -= _ROW_CELLS + len(cells)
+            self._letters += sum(map(len, cells))
             if self._left < 0:
                 rule = f"the workbook has more than {MAX_CELLS:,} cells, most of them empty"
-                self._problems.add(f"row {number}", "", f"{rule}; delete the empty ones, or save it as CSV, in UTF-8")
-                return
-            cells = [_cell(value) for value in row]
-            if any(cell.strip() for cell in cells):
-                yield f"row {number}", cells
+                self._problems.add(place, "", f"{rule}; delete the empty ones, or save it as CSV, in UTF-8")
+            elif self._letters > MAX_UNPACKED_BYTES:
+                self._problems.add(place, "", _TOO_LARGE.format(MAX_UNPACKED_BYTES))
+            elif number:
+                return place, cells
+        return None
 
 
 def _table(worksheet: Any, cells: _Cells) -> tuple[str, Sheet] | None:
@@ -217,17 +236,12 @@ def _cell(value: Any) -> str:
 def _is_small(content: bytes, problems: ProblemList) -> bool:
     """Whether a workbook unpacks to a size that can be read; what it says of its size is not believed."""
     unpacked = 0
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for entry in archive.infolist():
-                with archive.open(entry) as opened:
-                    while chunk := opened.read(2**20):
-                        unpacked += len(chunk)
-                        if unpacked > MAX_UNPACKED_BYTES:
-                            rule = f"the workbook unpacks to more than {MAX_UNPACKED_BYTES:,} bytes"
-                            problems.add("", "", f"{rule}; save it as CSV, in UTF-8")
-                            return False
-    except Exception as exc:  # a damaged archive fails in many ways
-        problems.add("", "", f"this is not a workbook that can be read ({type(exc).__name__}); save it again as .xlsx")
-        return False
-    return True
+    with _reading(problems), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as opened:
+                while chunk := opened.read(2**20):
+                    unpacked += len(chunk)
+                    if unpacked > MAX_UNPACKED_BYTES:
+                        problems.add("", "", _TOO_LARGE.format(MAX_UNPACKED_BYTES))
+                        return False
+    return not problems.total

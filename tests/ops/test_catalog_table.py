@@ -202,12 +202,16 @@ def test_a_workbook_that_is_damaged_empty_or_a_bomb_is_refused(tmp_path: Path, m
     assert problem == "the workbook unpacks to more than 1,000 bytes; save it as CSV, in UTF-8"
 
 
-def with_cells(content: bytes, sheet: str) -> bytes:
-    """A workbook whose first sheet is this XML instead."""
+def with_cells(content: bytes, sheet: str, texts: str = "") -> bytes:
+    """A workbook whose first sheet, and what its cells share, is this XML instead."""
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+    shared = f'<Override PartName="/xl/texts.xml" ContentType="{kind}"/></Types>'
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as after:
         for name in before.namelist():
-            after.writestr(name, sheet if name == "xl/worksheets/sheet1.xml" else before.read(name))
+            part = sheet if name == "xl/worksheets/sheet1.xml" else before.read(name).decode()
+            after.writestr(name, part.replace("</Types>", shared) if texts else part)
+        after.writestr("xl/texts.xml", texts)
     return file.getvalue()
 
 
@@ -215,8 +219,9 @@ def cell(place: str, text: str) -> str:
     return f'<c r="{place}" t="inlineStr"><is><t>{text}</t></is></c>'
 
 
+NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 WORKSHEET = (
-    '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><dimension ref="A1:XFD1048576"/>'
+    f'<worksheet xmlns="{NAMESPACE}"><dimension ref="A1:XFD1048576"/>'
     f'<sheetData><row r="1">{cell("A1", "text")}</row>{{}}</sheetData></worksheet>'
 )
 
@@ -240,6 +245,28 @@ def test_a_workbook_of_few_bytes_and_millions_of_cells_is_refused(tmp_path: Path
     monkeypatch.setattr(sheet, "MAX_CELLS", 500_000)
     found = problems(tmp_path, "a.xlsx", with_cells(workbook([]), WORKSHEET.format(rows)))
     assert "the workbook has more than 500,000 cells, most of them empty; delete the empty ones" in found[-1]
+
+
+def test_a_workbook_of_one_long_text_in_all_rows_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sheet, "MAX_UNPACKED_BYTES", 500_000)
+    rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(2, 40))
+    texts = f'<sst xmlns="{NAMESPACE}"><si><t>{"a mug" * 6000}</t></si></sst>'
+    found = problems(tmp_path, "a.xlsx", with_cells(workbook([]), WORKSHEET.format(rows), texts))
+    assert found[-1] == "row 18: the workbook unpacks to more than 500,000 bytes; save it as CSV, in UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        (f'<row r="2">{cell("ZZZZ2", "a mug")}</row>', "ValueError"),
+        ('<row r="2"><c r="A2" t="s"><v>99999</v></c></row>', "IndexError"),
+        (f'<row r="2"><c r="A2" t="n"><v>{"9" * 9000}</v></c></row>', "ValueError"),
+        (f'<row r="2">{cell("A2", "a mug" * 100_000)}</row><row r="3">{cell("A3", "&x;")}</row>', "ParseError"),
+    ],
+)
+def test_a_workbook_that_goes_wrong_further_down_is_refused(tmp_path: Path, row: str, kind: str) -> None:
+    found = problems(tmp_path, "a.xlsx", with_cells(workbook([]), WORKSHEET.format(row)))
+    assert found[-1] == f"this is not a workbook that can be read ({kind}); save it again as .xlsx"
 
 
 def test_thousands_of_columns_are_judged_quickly(tmp_path: Path) -> None:
