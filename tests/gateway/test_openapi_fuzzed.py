@@ -6,9 +6,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import CHECKS
 
+from tests.support.fuzzing import TIMES
 from tests.support.running_gateway import RunningGateway
 
-EXAMPLES = 40
+EXAMPLES = 40 * TIMES
 RULES = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
 CALLS = (
     ("POST", "/api/v1/image/generate"),

@@ -11,6 +11,7 @@ from models.request import Mode, Priority
 from ops.catalog import COLUMNS, CatalogError, FolderFiles, catalog_name, read_catalog, row_request
 from ops.catalog.endings import MAX_BYTES
 from tests.support.catalog_writer import REGISTRY, problems, read, write
+from tests.support.fuzzing import TIMES
 
 
 def test_the_table_has_every_column_with_every_default_filled_in(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_a_reference_that_no_store_can_hold_is_refused(tmp_path: Path) -> None:
     assert problems(tmp_path, "a.csv", f"text,image\na mug,{'x' * 901}\n") == [rule]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * TIMES)
 @given(
     content=st.one_of(
         st.binary(max_size=200),
@@ -197,7 +198,7 @@ def test_a_reference_that_no_store_can_hold_is_refused(tmp_path: Path) -> None:
         .map("".join)
         .map(str.encode),
     ),
-    ending=st.sampled_from([".csv", ".yaml"]),
+    ending=st.sampled_from([".csv", ".tsv", ".jsonl", ".xlsx", ".yaml"]),
 )
 def test_whatever_a_file_holds_only_a_catalog_error_comes_out(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str

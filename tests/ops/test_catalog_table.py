@@ -3,13 +3,17 @@
 import io
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import openpyxl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ops.catalog import sheet
-from tests.support.catalog_writer import problems, read
+from ops.catalog import CatalogError, read_catalog, sheet
+from tests.support.catalog_writer import REGISTRY, problems, read
+from tests.support.fuzzing import TIMES
 
 
 def test_cells_are_taken_to_the_letter(tmp_path: Path) -> None:
@@ -267,6 +271,22 @@ def test_a_workbook_of_one_long_text_in_all_rows_is_refused(tmp_path: Path, monk
 def test_a_workbook_that_goes_wrong_further_down_is_refused(tmp_path: Path, row: str, kind: str) -> None:
     found = problems(tmp_path, "a.xlsx", with_cells(workbook([]), WORKSHEET.format(row)))
     assert found[-1] == f"this is not a workbook that can be read ({kind}); save it again as .xlsx"
+
+
+XML = [
+    *('<row r="2">', "</row>", '<row r="x">', "<row>", '<c r="A2" t="s">', '<c t="inlineStr">', '<c r="A1048577">'),
+    *("</c>", '<c t="d">', '<c t="e">', '<c t="b">', '<c s="9">', "<v>1</v>", "<v>1e999</v>", "<v>x</v>"),
+    *("<is><t>a</t></is>", "&a;", "<f>1/0</f>", "<v/>", '<mergeCell ref="A1:A9"/>', "\0"),
+]
+
+
+@settings(max_examples=150 * TIMES)
+@given(st.lists(st.sampled_from(XML), max_size=12).map("".join))
+def test_whatever_a_workbook_holds_only_a_catalog_error_comes_out(tmp_path_factory, rows: str) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.xlsx"
+    file.write_bytes(with_cells(workbook([]), WORKSHEET.format(rows)))
+    with suppress(CatalogError):
+        read_catalog(file, REGISTRY)
 
 
 def test_thousands_of_columns_are_judged_quickly(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from models.decoding.containers import MAX_PARTS, MAX_SCANS
 from models.errors import PictureError
 from models.image import check_picture, open_picture, transparency_of
 from tests.support import costly_pictures as costly
+from tests.support.fuzzing import TIMES
 
 TEAL = (0, 128, 128)
 ADOBE_CRIMSON, CRIMSON = (188, 27, 61), (0xDC, 0x14, 0x3C)
@@ -209,7 +210,7 @@ _SEEDS = [
 ] + [costly.many_frames(kind, 3) for kind in ("GIF", "WEBP", "PNG")]
 
 
-@settings(max_examples=150)
+@settings(max_examples=150 * TIMES)
 @given(
     seed=st.sampled_from(_SEEDS),
     changes=st.lists(st.tuples(st.integers(0, 2**16), st.binary(min_size=1, max_size=4)), max_size=6),
