@@ -140,7 +140,7 @@ def _asked(op: "Op", source: bytes | Path, max_pixels: int, anchors: str = "") -
     from models.decoding.pool import process_decoders
 
     with _named(f"'{source.name}'" if isinstance(source, Path) else "the picture"):
-        return process_decoders().ask(op, _bytes(source), max_pixels, anchors)
+        return process_decoders(op).ask(op, _bytes(source), max_pixels, anchors)
 
 
 def _bytes(source: bytes | Path) -> bytes:

@@ -21,6 +21,8 @@ MAX_CPU_S: dict[Op, float] = {"size": 1.0, "decode": 4.0, "transparency": 4.0, "
 MAX_WALL_S = 60.0
 """Nothing is waited for longer, however busy the machine is, s."""
 MOST_PROCESSES = 4
+MOST_READERS = 2
+"""Of marks, which takes seconds: no picture that is only decoded waits for one of these."""
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _START = "import sys; sys.path[:] = sys.argv[1:]; from models.decoding.process import serve; serve()"
@@ -165,19 +167,24 @@ class Decoders:
             return _Decoder()
 
 
-_decoders = Decoders()
-atexit.register(lambda: _decoders.close())
+_decoders, _readers = Decoders(), Decoders(MOST_READERS)
 
 
-def process_decoders() -> Decoders:
-    """The decoders that all threads of this process share."""
-    return _decoders
+def process_decoders(op: Op) -> Decoders:
+    """The decoders that all threads of this process share for this purpose."""
+    return _readers if op in ("marks", "manifest") else _decoders
+
+
+def _end() -> None:
+    _decoders.close()
+    _readers.close()
 
 
 def _start_afresh() -> None:
     """In a forked process: the parent's decoders answer the parent."""
-    global _decoders
-    _decoders = Decoders()
+    global _decoders, _readers
+    _decoders, _readers = Decoders(), Decoders(MOST_READERS)
 
 
+atexit.register(_end)
 os.register_at_fork(after_in_child=_start_afresh)

@@ -12,7 +12,6 @@ import os
 import resource
 import signal
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,7 +36,7 @@ def serve() -> None:
         question = json.loads(line)
         data = questions.read(question["bytes"])
         if question["op"] in ("marks", "manifest") and used is not None:
-            used = _used_with_readers(question["op"])
+            used = _used_with_readers()
         _limit(question, used, len(data))
         head, body = _answer(question, data)
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -72,11 +71,15 @@ def _used_bytes() -> int | None:
     return pages * resource.getpagesize()
 
 
-def _used_with_readers(op: str) -> int | None:
+def _used_with_readers() -> int | None:
     """As `_used_bytes`, with what reads marks loaded: only pictures whose marks are asked for need it."""
     resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
-    for module in ("c2pa", "models.marks.manifest", *(("scipy.ndimage", "models.marks.reading") * (op == "marks"))):
-        import_module(module)
+    import c2pa
+    import scipy.ndimage
+
+    import models.marks.reading
+
+    del c2pa, scipy, models
     return _used_bytes()
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from models.decoding import pool
 from models.decoding.errors import UnreadableError
 from models.decoding.pool import Decoders
+from models.image import check_picture, marks_in
 from tests.models.decoding.test_files import encoded
 from tests.support.costly_pictures import many_scans, plain_webp, webp_header
 from tests.support.waiting import wait_until
@@ -60,6 +61,29 @@ def test_so_many_at_once_and_no_more(decoders, started):
 
     assert len(answers) == 6
     assert 1 <= len(started()) <= 2
+
+
+def test_no_picture_waits_for_those_whose_marks_are_read(started, monkeypatch):
+    for name, most in (("_decoders", pool.MOST_PROCESSES), ("_readers", pool.MOST_READERS)):
+        monkeypatch.setattr(pool, name, Decoders(most))
+    check_picture(PICTURE)
+    before = started()
+    threads = [threading.Thread(target=marks_in, args=(PICTURE, 10_000, "")) for _ in range(pool.MOST_PROCESSES)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(started() - before) == pool.MOST_READERS)
+    readers = [psutil.Process(process) for process in started() - before]
+    for reader in readers:
+        reader.suspend()
+    try:
+        assert check_picture(PICTURE) == 40 * 30
+        assert all(thread.is_alive() for thread in threads)
+    finally:
+        for reader in readers:
+            reader.resume()
+        for thread in threads:
+            thread.join()
+        pool._end()
 
 
 def test_a_picture_that_takes_too_long_ends_its_process_and_the_next_is_read(decoders, monkeypatch):
