@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from benchmarks.attack_kinds import ATTACKS
 from foundation.errors import ImageGenXError
 from foundation.problems import one_of
 
@@ -29,12 +31,12 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "fleet": {f"fleet_{name}": f"fleet:{name}" for name in ("hosts", "interactive", "large", "thousand")},
     "serving": {"serving": "serving:serving", "serving_cold": "serving:cold"},
     "marks": {"marks": "marks:run"},
-    "attacks": {"attacks": "attacks:run"},
+    "attacks": {f"attack_{name}": f"attacks:run:{name}" for name in ATTACKS},
     "false_marks": {"marks_false_finds": "marks:false_finds"},
     "soak": {"soak": "soak:run", "engine_soak": "engine_soak:run"},
     "quality": {"builtin_speed": "quality:speed", "adherence": "quality:adherence", "companions": "quality:companions"},
 }
-"""By group and name, each as `module:function`; each can be asked for by its own name, or with its group."""
+"""By group and name, each as `module:function[:argument]`; each can be asked for by its own name, or with its group."""
 
 
 ON_DEMAND = ("soak", "attacks", "false_marks")
@@ -58,15 +60,15 @@ def run(names: list[str], json_file: Path | None = None) -> int:
         typer.echo(f"{name}:")
         results[name] = measure()
         exceeded += _show(results[name], getattr(module, "LIMITS", {}))
-    if json_file:
-        json_file.write_text(json.dumps(results, indent=2), encoding="utf-8")
+        if json_file:  # anew after each: a later one that fails takes no figure away
+            json_file.write_text(json.dumps(results, indent=2), encoding="utf-8")
     return 1 if exceeded else 0
 
 
 def _benchmark(name: str) -> tuple[Any, Callable[[], dict[str, float]]]:
     """A benchmark's module and function. UnknownBenchmarkError where it needs the training, which is not installed."""
     target = next(benchmarks[name] for benchmarks in GROUPS.values() if name in benchmarks)
-    module_name, _, function = target.partition(":")
+    module_name, function, *given = target.split(":")
     try:
         module = import_module(f"benchmarks.{module_name}")
     except ModuleNotFoundError as exc:
@@ -76,7 +78,7 @@ def _benchmark(name: str) -> tuple[Any, Callable[[], dict[str, float]]]:
             f"benchmark {name} needs the folder training/, which is not installed with the package: "
             f"run it in a checkout"
         ) from exc
-    return module, getattr(module, function)
+    return module, partial(getattr(module, function), *given)
 
 
 def _chosen(names: list[str]) -> list[str]:
