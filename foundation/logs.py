@@ -33,7 +33,7 @@ _SECRETS = (
         r"\1=",
     ),
     (re.compile(r"(?i)\b(x-api-key|authorization)(['\"]?\s*[:=]\s*['\"]?)(?:bearer\s+)?[^\s,'\"}]+"), r"\1\2"),
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^/\s@]+(?=@)"), r"\1"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^/\s:@]*:)[^/\s@]+(?=@)"), r"\1"),
     (re.compile(r"\b(whsec_|igx_)[A-Za-z0-9+/=_-]{6,}"), r"\1"),
 )
 """What must never stand in a line, though a library may put it there: signatures, keys and passwords in URLs."""

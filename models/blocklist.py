@@ -39,9 +39,9 @@ _LETTERED = (("\U0001f150", 26), ("\U0001f170", 26), ("\U0001f1e6", 26))
 """Alphabets of symbols that have no compatibility form: where each begins, and its length."""
 _CAPITAL_I = re.compile("(?<=[a-z])I+|I+(?=[a-z])")
 """Beside small letters it looks like an l as well."""
-_AHEAD = re.compile("(?<![a-z0-9'’])[b-hj-z](?: [a-z])* (?=[a-z]{2})")
-_BEHIND = re.compile("(?<=[a-z]{2})(?: [a-z])* [b-hj-z](?![a-z0-9'’])")
-"""Single letters, which are no words, before and after what may be the rest of their word."""
+_AHEAD = re.compile("(?<![a-z0-9'’])[b-hj-z](?: [a-z]){0,30} (?=[a-z]{2})")
+_BEHIND = re.compile("(?<=[a-z]{2})(?: [a-z]){0,30} [b-hj-z](?![a-z0-9'’])")
+"""Single letters, which are no words, before and after what may be the rest of their word; so many that words have."""
 
 
 class Blocklist:

@@ -16,7 +16,7 @@ LARGEST_WEIGHT = 100.0
 _MOST_BRACKETS = 100
 """Open at once."""
 
-_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_BREAK = re.compile(r"\bBREAK\b")
 _AND = re.compile(r"\bAND\b")
 _NETWORK = re.compile(r"<(\w+):([^<>]*)>")
 _MARK = re.compile(r"\\[\\()\[\]]?|[(\[\])]|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[^\\()\[\]:]+|:")
@@ -122,10 +122,11 @@ class _Reader:
             self._multiply(self._square.pop(), 1 / STRONGER)
         else:
             first, *others = _BREAK.split(said)
-            self._add(first)
             for other in others:
+                self._add(first.rstrip())
                 self._pieces.append((None, 1.0))
-                self._add(other)
+                first = other.lstrip()
+            self._add(first)
 
     def sections(self) -> list[list[Piece]]:
         for start in self._round:

@@ -1,5 +1,7 @@
 """Prompts by A1111's rules: what its parser is documented to make of them, and what is refused."""
 
+import time
+
 import pytest
 
 from models.prompt_syntax import NamedLora, Piece, PromptError, prompt_problem, read_loras, read_sections
@@ -101,3 +103,12 @@ def test_a_long_hostile_prompt_takes_no_time():
     for text in ("(a:" * 3000, "[" * 100 + "x" * 9000, "a|b" * 3000, ("(a:1" * 90 + ")" * 90) * 20, "\\" * 9999):
         prompt_problem(text)
         read_loras("<" * 5000 + text)
+
+
+@pytest.mark.parametrize("shape", ["a{} b", "BREAK{}b", ":{}1", "[a:{}]"])
+@pytest.mark.parametrize("filling", [" ", "\n\t", "BREAK ", "a ", ": ", ":1", "(a", "<lora:"])
+def test_the_longest_prompt_is_read_in_no_time(shape, filling):
+    text = shape.format(filling * (9_990 // len(filling)))
+    began_s = time.process_time()
+    prompt_problem(text)
+    assert time.process_time() - began_s < 0.5
