@@ -11,7 +11,7 @@ from models.adapters.adapter_file import adapter_problem
 from models.card import ModelCard
 from models.errors import InvalidRequestError, ModelNotFoundError
 from models.family_table import FAMILIES
-from models.lora import LoraChoice
+from models.lora import MAX_LORAS, LoraChoice
 from models.model_traits import Guidance
 from models.prompt_syntax import PromptError, prompt_problem, read_loras
 from models.registry import ModelRegistry
@@ -127,7 +127,7 @@ def _named_loras(params: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     if isinstance(name := params.get("lora_name"), str) and name:
         yield "params.lora_name", name
     several = params.get("loras")
-    for place, lora in enumerate(several if isinstance(several, list | tuple) else ()):
+    for place, lora in enumerate(several[:MAX_LORAS] if isinstance(several, list | tuple) else ()):
         name = lora.name if isinstance(lora, LoraChoice) else lora.get("name") if isinstance(lora, Mapping) else None
         if isinstance(name, str) and name:
             yield f"params.loras.{place}.name", name

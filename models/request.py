@@ -192,6 +192,14 @@ class GenerationParams(ValueObject):
             raise ValueError(f"{value:g} is not after control_start. Give a later end, or an earlier start")
         return value
 
+    @field_validator("loras", mode="before")
+    @classmethod
+    def _not_too_many_loras(cls, value: object) -> object:
+        """Before any of them is looked at: each has a rule to break."""
+        if isinstance(value, list | tuple) and len(value) > MAX_LORAS:
+            raise ValueError(f"{len(value):,} LoRAs are above the maximum of {MAX_LORAS}")
+        return value
+
     @field_validator("loras")
     @classmethod
     def _each_lora_once(cls, value: tuple[LoraChoice, ...], info: ValidationInfo) -> tuple[LoraChoice, ...]:

@@ -420,3 +420,11 @@ def test_what_leads_nothing_is_refused_and_what_is_usual_is_in_no_recipe(registr
 
     assert unusual_control(led.params) == {"control_weight": 0.5}
     assert unusual_control(usual.params) == {}
+
+
+@pytest.mark.parametrize("item", [1, {"name": "a"}, {}])
+def test_more_loras_than_there_may_be_are_one_problem(registry, item):
+    found = problems(registry, text="a mug", params={"loras": [item] * 100_000})
+
+    assert "params.loras: 100,000 LoRAs are above the maximum of 16" in found
+    assert len(found) <= 17
