@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,10 @@ class StandInEngine:
     def placement(self, model: str) -> Placement:
         """See `BatchingEngine.placement`."""
         return Placement("stand-in", "cpu", "float32")
+
+    def models(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """See `BatchingEngine.models`."""
+        return (), ()
 
     def generate(
         self, jobs: Iterable[GenerationJob], on_step: OnStep | None = None
@@ -112,18 +116,21 @@ class SteppingEngine(StandInEngine):
                 self._changed.wait_for(lambda: self._waiting)
                 in_turn = sorted(self._waiting, key=lambda slot: slot.priority is not Priority.INTERACTIVE)
             batch = in_turn[:BATCH_SIZE]
-            time.sleep(self._step_s)
+            self._step()
             for slot in batch:
                 slot.done += 1
+                slot.seconds["denoise"] += self._step_s / len(batch)
                 slot.listener.stepped(slot.job.id, slot.done, self._steps)
             ended = [slot for slot in batch if slot.done >= self._steps]
             with self._changed:
                 ended = [slot for slot in ended if slot in self._waiting]
                 self._waiting = [slot for slot in self._waiting if slot not in ended]
             for slot in ended:
-                taken_s = self._step_s * self._steps / BATCH_SIZE
                 recipe = slot.job.recipe
-                slot.listener.ended(GeneratedImage(slot.job.id, paint(recipe), recipe, {"denoise": taken_s}))
+                slot.listener.ended(GeneratedImage(slot.job.id, paint(recipe), recipe, slot.seconds))
+
+    def _step(self) -> None:
+        time.sleep(self._step_s)
 
 
 @dataclass(eq=False)
@@ -132,6 +139,7 @@ class _Slot:
     listener: Listener
     priority: Priority
     done: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: {"denoise": 0.0})
 
 
 class StandInGPUEngine(GPUEngine):

@@ -32,6 +32,7 @@ from configs.marks_settings import MarkSettings
 from configs.placement_settings import PlacementSettings
 from configs.queue_settings import QueueSettings
 from configs.serving_settings import ServingSettings
+from configs.usage_settings import UsageSettings
 from configs.web_server_settings import WebServerSettings
 from foundation.error_text import cause_text
 from foundation.errors import ConfigError
@@ -170,6 +171,7 @@ class Settings(BaseSettings):
     pictures: PictureSettings = PictureSettings()
     queue: QueueSettings = QueueSettings()
     serving: ServingSettings = ServingSettings()
+    usage: UsageSettings = UsageSettings()
     placement: PlacementSettings = PlacementSettings()
     gateway: GatewaySettings = GatewaySettings()
     callbacks: CallbackSettings = CallbackSettings()

@@ -20,6 +20,7 @@ class FailureCause(StrEnum):
     MODERATION = "moderation"
     STORE = "store"
     WORKER_LOST = "worker_lost"
+    BUDGET = "budget"
     OTHER = "other"
 
 

@@ -31,7 +31,11 @@ def refusal(error: ServiceError, headers: Mapping[str, str] | None = None) -> Re
 def retry_headers(error: ServiceError, headers: Mapping[str, str] | None = None) -> dict[str, str]:
     """The headers of a refusal: `Retry-After` in whole seconds where coming back helps."""
     wait_s = error.retry_after_s
-    return {**(headers or {}), **({} if wait_s is None else {"Retry-After": str(max(1, math.ceil(wait_s)))})}
+    return {
+        **error.headers,
+        **(headers or {}),
+        **({} if wait_s is None else {"Retry-After": str(max(1, math.ceil(wait_s)))}),
+    }
 
 
 def json_response(code: int, content: object, headers: Mapping[str, str] | None = None) -> Response:

@@ -198,6 +198,39 @@ class Verified(BaseModel):
     lacks: list[str] = Field(description="what this service's policy asks for, and is not there or not valid")
 
 
+class UsedState(BaseModel):
+    """What was used in some time."""
+
+    pictures: int
+    gpu_s: float = Field(description="seconds of GPUs, also on pictures that came to nothing")
+    bytes: int = Field(description="of the originals")
+    cost: float = Field(description="GPU seconds times their price")
+
+
+class LimitState(BaseModel):
+    """One limit of a budget."""
+
+    name: str = Field(description="like gpu_s_per_month")
+    limit: float
+    used: float
+    asked: float = Field(description="what is queued, by what a picture took this month")
+    left: float
+    soft_reached: bool
+    ends_in_s: int
+
+
+class UsageState(BaseModel):
+    """What a caller has used, and may."""
+
+    user_id: str
+    day: UsedState
+    month: UsedState
+    open_pictures: int = Field(description="asked for, and not made yet")
+    limits: list[LimitState]
+    price_per_gpu_s: float
+    currency: str
+
+
 class HealthState(BaseModel):
     """The state of the gateway and what it depends on."""
 
@@ -237,18 +270,20 @@ _DATA = {
         Verified,
         HealthState,
         ProbeState,
+        UsageState,
     )
 }
 _REFUSALS: dict[int, str] = {
     400: "The body is malformed",
     401: "No API key",
+    402: "Beyond the GPU seconds of the budget",
     403: "The API key is unknown or has expired",
     404: "No such thing, or not yours",
     408: "The form did not arrive in time",
     409: "The id or Idempotency-Key was used for other content",
     413: "The body is too large",
     422: "A bad field: `data.problems` names field and rule",
-    429: "Over the key's QPS; see Retry-After",
+    429: "Over the key's QPS, or the pictures of the budget; see Retry-After",
     503: "The queue is full or cannot be reached; see Retry-After",
 }
 

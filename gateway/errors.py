@@ -19,12 +19,19 @@ class ServiceError(ImageGenXError):
     """A call is refused: `code` is an HTTP status; `problems` names the fields of a bad request."""
 
     def __init__(
-        self, code: int, message: str, *, retry_after_s: float | None = None, problems: Iterable[Problem] = ()
+        self,
+        code: int,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        problems: Iterable[Problem] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.code = code
         self.message = error_text(message)
         self.retry_after_s = retry_after_s
         self.problems = tuple(problems)
+        self.headers = dict(headers or {})
         super().__init__(message)
 
 

@@ -27,6 +27,7 @@ from gateway.http_face import HttpFace
 from gateway.http_images import GENERATE, image_routes
 from gateway.http_openai import EDITS, PREFIX, openai_refusal, openai_routes
 from gateway.http_page import PageCalls, page_routes
+from gateway.http_usage import usage_routes
 from gateway.http_verify import VERIFY, verify_routes
 from gateway.metrics import GatewayMetrics
 from gateway.service import GatewayService
@@ -64,7 +65,8 @@ def build_app(service: GatewayService) -> FastAPI:
     )
     app.state.face, app.state.metrics, app.state.routes = face, metrics, []
     galleries = gallery_routes(face, page.headers)
-    for router in (image_routes(face), verify_routes(face), openai_routes(face), galleries, page_routes(page)):
+    apis = (image_routes(face), verify_routes(face), openai_routes(face), usage_routes(face))
+    for router in (*apis, galleries, page_routes(page)):
         app.include_router(router)
         app.state.routes += router.routes
     app.add_middleware(
@@ -80,7 +82,14 @@ def build_app(service: GatewayService) -> FastAPI:
             allow_origins=origins,
             allow_methods=("GET", "POST", "DELETE"),
             allow_headers=_HEADERS_FROM_ELSEWHERE,
-            expose_headers=("Retry-After", "X-Request-ID", "ETag"),
+            expose_headers=(
+                "Retry-After",
+                "RateLimit",
+                "RateLimit-Policy",
+                "Preference-Applied",
+                "X-Request-ID",
+                "ETag",
+            ),
         )
     app.openapi = lambda: documented(app)  # type: ignore[method-assign]
     return app

@@ -18,6 +18,7 @@ from gateway.http_app import build_app
 from gateway.http_server import HttpLimits, HttpServer
 from gateway.metrics_server import MetricsServer
 from gateway.service import GatewayService
+from gateway.usage_keeper import UsageKeeper
 from models.registry import open_registry
 from resources.accounts import open_accounts
 from resources.open_store import open_store
@@ -70,15 +71,18 @@ def _beside(service: GatewayService, grpc_connections: int, metrics: MetricsServ
     """What runs beside HTTP in this process: gRPC, the deliverer of callbacks, and the metrics."""
     gateway = service.settings.gateway
     deliverer = CallbackDeliverer(service)
+    keeper = UsageKeeper(service.store, service.queue)
     grpc = start_grpc(service, gateway.host, gateway.grpc_port, grpc_connections)
     deliverer.start()
     metrics.start()
+    keeper.start()
     try:
         yield
     finally:
         grpc.stop(GRACE_S)
         deliverer.stop()
         metrics.stop()
+        keeper.stop()
 
 
 def _on_port(settings: Settings, port: int) -> Settings:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from configs.settings import Settings
 from foundation.kept_secret import kept_secret
 from foundation.problems import Problem, shown
+from gateway.budgets import Budgets
 from gateway.caller import caller_address
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.health import Health, HealthCheck
@@ -74,6 +75,7 @@ class GatewayService:
         self.audit = open_audit(settings)
         self._blocklist = Blocklist(settings.checks.blocked_words if settings.checks.moderation else ())
         self._url_rules = UrlRules(settings.gateway.allow_private_hosts)
+        self.budgets = Budgets(settings.usage, queue)
         self._health = HealthCheck(queue, store)
         self._owners: dict[str, str] = {}
 
@@ -153,7 +155,8 @@ class GatewayService:
                 task = NewTask(id=id, request=self._request(found.data, found.stored))
             if is_retry and (before := self._sent_before(account, task)):
                 return before
-            return self.queue.submit(task, owner=account.user_id, idempotency_key=idempotency_key)
+            with self.budgets.kept(account, task.request.params.num_images) as limits:
+                return self.queue.submit(task, owner=account.user_id, idempotency_key=idempotency_key, limits=limits)
         with self._rejections_noted(account):
             self._request(found.data, {**found.stored, **_placeholders(pictures)})
         uploads = self.uploads.checked(pictures)
@@ -161,10 +164,11 @@ class GatewayService:
         if is_retry and (before := self._sent_before(account, task)):
             return before
         user, key = account.user_id, idempotency_key
-        if known := self.queue.room(task, owner=user, idempotency_key=key, uploads=uploads.size):
-            return known
-        with self.uploads.kept(uploads):
-            return self.queue.submit(task, owner=user, idempotency_key=key, uploads=uploads.size)
+        with self.budgets.kept(account, task.request.params.num_images) as limits:
+            if known := self.queue.room(task, owner=user, idempotency_key=key, uploads=uploads.size, limits=limits):
+                return known
+            with self.uploads.kept(uploads):
+                return self.queue.submit(task, owner=user, idempotency_key=key, uploads=uploads.size, limits=limits)
 
     @service_errors()
     def validate(self, data: Mapping[str, object], uploaded: Iterable[str]) -> None:
@@ -181,12 +185,14 @@ class GatewayService:
             requests = [self._batch_request(shared, text, place) for place, text in enumerate(texts)]
         tasks = [NewTask(id=new_task_id(), request=request) for request in requests]
         callback_url = tasks[0].request.callback_url
-        return self.queue.submit_batch(
-            [_without_callback(task) for task in tasks],
-            owner=account.user_id,
-            callback_url=callback_url,
-            idempotency_key=idempotency_key,
-        )
+        with self.budgets.kept(account, sum(task.request.params.num_images for task in tasks)) as limits:
+            return self.queue.submit_batch(
+                [_without_callback(task) for task in tasks],
+                owner=account.user_id,
+                callback_url=callback_url,
+                idempotency_key=idempotency_key,
+                limits=limits,
+            )
 
     @service_errors()
     def task(self, account: Account, task_id: str) -> Task:

@@ -369,6 +369,19 @@ def audit(
     show_audit(Wanted(event, who, days, limit), as_json=as_json)
 
 
+@app.command()
+def usage(
+    since: Annotated[str, typer.Option(help="First day, like 2026-11-01; the first of this month if not given.")] = "",
+    until: Annotated[str, typer.Option(help="Last day; today if not given. Days are of UTC.")] = "",
+    by: Annotated[str, typer.Option(help="owner, day, model, release, status; several with commas.")] = "owner",
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
+) -> None:
+    """Print what users and catalogs have used: pictures, GPU seconds, bytes and their cost."""
+    from imagegenx_cli.usage import show_usage
+
+    show_usage(since, until, by, as_json=as_json)
+
+
 @keys_app.command("revoke")
 def keys_revoke(key: Annotated[str, typer.Argument(help="The key, or its beginning as `keys list` shows it.")]) -> None:
     """Make an API key worthless at once."""

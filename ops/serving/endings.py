@@ -89,15 +89,19 @@ class Endings:
         """Whether it is this worker that the task has ended by."""
         queue, claim = self._queue, task.claim
         if status is TaskStatus.CANCELLED:
-            return queue.cancelled(claim)
+            return queue.cancelled(claim, task.gpu_s)
         if task.job:
-            return queue.answer(claim, failed_outcome(task.job, failure) if failure else task.outcome())
-        return queue.fail(claim, failure.error, failure.cause) if failure else queue.succeed(claim, task.result())
+            outcome = failed_outcome(task.job, failure) if failure else task.outcome()
+            return queue.answer(claim, outcome, task.gpu_s)
+        if failure:
+            return queue.fail(claim, failure.error, failure.cause, task.gpu_s)
+        return queue.succeed(claim, task.result(), task.gpu_s)
 
     def _count(self, task: OpenTask, status: TaskStatus, failure: Failure | None) -> None:
         seconds = task.seconds if status is TaskStatus.SUCCESS else {}
         error = failure.error if failure else ""
         self._meters.ended("jobs" if task.job else "tasks", status, seconds)
+        self._meters.count("gpu_seconds", task.gpu_s)
         if not task.job:
             self._groups.add_task(task.task, status, seconds, error)
         if error:

@@ -99,7 +99,8 @@ class Heartbeat:
         percents = {id: task.percent() for id, task in tasks.items() if with_jobs or not task.job}
         if any(percent > self._told.get(id, 0) for id, percent in percents.items()):
             # Of all of them, so that those which wait behind others are cancelled before they begin.
-            heard = self._queue.progress_all((tasks[id].claim, percent) for id, percent in percents.items())
+            told = [(tasks[id].claim, percent, tasks[id].gpu_s) for id, percent in percents.items()]
+            heard = self._queue.progress_all(told)
             for id in heard.cancelled:
                 self._on_cancelled(tasks[id])
             for id in heard.watched - heard.cancelled:

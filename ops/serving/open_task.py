@@ -131,6 +131,13 @@ class OpenTask:
             waited_s = max(0.0, self.claimed_at_s - self.task.created_at_s)
             return {"queue": waited_s, **self._seconds}
 
+    @property
+    def gpu_s(self) -> float:
+        """Seconds of the device spent on it so far, also on pictures that came to nothing."""
+        with self._lock:
+            engine_s = sum(sum(list(ticket.seconds.values())) for ticket in self.tickets)
+            return engine_s + self._seconds.get("upscale", 0.0)
+
     def result(self) -> TaskResult:
         """All pictures of a request, in order, and the seconds of each stage."""
         pictures = tuple(task_picture(self._pictures[n]) for n in sorted(self._pictures))

@@ -2,6 +2,7 @@
 
 from resources.queue.callbacks import DueCallback
 from resources.queue.errors import (
+    BudgetError,
     ConflictError,
     OwnerLimitError,
     QueueAccessError,
@@ -28,20 +29,24 @@ from resources.queue.task import (
     new_task_id,
     owned_id,
 )
+from resources.queue.usage import DAY_S, OwnerUsage, SpendingLimit, UsageEntry
 from resources.queue.waiting import Bells
 from resources.queue.worker import Claim, QueueDepth, Renewal, WorkerState
 
 __all__ = [
     "CATALOG_OWNER",
+    "DAY_S",
     "STORED_ID",
     "TASK_ID",
     "Batch",
     "Bells",
+    "BudgetError",
     "Claim",
     "ConflictError",
     "DueCallback",
     "NewTask",
     "OwnerLimitError",
+    "OwnerUsage",
     "Preview",
     "QueueAccessError",
     "QueueDepth",
@@ -51,11 +56,13 @@ __all__ = [
     "QueueUnavailableError",
     "Renewal",
     "RequestQueue",
+    "SpendingLimit",
     "Task",
     "TaskPicture",
     "TaskResult",
     "TaskStatus",
     "UploadSize",
+    "UsageEntry",
     "WorkerState",
     "catalog_owner",
     "new_batch_id",

@@ -72,30 +72,35 @@ class Claiming:
 
     def progress(self, claim: Claim, percent: int) -> None:
         """Record that `percent` of a claimed task is done; nothing happens if it is the worker's no more, or less."""
-        self.progress_all([(claim, percent)])
+        self.progress_all([(claim, percent, 0.0)])
 
-    def progress_all(self, percents: Iterable[tuple[Claim, int]]) -> Heard:
-        """`progress` of many claims, in one round trip."""
-        steps = [(claim.id, str(claim.token), min(max(percent, 0), 100)) for claim, percent in percents]
+    def progress_all(self, told: Iterable[tuple[Claim, int, float]]) -> Heard:
+        """`progress` of many claims, each with the GPU seconds spent on it so far, in one round trip."""
+        steps = [(one.id, str(one.token), min(max(percent, 0), 100), _ms(gpu_s)) for one, percent, gpu_s in told]
         return Heard(*map(frozenset, self._link.run("progress", {"steps": steps}))) if steps else Heard()
 
-    def succeed(self, claim: Claim, result: TaskResult) -> bool:
-        """End a task as done, its pictures being stored. False if it ended already or another worker has it."""
-        return self._finish(claim, TaskStatus.SUCCESS, result=result.model_dump_json())
+    def succeed(self, claim: Claim, result: TaskResult, gpu_s: float = 0.0) -> bool:
+        """End a task as done, its pictures being stored. False if it ended already or another worker has it.
 
-    def fail(self, claim: Claim, error: str, cause: FailureCause = FailureCause.OTHER) -> bool:
+        Args:
+            gpu_s: spent on it by this worker.
+        """
+        return self._finish(claim, TaskStatus.SUCCESS, gpu_s, result=result.model_dump_json())
+
+    def fail(self, claim: Claim, error: str, cause: FailureCause = FailureCause.OTHER, gpu_s: float = 0.0) -> bool:
         """End a task as failed; `error` tells who sent it why, `cause` the metrics. False as of `succeed`."""
-        return self._finish(claim, TaskStatus.FAILED, error=error, cause=cause.value)
+        return self._finish(claim, TaskStatus.FAILED, gpu_s, error=error, cause=cause.value)
 
-    def answer(self, claim: Claim, outcome: PictureOutcome) -> bool:
+    def answer(self, claim: Claim, outcome: PictureOutcome, gpu_s: float = 0.0) -> bool:
         """End a picture job; everyone who waits for it is told of its outcome. False as of `succeed`."""
         status = TaskStatus.FAILED if outcome.error else TaskStatus.SUCCESS
         cause = outcome.cause or FailureCause.OTHER
-        return self._finish(claim, status, result=outcome.model_dump_json(), error=outcome.error, cause=cause.value)
+        result = outcome.model_dump_json()
+        return self._finish(claim, status, gpu_s, result=result, error=outcome.error, cause=cause.value)
 
-    def cancelled(self, claim: Claim) -> bool:
+    def cancelled(self, claim: Claim, gpu_s: float = 0.0) -> bool:
         """End a task as cancelled, once its work has stopped. False as of `succeed`."""
-        return self._finish(claim, TaskStatus.CANCELLED)
+        return self._finish(claim, TaskStatus.CANCELLED, gpu_s)
 
     def give_back(self, claims: Sequence[Claim]) -> None:
         """Let the next worker have these at once; they count as not delivered. Their status stays `processing`."""
@@ -119,7 +124,9 @@ class Claiming:
         claims = [_claim(worker, id, pairs(flat)) for id, flat in given]
         return claims, Bells(*bells), ends_s if ends_s >= 0 else None
 
-    def _finish(self, claim: Claim, status: TaskStatus, *, result: str = "", error: str = "", cause: str = "") -> bool:
+    def _finish(
+        self, claim: Claim, status: TaskStatus, gpu_s: float, *, result: str = "", error: str = "", cause: str = ""
+    ) -> bool:
         arguments = {
             "id": claim.id,
             "token": str(claim.token),
@@ -127,6 +134,7 @@ class Claiming:
             "result": result,
             "error": error,
             "cause": cause,
+            "gpu_ms": _ms(gpu_s),
             "task_ttl_s": self._link.settings.task_ttl_s,
         }
         return bool(self._link.run("finish", arguments))
@@ -144,6 +152,10 @@ class Claiming:
 def _claim(worker: str, task_id: str, fields: dict[str, str]) -> Claim:
     task = read_task(task_id, fields)
     return Claim(task, worker, int(fields["token"]), int(fields["deliveries"]), is_job="job" in fields)
+
+
+def _ms(seconds: float) -> int:
+    return round(1000 * seconds)
 
 
 def _tokens(claims: Iterable[Claim]) -> list[tuple[str, str]]:

@@ -29,6 +29,14 @@ class OwnerLimitError(QueueError):
         )
 
 
+class BudgetError(QueueError):
+    """An owner would go beyond the spending limit of this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"That would go beyond the limit {name}.")
+
+
 class ConflictError(QueueError):
     """A task id or an idempotency key was used before, for other content."""
 

@@ -11,13 +11,14 @@ from resources.queue.placements import Placements
 from resources.queue.places import Places
 from resources.queue.previews import Previews
 from resources.queue.submitting import Submitting
+from resources.queue.usage import UsageRecords
 from resources.queue.waiting import Watching
 
 _CHECK_KEPT_S = 60
 
 
 class RequestQueue(
-    Submitting, Claiming, PictureJobs, Placements, Watching, CallbackBox, Callers, Locks, Places, Previews
+    Submitting, Claiming, PictureJobs, Placements, Watching, CallbackBox, Callers, Locks, Places, Previews, UsageRecords
 ):
     """Requests, and picture jobs of catalogs, on their way to pictures, in Redis Streams: at-least-once delivery, one
     end for every task.

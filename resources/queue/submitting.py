@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from configs.queue_settings import QueueSettings
-from resources.queue.errors import ConflictError, OwnerLimitError, QueueFullError, QueueUnavailableError
+from resources.queue.errors import BudgetError, ConflictError, OwnerLimitError, QueueFullError, QueueUnavailableError
 from resources.queue.link import RedisLink
 from resources.queue.reading import read_batch, read_tasks
 from resources.queue.task import Batch, NewTask, Task, TaskStatus, new_batch_id
+from resources.queue.usage import SpendingLimit
 
 _SHORTEST_WAIT_S, _UNKNOWN_WAIT_S, _LONGEST_WAIT_S = 1, 30, 60
 _ROOM = 0.05
@@ -42,7 +43,13 @@ class Submitting:
     _link: RedisLink
 
     def submit(
-        self, task: NewTask, *, owner: str, idempotency_key: str = "", uploads: UploadSize = UploadSize()
+        self,
+        task: NewTask,
+        *,
+        owner: str,
+        idempotency_key: str = "",
+        uploads: UploadSize = UploadSize(),
+        limits: Sequence[SpendingLimit] = (),
     ) -> Task:
         """Accept one task; when this returns, it is stored. One round trip.
 
@@ -59,18 +66,28 @@ class Submitting:
         """
         request = task.seeded().model_dump(mode="json")
         key = _once(self._link, owner, idempotency_key)
-        verdict, found, created_ms = self._accept([_stored(task, request)], owner, key, task.digest, uploads=uploads)
+        verdict, found, created_ms = self._accept(
+            [_stored(task, request)], owner, key, task.digest, uploads=uploads, limits=limits
+        )
         if verdict == "new":
             return _waiting(task, owner, request, int(created_ms) / 1000)
         return self._known(found)
 
-    def room(self, task: NewTask, *, owner: str, idempotency_key: str = "", uploads: UploadSize) -> Task | None:
+    def room(
+        self,
+        task: NewTask,
+        *,
+        owner: str,
+        idempotency_key: str = "",
+        uploads: UploadSize,
+        limits: Sequence[SpendingLimit] = (),
+    ) -> Task | None:
         """What `submit` would do now: the task that exists, or None if it would accept a new one.
 
         Raises what `submit` does.
         """
         stored, key = _stored(task, task.request.model_dump(mode="json")), _once(self._link, owner, idempotency_key)
-        verdict, found, _ = self._accept([stored], owner, key, task.digest, uploads=uploads, dry=True)
+        verdict, found, _ = self._accept([stored], owner, key, task.digest, uploads=uploads, dry=True, limits=limits)
         return self._known(found) if verdict == "known" else None
 
     def _known(self, found: str) -> Task:
@@ -80,7 +97,13 @@ class Submitting:
         return known
 
     def submit_batch(
-        self, tasks: Sequence[NewTask], *, owner: str, callback_url: str | None, idempotency_key: str = ""
+        self,
+        tasks: Sequence[NewTask],
+        *,
+        owner: str,
+        callback_url: str | None,
+        idempotency_key: str = "",
+        limits: Sequence[SpendingLimit] = (),
     ) -> Batch:
         """Accept all of these tasks or none; `callback_url` is POSTed once, when the last of them has ended.
 
@@ -91,7 +114,9 @@ class Submitting:
         stored = [_stored(task, task.seeded().model_dump(mode="json")) for task in tasks]
         digest = hashlib.sha256(json.dumps([callback_url, *(new["digest"] for new in stored)]).encode()).hexdigest()
         key = _once(self._link, owner, idempotency_key)
-        verdict, found, created_ms = self._accept(stored, owner, key, digest, batch_id, callback_url or "")
+        verdict, found, created_ms = self._accept(
+            stored, owner, key, digest, batch_id, callback_url or "", limits=limits
+        )
         if verdict == "new":
             ids = tuple(task.id for task in tasks)
             created_at_s = int(created_ms) / 1000
@@ -165,6 +190,7 @@ class Submitting:
         *,
         uploads: UploadSize = UploadSize(),
         dry: bool = False,
+        limits: Sequence[SpendingLimit] = (),
     ) -> tuple[str, str, str]:
         """`new` or `known`, the id of the task or batch, and when it was made in ms; `room` instead if it is `dry`."""
         settings = self._link.settings
@@ -187,6 +213,7 @@ class Submitting:
                 "added": added,
                 "most": {name: getattr(settings, f"max_owner_{name}") for name in _LIMITS},
                 "dry": dry,
+                "limits": [asdict(limit) for limit in limits],
                 "task_ttl_s": settings.task_ttl_s,
             },
         )
@@ -196,6 +223,8 @@ class Submitting:
             raise QueueFullError(settings.max_waiting, wait_s, crowded=verdict == "crowded")
         if verdict == "conflict":
             raise ConflictError(_conflict(what))
+        if verdict == "spent":
+            raise BudgetError(what)
         if verdict == "beyond":
             raise _beyond(settings, what, int(more[0]))
         return verdict, what, more[0] if more else "0"
@@ -211,6 +240,7 @@ def _stored(task: NewTask, request: dict[str, Any]) -> dict[str, Any]:
         "lane": task.request.priority.value,
         "callback": task.request.callback_url or "",
         "inputs": any(task.request.inputs),
+        "pictures": task.request.params.num_images,
         **brief,
     }
 

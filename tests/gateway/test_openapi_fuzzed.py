@@ -22,6 +22,7 @@ CALLS = (
     ("GET", "/api/v1/image/tasks"),
     ("GET", "/api/v1/image/file/{task_id}/{kind}"),
     ("GET", "/api/v1/models"),
+    ("GET", "/api/v1/usage"),
     ("POST", "/api/v1/verify"),
     ("POST", "/v1/images/generations"),
     ("POST", "/v1/images/edits"),

@@ -1,9 +1,11 @@
 """A worker without a model: claims through the queue, stores plain pictures, and ends the tasks."""
 
+import base64
 import hashlib
 import io
 import threading
 import time
+from itertools import chain, repeat
 
 from PIL import Image, ImageDraw
 
@@ -13,12 +15,13 @@ from resources.object_store import ObjectStore
 from resources.queue import Claim, Preview, RequestQueue, TaskPicture, TaskResult, WorkerState, original_key, thumb_key
 
 STEPS = (10, 35, 60, 85)
-PREVIEW = "/9j/2Q=="
-"""What stands for a JPEG in its previews."""
 
 
 class Painter:
-    """Does what the queue holds, until it is left. Texts that contain `fail` fail; those with `slow` take `slow_s`."""
+    """Does what the queue holds, until it is left.
+
+    Texts that contain `fail` fail; those with `slow` take `slow_s`; those with `held` are painted until cancelled.
+    """
 
     slow_s = 0.6
 
@@ -53,10 +56,11 @@ class Painter:
 
     def _paint(self, claim: Claim) -> None:
         text = claim.task.request["text"]
-        for percent in STEPS:
-            if claim.id in self._queue.progress_all([(claim, percent)]).watched:
+        is_held = "held" in text
+        for percent in chain(STEPS, repeat(STEPS[-1])) if is_held else STEPS:
+            if claim.id in self._queue.progress_all([(claim, percent, 0.0)]).watched:
                 self._queue.show(claim, Preview(number=1, progress=percent, jpeg=PREVIEW))
-            if "slow" in text and self._cancelled_within(claim, self.slow_s / len(STEPS)):
+            if (is_held or "slow" in text) and self._cancelled_within(claim, self.slow_s / len(STEPS)):
                 return
         if "fail" in text:
             self._queue.fail(claim, "The input picture could not be fetched.", FailureCause.INPUT_PICTURE)
@@ -117,3 +121,7 @@ def encoded(image: Image.Image, format: str) -> bytes:
     target = io.BytesIO()
     image.save(target, {"jpg": "JPEG"}.get(format, format.upper()))
     return target.getvalue()
+
+
+PREVIEW = base64.b64encode(encoded(Image.new("RGB", (32, 32), "teal"), "jpg")).decode()
+"""Its previews, a JPEG."""

@@ -206,6 +206,74 @@ local function tell_client(id, task, result)
   changed(id, task)
 end
 
+local DAY_MS = 24 * 3600 * 1000
+local USAGE_DAYS = 62 -- whose sums are kept here; all of it is in the ledger
+local USAGE_KEPT = 1000000 -- entries, where no gateway moves them to the ledger
+local ENDED_AT_ONCE = 100
+
+local function usage_key(owner) return P .. 'usage:' .. owner end
+
+-- What an owner has used of a spending limit.
+local function spent(owner, limit)
+  local total = 0
+  for day = limit.first, limit.before - 1 do
+    total = total + (redis.call('HGET', usage_key(owner), text(day) .. ':' .. limit.counts) or 0)
+  end
+  return total
+end
+
+local function forget_days(owner, before)
+  for _, field in ipairs(redis.call('HKEYS', usage_key(owner))) do
+    local day = string.match(field, '^(%d+):')
+    if day and tonumber(day) < before then redis.call('HDEL', usage_key(owner), field) end
+  end
+end
+
+-- Whether an owner has spent what its last submission was told that it may.
+local function is_spent(owner)
+  local limits = redis.call('HGET', usage_key(owner), 'limits')
+  for _, limit in ipairs(limits and cjson.decode(limits) or {}) do
+    if spent(owner, limit) >= limit.most then return true end
+  end
+end
+
+-- What made a task's pictures, and what they are: {model, release, pictures, bytes}.
+local function made(task, status, result)
+  local asked = cjson.decode(task.request)
+  local pictures, bytes, release = 0, 0, ''
+  local recipe = asked.recipe
+  if task.job then
+    release = recipe.release
+    if status == 'success' then pictures, bytes = 1, cjson.decode(result).size_bytes end
+  elseif result ~= '' then
+    local made = cjson.decode(result).pictures
+    pictures = #made
+    for _, one in ipairs(made) do bytes = bytes + one.size_bytes end
+    if made[1] then release = string.match(made[1].recipe, '"release": ?"(%x+)"') or '' end
+  end
+  return {recipe and recipe.model or asked.model_type or '', release, pictures, bytes}
+end
+
+-- Counts what a task that ends has cost, whichever workers worked on it: for the ledger, and for its owner's limits.
+local function record_usage(id, task, status, result)
+  if task.pictures then redis.call('HINCRBY', usage_key(task.owner), 'open', -task.pictures) end
+  local gpu_ms = 0
+  for name, ms in pairs(task) do
+    if string.sub(name, 1, 4) == 'gpu:' then gpu_ms = gpu_ms + tonumber(ms) end
+  end
+  if gpu_ms == 0 and (task.job or status ~= 'success') then return end
+  local model, release, pictures, bytes = unpack(made(task, status, result))
+  redis.call('XADD', P .. 'usage', 'MAXLEN', '~', USAGE_KEPT, '*', 'task', id, 'owner', task.owner, 'model', model, 'release', release,
+    'status', status, 'pictures', pictures, 'bytes', text(bytes), 'gpu_ms', text(gpu_ms))
+  local day = math.floor(NOW / DAY_MS)
+  for name, more in pairs({pictures = pictures, bytes = bytes, gpu_ms = gpu_ms}) do
+    if redis.call('HINCRBY', usage_key(task.owner), text(day) .. ':' .. name, text(more)) == more then
+      forget_days(task.owner, day - USAGE_DAYS)
+    end
+  end
+  redis.call('EXPIRE', usage_key(task.owner), USAGE_DAYS * 24 * 3600)
+end
+
 -- Ends a task that has not ended.
 local function finish(id, task, status, result, reason, cause)
   local key = task_key(id)
@@ -222,7 +290,22 @@ local function finish(id, task, status, result, reason, cause)
   end
   acknowledge(task.stream, task.entry)
   if task.previews then redis.call('DEL', previews_key(id)) end
+  record_usage(id, task, status, result)
   if task.job then tell_waiters(id, task, status) else tell_client(id, task, result) end
+end
+
+-- Ends the waiting requests of an owner whose budget is spent, the first of them.
+local function stop_spending(owner)
+  if not is_spent(owner) then return end
+  for _, lane in ipairs(REQUESTS) do
+    for _, entry in ipairs(redis.call('XRANGE', stream_key(lane, owner), '-', '+', 'COUNT', ENDED_AT_ONCE)) do
+      local task = fields(task_key(entry[2][2]))
+      if task.status == 'waiting' then
+        finish(entry[2][2], task, 'failed', '', 'The budget is spent. GET /api/v1/usage tells when'
+          .. ' there is some again.', 'budget')
+      end
+    end
+  end
 end
 
 -- Cancels a task: at once if no worker has it, else its worker is told with its next heartbeat.

@@ -12,6 +12,7 @@ for _, step in ipairs(A.steps) do
   if status == 'processing' and token == step[2] then
     if cancel then cancelled[#cancelled + 1] = step[1] end
     if redis.call('EXISTS', P .. 'watched:' .. step[1]) == 1 then watched[#watched + 1] = step[1] end
+    redis.call('HSET', key, 'gpu:' .. token, step[4])
     if tonumber(progress) < step[3] then
       redis.call('HSET', key, 'progress', step[3], 'updated', text(NOW))
       changed(step[1], {job = job})

@@ -1,6 +1,7 @@
 -- Accepts tasks, all or none. Returns {'new', id, created}, {'known', id}, {'conflict', 'key' | task id},
 -- {'full' | 'crowded', tasks ended lately, in how many s}: crowded is who has to leave the places left to others, or
--- {'beyond', name of a limit of A.most, in how many s there is some room again}. With A.dry, {'room'} instead of 'new'.
+-- {'beyond', name of a limit of A.most, in how many s there is some room again}, or {'spent', name of one of A.limits}.
+-- With A.dry, {'room'} instead of 'new'.
 
 local RESERVED = 100  -- one place of so many is kept for owners with less than an even share of all
 
@@ -62,6 +63,14 @@ local function beyond_limit()
   end
 end
 
+-- The spending limit that these pictures would go beyond, with those that are asked for already.
+local function beyond_budget(pictures)
+  local asked = pictures + (redis.call('HGET', usage_key(A.owner), 'open') or 0)
+  for _, limit in ipairs(A.limits) do
+    if spent(A.owner, limit) + asked * limit.each > limit.most then return {'spent', limit.name} end
+  end
+end
+
 local function refusal()
   local total = waiting(REQUESTS) + #A.tasks
   if total > A.max_waiting then return 'full' end
@@ -81,7 +90,7 @@ local function accept(new)
   redis.call('HSET', task_key(new.id), 'owner', A.owner, 'status', 'waiting', 'progress', '0', 'request', new.request,
     'digest', new.digest, 'batch', A.batch, 'callback', new.callback, 'created', text(NOW), 'updated', text(NOW),
     'deliveries', '0', 'token', '0', 'lane', new.lane, 'stream', stream, 'entry', entry, 'worker', '', 'holder', '',
-    'once', A.batch == '' and A.once or '')
+    'once', A.batch == '' and A.once or '', 'pictures', new.pictures)
   if new.inputs then redis.call('HSET', task_key(new.id), 'inputs', '1') end
   if new.brief then redis.call('HSET', task_key(new.id), 'brief', new.brief) end
   redis.call('ZADD', P .. 'owned:' .. A.owner, text(NOW), new.id)
@@ -94,12 +103,19 @@ local refused = refusal()
 if refused then return {refused, ended_lately(), text(60 + NOW / 1000 % 60)} end
 local beyond = beyond_limit()
 if beyond then return beyond end
+local pictures = 0
+for _, new in ipairs(A.tasks) do pictures = pictures + new.pictures end
+local over = beyond_budget(pictures)
+if over then return over end
 if A.dry then return {'room'} end
 for name, added in pairs(A.added) do
   if added > 0 then count_kept(A.owner, name, added, NOW) end
 end
 local ids = {}
 local lanes = {}
+redis.call('HINCRBY', usage_key(A.owner), 'open', pictures)
+redis.call('HSET', usage_key(A.owner), 'limits', cjson.encode(A.limits))
+redis.call('EXPIRE', usage_key(A.owner), USAGE_DAYS * 24 * 3600)
 for place, new in ipairs(A.tasks) do
   accept(new)
   ids[place] = new.id

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import threading
 
 import pytest
 from PIL import Image
@@ -19,7 +18,7 @@ from ops.stages import upscaling
 from resources.queue import TaskStatus, catalog_owner
 from tests.ops.serving.conftest import DEADLINE_S
 from tests.support.recipes import a_recipe
-from tests.support.stand_in_worker import SubmittingEngine
+from tests.support.stand_in_worker import StandInTicket, SubmittingEngine
 
 KIND = "stand-in/cpu/float32"
 
@@ -252,7 +251,7 @@ class NeverDone(SubmittingEngine):
     def submit(self, job, listener, priority):
         if priority == "bulk":
             self.bulk.append(job.id)
-            return threading.Event()
+            return StandInTicket()
         return super().submit(job, listener, priority)
 
 
