@@ -164,8 +164,10 @@ class ModelState(BaseModel):
     description: str
     description_zh: str
     examples: list[str] = Field(description="prompts that it paints well")
+    state: Literal["loaded", "here", "fetching", "to_fetch"]
     modes: list[str]
     samplers: list[str]
+    schedules: dict[str, list[str]] = Field(description="what can be asked for with each sampler")
     loras: list[str]
     min_side_px: int
     max_side_px: int
@@ -173,10 +175,18 @@ class ModelState(BaseModel):
     defaults: dict[str, Any]
 
 
+class UnusableModel(BaseModel):
+    """A model that cannot run here."""
+
+    name: str
+    reason: str
+
+
 class Models(BaseModel):
     """All models."""
 
     models: list[ModelState]
+    unusable: list[UnusableModel] = Field(description="not to be asked for, and why")
     default_model: str
 
 

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from foundation.problems import shown
 from gateway.answers import API, answer
 from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, LAST_EVENT, described
-from gateway.errors import ServiceError, bad_field, named_as, service_errors
+from gateway.errors import ServiceError, bad_field, named_as
 from gateway.guard import about, about_path
 from gateway.http_face import HttpFace, api_key, is_multipart, json_object, known_query
 from gateway.inputs import INPUT_NAMES
@@ -22,8 +22,7 @@ from gateway.picture_file import PictureFile
 from gateway.preview_watch import PreviewWatch
 from gateway.streams import EventStream, StreamHolder, StreamPlaces
 from gateway.waiting import answer_as_preferred
-from models.registry import ModelCard
-from models.request import DEFAULT_CFG_SCALE, MAX_IMAGES
+from models.request import MAX_IMAGES
 from resources.accounts import Account, Scope
 from resources.queue import STORED_ID, Batch, Preview, QueuePlace, Task
 
@@ -175,12 +174,9 @@ class ImageCalls:
     async def models(self, request: Request) -> Response:
         """The models a request may name, and what each can do."""
 
-        @service_errors()
         def ask() -> object:
             self._service.authenticate(api_key(request), Scope.READ, Scope.SUBMIT)
-            registry = self._service.registry
-            cards = [_model(registry.card(name)) for name in registry.names]
-            return {"models": cards, "default_model": registry.default_model}
+            return self._service.models.all()
 
         return answer(200, "ok", await self._face.call(ask))
 
@@ -300,21 +296,3 @@ def _preview(task: Task, preview: Preview) -> dict[str, object]:
 def _event_id(task: Task) -> str:
     """What tells a state of a task from its others, in every gateway."""
     return f"{round(task.updated_at_s * 1000)}-{task.status.value}-{task.progress}"
-
-
-def _model(card: ModelCard) -> Mapping[str, object]:
-    defaults = {"steps": 50, "cfg_scale": DEFAULT_CFG_SCALE, "sampler": "Euler", **card.request_defaults()}
-    limits = card.limits
-    return {
-        "name": card.name,
-        "description": card.description,
-        "description_zh": card.description_zh,
-        "examples": list(card.examples),
-        "modes": [mode.value for mode in card.modes],
-        "samplers": [sampler.value for sampler in card.samplers],
-        "loras": list(card.loras),
-        "min_side_px": limits.min_side_px,
-        "max_side_px": limits.max_side_px,
-        "max_pixels": limits.max_pixels,
-        "defaults": {name: str(value) if name == "resolution" else value for name, value in defaults.items()},
-    }

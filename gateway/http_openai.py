@@ -103,13 +103,13 @@ class OpenAICalls:
     async def models(self, request: Request) -> Response:
         """The models in the OpenAI form."""
         await self._face.account(request, Scope.READ, Scope.SUBMIT)
-        models = [_model(name) for name in self._service.registry.names]
+        models = [_model(name) for name in await self._face.call(self._service.models.names)]
         return json_response(200, {"object": "list", "data": models})
 
     async def model(self, request: Request, model: str) -> Response:
         """One of them."""
         await self._face.account(request, Scope.READ, Scope.SUBMIT)
-        if model not in self._service.registry.names:
+        if model not in await self._face.call(self._service.models.names):
             raise ServiceError(404, f"There is no model {shown(model)}. GET /v1/models lists those that there are.")
         return json_response(200, _model(model))
 

@@ -13,6 +13,7 @@ from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.health import Health, HealthCheck
 from gateway.inputs import References, check_urls, read_references
 from gateway.links import Kind, PictureLinks
+from gateway.model_states import ModelStates
 from gateway.uploads import Uploads
 from models.admission import parse_request
 from models.blocklist import Blocklist
@@ -75,6 +76,7 @@ class GatewayService:
         self.audit = open_audit(settings)
         self._blocklist = Blocklist(settings.checks.blocked_words if settings.checks.moderation else ())
         self._url_rules = UrlRules(settings.gateway.allow_private_hosts)
+        self.models = ModelStates(registry, queue)
         self.budgets = Budgets(settings.usage, queue)
         self._health = HealthCheck(queue, store)
         self._owners: dict[str, str] = {}

@@ -89,6 +89,10 @@ class BatchingEngine:
         """Where and how a model computes here; AcceleratorError if it cannot."""
         return self._runner.placement(model)
 
+    def models(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The models in memory, and those that are being fetched."""
+        return self._runner.loaded(), self._runner.fetching()
+
     def submit(
         self, job: GenerationJob, listener: Listener, priority: Priority = Priority.INTERACTIVE
     ) -> Ticket | None:

@@ -64,7 +64,7 @@ class FamilyRunner:
         self._registry = registry
         self._settings = settings
         self._pool = pool
-        self._used: set[PoolKey] = set()
+        self._used: dict[PoolKey, str] = {}
         self._unloadable: dict[PoolKey, _Unloadable] = {}
         self._on_their_way: set[str] = set()
         self._run: PacedRun | None = None
@@ -84,6 +84,14 @@ class FamilyRunner:
     def placement(self, model: str) -> Placement:
         """How the model runs here; AcceleratorError if it cannot."""
         return choose_placement(self._registry.card(model), self._settings)
+
+    def loaded(self) -> tuple[str, ...]:
+        """The models that this runner has in memory."""
+        return tuple(sorted({model for key, model in list(self._used.items()) if key in self._pool}))
+
+    def fetching(self) -> tuple[str, ...]:
+        """The models that are on their way here."""
+        return tuple(sorted(self._on_their_way))
 
     def batch_limit(self, group: Group) -> int:
         """See `Groups`."""
@@ -134,7 +142,7 @@ class FamilyRunner:
 
     def _advance(self, group: Group, tickets: Sequence[Ticket], report: Report) -> None:
         key, recipe = group.key, tickets[0].item.recipe
-        self._used.add(key)
+        self._used[key] = recipe.model
         failure = self._unloadable.get(key)
         if failure and time.monotonic() < failure.until_s:
             raise failure.kind(failure.reason)

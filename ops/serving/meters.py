@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 from models.acceleration.building import process_builds
 from models.gpu_load import GPULoad, read_gpu_loads
@@ -14,7 +15,19 @@ GPU_LOADS_EVERY_S = 5.0
 class Meters:
     """Counters and samples behind the worker's heartbeat. Safe for threads."""
 
-    def __init__(self, worker_id: str, run_id: str, max_batch_size: int) -> None:
+    def __init__(
+        self,
+        worker_id: str,
+        run_id: str,
+        max_batch_size: int,
+        models: Callable[[], tuple[tuple[str, ...], tuple[str, ...]]] = lambda: ((), ()),
+    ) -> None:
+        """Count for one worker.
+
+        Args:
+            models: gives the models in memory, and those being fetched.
+        """
+        self._models = models
         self._id = worker_id
         self._run_id = run_id
         self._max_batch_size = max_batch_size
@@ -48,6 +61,7 @@ class Meters:
     def state(self) -> WorkerState:
         """What the next heartbeat says."""
         self._read_gpu_loads()
+        loaded, fetching = self._models()
         with self._lock:
             return WorkerState(
                 id=self._id,
@@ -56,6 +70,8 @@ class Meters:
                 started_at_s=self._started_at_s,
                 batch_fill=self._fill / self._samples if self._samples else 0.0,
                 gpu_loads=self._gpu_loads,
+                loaded=loaded,
+                fetching=fetching,
                 building=process_builds().now(),
                 counters=dict(self._counters),
             )

@@ -6,10 +6,10 @@ import secrets
 import socket
 import threading
 import time
-from contextlib import suppress
 from enum import StrEnum
 
 from foundation.errors import ImageGenXError
+from models.placement import Placement
 from ops.serving.claims import Claims
 from ops.serving.dependencies import WorkerDependencies
 from ops.serving.groups import ResultGroup
@@ -58,7 +58,7 @@ class ServingWorker:
         self._finish_s = settings.serving.handover_s
         self._end: End = End.STOPPED
         self._failure: BaseException | None = None
-        meters = Meters(self.id, place.run_id, settings.engine.max_batch_size)
+        meters = Meters(self.id, place.run_id, settings.engine.max_batch_size, self._engine.models)
         self._processing = Processing(
             place,
             self._tasks,
@@ -155,12 +155,15 @@ class ServingWorker:
 
     def _announce(self) -> None:
         """Say how models run here, so that catalogs know which pictures they get."""
-        placements = {}
+        placements: dict[str, Placement] = {}
+        unusable: dict[str, str] = {}
         for name in self._registry.names:
-            with suppress(ImageGenXError):  # a model that cannot run here is not announced
+            try:
                 placements[name] = self._engine.placement(name)
+            except ImageGenXError as exc:
+                unusable[name] = str(exc)
         try:
-            self._queue.announce(placements)
+            self._queue.announce(placements, unusable)
         except QueueUnavailableError as exc:
             logger.warning("catalogs do not learn how models run here: %s", exc)
 

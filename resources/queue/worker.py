@@ -61,6 +61,8 @@ class WorkerState(ValueObject):
     started_at_s: float = Field(description="Unix time")
     batch_fill: float = Field(default=0, ge=0, le=1, description="mean share of a forward pass's places in use")
     gpu_loads: tuple[GPULoad, ...] = ()
+    loaded: tuple[str, ...] = Field(default=(), description="models in memory")
+    fetching: tuple[str, ...] = Field(default=(), description="models on their way to this machine")
     building: tuple[str, ...] = Field(default=(), description="engines and graphs being built, which requests wait for")
     counters: dict[str, float] = Field(default={}, description="totals since its start, by name")
 
