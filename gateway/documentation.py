@@ -81,6 +81,14 @@ class Deleted(BaseModel):
     task_id: str
 
 
+class DeletedAll(BaseModel):
+    """All of a caller's tasks are gone."""
+
+    tasks: int
+    pictures: int
+    left: int = Field(description="cancelled, but a worker still has them: ask again")
+
+
 class SubmittedBatch(BaseModel):
     """A queued batch."""
 
@@ -273,6 +281,7 @@ _DATA = {
         Submitted,
         SubmittedBatch,
         Deleted,
+        DeletedAll,
         TaskState,
         BatchState,
         TaskList,

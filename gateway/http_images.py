@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -25,6 +26,7 @@ from gateway.waiting import answer_as_preferred
 from models.request import MAX_IMAGES
 from resources.accounts import Account, Scope
 from resources.queue import STORED_ID, Batch, Preview, QueuePlace, Task
+from resources.user_data import DeletedData
 
 GENERATE = f"{API}/generate"
 KEEP_ALIVE_LOOKS = 8
@@ -104,6 +106,14 @@ class ImageCalls:
 
         task = await self._face.call_store(delete)
         return answer(200, "deleted", {"task_id": task.name})
+
+    async def delete_all(self, request: Request) -> Response:
+        """Cancel all of your tasks, and delete their pictures and records, at once and for good."""
+
+        def delete() -> DeletedData:
+            return self._service.delete_all(self._service.authenticate(api_key(request), Scope.SUBMIT))
+
+        return answer(200, "deleted", asdict(await self._face.call_store(delete)))
 
     async def tasks(
         self, request: Request, limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 50, before: str = ""
@@ -248,6 +258,7 @@ def image_routes(face: HttpFace) -> APIRouter:
     add(f"{API}/task/{{task_id}}/events", calls.events, methods=["GET"], **described("text/event-stream", LAST_EVENT))
     add(f"{API}/batch-task/{{batch_task_id}}", calls.batch, methods=["GET"], **described("BatchState"))
     add(f"{API}/tasks", calls.tasks, methods=["GET"], **described("TaskList"))
+    add(f"{API}/tasks", calls.delete_all, methods=["DELETE"], **described("DeletedAll"))
     add(f"{API}/file/{{task_id}}/{{kind}}", calls.file, methods=["GET"], **described("image/*"))
     add(f"{API}/file/{{task_id}}/{{kind}}", calls.file, methods=["HEAD"], include_in_schema=False)
     add("/api/v1/models", calls.models, methods=["GET"], **described("Models"))

@@ -19,13 +19,12 @@ from models.admission import parse_request
 from models.blocklist import Blocklist
 from models.errors import ImageGenXError, InvalidRequestError, RejectedError
 from models.gpu_load import GPULoad
-from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import STORED, GenerationRequest
 from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeError, Scope, UnknownKeyError
 from resources.audit import AuditEvent, open_audit
 from resources.fair_threads import FairThreads
-from resources.mark_records import MarkRecord, record_of
+from resources.mark_records import MarkRecord
 from resources.object_store import ObjectStore, StoreError
 from resources.outbound.urls import UrlRules
 from resources.queue import (
@@ -42,6 +41,7 @@ from resources.queue import (
     pixels_of,
 )
 from resources.shared_folder import refresh_marks
+from resources.user_data import DeletedData, UserData, delete_pictures
 from resources.verification import Verification, verify
 
 MAX_BATCH = 20
@@ -244,23 +244,13 @@ class GatewayService:
         """Delete the caller's ended task for good: its pictures first, then its record. 409 while it goes on."""
         task = self.task(account, task_id)
         if task.status.ended:
-            for picture in task.result.pictures if task.result else ():
-                self.store.delete(picture.original_key)
-                self.store.delete(picture.thumb_key)
-            self._forget_marks(task)
+            delete_pictures(self.store, task)
         if self.queue.delete(task.id) is False:
             raise ServiceError(
                 409, f"Task '{task_id}' is {task.status.value}. Cancel it first, and delete it once it has ended."
             )
         self.audit.record(AuditEvent.PICTURE_DELETED, account.user_id, task=task.id, key=account.key_id)
         return task
-
-    def _forget_marks(self, task: Task) -> None:
-        """Delete the records that the invisible marks of its pictures lead to."""
-        for number, picture in enumerate(task.result.pictures if task.result else (), 1):
-            with suppress(InvalidRequestError):  # written by another release: it has no mark that this one could read
-                if picture.recipe and (key := record_of(Recipe.from_json(picture.recipe), f"{task.id}~{number}")):
-                    self.store.delete(key)
 
     @service_errors()
     def verify(self, account: Account, data: bytes) -> Verification:
@@ -271,6 +261,14 @@ class GatewayService:
             return Scope.OPERATE in account.scopes or (bool(record.owner) and record.owner == account.user_id)
 
         return verify(data, self.settings, self.store, may_see)
+
+    @service_errors()
+    def delete_all(self, account: Account) -> DeletedData:
+        """Cancel all of the caller's tasks, and delete their pictures and records for good."""
+        deleted = UserData(self.store, self.queue).delete(account.user_id)
+        facts = {"tasks": deleted.tasks, "pictures": deleted.pictures, "key": account.key_id}
+        self.audit.record(AuditEvent.USER_DELETED, account.user_id, **facts)
+        return deleted
 
     @service_errors()
     def owned(

@@ -35,6 +35,8 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(models_app, name="models")
 keys_app = typer.Typer(help="API keys of the gateway.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+user_app = typer.Typer(help="What is kept of users.", no_args_is_help=True)
+app.add_typer(user_app, name="user")
 
 
 def main() -> None:
@@ -380,6 +382,14 @@ def usage(
     from imagegenx_cli.usage import show_usage
 
     show_usage(since, until, by, as_json=as_json)
+
+
+@user_app.command("delete")
+def user_delete(user: Annotated[str, typer.Argument(help="Whose data it is, as `keys list` names them.")]) -> None:
+    """Delete a user's keys, tasks and pictures, at once and for good; the ledger keeps what they cost."""
+    from imagegenx_cli.user import delete_user
+
+    delete_user(user)
 
 
 @keys_app.command("revoke")

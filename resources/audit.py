@@ -35,6 +35,7 @@ class AuditEvent(StrEnum):
     REQUEST_REJECTED = "request.rejected"
     PICTURE_REJECTED = "picture.rejected"
     PICTURE_DELETED = "picture.deleted"
+    USER_DELETED = "user.deleted"
     ROWS_REJECTED = "rows.rejected"
     GARBAGE_COLLECTED = "garbage.collected"
     RELEASE_ROLLED_OUT = "release.rolled_out"

@@ -20,6 +20,7 @@ CALLS = (
     ("GET", "/api/v1/image/task/{task_id}/events"),
     ("GET", "/api/v1/image/batch-task/{batch_task_id}"),
     ("GET", "/api/v1/image/tasks"),
+    ("DELETE", "/api/v1/image/tasks"),
     ("GET", "/api/v1/image/file/{task_id}/{kind}"),
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/usage"),

@@ -20,6 +20,7 @@ CALLS = {
     "events": ("GET", "/api/v1/image/task/img_0/events", {"read"}),
     "batch task": ("GET", "/api/v1/image/batch-task/batch_0", {"read"}),
     "tasks": ("GET", "/api/v1/image/tasks", {"read"}),
+    "delete all": ("DELETE", "/api/v1/image/tasks", {"submit"}),
     "usage": ("GET", "/api/v1/usage", {"read", "submit"}),
     "models": ("GET", "/api/v1/models", {"read", "submit"}),
     "OpenAI models": ("GET", "/v1/models", {"read", "submit"}),
