@@ -72,6 +72,17 @@ function drawProgress(card, task) {
   card.querySelector(".state").textContent = stateText(task);
 }
 
+// A small picture of how far one is, behind the bar; several stand side by side.
+function showPreview({task_id: id, picture, image}) {
+  const task = tasks.get(id), stage = cards.get(id)?.querySelector(".stage");
+  if (!stage || isOver(task)) return;
+  const previews = stage.querySelector(".previews") || element("div", task.params.num_images > 1 ? "previews several" : "previews");
+  if (!previews.isConnected) stage.prepend(previews);
+  const place = Math.min(picture, 4), shown = previews.querySelector(`[data-picture="${place}"]`) || element("img", "", "", {"data-picture": place, alt: ""});
+  shown.src = image;
+  if (!shown.isConnected) previews.insertBefore(shown, [...previews.children].find((other) => other.dataset.picture > place) || null);
+}
+
 function stateText(task) {
   if (task.status === "processing") return task.progress ? `${word("processing")} ${task.progress} %` : word("preparing");
   if (workers === 0) return word("starting");
@@ -91,7 +102,7 @@ function follow() {
   open.sort((a, b) => a.created_at - b.created_at);
   for (const {task_id: id} of open.slice(0, Math.max(0, FOLLOWED - following.size))) {
     following.add(id);
-    service.follow(id, show).finally(() => { following.delete(id); if (isOver(tasks.get(id))) follow(); });
+    service.follow(id, show, showPreview).finally(() => { following.delete(id); if (isOver(tasks.get(id))) follow(); });
   }
 }
 

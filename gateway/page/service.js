@@ -58,19 +58,19 @@ const service = {
   },
 
   // Server-sent events, read by hand because EventSource sends no key. Ends when the task has ended.
-  async follow(taskId, onTask) {
+  async follow(taskId, onTask, onPreview) {
     for (let pause = 500; ; pause = Math.min(2 * pause, 8000)) {
       try {
-        const response = await this.fetched("GET", `/api/v1/image/task/${encodeURIComponent(taskId)}/events`);
+        const response = await this.fetched("GET", `/api/v1/image/task/${encodeURIComponent(taskId)}/events?previews=true`);
         if (response.status === 404 || response.status === 401 || response.status === 403) return;
-        if (response.ok && await this.readEvents(response, onTask)) return;
+        if (response.ok && await this.readEvents(response, onTask, onPreview)) return;
         if (response.ok) pause = 500;
       } catch { /* the connection broke: try again */ }
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   },
 
-  async readEvents(response, onTask) {
+  async readEvents(response, onTask, onPreview) {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     for (;;) {
@@ -80,9 +80,10 @@ const service = {
       const events = text.split("\n\n");
       text = events.pop();
       for (const event of events) {
-        const line = event.split("\n").find((one) => one.startsWith("data: "));
+        const lines = event.split("\n"), line = lines.find((one) => one.startsWith("data: "));
         if (!line) continue;
         const task = JSON.parse(line.slice(6));
+        if (lines.includes("event: preview")) { onPreview(task); continue; }
         onTask(task);
         if (isOver(task)) return true;
       }

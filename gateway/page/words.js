@@ -2,7 +2,7 @@
 // What the page says, in English and Chinese.
 const WORDS = {
   en: {
-    docs: "API", key: "API key", dark: "Dark", light: "Light", prompt: "Prompt", describe: "Describe a picture",
+    docs: "API", catalogs: "Catalogs", key: "API key", dark: "Dark", light: "Light", prompt: "Prompt", describe: "Describe a picture",
     model: "Model", size: "Size", steps: "Steps", make: "Make picture", more: "More settings", shape: "Shape", count: "Pictures",
     weight: "Weight", addPicture: "Add a picture", use: "What it is for", takeAway: "Take away", paintMask: "Mark what to repaint",
     brush: "Brush", everything: "Everything", undo: "Undo", clear: "Clear", done: "Done", none: "none",
@@ -27,7 +27,7 @@ const WORDS = {
     locked: "An API key is needed to make pictures here.", enterKey: "Enter a key",
   },
   zh: {
-    docs: "接口", key: "API 密钥", dark: "深色", light: "浅色", prompt: "提示词", describe: "描述一幅画面",
+    docs: "接口", catalogs: "目录", key: "API 密钥", dark: "深色", light: "浅色", prompt: "提示词", describe: "描述一幅画面",
     model: "模型", size: "尺寸", steps: "步数", make: "生成图片", more: "更多设置", shape: "画面比例", count: "张数",
     weight: "权重", addPicture: "添加图片", use: "用途", takeAway: "移除", paintMask: "涂出要重画的部分",
     brush: "画笔", everything: "全部", undo: "撤销", clear: "清除", done: "完成", none: "无",

@@ -55,7 +55,7 @@ def asked(local: RunningGateway, place: int = 0):
 
 
 def wait_for_pictures(page: Page, count: int) -> None:
-    expect(page.locator(".card img")).to_have_count(count, timeout=20_000)
+    expect(page.locator(".card .open img")).to_have_count(count, timeout=20_000)
 
 
 def test_a_first_visit_says_what_the_model_paints_and_six_examples_lead_to_a_picture(page, local, painter) -> None:
