@@ -315,9 +315,9 @@ class _RequestSchema(GenerateJsonSchema):
         return {"type": "string", "pattern": r"^\d{1,4}[×xX*]\d{1,4}$", "examples": ["512×512"]}
 
 
-def described(data: str, extra: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The documentation of a route that answers `data`: the name of a model here, or another content type."""
-    kind = _DATA.get(data)
+def described(data: str | type[BaseModel], extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The documentation of a route that answers `data`: a model, the name of one here, or another content type."""
+    kind = _DATA.get(data) if isinstance(data, str) else data
     good: dict[str, Any] = {"model": Answer[kind]} if kind else {"content": {data: {"schema": {"type": "string"}}}}  # type: ignore[valid-type]
     refusals = {code: {"model": Answer[Problems], "description": text} for code, text in _REFUSALS.items()}
     responses: dict[int, Any] = {200: {**good, "description": "Done"}, **refusals}

@@ -25,7 +25,15 @@ from ops.catalog import CatalogError
 from ops.checks import check_result
 from ops.chosen_rows import choose_rows, with_other_rows
 from ops.derivation import derive_images
-from ops.editions import begin_edition, finish_edition, request_edition, request_rows, reseeded, wanted_edition
+from ops.editions import (
+    begin_edition,
+    edited,
+    finish_edition,
+    request_edition,
+    request_rows,
+    reseeded,
+    wanted_edition,
+)
 from ops.finish import Finisher
 from ops.gallery_page import contact_sheet_key, publish_gallery
 from ops.generation import Generator, generate_images
@@ -84,8 +92,9 @@ def prompt_catalog(
         catalog = step.catalogs.read(step.catalog, gpu_engine.registry)
     except CatalogError as exc:
         raise exc.first(_SHOWN_PROBLEMS) from None
-    yield Output(catalog.table, metadata={"digest": catalog.digest})
-    yield check_result(findings.of_table(catalog.table))
+    table = edited(catalog.table, wanted_edition(step.store, step.catalog))
+    yield Output(table, metadata={"digest": catalog.digest})
+    yield check_result(findings.of_table(table))
 
 
 @catalog_asset(after=[_RELEASES], kinds={"pytorch", "diffusers"}, io_manager="image_sets")
@@ -106,7 +115,7 @@ def generated_images(
     elif config.reseed:
         request_edition(step.store, step.catalog, step.run.run_id)
     edition = begin_edition(step.store, step.catalog)
-    table = reseeded(chosen, edition, wanted_edition(step.store, step.catalog).rows)
+    table = reseeded(chosen, wanted_edition(step.store, step.catalog))
     reuse = step.reuse(force=config.force)
     stream = generate_images(step.catalog, table, _generator(step, gpu_engine, request_queue, reuse), _inputs(step))
     yield step.output(with_other_rows(stream, prompt_catalog, reuse.last), reuse, edition=edition)

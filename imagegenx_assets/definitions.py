@@ -17,6 +17,7 @@ from resources.gpu_engine import GPUEngine
 from resources.object_store_resource import ObjectStoreResource
 from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
+from sensors.asked_changes import asked_changes_sensor
 from sensors.catalog_schedule import catalog_schedule
 from sensors.catalog_source import catalog_source
 from sensors.freshness import stale_catalogs_sensor
@@ -45,6 +46,7 @@ defs = Definitions(
     sensors=[
         queue_sensor,
         catalog_source,
+        asked_changes_sensor,
         catalog_schedule,
         model_release,
         stale_catalogs_sensor,

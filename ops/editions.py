@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = "editions/"
+_KNOWN_CHANGES = 200
 _PARQUET = "application/vnd.apache.parquet"
 
 
@@ -30,12 +31,50 @@ class Wanted:
 
     Attributes:
         rows: how often single rows of it were given new seeds, by row id; `rows_asked_by`: by whom last.
+        seeds: the edition whose seeds it has; -1 for its own.
+        fixed: the seeds of single rows, by row id, before `rows` counts.
+        texts: the prompts of single rows, each with that of the file which it replaces: another one there wins.
+        changes: the ids of the last changes that people asked for.
     """
 
     edition: int = 0
     asked_by: str = ""
     rows: Mapping[str, int] = field(default_factory=dict)
     rows_asked_by: str = ""
+    seeds: int = -1
+    fixed: Mapping[str, int] = field(default_factory=dict)
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    changes: Sequence[str] = ()
+
+    @property
+    def seed_edition(self) -> int:
+        """The edition whose seeds it has."""
+        return self.edition if self.seeds < 0 else self.seeds
+
+    def changed(self, row: str, change: "RowChange") -> "Wanted":
+        """With another seed or prompt of one row."""
+        rows, fixed, texts = dict(self.rows), dict(self.fixed), dict(self.texts)
+        if change.seed is not None:
+            fixed[row] = change.seed
+            rows.pop(row, None)
+        elif change.reseed:
+            rows[row] = rows.get(row, 0) + 1
+        if change.text is not None:
+            edited, of_file = texts.pop(row, (change.shown, change.shown))
+            of_file = of_file if edited == change.shown else change.shown
+            if change.text != of_file:
+                texts[row] = (change.text, of_file)
+        return replace(self, rows=rows, fixed=fixed, texts=texts)
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """What somebody wants of one row's next picture: this seed, or a new one, and another prompt than the one shown."""
+
+    seed: int | None = None
+    reseed: bool = False
+    text: str | None = None
+    shown: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,14 +99,33 @@ def made_edition(store: ObjectStore, catalog: str) -> Made:
 def request_edition(store: ObjectStore, catalog: str, asked_by: str) -> int:
     """Ask for a new edition, and return its number; one that was asked for by the same name is that one.
 
-    Nothing is added to an edition that is not complete: it is itself still to be made with new seeds.
+    Nothing is added to an edition with new seeds that is not complete: it is itself still to be made.
     """
     wanted = wanted_edition(store, catalog)
     if wanted.asked_by == asked_by:
         return wanted.edition
-    if wanted.edition == made_edition(store, catalog).edition:
-        wanted = Wanted(wanted.edition + 1, asked_by)
+    is_new = wanted.edition != made_edition(store, catalog).edition
+    if not is_new or wanted.seed_edition != wanted.edition:
+        number = wanted.edition if is_new else wanted.edition + 1
+        wanted = Wanted(number, asked_by, texts=wanted.texts, changes=wanted.changes)
         _write(store, _wanted_key(catalog), asdict(wanted))
+    return wanted.edition
+
+
+def request_changes(store: ObjectStore, catalog: str, changes: Mapping[str, RowChange], asked_by: str) -> int:
+    """Ask for an edition in which these rows are others, and return its number; the same id changes nothing again.
+
+    Changes join an edition that is not complete; the others keep their seeds.
+    """
+    wanted = wanted_edition(store, catalog)
+    if asked_by in wanted.changes:
+        return wanted.edition
+    if wanted.edition == made_edition(store, catalog).edition:
+        wanted = replace(wanted, edition=wanted.edition + 1, seeds=wanted.seed_edition)
+    for row, change in changes.items():
+        wanted = wanted.changed(row, change)
+    known = (*wanted.changes, asked_by)[-_KNOWN_CHANGES:]
+    _write(store, _wanted_key(catalog), asdict(replace(wanted, changes=known)))
     return wanted.edition
 
 
@@ -119,18 +177,26 @@ def forget_editions(store: ObjectStore, catalog: str, gone: Sequence[int]) -> No
     _write(store, _made_key(catalog), asdict(Made(made.edition, kept)))
 
 
-def reseeded(table: "pd.DataFrame", edition: int, rows: Mapping[str, int] | None = None) -> "pd.DataFrame":
-    """A catalog's table with the seeds of an edition; those of edition 0 are the catalog's own.
-
-    Args:
-        rows: see `Wanted`.
-    """
-    if edition == 0 and not rows:
+def edited(table: "pd.DataFrame", wanted: Wanted) -> "pd.DataFrame":
+    """A catalog's table with the prompts that were edited, as far as the file still has those which they replace."""
+    if not wanted.texts:
         return table
-    counts = rows or {}
+
+    def text(row_id: str, own: str) -> str:
+        new, of_file = wanted.texts.get(row_id, (own, own))
+        return new if own == of_file else own
+
+    return table.assign(text=[text(str(row), str(own)) for row, own in zip(table["id"], table["text"], strict=True)])
+
+
+def reseeded(table: "pd.DataFrame", wanted: Wanted) -> "pd.DataFrame":
+    """A catalog's table with the seeds of an edition; those of edition 0 are the catalog's own."""
+    edition, counts = wanted.seed_edition, wanted.rows
+    if not (edition or counts or wanted.fixed):
+        return table
 
     def seed(row_id: str, own: int) -> int:
-        first = edition_seed(own, edition) if edition else own
+        first = wanted.fixed.get(row_id, edition_seed(own, edition) if edition else own)
         return edition_seed(first, counts[row_id]) if row_id in counts else first
 
     return table.assign(seed=[seed(str(row), int(own)) for row, own in zip(table["id"], table["seed"], strict=True)])

@@ -13,9 +13,9 @@ from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown, make_ti
 from models.encoding import encode_picture
 from models.image import open_stored_picture
 from ops.contact_sheet import contact_sheet
+from ops.file_names import file_stems
 from ops.gallery import GalleryPicture, write_gallery
 from ops.map_ahead import map_ahead
-from ops.review.file_names import file_stems
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
 if TYPE_CHECKING:

@@ -39,6 +39,7 @@ class AuditEvent(StrEnum):
     ROWS_REJECTED = "rows.rejected"
     GARBAGE_COLLECTED = "garbage.collected"
     RELEASE_ROLLED_OUT = "release.rolled_out"
+    CATALOG_CHANGED = "catalog.changed"
 
 
 class AuditLog:

@@ -1,18 +1,25 @@
 """The pages at /catalogs, and the calls they make. All but the pages themselves need a key with the scope `review`."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel
 from starlette.responses import RedirectResponse, Response
 
 from gateway.answers import answer
+from gateway.documentation import KEY
 from gateway.errors import ServiceError
+from gateway.galleries import documentation
+from gateway.galleries.documentation import documented_call
 from gateway.galleries.service import Galleries
 from gateway.http_face import HttpFace, json_object
 from gateway.picture_file import PictureFile
-from ops.review.file_names import file_stem
+from ops.file_names import file_stem
+from ops.review.catalog_view import NOW
 from resources.accounts import Scope
 from resources.object_store import disposition
 
@@ -41,6 +48,10 @@ class GalleryCalls:
         """The page of one catalog, whichever: it asks for its rows itself."""
         return self._file("gallery.html")
 
+    async def compare_page(self, name: str) -> Response:
+        """The page that shows two versions of a catalog side by side."""
+        return self._file("compare.html")
+
     async def part(self, name: str) -> Response:
         """A file of the pages."""
         return self._file(name)
@@ -50,10 +61,32 @@ class GalleryCalls:
         await self._face.account(request, Scope.REVIEW)
         return answer(200, "ok", await self._face.call_store(self._galleries.index, search, after), _NO_STORE)
 
-    async def gallery(self, request: Request, name: str) -> Response:
-        """A catalog's rows."""
+    async def gallery(self, request: Request, name: str, of: str = NOW) -> Response:
+        """A catalog's rows, as they are or as an earlier version (`of`) has them."""
         await self._face.account(request, Scope.REVIEW)
-        return answer(200, "ok", await self._face.call_store(self._galleries.gallery, name), _NO_STORE)
+        return answer(200, "ok", await self._face.call_store(self._galleries.gallery, name, of), _NO_STORE)
+
+    async def versions(self, request: Request, name: str) -> Response:
+        """The versions of a catalog that are kept: what it can be compared with, and go back to."""
+        await self._face.account(request, Scope.REVIEW)
+        return answer(200, "ok", await self._face.call_store(self._galleries.versions, name), _NO_STORE)
+
+    async def edit(self, request: Request, name: str) -> Response:
+        """Let rows have other prompts from the next edition on, which is made now; the file's wins once it changes."""
+        return await self._wish(request, name, "edit")
+
+    async def reseed(self, request: Request, name: str) -> Response:
+        """Make rows, or all, again now, with new seeds."""
+        return await self._wish(request, name, "reseed")
+
+    async def roll_back(self, request: Request, name: str) -> Response:
+        """Give rows, or all, the seeds and prompts that they had: their pictures are stored and come back."""
+        return await self._wish(request, name, "roll-back")
+
+    async def _wish(self, request: Request, name: str, what: str) -> Response:
+        account = await self._face.account(request, Scope.REVIEW)
+        given = json_object(await request.body())
+        return answer(200, "asked", await self._face.call_store(self._galleries.wish, account, name, what, given))
 
     async def state(self, request: Request, name: str, known: str = "") -> Response:
         """A catalog's verdicts, if they are others than those known, and how far its run is."""
@@ -71,12 +104,12 @@ class GalleryCalls:
         given = json_object(await request.body())
         return answer(200, "recorded", await self._face.call_store(self._galleries.judge, account, name, given))
 
-    async def file(self, name: str, file: str, token: str = "", save: str = "") -> Response:
+    async def file(self, name: str, file: str, token: str = "", save: str = "", of: str = NOW) -> Response:
         """A picture or thumbnail, for who has the page's token; with the id of its row, `save`, to be saved."""
         saved_as = f"{file_stem(save)}.{file.rpartition('.')[2]}" if save else ""
 
         def find() -> tuple[str, str]:
-            key = self._galleries.file_key(name, file, token)
+            key = self._galleries.file_key(name, file, token, of)
             return key, self._face.service.store_url(key, saved_as)
 
         key, url = await self._face.call_store(find)
@@ -97,15 +130,24 @@ class GalleryCalls:
 def gallery_routes(face: HttpFace, page_headers: dict[str, str]) -> APIRouter:
     """The routes of these calls."""
     calls = GalleryCalls(face, page_headers)
-    router = APIRouter(include_in_schema=False)
-    add = router.add_api_route
-    add("/catalogs", calls.index_page, methods=["GET", "HEAD"])
-    add("/catalogs/{name}", calls.gallery_page, methods=["GET", "HEAD"])
-    add("/catalogs/{name}/file/{file}", calls.file, methods=["GET", "HEAD"])
-    add("/galleries/{name}", calls.part, methods=["GET"])
-    add(API, calls.index, methods=["GET"])
-    add(f"{API}/{{name}}", calls.gallery, methods=["GET"])
-    add(f"{API}/{{name}}/state", calls.state, methods=["GET"])
-    add(f"{API}/{{name}}/picture/{{recipe}}", calls.picture, methods=["GET"])
-    add(f"{API}/{{name}}/verdicts", calls.judge, methods=["POST"])
+    router = APIRouter()
+    pages: dict[str, Callable[..., Any]] = {"/catalogs": calls.index_page, "/catalogs/{name}": calls.gallery_page}
+    pages |= {"/catalogs/{name}/compare": calls.compare_page, "/catalogs/{name}/file/{file}": calls.file}
+    for path, page in pages.items():
+        router.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
+    router.add_api_route("/galleries/{name}", calls.part, methods=["GET"], include_in_schema=False)
+
+    def add(method: str, path: str, call: Callable[..., Any], gives: type[BaseModel], **takes: type[BaseModel]) -> None:
+        described = documented_call(gives, **takes)
+        router.add_api_route(f"{API}{path}", call, methods=[method], dependencies=[KEY], **described)
+
+    add("GET", "", calls.index, documentation.CatalogIndex)
+    add("GET", "/{name}", calls.gallery, documentation.CatalogGallery)
+    add("GET", "/{name}/state", calls.state, documentation.CatalogState)
+    add("GET", "/{name}/versions", calls.versions, documentation.CatalogVersions)
+    add("GET", "/{name}/picture/{recipe}", calls.picture, documentation.CatalogPicture)
+    add("POST", "/{name}/verdicts", calls.judge, documentation.Recorded, body=documentation.Verdicts)
+    add("POST", "/{name}/edit", calls.edit, documentation.Wished, body=documentation.Edit)
+    add("POST", "/{name}/reseed", calls.reseed, documentation.Wished, body=documentation.Reseed)
+    add("POST", "/{name}/roll-back", calls.roll_back, documentation.Wished, body=documentation.RollBack)
     return router

@@ -8,13 +8,17 @@ from typing import Any
 from foundation.outside_text import one_line
 from foundation.problems import shown
 from gateway.errors import ServiceError, bad_field, service_errors
+from gateway.galleries.wishes import pictures_to_make, read_wish
 from gateway.service import GatewayService
 from io_managers.live_progress import live_progress
 from ops.catalog import CatalogError, RegisteredCatalogs, Registration
+from ops.editions import made_edition
 from ops.map_ahead import map_ahead
-from ops.review.catalog_view import COLUMNS, CatalogViews
+from ops.review.asked import asked_changes
+from ops.review.catalog_view import COLUMNS, NOW, CatalogView, CatalogViews
 from ops.review.verdicts import MAX_REASON, Standing, State, Verdict, new_verdict
 from resources.accounts import Account
+from resources.audit import AuditEvent
 from resources.object_store import InvalidKeyError
 
 MAX_VERDICTS = 5_000
@@ -44,10 +48,10 @@ class Galleries:
         return {"catalogs": cards, "total": len(found), "next_after": page[-1] if len(found) > _PAGE else None}
 
     @service_errors()
-    def gallery(self, catalog: str) -> dict[str, object]:
-        """All rows of a catalog, and what opens their files."""
+    def gallery(self, catalog: str, of: str) -> dict[str, object]:
+        """All rows of a catalog, as it is or as an earlier version (`of`) has them, and what opens their files."""
         registration = self._registration(catalog)
-        view = self.views.get(catalog)
+        view = self._view(catalog, of)
         return {
             **self._head(registration),
             "version": view.version,
@@ -58,6 +62,31 @@ class Galleries:
         }
 
     @service_errors()
+    def versions(self, catalog: str) -> dict[str, object]:
+        """What the catalog can be compared with and go back to, the latest first."""
+        self._registration(catalog)
+        edition = made_edition(self._service.store, catalog).edition
+        found = [
+            {"of": of, "edition": edition if of == NOW else _edition(of), "at_s": at_s}
+            for of, at_s in self.views.versions(catalog)
+        ]
+        return {"versions": found}
+
+    @service_errors()
+    def wish(self, account: Account, catalog: str, what: str, given: Mapping[str, Any]) -> dict[str, object]:
+        """Keep what somebody asks of the catalog; a run that makes it begins within seconds, while the daemon runs."""
+        self._registration(catalog)
+        now, to = self.views.get(catalog), given.get("to", "")
+        if not now.version:
+            raise ServiceError(409, f"Catalog {shown(catalog)} has not been made yet; there is nothing to change.")
+        earlier = self._view(catalog, str(to)) if what == "roll-back" else None
+        wish = read_wish(what, given, account.user_id, now, earlier, self._service.registry)
+        wish.keep(self._service.store)
+        facts = {"catalog": catalog, "what": what, "rows": len(wish.rows) or len(now.rows)}
+        self._service.audit.record(AuditEvent.CATALOG_CHANGED, account.user_id, **facts)
+        return {"id": wish.id, "rows": facts["rows"], "to_make": pictures_to_make(wish, now, earlier)}
+
+    @service_errors()
     def state(self, catalog: str, known: str) -> dict[str, object]:
         """What changes while people look: verdicts, unless the caller knows this version of them, and the run's way."""
         self._registration(catalog)
@@ -66,6 +95,7 @@ class Galleries:
         state: dict[str, object] = {
             "version": self.views.get(catalog).version,
             "progress": live_progress(self._service.store, catalog),
+            "asked": [list(one.rows) for one in asked_changes(self._service.store, catalog)],
             "verdicts_version": version,
         }
         if version != known:
@@ -99,10 +129,10 @@ class Galleries:
         return {"recorded": len(verdicts)}
 
     @service_errors()
-    def file_key(self, catalog: str, file: str, token: str) -> str:
-        """The object key of a picture or thumbnail of a catalog."""
+    def file_key(self, catalog: str, file: str, token: str, of: str) -> str:
+        """The object key of a picture or thumbnail of a catalog, or of a version of it."""
         self._links.check_grant(f"catalog {catalog}", token)
-        key = self.views.files(catalog).get(file)
+        key = self.views.files(catalog, of).get(file)
         if key is None:
             raise ServiceError(404, "This catalog has no such picture any more. Load the page again.")
         return key
@@ -124,11 +154,23 @@ class Galleries:
         review = registration.review
         return {"name": registration.name, "file": registration.file, "review": asdict(review)}
 
+    def _view(self, catalog: str, of: str) -> CatalogView:
+        view = self.views.get(catalog, of)
+        if of != NOW and not view.version:
+            rule = f"Catalog {shown(catalog)} has no version {shown(of)} any more. GET …/versions lists those it has."
+            raise ServiceError(404, rule)
+        return view
+
     def _registration(self, catalog: str) -> Registration:
         try:
             return self._catalogs.get(catalog)
         except (CatalogError, InvalidKeyError) as exc:
             raise ServiceError(404, f"There is no catalog {shown(catalog)}. /catalogs lists them all.") from exc
+
+
+def _edition(of: str) -> int | None:
+    kind, _, number = of.partition("-")
+    return int(number) if kind == "edition" else None
 
 
 def _told(standing: Standing) -> Sequence[object]:

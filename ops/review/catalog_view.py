@@ -1,15 +1,26 @@
 """A catalog as its reviewers see it: the rows of its finished pictures, with their files and thumbnails."""
 
+import hashlib
+import re
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
-from io_managers.image_set import ImageSet, ManifestRow, decode_manifest, manifest_key
+from io_managers.image_set import (
+    SUPERSEDED,
+    ImageSet,
+    ManifestRow,
+    decode_manifest,
+    manifest_key,
+    superseded_key,
+)
+from ops.editions import edition_folder, made_edition
 from ops.review.verdicts import NOTHING_SAID, CatalogVerdicts, Standing, State
 from resources.dagster_names import THUMBNAILS, WATERMARKED_IMAGES
-from resources.object_store import ObjectStore
+from resources.object_store import ObjectStore, StoredObject
 
 _FIELDS = ("row_id", "text", "model", "release", "width_px", "height_px", "format", "size_bytes", "status")
 _MORE = ("error", "recipe_digest", "seed", "spread", "carry")
@@ -54,6 +65,12 @@ class CatalogView:
 COLUMNS = (*_FIELDS, *_MORE, "file", "thumbnail")
 
 
+NOW = "now"
+"""The version of a catalog that its last run left; others are `edition-N`, and `at-T`: what was replaced at T (ns)."""
+_MOST_REPLACED, _MOST_DIGESTS = 20, 1_000
+_VERSION = re.compile(r"now|edition-\d{1,9}|at-\d{1,20}", re.ASCII)
+
+
 class CatalogViews:
     """The views of many catalogs, each read again when its pictures have been made anew. Safe for many threads."""
 
@@ -61,39 +78,55 @@ class CatalogViews:
         self.store = store
         self._most = most
         self._lock = threading.Lock()
-        self._views: dict[str, CatalogView] = {}
+        self._views: dict[tuple[str, str], CatalogView] = {}
         self._verdicts: dict[str, CatalogVerdicts] = {}
-        self._files: dict[str, tuple[str, Mapping[str, str]]] = {}
+        self._files: dict[tuple[str, str], tuple[str, Mapping[str, str]]] = {}
+        self._digests: dict[tuple[str, str], str] = {}
 
-    def get(self, catalog: str) -> CatalogView:
-        """How a catalog is now."""
-        version, made_at_s = self._made(catalog)
+    def get(self, catalog: str, of: str = NOW) -> CatalogView:
+        """How a catalog is now, or was in an earlier version of it; an empty view if there is none."""
+        keys = self._keys(catalog, of)
+        version, made_at_s = self._made(catalog, *keys)
         if not version:
             return CatalogView(catalog)
-        known = self._views.get(catalog)
+        known = self._views.get((catalog, of))
         if known is None or known.version != version:
-            known = self._read(catalog, version, made_at_s)
+            known = self._read(catalog, keys, version, made_at_s)
             with self._lock:
                 _make_room(self._views, self._most)
-                self._views[catalog] = known
+                self._views[catalog, of] = known
         return known
 
     def version(self, catalog: str) -> str:
         """That of the view, without reading it."""
-        return self._made(catalog)[0]
+        return self._made(catalog, *self._keys(catalog, NOW))[0]
 
-    def files(self, catalog: str) -> Mapping[str, str]:
+    def versions(self, catalog: str) -> Iterator[tuple[str, float]]:
+        """(name, when it was made, or replaced) of each version that is kept, the latest first.
+
+        What an edition holds is not told again as what was replaced.
+        """
+        editions = [f"edition-{number}" for number in reversed(made_edition(self.store, catalog).kept)]
+        replaced = [f"at-{PurePosixPath(key).stem}" for key in self._superseded(WATERMARKED_IMAGES, catalog)]
+        told = set[str]()
+        for of in (NOW, *editions, *replaced[: -_MOST_REPLACED - 1 : -1]):
+            found = self.store.stat(self._keys(catalog, of)[0])
+            if found and (recipes := self._recipes(found)) not in told:
+                told.add(recipes)
+                yield of, found.written_s
+
+    def files(self, catalog: str, of: str = NOW) -> Mapping[str, str]:
         """The files of a catalog as it was when somebody last looked at it, by name."""
-        view = self.known(catalog)
-        if self._files.get(catalog, ("", {}))[0] != view.version:
+        view = self.known(catalog, of)
+        if self._files.get((catalog, of), ("", {}))[0] != view.version:
             with self._lock:
                 _make_room(self._files, self._most)
-                self._files[catalog] = view.version, view.files()
-        return self._files[catalog][1] if catalog in self._files else view.files()
+                self._files[catalog, of] = view.version, view.files()
+        return self._files[catalog, of][1] if (catalog, of) in self._files else view.files()
 
-    def known(self, catalog: str) -> CatalogView:
+    def known(self, catalog: str, of: str = NOW) -> CatalogView:
         """How a catalog was when somebody last looked, without asking the store."""
-        return self._views.get(catalog) or self.get(catalog)
+        return self._views.get((catalog, of)) or self.get(catalog, of)
 
     def verdicts(self, catalog: str) -> CatalogVerdicts:
         """What was said of a catalog's pictures."""
@@ -103,25 +136,51 @@ class CatalogViews:
                 self._verdicts[catalog] = CatalogVerdicts(self.store, catalog)
             return self._verdicts[catalog]
 
-    def _made(self, catalog: str) -> tuple[str, float]:
+    def _keys(self, catalog: str, of: str) -> tuple[str, str]:
+        """The manifests of the pictures and of the thumbnails of a version; two empty ones if it cannot be."""
+        kind, _, number = of.partition("-")
+        if not _VERSION.fullmatch(of):
+            return "", ""
+        if kind == NOW:
+            return manifest_key(WATERMARKED_IMAGES, catalog), manifest_key(THUMBNAILS, catalog)
+        if kind == "edition":
+            folder = edition_folder(catalog, int(number))
+            return f"{folder}{WATERMARKED_IMAGES}.parquet", f"{folder}{THUMBNAILS}.parquet"
+        # The run that replaced the pictures replaced their thumbnails a little later.
+        key = superseded_key(WATERMARKED_IMAGES, catalog, int(number))
+        beside = superseded_key(THUMBNAILS, catalog, int(number))
+        later = (one for one in self._superseded(THUMBNAILS, catalog) if one > beside)
+        return key, next(later, manifest_key(THUMBNAILS, catalog))
+
+    def _recipes(self, manifest: StoredObject) -> str:
+        """A digest of the recipes in a manifest: what is equal in equal versions."""
+        place = manifest.key, manifest.etag
+        if place not in self._digests:
+            _make_room(self._digests, _MOST_DIGESTS)
+            recipes = decode_manifest(self.store.get(manifest.key)).column("recipe_digest").to_pylist()
+            self._digests[place] = hashlib.sha256("\n".join(map(str, recipes)).encode()).hexdigest()
+        return self._digests[place]
+
+    def _superseded(self, asset: str, catalog: str) -> list[str]:
+        return [found.key for found in self.store.list(f"{SUPERSEDED}{asset}/{catalog}/")]
+
+    def _made(self, catalog: str, pictures: str, thumbnails: str) -> tuple[str, float]:
         """Version and time of a view."""
-        made = self.store.stat(manifest_key(WATERMARKED_IMAGES, catalog))
-        thumbnails = self.store.stat(manifest_key(THUMBNAILS, catalog))
-        return (f"{made.etag}-{thumbnails.etag}", made.written_s) if made and thumbnails else ("", 0.0)
+        made = self.store.stat(pictures) if pictures else None
+        small = self.store.stat(thumbnails) if made else None
+        if made is None or small is None:
+            return "", 0.0
+        return f"{made.etag}-{small.etag}", made.written_s
 
-    def _read(self, catalog: str, version: str, made_at_s: float) -> CatalogView:
-        def rows(asset: str) -> list[ManifestRow]:
-            manifest = decode_manifest(self.store.get(manifest_key(asset, catalog)))
-            return list(ImageSet(catalog, manifest, self.store).rows())
-
-        made = rows(WATERMARKED_IMAGES)
+    def _read(self, catalog: str, keys: tuple[str, str], version: str, made_at_s: float) -> CatalogView:
+        made, small = (list(ImageSet(catalog, decode_manifest(self.store.get(key)), self.store).rows()) for key in keys)
         # A run may be between the two: a row whose thumbnail is still to be made has none.
-        thumbnails = {row.row_id: row for row in rows(THUMBNAILS)}
+        thumbnails = {row.row_id: row for row in small}
         beside = [thumbnails.get(row.row_id, ManifestRow(row.row_id, row.status)) for row in made]
         return CatalogView(catalog, version, made_at_s, made, beside)
 
 
-def _make_room(kept: dict[str, Any], most: int) -> None:
+def _make_room(kept: dict[Any, Any], most: int) -> None:
     """Let the oldest go until there is room for one more."""
     while len(kept) >= most:
         kept.pop(next(iter(kept)))

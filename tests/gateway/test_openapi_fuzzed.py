@@ -29,11 +29,26 @@ CALLS = (
     ("POST", "/v1/images/edits"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{model}"),
+    ("GET", "/api/v1/catalogs"),
+    ("GET", "/api/v1/catalogs/{name}"),
+    ("GET", "/api/v1/catalogs/{name}/state"),
+    ("GET", "/api/v1/catalogs/{name}/versions"),
+    ("GET", "/api/v1/catalogs/{name}/picture/{recipe}"),
+    ("POST", "/api/v1/catalogs/{name}/verdicts"),
+    ("POST", "/api/v1/catalogs/{name}/edit"),
+    ("POST", "/api/v1/catalogs/{name}/reseed"),
+    ("POST", "/api/v1/catalogs/{name}/roll-back"),
     ("GET", "/health"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
 )
 WITHOUT_DATA = (("GET", "/health"), ("GET", "/livez"), ("GET", "/readyz"))
+
+
+@pytest.fixture
+def key(service, user) -> str:
+    """A key for every call."""
+    return service.accounts.create(user, scopes=("submit", "read", "review"))
 
 
 @pytest.fixture(scope="module")

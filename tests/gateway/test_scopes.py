@@ -25,10 +25,19 @@ CALLS = {
     "models": ("GET", "/api/v1/models", {"read", "submit"}),
     "OpenAI models": ("GET", "/v1/models", {"read", "submit"}),
     "OpenAI model": ("GET", "/v1/models/tiny", {"read", "submit"}),
+    "catalogs": ("GET", "/api/v1/catalogs", {"review"}),
+    "catalog": ("GET", "/api/v1/catalogs/mugs", {"review"}),
+    "catalog state": ("GET", "/api/v1/catalogs/mugs/state", {"review"}),
+    "catalog versions": ("GET", "/api/v1/catalogs/mugs/versions", {"review"}),
+    "catalog picture": ("GET", "/api/v1/catalogs/mugs/picture/00", {"review"}),
+    "verdicts": ("POST", "/api/v1/catalogs/mugs/verdicts", {"review"}),
+    "edit prompts": ("POST", "/api/v1/catalogs/mugs/edit", {"review"}),
+    "reseed": ("POST", "/api/v1/catalogs/mugs/reseed", {"review"}),
+    "roll back": ("POST", "/api/v1/catalogs/mugs/roll-back", {"review"}),
 }
 
 
-@pytest.mark.parametrize("scope", ["submit", "read", "operate"])
+@pytest.mark.parametrize("scope", ["submit", "read", "operate", "review"])
 def test_http_answers_403_with_the_missing_scope(gateway, service, client, user, scope):
     headers = {"X-API-Key": service.accounts.create(user, scopes=[scope])}
     for name, (method, path, scopes) in CALLS.items():
@@ -42,7 +51,7 @@ def test_every_call_of_the_api_is_in_this_table(client):
     listed = client.get("/openapi.json").json()["paths"]
     free = ("/health", "/livez", "/readyz", "/api/v1/image/file")
     paths = {path for path in listed if not path.startswith(free)}
-    ids = {"{task_id}": "img_0", "{batch_task_id}": "batch_0", "{model}": "tiny"}
+    ids = {"{task_id}": "img_0", "{batch_task_id}": "batch_0", "{model}": "tiny", "{name}": "mugs", "{recipe}": "00"}
     tried = {path for _, path, _ in CALLS.values()}
     for path in paths:
         for name, value in ids.items():

@@ -104,6 +104,7 @@ def test_every_sensor_and_schedule_has_a_description_an_owner_a_part_and_a_targe
         "catalog_source": "lifecycle",
         "catalog_schedule": "lifecycle",
         "model_release": "lifecycle",
+        "asked_changes": "lifecycle",
         "catalog_freshness": "lifecycle",
         "catalog_automation": "lifecycle",
         "reviews": "lifecycle",

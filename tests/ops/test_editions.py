@@ -7,13 +7,18 @@ from io_managers.image_set import manifest_key
 from ops.editions import (
     IMAGE_SETS,
     Made,
+    RowChange,
+    Wanted,
     begin_edition,
+    edited,
     edition_folder,
     edition_seed,
     finish_edition,
     made_edition,
+    request_changes,
     request_edition,
     reseeded,
+    wanted_edition,
 )
 from ops.gallery_page import contact_sheet_key, gallery_key
 from resources.local_store import LocalObjectStore
@@ -47,7 +52,7 @@ def test_a_catalog_begins_with_edition_0_and_its_own_seeds(store):
     table = pd.DataFrame({"id": ["a"], "seed": [7]})
 
     assert begin_edition(store, "shop") == 0
-    assert reseeded(table, 0)["seed"].tolist() == [7]
+    assert reseeded(table, Wanted())["seed"].tolist() == [7]
     finish_edition(store, "shop", keep=1)
     assert list(store.list("editions/")) == []
 
@@ -144,3 +149,68 @@ def test_a_run_that_is_killed_between_the_copies_and_their_record_leaves_none_be
 
     assert made_edition(store, "shop") == Made(1, ())
     assert {one.key for one in store.list("editions/")} == {"editions/shop@made.json", "editions/shop@wanted.json"}
+
+
+def seeds(store, table):
+    return reseeded(table, wanted_edition(store, "shop"))["seed"].tolist()
+
+
+def texts(store, table):
+    return edited(table, wanted_edition(store, "shop"))["text"].tolist()
+
+
+TABLE = pd.DataFrame({"id": ["a", "b"], "seed": [7, 8], "text": ["a mug", "a jug"]})
+
+
+def test_an_edited_prompt_is_a_new_edition_that_reseeds_no_row(store):
+    make(store, asked_by="1")
+    before = seeds(store, TABLE)
+
+    number = request_changes(store, "shop", {"a": RowChange(text="a red mug", shown="a mug")}, "wish-1")
+
+    assert (number, request_changes(store, "shop", {"a": RowChange(reseed=True)}, "wish-1")) == (2, 2)
+    assert texts(store, TABLE) == ["a red mug", "a jug"]
+    assert seeds(store, TABLE) == before
+    begin_edition(store, "shop")
+    finish_edition(store, "shop", keep=2)
+    assert made_edition(store, "shop") == Made(2, (1,))
+
+
+def test_an_edit_lapses_once_the_file_has_another_prompt_and_can_be_taken_back(store):
+    request_changes(store, "shop", {"a": RowChange(text="a red mug", shown="a mug")}, "wish-1")
+    request_changes(store, "shop", {"a": RowChange(text="a blue mug", shown="a red mug")}, "wish-2")
+    assert texts(store, TABLE) == ["a blue mug", "a jug"]
+    assert texts(store, TABLE.assign(text=["a green mug", "a jug"])) == ["a green mug", "a jug"]
+
+    request_changes(store, "shop", {"a": RowChange(text="a mug", shown="a blue mug")}, "wish-3")
+
+    assert wanted_edition(store, "shop").texts == {}
+
+
+def test_a_row_gets_a_seed_back_and_from_there_new_ones(store):
+    request_changes(store, "shop", {"a": RowChange(reseed=True)}, "wish-1")
+    first = seeds(store, TABLE)
+    assert (first[0] != 7, first[1]) == (True, 8)
+    request_changes(store, "shop", {"a": RowChange(seed=7)}, "wish-2")
+    assert seeds(store, TABLE) == [7, 8]
+    request_changes(store, "shop", {"a": RowChange(reseed=True)}, "wish-3")
+    assert seeds(store, TABLE) == first
+
+
+def test_new_seeds_for_all_that_are_asked_for_beside_an_edit_are_not_lost(store):
+    request_changes(store, "shop", {"a": RowChange(text="a red mug", shown="a mug")}, "wish-1")
+    assert request_edition(store, "shop", "monday") == 1
+    assert not set(seeds(store, TABLE)) & {7, 8}
+    assert texts(store, TABLE) == ["a red mug", "a jug"]
+
+
+def test_going_back_and_forth_never_gives_a_number_or_a_seed_twice(store):
+    publish(store, b"0")
+    seen = [seeds(store, TABLE)]
+    for number, back in ((1, None), (2, 7), (3, None)):
+        if back:
+            request_changes(store, "shop", {"a": RowChange(seed=7), "b": RowChange(seed=8)}, "back")
+            assert seeds(store, TABLE) == [7, 8]
+        assert make(store, asked_by=f"{number}", keep=9) == number
+        seen.append(seeds(store, TABLE))
+    assert len({tuple(one) for one in seen}) == 4

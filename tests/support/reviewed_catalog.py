@@ -54,10 +54,10 @@ def _row(store, number, text, edition):
         width_px=64,
         height_px=64,
         format="webp",
-        seed=number,
+        seed=number + 1000 * edition,
         text=text,
         model="tiny",
-        recipe=json.dumps({"text": text, "seed": number}),
+        recipe=json.dumps({"text": text, "seed": number + 1000 * edition}),
         recipe_digest=digest,
         carry=json.dumps({"Kind": ("cup", "jug", "bowl")[number % 3]}),
     )

@@ -16,11 +16,8 @@ const gallery = {
     const told = await gateway.call("GET", this.verdicts.path);
     const at = this.current?.id ?? new URLSearchParams(location.search).get("at");
     Object.assign(this, {token: told.token, version: told.version, review: told.review, madeAt: told.made_at_s});
-    this.rows = told.rows.map((values, n) => {
-      const row = Object.fromEntries(told.columns.map((name, i) => [name, values[i]]));
-      row.carry = row.carry ? JSON.parse(row.carry) : {};
-      return Object.assign(row, {n, id: row.row_id, recipe: row.recipe_digest, words: `${row.row_id}\n${row.text}\n${Object.values(row.carry).join("\n")}`.toLowerCase()});
-    });
+    this.rows = rowsOf(told);
+    for (const row of this.rows) row.words = `${row.id}\n${row.text}\n${Object.values(row.carry).join("\n")}`.toLowerCase();
     await this.poll();
     this.choices();
     this.refilter(at);
@@ -33,6 +30,7 @@ const gallery = {
     const told = await gateway.call("GET", `${this.verdicts.path}/state?known=${encodeURIComponent(this.verdicts.version)}`);
     $("live").hidden = !told.progress;
     if (told.progress) $("live").textContent = progressWords(told.progress);
+    if (wishes.take(told.asked)) this.redraw();
     if (told.verdicts && !this.verdicts.sending) {
       this.verdicts.version = told.verdicts_version;
       this.verdicts.take(told.verdicts);
@@ -172,8 +170,8 @@ const gallery = {
       this.cells.set(n, cell);
       $("grid").append(cell);
     }
-    const {state, star, reason} = this.verdicts.of(row), said = row.file ? state : "failed", chosen = this.selected.has(row);
-    cell.className = `cell ${said}${n === this.at ? " at" : ""}${chosen ? " chosen" : ""}`;
+    const {state, star, reason} = this.verdicts.of(row), said = row.file ? state : "failed", chosen = this.selected.has(row), waits = wishes.waits(row);
+    cell.className = `cell ${said}${n === this.at ? " at" : ""}${chosen ? " chosen" : ""}${waits ? " waits" : ""}`;
     cell.style.transform = `translate(${(n % this.columns) * (this.side + GAP)}px, ${Math.floor(n / this.columns) * this.height}px)`;
     cell.style.width = `${this.side}px`;
     cell.style.height = `${this.height - GAP}px`;
@@ -182,10 +180,10 @@ const gallery = {
     cell.setAttribute("aria-selected", chosen);
     cell.setAttribute("aria-setsize", this.shown.length);
     cell.setAttribute("aria-posinset", n + 1);
-    cell.setAttribute("aria-label", `${row.id}, ${word(said)}${star ? `, ${word("starred")}` : ""}`);
+    cell.setAttribute("aria-label", `${row.id}, ${word(said)}${star ? `, ${word("starred")}` : ""}${waits ? `, ${word("waits")}` : ""}`);
     const [image, mark, id, text] = cell.parts, url = row.thumbnail ? fileUrl(this.name, row.thumbnail, this.token) : "";
     if (cell.url !== url) { cell.url = url; image.hidden = !url; if (url) image.src = url; }
-    mark.textContent = `${star ? "★" : ""}${{approved: "✓", rejected: "✕", failed: "!"}[said] || ""}`;
+    mark.textContent = `${waits ? "↻" : ""}${star ? "★" : ""}${{approved: "✓", rejected: "✕", failed: "!"}[said] || ""}`;
     id.textContent = row.id;
     text.textContent = reason || row.error || row.text;
   },
@@ -280,6 +278,7 @@ const gallery = {
   drawDeck() {
     const any = this.rows.length > 0;
     $("deck").hidden = !any;
+    $("open-versions").hidden = !any;
     if (!any) return;
     $("chosen").textContent = this.selected.size ? word("selected", number.format(this.selected.size)) : this.shown.length ? word("of", number.format(this.at + 1), number.format(this.shown.length)) : "";
     $("do-clear").hidden = !this.selected.size;
@@ -309,6 +308,7 @@ function pick(id, label, options, value, set) {
 // ---- keys, clicks, touches
 const KEYS = {
   a: () => gallery.judge({state: "approved"}), r: () => gallery.judge({state: "rejected"}), s: () => gallery.judge({star: true}), u: () => gallery.undo(),
+  n: () => wishes.reseed(), p: () => wishes.edit(), v: () => attempt(() => wishes.versions()),
   x: () => gallery.shown.length && gallery.toggle(gallery.at), "/": () => { viewer.close(); $("search").focus(); }, e: () => otherReason(),
   Enter: () => (viewer.open ? viewer.close() : open()), " ": () => (viewer.open ? viewer.close() : open()),
   Escape: () => (viewer.open ? viewer.close() : (gallery.clear(), gallery.redraw())),
@@ -404,9 +404,10 @@ function start() {
   addEventListener("scroll", () => gallery.redraw(false), {passive: true});
   new ResizeObserver(() => { if (gallery.rows.length) { gallery.layout(); gallery.redraw(); } }).observe($("grid").parentElement);
   viewer.start();
+  wishes.start();
   const opened = gallery.readAddress();
   attempt(async () => { await gallery.load(); gallery.drawDeck(); $("grid").focus({preventScroll: true}); if (opened && gallery.current) open(); });
-  setInterval(() => { if (!document.hidden && !document.querySelector("dialog.asking")) attempt(watch); }, 4000);
+  setInterval(() => { if (!document.hidden && !document.querySelector("dialog.asking[open]")) attempt(watch); }, 4000);
 }
 
 async function watch() {

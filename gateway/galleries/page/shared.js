@@ -13,7 +13,12 @@ const WORDS = {
     reason: "Reason", why1: "Blurred", why2: "Cut off", why3: "Wrong colour", why4: "Wrong background", why5: "Unreadable text", other: "Other…",
     history: "What was said", nobody: "Nobody has said anything yet.", recipe: "Copy recipe", copied: "Copied", seed: "Seed", size: "Size", file: "File", text: "Prompt", made: "made {0}",
     neverMade: "not made yet", required: "Only approved pictures are published", asked: "Asked: {0}", more: "Show more", offline: "The gateway cannot be reached. Trying again…",
-    of: "{0} of {1}",
+    of: "{0} of {1}", edit: "Edit prompt", editHow: "The picture is made again with this prompt, in a new edition. Once the catalog's file has another one, the file's holds.", cancel: "Cancel",
+    makeIt: "Make it", reseed: "New seed", versions: "Versions", compare: "Compare", rollBack: "Go back to it", reseedAll: "Make all anew", reseedSure: "Really make all {0} anew?",
+    reseedHow: "Every picture gets a new seed; what there is now stays as a version.", until: "until {0}", edition: "Edition {0}", editionNow: "Edition {0}, now", replaced: "Earlier pictures",
+    askedFor: "Asked for: {1} to make", comesBack: "Comes back soon: {0}, nothing to make", waits: "is made again soon",
+    left: "Left", right: "Right", differing: "Only differences", pairs: "{0} of {1} rows differ", same: "the same picture", missing: "not in this version", takeLeft: "Take the left one back", allModels: "All models",
+    onlyOne: "There is one version only. Others are kept once pictures are made again.", seedDiffers: "Seed", textDiffers: "Prompt", modelDiffers: "Model", releaseDiffers: "Release", sizeDiffers: "Size", otherDiffers: "Other settings", noDifference: "No row differs.",
   },
   zh: {
     catalogs: "目录", pictures: "图片", search: "搜索", all: "全部", unreviewed: "待审核", approved: "已通过", rejected: "已拒绝",
@@ -27,7 +32,12 @@ const WORDS = {
     reason: "原因", why1: "模糊", why2: "被裁切", why3: "颜色不对", why4: "背景不对", why5: "文字无法辨认", other: "其他…",
     history: "审核记录", nobody: "还没有人审核。", recipe: "复制配方", copied: "已复制", seed: "种子", size: "尺寸", file: "文件", text: "提示词", made: "生成于 {0}",
     neverMade: "尚未生成", required: "仅发布已通过的图片", asked: "审核人：{0}", more: "显示更多", offline: "无法连接网关，正在重试…",
-    of: "{0} / {1}",
+    of: "{0} / {1}", edit: "修改提示词", editHow: "图片将按此提示词在新版本中重新生成。目录文件改用其他提示词后，以文件为准。", cancel: "取消",
+    makeIt: "生成", reseed: "换种子", versions: "版本", compare: "对比", rollBack: "恢复到此版本", reseedAll: "全部重新生成", reseedSure: "确定重新生成全部 {0} 张？",
+    reseedHow: "每张图片都换用新种子；现有图片保留为一个版本。", until: "截至 {0}", edition: "第 {0} 版", editionNow: "第 {0} 版（当前）", replaced: "先前的图片",
+    askedFor: "已请求 {0} 张，其中 {1} 张即将生成", comesBack: "{0} 张即将恢复，无需重新生成", waits: "即将重新生成",
+    left: "左", right: "右", differing: "仅看不同", pairs: "{1} 行中有 {0} 行不同", same: "同一张图片", missing: "此版本中没有", takeLeft: "恢复左侧图片", allModels: "全部模型",
+    onlyOne: "目前只有一个版本。重新生成图片后会保留其他版本。", seedDiffers: "种子", textDiffers: "提示词", modelDiffers: "模型", releaseDiffers: "发布版本", sizeDiffers: "尺寸", otherDiffers: "其他设置", noDifference: "没有不同的行。",
   },
 };
 const number = new Intl.NumberFormat(locale());
@@ -73,11 +83,22 @@ function askKey(wrong) {
   return asked;
 }
 
-const fileUrl = (catalog, file, token, save = "") =>
-  `/catalogs/${encodeURIComponent(catalog)}/file/${encodeURIComponent(file)}?token=${token}${save && `&save=${encodeURIComponent(save)}`}`;
+const fileUrl = (catalog, file, token, save = "", of = "now") =>
+  `/catalogs/${encodeURIComponent(catalog)}/file/${encodeURIComponent(file)}?token=${token}${save && `&save=${encodeURIComponent(save)}`}${of === "now" ? "" : `&of=${of}`}`;
+
+const versionName = ({of, edition}) => (of === "now" ? word("editionNow", edition) : edition === null ? word("replaced") : word("edition", edition));
+
+// The rows of a gallery as objects.
+const rowsOf = (told) => told.rows.map((values, n) => {
+  const row = Object.fromEntries(told.columns.map((name, i) => [name, values[i]]));
+  return Object.assign(row, {n, id: row.row_id, recipe: row.recipe_digest, carry: row.carry ? JSON.parse(row.carry) : {}});
+});
 
 function progressWords(progress) {
   const done = Object.entries(progress).filter(([name]) => ["made", "reused", "passed"].includes(name)).reduce((sum, [, count]) => sum + count, 0);
   const failed = (progress.failed || 0) + (progress.rejected || 0);
   return word("making", number.format(done), number.format(progress.total)) + (failed ? ` · ${word("ofFailed", number.format(failed))}` : "");
 }
+
+// randomUUID is for secure origins only.
+const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");

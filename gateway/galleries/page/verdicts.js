@@ -75,6 +75,3 @@ class Verdicts {
     $("saving").classList.toggle("unsaved", wrong);
   }
 }
-
-// randomUUID is for secure origins only.
-const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");

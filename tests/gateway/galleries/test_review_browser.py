@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from io_managers.live_progress import publish_progress
 from ops.catalog import ReviewPolicy
+from ops.editions import RowChange, begin_edition, finish_edition, request_edition
+from ops.review.asked import asked_changes
 from ops.review.verdicts import CatalogVerdicts, State, new_verdict
 from tests.support.reviewed_catalog import store_reviewed
 from tests.support.waiting import wait_until
@@ -213,3 +215,69 @@ def test_who_has_no_key_signs_in_and_a_key_without_the_scope_is_told_so(page, re
     keys(page, "a")
     saved(page)
     assert [one.by for one in CatalogVerdicts(reviewing.service.store, "mugs").all()] == ["bob"]
+
+
+def asked(gateway):
+    """What was asked for on the page, by row."""
+    return {row: change for one in asked_changes(gateway.service.store) for row, change in one.rows.items()}
+
+
+def test_a_prompt_is_edited_and_a_row_reseeded_by_keys_and_both_show_that_they_wait(page, reviewing) -> None:
+    store_reviewed(reviewing.service.store, "mugs", 6, failed=0)
+    visit(page, reviewing)
+    keys(page, "ArrowRight p")
+    page.locator("#edit-text").fill("  ")
+    keys(page, "Control+Enter")
+    expect(page.locator("#edit-wrong")).to_contain_text("must say something")
+    page.locator("#edit-text").fill("a red mug")
+    keys(page, "Control+Enter")
+    expect(page.locator("#editing")).to_be_hidden()
+    keys(page, "ArrowRight n")
+    expect(page.locator(".cell.waits strong")).to_have_text(["mug-1", "mug-2"])
+    expected = {"mug-1": RowChange(text="a red mug", shown="a mug on white, number 1"), "mug-2": RowChange(reseed=True)}
+    wait_until(lambda: asked(reviewing) == expected)
+    keys(page, "v")
+    expect(page.locator("#version-list li")).to_have_count(1)
+    page.locator("#reseed-all").click()
+    expect(page.locator("#reseed-all")).to_have_text("Really make all 6 anew?")
+    page.locator("#reseed-all").click()
+    wait_until(lambda: any(not one.rows for one in asked_changes(reviewing.service.store)))
+
+
+def two_editions(store):
+    store_reviewed(store, "mugs", 5, failed=0)
+    request_edition(store, "mugs", "somebody")
+    begin_edition(store, "mugs")
+    store_reviewed(store, "mugs", 5, failed=0, edition=1)
+    finish_edition(store, "mugs", keep=2)
+
+
+def test_two_editions_are_compared_and_a_row_taken_back(page, reviewing) -> None:
+    two_editions(reviewing.service.store)
+    visit(page, reviewing, "/catalogs/mugs/compare?at=mug-1")
+    expect(page.locator("#summary")).to_have_text("5 of 5 rows differ")
+    expect(page.locator(".pair.at h2")).to_have_text("mug-1")
+    expect(page.locator(".pair.at .badge")).to_have_text(["Seed"])
+    expect(page.locator(".pair.at .side .differs")).to_have_text(["Seed 1", "Seed 1001"])
+    assert page.locator(".pair.at img").first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
+    keys(page, "ArrowDown b")
+    expect(page.locator(".pair.at .take")).to_have_text("Comes back soon: 1, nothing to make")
+    assert asked(reviewing) == {
+        "mug-2": RowChange(seed=2, text="a mug on white, number 2", shown="a mug on white, number 2")
+    }
+    page.get_by_label("Left").select_option("now")
+    expect(page.locator("#nothing-why")).to_have_text("No row differs.")
+    keys(page, "d")
+    expect(page.locator(".pair")).to_have_count(5)
+    expect(page).to_have_url(re.compile("left=now&right=now&all=1"))
+
+
+@pytest.mark.parametrize(
+    "page", [{"viewport": PHONE, "has_touch": True, "is_mobile": True}], indirect=True, ids=["phone"]
+)
+def test_a_comparison_fits_a_phone_and_is_used_by_a_finger(page, reviewing) -> None:
+    two_editions(reviewing.service.store)
+    visit(page, reviewing, "/catalogs/mugs/compare")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.get_by_role("button", name="Take the left one back").first.tap()
+    wait_until(lambda: list(asked(reviewing)) == ["mug-0"])

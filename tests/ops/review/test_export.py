@@ -9,8 +9,8 @@ from openpyxl import Workbook, load_workbook
 
 from io_managers.image_set import manifest_key
 from ops.catalog import RegisteredCatalogs
+from ops.file_names import file_stems
 from ops.review.export import NothingToExportError, export_catalog
-from ops.review.file_names import file_stems
 from ops.review.verdicts import CatalogVerdicts, State, new_verdict
 from resources.local_store import LocalObjectStore
 from tests.support.catalog_writer import REGISTRY, write
