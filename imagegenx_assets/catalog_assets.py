@@ -3,6 +3,7 @@
 Each is made by a step of its own, which loads what it needs with the IO managers, so a run may begin at any of them.
 """
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from dagster import (
 from pydantic import Field
 
 from imagegenx_assets import findings
+from imagegenx_assets.catalog_facts import catalog_facts
 from imagegenx_assets.catalog_step import CatalogStep, Events, begin, catalog_asset
 from imagegenx_assets.gallery_metadata import described
 from io_managers.image_set import ImageSet
@@ -188,7 +190,8 @@ def gallery(
     record_releases(watermarked_images, CurrentReleases(current, gpu_engine.registry))
     finish_edition(step.store, step.catalog, keep=current.retention.editions)
     address = current.gateway.catalog_url(step.catalog)
-    yield MaterializeResult(metadata=described(published, object_store, address, links_live_s=links_live_s))
+    facts = catalog_facts(current, step.catalogs, step.catalog, time.time())
+    yield MaterializeResult(metadata=facts | described(published, object_store, address, links_live_s=links_live_s))
     yield check_result(findings.of_gallery(step))
 
 

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from configs.settings import PACKAGE_ROOT, Settings, load_settings
 from foundation.private_folder import make_private
@@ -13,9 +13,19 @@ from imagegenx_cli.embedded_dagster import dagster_instance
 from imagegenx_cli.terminal import print_json, say, say_table
 from models.registry import ModelRegistry, open_registry
 from models.visible_files import visible_files
-from ops.catalog import RegisteredCatalogs, Registration, catalog_files, catalog_name, open_catalogs, read_catalog
+from ops.catalog import (
+    FolderFiles,
+    RegisteredCatalogs,
+    Registration,
+    catalog_files,
+    catalog_name,
+    open_catalogs,
+    read_catalog,
+)
 from ops.catalog.schedules import catalog_schedules
 from ops.freshness import made_at_s
+from ops.input_pictures import InputPictures
+from ops.prospect import prospect
 from resources.open_store import open_store
 
 if TYPE_CHECKING:
@@ -23,15 +33,17 @@ if TYPE_CHECKING:
 
 SHIPPED_CATALOGS = PACKAGE_ROOT / "configs" / "catalogs"
 SHIPPED_LOGOS = PACKAGE_ROOT / "configs" / "logos"
-_LISTED = ("name", "state", "file", "made_at", "schedule")
+_LISTED = ("name", "state", "file", "made_at", "schedule", "next_due", "owner")
 
 
 def validate(file: Path) -> None:
-    """Print the number of rows. Raises CatalogError listing every problem."""
+    """Print the number of rows, and what a run would make. Raises CatalogError listing every problem."""
     settings = load_settings()
-    catalogs = open_catalogs(settings, open_store(settings.store))
-    catalog = read_catalog(file, open_registry(settings), has_object=catalogs.has_object)
-    say(f"catalog '{catalog.name}': {len(catalog.table)} rows, no problems.")
+    store, registry = open_store(settings.store), open_registry(settings)
+    catalog = read_catalog(file, registry, has_object=open_catalogs(settings, store).has_object)
+    inputs = InputPictures(FolderFiles(file.parent, catalog.name), store, settings.pictures.max_input_pixels)
+    found = prospect(catalog, store, registry, inputs)
+    say(f"catalog '{catalog.name}': {len(catalog.table)} rows, no problems: {found}.")
 
 
 def add(file: Path) -> None:
@@ -73,9 +85,25 @@ def set_catalog(name: str, given: list[str]) -> None:
     """Let these hold of a catalog instead of what its file says. Raises CatalogError if one of them cannot be."""
     settings = load_settings()
     pairs = {key.strip(): value.strip() for key, _, value in (one.partition("=") for one in given)}
-    known = _opened(settings).give(name, pairs, open_registry(settings))
+    catalogs = _opened(settings)
+    known = catalogs.give(name, pairs, open_registry(settings))
+    made_at = dict(made_at_s(catalogs.store)).get(name, 0.0)
+    from imagegenx_assets.catalog_facts import catalog_facts
+
+    with dagster_instance(settings.home) as instance:
+        observe(instance, name, catalog_facts(settings, catalogs, name, made_at))
     said = ", ".join(f"{key}={value}" for key, value in sorted(known.given.items()))
     say(f"catalog '{name}': {said or 'everything is as its file says'}.")
+
+
+def observe(instance: "DagsterInstance", catalog: str, facts: dict[str, Any]) -> None:
+    """Let Dagster's page of the catalog's gallery say these from now on."""
+    from dagster import AssetKey, AssetObservation
+
+    from resources.dagster_names import GALLERY
+
+    said = "Set by `imagegenx catalog set`."
+    instance.report_runless_asset_event(AssetObservation(AssetKey(GALLERY), said, facts, catalog))
 
 
 def add_partitions(instance: "DagsterInstance", settings: Settings) -> None:
@@ -120,19 +148,27 @@ def _opened(settings: Settings) -> RegisteredCatalogs:
 
 
 def _described(settings: Settings) -> Iterator[dict[str, str]]:
+    from sensors.catalog_schedule import next_due
+
     catalogs = _opened(settings)
     made = dict(made_at_s(catalogs.store))
-    schedules = {name: schedule.cron for name, schedule in catalog_schedules(settings, catalogs)}
+    schedules = dict(catalog_schedules(settings, catalogs))
     registered, retired = list(catalogs.all()), list(catalogs.retired())
     for one in registered:
-        yield _line(one, "registered", made.get(one.name)) | {"schedule": schedules.get(one.name, "")}
+        line, schedule = _line(one, "registered", made.get(one.name)), schedules.get(one.name)
+        due = {"schedule": schedule.cron, "next_due": _moment(next_due(schedule).timestamp())} if schedule else {}
+        yield line | due
     for one in retired:
         yield _line(one, "retired", made.get(one.name))
 
 
 def _line(catalog: Registration, state: str, made_at_s: float | None) -> dict[str, str]:
-    made_at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(made_at_s)) if made_at_s else ""
-    return {"name": catalog.name, "state": state, "file": catalog.file, "made_at": made_at, "schedule": ""}
+    said = {"name": catalog.name, "state": state, "file": catalog.file, "owner": catalog.review.owner}
+    return dict.fromkeys(_LISTED, "") | said | {"made_at": _moment(made_at_s) if made_at_s else ""}
+
+
+def _moment(at_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at_s))
 
 
 def _in_inbox(name: str, settings: Settings) -> Path | None:

@@ -21,7 +21,7 @@ from models.planning import plan_recipe, row_seed
 from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationRequest, ImageFormat
-from ops.catalog import CARRY, row_request
+from ops.catalog import CARRY, table_requests
 from ops.input_pictures import InputPictures
 from ops.making import PictureMaker, Wanted, made_rows
 from ops.map_ahead import map_ahead
@@ -115,7 +115,7 @@ def generate_images(catalog: str, table: "pd.DataFrame", generator: Generator, i
         a stream that makes pictures as it is pulled; a row that cannot be made fails alone.
     """
     carried = table[CARRY] if CARRY in table else [""] * len(table)
-    requests = zip(_requests(table), carried, strict=True)
+    requests = zip(table_requests(table), carried, strict=True)
     planned = (replace(plan_row(*row, generator, inputs), carry=str(carry)) for row, carry in requests)
     rows = _Generation(generator, inputs, _moderated(generator, catalog)).rows(planned)
     return ImageStream(catalog, table["id"].tolist(), made_rows(rows, generator.maker))
@@ -147,13 +147,6 @@ def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inpu
     except RejectedError as exc:
         return PlannedRow(row_id, request, recipe, error=str(exc), status=Status.REJECTED)
     return PlannedRow(row_id, request, recipe)
-
-
-def _requests(table: "pd.DataFrame") -> Iterator[tuple[str, GenerationRequest]]:
-    columns = list(table.columns)
-    for values in table.itertuples(index=False, name=None):
-        row = dict(zip(columns, values, strict=True))
-        yield str(row["id"]), row_request(row)
 
 
 @dataclass(frozen=True)

@@ -112,11 +112,14 @@ def _refresh(context: SensorEvaluationContext, due: Due, object_store: ObjectSto
     return launch_catalogs(context, launch)
 
 
+def next_due(schedule: CatalogSchedule) -> datetime:
+    """When a schedule falls due next."""
+    return get_next_cron_tick(schedule.cron, datetime.now(UTC), schedule.timezone)
+
+
 def _outlook(schedules: list[Due]) -> str:
     """What will be due next, for the tick's page."""
     if not schedules:
         return "No registered catalog has a schedule."
-    now = datetime.now(UTC)
-    following = ((get_next_cron_tick(one.schedule.cron, now, one.schedule.timezone), one.catalog) for one in schedules)
-    at, catalog = min(following)
+    at, catalog = min((next_due(one.schedule), one.catalog) for one in schedules)
     return f"Nothing is due. Next: {catalog} at {at:%Y-%m-%d %H:%M %Z}."

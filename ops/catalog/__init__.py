@@ -4,7 +4,7 @@ from ops.catalog.columns import COLUMNS
 from ops.catalog.home_folder import catalog_files, open_catalogs
 from ops.catalog.pictures import INPUTS, CatalogFiles, CatalogPicture, FolderFiles
 from ops.catalog.problems import CatalogError, CatalogProblem
-from ops.catalog.reading import CARRY, Catalog, catalog_name, read_catalog, row_request
+from ops.catalog.reading import CARRY, Catalog, catalog_name, read_catalog, row_request, table_requests
 from ops.catalog.registered import RegisteredCatalogs, Registration
 from ops.catalog.rows import CatalogSchedule, ReviewPolicy
 
@@ -27,4 +27,5 @@ __all__ = [
     "open_catalogs",
     "read_catalog",
     "row_request",
+    "table_requests",
 ]

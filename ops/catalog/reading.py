@@ -65,10 +65,7 @@ class Catalog:
 
     def requests(self) -> Iterator[tuple[str, GenerationRequest]]:
         """(row id, request) in the order of the file."""
-        columns = list(self.table.columns)
-        for values in self.table.itertuples(index=False, name=None):
-            row = dict(zip(columns, values, strict=True))
-            yield str(row["id"]), row_request(row)
+        return table_requests(self.table)
 
 
 def catalog_name(path: Path) -> str:
@@ -161,6 +158,14 @@ def row_request(row: Mapping[str, object]) -> GenerationRequest:
     if cells["watermark_font_size"] == str(_AUTOMATIC):
         del cells["watermark_font_size"]
     return GenerationRequest.model_validate(request_data(cells))
+
+
+def table_requests(table: "pd.DataFrame") -> Iterator[tuple[str, GenerationRequest]]:
+    """(row id, request) of each row of a catalog's table."""
+    columns = list(table.columns)
+    for values in table.itertuples(index=False, name=None):
+        row = dict(zip(columns, values, strict=True))
+        yield str(row["id"]), row_request(row)
 
 
 def raw_catalog(ending: str, content: bytes, files: CatalogFiles, problems: ProblemList) -> RawCatalog:

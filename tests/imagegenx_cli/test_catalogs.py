@@ -1,8 +1,10 @@
 import json
+import re
+import time
 import zipfile
 
 import pytest
-from dagster import AssetMaterialization, DagsterInstance
+from dagster import AssetKey, AssetMaterialization, DagsterInstance
 
 from configs.settings import load_settings
 from imagegenx_cli import catalogs
@@ -33,7 +35,8 @@ def partitions(home):
 
 
 def test_validate_tells_the_number_of_rows_and_registers_nothing(imagegenx, home, file):
-    assert imagegenx("catalog", "validate", file) == (0, "catalog 'cups': 2 rows, no problems.\n", "")
+    told = "catalog 'cups': 2 rows, no problems: 2 new, 0 kept, how long random takes is not known here yet.\n"
+    assert imagegenx("catalog", "validate", file) == (0, told, "")
     assert registered().names() == []
 
 
@@ -150,7 +153,8 @@ def test_catalogs_are_listed_and_retired_for_good(imagegenx, home, file):
     ]
     assert list(partitions(home)) == []
     (listed,) = json.loads(imagegenx("catalog", "list", "--json")[1])
-    assert listed == {"name": "cups", "state": "retired", "file": "cups.csv", "made_at": "", "schedule": ""}
+    said = {"name": "cups", "state": "retired", "file": "cups.csv"}
+    assert listed == said | dict.fromkeys(("made_at", "schedule", "next_due", "owner"), "")
     assert imagegenx("catalog", "retire", "cups")[0] == 1
     assert imagegenx("catalog", "add", file)[0] == 0
     assert list(partitions(home)) == ["cups"]
@@ -158,13 +162,13 @@ def test_catalogs_are_listed_and_retired_for_good(imagegenx, home, file):
 
 def test_the_list_shows_schedules_and_says_how_to_begin(imagegenx, tmp_path):
     assert imagegenx("catalog", "list")[1] == "No catalogs yet. Add one with `imagegenx catalog add FILE`.\n"
-    (tmp_path / "春季.yaml").write_text("schedule: 0 6 * * *\nrows: [{text: a}]\n", encoding="utf-8")
+    yaml = "schedule: 0 6 * * *\nowner: ann\nrows: [{text: a}]\n"
+    (tmp_path / "春季.yaml").write_text(yaml, encoding="utf-8")
     imagegenx("catalog", "add", tmp_path / "春季.yaml")
 
-    assert imagegenx("catalog", "list")[1].splitlines() == [
-        "name  state       file       made_at  schedule",
-        "春季  registered  春季.yaml  -        0 6 * * *",
-    ]
+    names, line = imagegenx("catalog", "list")[1].splitlines()
+    assert names == "name  state       file       made_at  schedule   next_due              owner"
+    assert re.fullmatch(r"春季  registered  春季.yaml  -        0 6 \* \* \*  20\d\d-\d\d-\d\d 06:00 UTC  ann", line)
 
 
 def test_a_partition_that_was_deleted_in_dagster_does_not_come_back(imagegenx, home, file):
@@ -212,6 +216,11 @@ def test_set_says_what_a_csv_cannot(imagegenx, home, file):
     assert (status, output) == (0, "catalog 'cups': cron=0 6 * * 1, owner=ann, review=required.\n")
     assert "0 6 * * 1" in imagegenx("catalog", "list")[1]
     assert registered().get("cups").review.required
+    with DagsterInstance.from_config(str(home / "dagster")) as instance:
+        told = instance.fetch_observations(AssetKey("gallery"), limit=1).records[0].asset_observation
+    facts = {name: value.value for name, value in told.metadata.items()}
+    assert (told.partition, facts["owner"], facts["schedule"]) == ("cups", "ann", "0 6 * * 1 UTC, changed")
+    assert facts["next_due"] > time.time()
     status, _, error = imagegenx("catalog", "set", "cups", "cron=often")
     assert (status, "cron" in error) == (1, True)
     assert imagegenx("catalog", "set", "cups", "cron=", "review=", "owner=")[1].endswith("as its file says.\n")
