@@ -109,20 +109,22 @@ def observe(instance: "DagsterInstance", catalog: str, facts: dict[str, Any]) ->
 def add_partitions(instance: "DagsterInstance", settings: Settings) -> None:
     """Make every registered catalog a partition.
 
-    One that this instance has made before and that is no partition any more was deleted in Dagster: it is retired.
+    One that was a partition of this instance, or was made by it, and is none any more was deleted in Dagster: it is
+    retired.
     """
     from dagster import AssetKey
 
-    from resources.dagster_names import CATALOG_PARTITIONS
+    from resources import partitions
+    from resources.dagster_names import CATALOG_PARTITIONS, PROMPT_CATALOG
 
-    known = set(instance.get_dynamic_partitions(CATALOG_PARTITIONS))
-    made = instance.get_materialized_partitions(AssetKey("prompt_catalog"))
     catalogs = _opened(settings)
-    for catalog in catalogs.names():
-        if catalog in made and catalog not in known:
-            catalogs.retire(catalog)
-        else:
-            add_partition(instance, catalog)
+    names = catalogs.names()
+    known = set(instance.get_dynamic_partitions(CATALOG_PARTITIONS))
+    made = instance.get_materialized_partitions(AssetKey(PROMPT_CATALOG))
+    gone = (partitions.were_partitions(instance, CATALOG_PARTITIONS, names) | (made & set(names))) - known
+    for catalog in gone:
+        catalogs.retire(catalog)
+    partitions.add_partitions(instance, CATALOG_PARTITIONS, [name for name in names if name not in gone])
 
 
 def add_partition(instance: "DagsterInstance", catalog: str) -> None:

@@ -171,11 +171,13 @@ def test_the_list_shows_schedules_and_says_how_to_begin(imagegenx, tmp_path):
     assert re.fullmatch(r"春季  registered  春季.yaml  -        0 6 \* \* \*  20\d\d-\d\d-\d\d 06:00 UTC  ann", line)
 
 
-def test_a_partition_that_was_deleted_in_dagster_does_not_come_back(imagegenx, home, file):
+@pytest.mark.parametrize("made", [True, False])
+def test_a_partition_that_was_deleted_in_dagster_does_not_come_back(imagegenx, home, file, made):
     imagegenx("catalog", "add", file)
     settings = load_settings()
     with DagsterInstance.from_config(str(home / "dagster")) as instance:
-        instance.report_runless_asset_event(AssetMaterialization("prompt_catalog", partition="cups"))
+        if made:
+            instance.report_runless_asset_event(AssetMaterialization("prompt_catalog", partition="cups"))
         instance.delete_dynamic_partition("catalogs", "cups")
 
         catalogs.add_partitions(instance, settings)
