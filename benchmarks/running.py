@@ -34,6 +34,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "attacks": {f"attack_{name}": f"attacks:run:{name}" for name in ATTACKS},
     "false_marks": {"marks_false_finds": "marks:false_finds"},
     "soak": {"soak": "soak:run", "engine_soak": "engine_soak:run"},
+    "review": {"first_look": "first_look:run"},
     "quality": {"builtin_speed": "quality:speed", "adherence": "quality:adherence", "companions": "quality:companions"},
 }
 """By group and name, each as `module:function[:argument]`; each can be asked for by its own name, or with its group."""

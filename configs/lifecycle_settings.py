@@ -68,6 +68,17 @@ class CheckSettings(ValueObject):
         "`*gun` is also found at the end of longer words, `gun*` at their beginning",
     )
     freshness_hours: float = Field(default=0, ge=0, description="a catalog not made for so long is stale, h; 0: never")
+    scorers: tuple[str, ...] = Field(
+        default=("contrast", "sharpness", "background", "colour", "cut_off"),
+        description="scorers of reviewed catalogs' pictures, 0 to 1; also module:function of your own",
+    )
+    review_below: dict[str, float] = Field(
+        default={"contrast": 0.4, "sharpness": 0.4, "background": 0.55, "colour": 0.5, "cut_off": 0.97},
+        description="with `review: flagged`, a person is asked of a picture with such a score",
+    )
+    remake_below: dict[str, float] = Field(
+        default={"contrast": 0.1}, description="with `remake`, a picture with such a score is made again at once"
+    )
 
     @model_validator(mode="after")
     def _blocklist_has_words(self) -> "CheckSettings":

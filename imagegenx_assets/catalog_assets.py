@@ -44,6 +44,7 @@ from ops.making.choice import generating_maker, upscaling_maker
 from ops.marking import Marker, catalog_step
 from ops.moderation import open_moderation
 from ops.releases import CurrentReleases, record_releases
+from ops.review.first_look import look_first
 from ops.stages import finishing, thumbnailing, upscaling
 from resources.dagster_names import CATALOG_FILES, MODEL_RELEASES
 from resources.gpu_engine import GPUEngine
@@ -187,6 +188,9 @@ def gallery(
     sheet = partial(Marker(current).sheet, name=contact_sheet_key(step.catalog), step=mark, store=step.store)
     links_live_s = current.store.url_expires_s
     published = publish_gallery(watermarked_images, thumbnails, links_live_s=links_live_s, sheet_file=sheet)
+    policy = step.review
+    if policy.required:
+        look_first(watermarked_images, policy, current.checks)
     record_releases(watermarked_images, CurrentReleases(current, gpu_engine.registry))
     finish_edition(step.store, step.catalog, keep=current.retention.editions)
     address = current.gateway.catalog_url(step.catalog)

@@ -28,7 +28,7 @@ from io_managers.image_set import ImageSet, ImageStream, last_image_set, read_im
 from io_managers.outages import outages_retried
 from io_managers.reuse import Reuse
 from models.errors import ImageGenXError
-from ops.catalog import RegisteredCatalogs, open_catalogs
+from ops.catalog import NO_REVIEW, CatalogError, RegisteredCatalogs, ReviewPolicy, open_catalogs
 from ops.checks import blocks
 from resources.dagster_names import (
     CATALOG_PARTITIONS,
@@ -79,6 +79,14 @@ class CatalogStep:
     def catalogs(self) -> RegisteredCatalogs:
         """The registered catalogs."""
         return open_catalogs(self.settings, self.store)
+
+    @property
+    def review(self) -> ReviewPolicy:
+        """How the catalog is reviewed; not at all if it has been retired since the run began."""
+        try:
+            return self.catalogs.get(self.catalog).review
+        except CatalogError:
+            return NO_REVIEW
 
     @property
     def renew_after_s(self) -> float:

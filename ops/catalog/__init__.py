@@ -6,12 +6,13 @@ from ops.catalog.pictures import INPUTS, CatalogFiles, CatalogPicture, FolderFil
 from ops.catalog.problems import CatalogError, CatalogProblem
 from ops.catalog.reading import CARRY, Catalog, catalog_name, read_catalog, row_request, table_requests
 from ops.catalog.registered import RegisteredCatalogs, Registration
-from ops.catalog.rows import CatalogSchedule, ReviewPolicy
+from ops.catalog.rows import NO_REVIEW, CatalogSchedule, ReviewPolicy
 
 __all__ = [
     "CARRY",
     "COLUMNS",
     "INPUTS",
+    "NO_REVIEW",
     "Catalog",
     "CatalogError",
     "CatalogFiles",

@@ -31,7 +31,7 @@ _KEYS = (
     "owner",
 )
 MAX_REMAKE = 20
-_REVIEWS = ("none", "required")
+_REVIEWS = ("none", "required", "flagged")
 _OF_TABLES = ("columns", "where", "join")
 _POLICIES = ("changed", "reseed")
 _WATERMARK_COLUMNS = {
@@ -98,7 +98,7 @@ def read_review(given: Mapping[str, YamlValue], problems: ProblemList) -> Review
         remake = ""
     if len(owner) > 128 or not owner.isprintable() or not isinstance(given.get("owner", ""), str):
         problems.add("owner", "", "must be a name or address of at most 128 letters")
-    return ReviewPolicy(review == "required", int(remake or 0), owner)
+    return ReviewPolicy(review in ("required", "flagged"), int(remake or 0), owner, flagged=review == "flagged")
 
 
 def _unknown_keys(row: str, given: YamlMapping, known: Iterable[str], problems: ProblemList) -> None:

@@ -31,6 +31,6 @@ def read_given(
         schedule = read_schedule(times, problems)
     if "freshness_hours" in given:
         freshness_hours = read_hours("freshness_hours", given["freshness_hours"], problems)
-    own = {"review": "required" if review.required else "none", "remake": str(review.remake), "owner": review.owner}
+    own = {"review": review.word, "remake": str(review.remake), "owner": review.owner}
     said = {key: given[key] for key in _REVIEW if key in given}
     return schedule, freshness_hours, read_review({**own, **said}, problems)

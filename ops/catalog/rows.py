@@ -41,11 +41,21 @@ class CatalogSchedule:
 
 @dataclass(frozen=True)
 class ReviewPolicy:
-    """Whether only approved pictures are published, how often a rejected one is made again, and who is asked."""
+    """Whether only approved pictures are published, how often a rejected one is made again, and who is asked.
+
+    Attributes:
+        flagged: people are asked only of pictures that a scorer doubts.
+    """
 
     required: bool = False
     remake: int = 0
     owner: str = ""
+    flagged: bool = False
+
+    @property
+    def word(self) -> str:
+        """As catalogs say it."""
+        return "flagged" if self.flagged else "required" if self.required else "none"
 
 
 NO_REVIEW = ReviewPolicy()

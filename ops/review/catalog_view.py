@@ -5,7 +5,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,6 +19,7 @@ from io_managers.image_set import (
 )
 from ops.editions import edition_folder, made_edition
 from ops.review.verdicts import NOTHING_SAID, CatalogVerdicts, Standing, State
+from ops.scores.kept import Scores, scores_key, scores_of
 from resources.dagster_names import THUMBNAILS, WATERMARKED_IMAGES
 from resources.object_store import ObjectStore, StoredObject
 
@@ -34,6 +35,7 @@ class CatalogView:
         version: changes when they are made anew; "" before they were made at all.
         made_at_s: when; 0 if never.
         rows, thumbnails: in catalog order, one each.
+        scores: by recipe and scorer.
     """
 
     name: str
@@ -41,11 +43,17 @@ class CatalogView:
     made_at_s: float = 0.0
     rows: Sequence[ManifestRow] = ()
     thumbnails: Sequence[ManifestRow] = ()
+    scores: Mapping[str, Scores] = field(default_factory=dict)
 
     def table(self) -> list[list[object]]:
         """A list of values for each row: those of `COLUMNS`, in this order."""
         return [
-            [*(getattr(row, name) for name in (*_FIELDS, *_MORE)), _file(row), _file(thumbnail)]
+            [
+                *(getattr(row, name) for name in (*_FIELDS, *_MORE)),
+                self.scores.get(row.recipe_digest, {}),
+                _file(row),
+                _file(thumbnail),
+            ]
             for row, thumbnail in zip(self.rows, self.thumbnails, strict=True)
         ]
 
@@ -62,7 +70,7 @@ class CatalogView:
         return counts | {str(state): states[state] for state in State} | {"starred": stars}
 
 
-COLUMNS = (*_FIELDS, *_MORE, "file", "thumbnail")
+COLUMNS = (*_FIELDS, *_MORE, "scores", "file", "thumbnail")
 
 
 NOW = "now"
@@ -170,14 +178,15 @@ class CatalogViews:
         small = self.store.stat(thumbnails) if made else None
         if made is None or small is None:
             return "", 0.0
-        return f"{made.etag}-{small.etag}", made.written_s
+        scores = self.store.stat(scores_key(catalog))
+        return f"{made.etag}-{small.etag}{f'-{scores.etag}' if scores else ''}", made.written_s
 
     def _read(self, catalog: str, keys: tuple[str, str], version: str, made_at_s: float) -> CatalogView:
         made, small = (list(ImageSet(catalog, decode_manifest(self.store.get(key)), self.store).rows()) for key in keys)
         # A run may be between the two: a row whose thumbnail is still to be made has none.
         thumbnails = {row.row_id: row for row in small}
         beside = [thumbnails.get(row.row_id, ManifestRow(row.row_id, row.status)) for row in made]
-        return CatalogView(catalog, version, made_at_s, made, beside)
+        return CatalogView(catalog, version, made_at_s, made, beside, scores_of(self.store, catalog))
 
 
 def _make_room(kept: dict[Any, Any], most: int) -> None:

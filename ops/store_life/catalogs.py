@@ -9,6 +9,7 @@ from io_managers.image_set import MANIFESTS, SUPERSEDED
 from ops.editions import FOLDER as EDITIONS
 from ops.gallery_page import GALLERIES
 from ops.releases import FOLDER as RELEASES
+from ops.scores.kept import FOLDER as SCORES
 from ops.store_life.retention import Retention
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
 
@@ -21,6 +22,7 @@ _OWNED = {
     SUPERSEDED: re.compile(r"[^/]+/([^/]+)/[^/]+"),
     GALLERIES: re.compile(r"([^/]+)/[^/]+"),
     RELEASES: re.compile(r"([^/]+)\.json"),
+    SCORES: re.compile(r"([^/]+)\.json"),
     EDITIONS: re.compile(r"([^/@]+)@.+"),
 }
 

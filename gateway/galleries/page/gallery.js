@@ -6,7 +6,7 @@ const MOST_CHOICES = 50;
 
 const gallery = {
   name: decodeURIComponent(location.pathname.split("/").pop()), token: "", version: "",
-  rows: [], shown: [], at: 0, anchor: 0, selected: new Set(), selecting: false, cells: new Map(), free: [], counts: {},
+  rows: [], shown: [], at: 0, anchor: 0, scorers: [], selected: new Set(), selecting: false, cells: new Map(), free: [], counts: {},
   filters: {state: "all", q: "", model: "", sort: "order", carry: {}}, lastRejected: [], drawn: 0,
 
   get current() { return this.shown[this.at]; },
@@ -18,6 +18,7 @@ const gallery = {
     Object.assign(this, {token: told.token, version: told.version, review: told.review, madeAt: told.made_at_s});
     this.rows = rowsOf(told);
     for (const row of this.rows) row.words = `${row.id}\n${row.text}\n${Object.values(row.carry).join("\n")}`.toLowerCase();
+    this.scorers = [...new Set(this.rows.flatMap((row) => Object.keys(row.scores)))];
     await this.poll();
     this.choices();
     this.refilter(at);
@@ -55,7 +56,7 @@ const gallery = {
       id: (a, b) => a.id.localeCompare(b.id, undefined, {numeric: true}),
       reviewed: (a, b) => this.verdicts.of(b).at_s - this.verdicts.of(a).at_s,
       flat: (a, b) => a.spread - b.spread,
-    }[this.filters.sort];
+    }[this.filters.sort] || (this.scorers.includes(this.filters.sort) && ((a, b) => (a.scores[this.filters.sort] ?? 2) - (b.scores[this.filters.sort] ?? 2)));
     if (by) this.shown.sort(by);
     this.at = Math.max(0, this.shown.findIndex((row) => row.id === at));
     this.anchor = this.at;
@@ -105,7 +106,7 @@ const gallery = {
       const options = [["", name], ...[...values].sort().map((value) => [value, value])];
       picks.push(pick(`carry-${name}`, name, options, this.filters.carry[name] || "", (value) => { this.filters.carry[name] = value; }));
     }
-    const orders = [["order", word("order")], ["id", word("byId")], ["reviewed", word("reviewed")], ["flat", word("flat")]];
+    const orders = [["order", word("order")], ["id", word("byId")], ["reviewed", word("reviewed")], ["flat", word("flat")], ...this.scorers.map((name) => [name, word("lowest", scorerName(name))])];
     picks.push(pick("sort", word("sort"), orders, this.filters.sort, (value) => { this.filters.sort = value; }));
     $("picks").replaceChildren(...picks);
   },
@@ -129,7 +130,7 @@ const gallery = {
     const query = new URLSearchParams(location.search);
     Object.assign(this.filters, {q: query.get("q") || "", model: query.get("model") || ""});
     if (STATES.includes(query.get("state"))) this.filters.state = query.get("state");
-    if (["id", "reviewed", "flat"].includes(query.get("sort"))) this.filters.sort = query.get("sort");
+    if (/^[a-z_]{1,40}$/.test(query.get("sort"))) this.filters.sort = query.get("sort");
     for (const [name, value] of query) if (name.startsWith("c.")) this.filters.carry[name.slice(2)] = value;
     $("search").value = this.filters.q;
     return query.get("open") === "1";

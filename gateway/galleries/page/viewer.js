@@ -19,7 +19,8 @@ const viewer = {
     $("v-id").textContent = row.id;
     $("v-text").textContent = row.text;
     const facts = [...Object.entries(row.carry), [word("model"), row.model], [word("size"), row.file && `${row.width_px}×${row.height_px}`], [word("seed"), row.seed ?? ""],
-      [word("file"), row.file && `${row.format}, ${number.format(Math.ceil(row.size_bytes / 1000))} kB`]];
+      [word("file"), row.file && `${row.format}, ${number.format(Math.ceil(row.size_bytes / 1000))} kB`],
+      ...Object.entries(row.scores).map(([name, score]) => [scorerName(name), `${Math.round(100 * score)} %`])];
     $("v-facts").replaceChildren(...facts.filter(([, value]) => value !== "" && value !== null).flatMap(([name, value]) => [element("dt", "", name), element("dd", "", String(value))]));
     $("v-compare").href = `/catalogs/${encodeURIComponent(gallery.name)}/compare?at=${encodeURIComponent(row.id)}`;
     $("v-download").hidden = $("v-recipe").hidden = !row.file;

@@ -56,7 +56,7 @@ def test_the_index_shows_each_catalog_with_its_review_and_its_run(reviewing, per
     mugs = found["catalogs"][0]
     expected = {"rows": 5, "pictures": 4, "failed": 1, "unreviewed": 2, "approved": 1, "rejected": 1, "starred": 1}
     assert mugs["counts"] == expected
-    assert mugs["review"] == {"required": True, "remake": 0, "owner": "ann@shop.example"}
+    assert mugs["review"] == {"required": True, "remake": 0, "owner": "ann@shop.example", "flagged": False}
     assert (mugs["progress"]["made"], mugs["progress"]["total"]) == (3, 10)
     assert len(mugs["covers"]) == 4
     assert [one["name"] for one in ann.get(API, params={"search": "春"}).json()["data"]["catalogs"]] == ["春装"]
