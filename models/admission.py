@@ -13,6 +13,7 @@ from models.errors import InvalidRequestError, ModelNotFoundError
 from models.family_table import FAMILIES
 from models.lora import MAX_LORAS, LoraChoice
 from models.model_traits import Guidance
+from models.prompt_length import length_rule
 from models.prompt_syntax import PromptError, prompt_problem, read_loras
 from models.registry import ModelRegistry
 from models.request import DEFAULT_CFG_SCALE, FACTORS, GenerationRequest, Mode, mode_of, unusual_control
@@ -165,9 +166,14 @@ def model_problems(
     for field, lora in loras.items():
         if rule := _lora_rule(card, lora):
             yield Problem(field, rule)
-    for field, text in texts.items() if card.prompt_syntax == "a1111" else ():
-        if isinstance(text, str) and (rule := prompt_problem(text, negative=field != "text")):
+    for field, text in texts.items():
+        if isinstance(text, str) and (rule := _text_rule(card, text, negative=field != "text")):
             yield Problem(field, f"{rule}.")
+
+
+def _text_rule(card: ModelCard, text: str, *, negative: bool) -> str:
+    problem = prompt_problem(text, negative=negative) if card.prompt_syntax == "a1111" else ""
+    return problem or length_rule(card, text)
 
 
 def _mode_problems(card: ModelCard, mode: Mode) -> Iterator[Problem]:

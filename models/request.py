@@ -87,7 +87,9 @@ StrictStr = Annotated[str, Strict()]
 StrictInt = Annotated[int, Strict()]
 StrictFloat = Annotated[float, Strict()]
 StrictBool = Annotated[bool, Strict()]
-AnyText = Annotated[StrictStr, Field(max_length=10_000), AfterValidator(_without_nul)]
+MAX_TEXT = 10_000
+"""Characters of a prompt."""
+AnyText = Annotated[StrictStr, Field(max_length=MAX_TEXT), AfterValidator(_without_nul)]
 Prompt = Annotated[AnyText, AfterValidator(_not_blank)]
 ShortText = Annotated[StrictStr, Field(max_length=1_000), AfterValidator(_without_nul)]
 ModelName = Annotated[ShortText, AfterValidator(partial(unicodedata.normalize, "NFC"))]

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 
 from models.errors import ModelError
+from models.prompt_length import MAX_CHUNKS
 from models.prompt_syntax import Piece, PromptError, PromptSyntax, read_sections
-
-MAX_CHUNKS = 8
-"""A prompt fills at most this many windows of the text encoder: 600 tokens for CLIP."""
 
 _COMMA_WITHIN = 20
 """A window that is full ends after a comma among its last so many tokens, as it does by default in A1111's."""
