@@ -3,6 +3,7 @@ import io
 import json
 import logging
 import re
+import time
 from pathlib import Path
 
 import dagster as dg
@@ -17,8 +18,11 @@ from io_managers.image_set import read_image_set
 from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.image_set_writer import NoPictureError
 from models.registry import open_registry
-from ops.catalog import CatalogError
+from ops.catalog import CatalogError, open_catalogs
 from ops.chosen_rows import UnknownRowsError
+from ops.editions import RowChange, request_changes, wanted_edition
+from ops.review.catalog_view import COLUMNS, CatalogViews
+from ops.review.verdicts import CatalogVerdicts
 from ops.serving import ServingWorker, WorkerDependencies
 from resources.dagster_names import PROCESS_TAG
 from resources.local_store import LocalObjectStore
@@ -340,6 +344,52 @@ def test_a_catalog_gets_new_seeds_as_an_edition(shop):
 
     assert all(before[row] != seed for row, seed in shop.seeds().items())
     assert shop.metadata("generated_images")["edition"] == 1
+
+
+def again(shop, **rows):
+    """Ask for these changes and make them; the number of pictures that it took, and the edition."""
+    request_changes(shop.store, "shop", rows, f"wish-{len(wanted_edition(shop.store, 'shop').changes)}")
+    shop.run()
+    told = shop.metadata("generated_images")
+    return told["made"], told["edition"]
+
+
+def test_an_edited_prompt_makes_one_picture_and_going_back_makes_none(shop):
+    shop.run()
+    first = CatalogViews(shop.store).get("shop").rows
+    assert again(shop, a=RowChange(text="a blue mug", shown="a red mug")) == (1, 1)
+    assert [row.text for row in CatalogViews(shop.store).get("shop").rows] == [
+        "a blue mug",
+        "蓝色的杯子",
+        "a green mug",
+    ]
+    shop.run(reseed=True)
+    assert shop.metadata("generated_images")["made"] == 3
+    views = CatalogViews(shop.store)
+    assert [of.partition("-")[0] for of, _ in views.versions("shop")] == ["now", "edition", "at"]
+    replaced = views.get("shop", list(views.versions("shop"))[-1][0])
+    assert [row.recipe for row in replaced.rows] == [row.recipe for row in first]
+
+    shown = {row.row_id: row.text for row in views.get("shop").rows}
+    back = {row.row_id: RowChange(seed=row.seed, text=row.text, shown=shown[row.row_id]) for row in replaced.rows}
+
+    assert again(shop, **back) == (0, 3)
+    assert [row.recipe for row in CatalogViews(shop.store).get("shop").rows] == [row.recipe for row in first]
+
+
+def test_dagster_shows_whose_a_catalog_is_and_when_it_is_due_and_the_first_look_judges(shop):
+    catalogs = open_catalogs(load_settings(), shop.store)
+    catalogs.register(shop.home / "catalogs/shop.csv", open_registry(load_settings()))
+    given = {"review": "flagged", "owner": "ann", "cron": "0 6 * * *", "freshness_hours": "24"}
+    catalogs.give("shop", given, open_registry(load_settings()))
+    shop.run()
+    told = shop.metadata("gallery")
+    assert (told["owner"], told["schedule"], told["published"]) == ("ann", "0 6 * * * UTC, changed", "once approved")
+    assert time.time() < told["next_due"] < time.time() + 86_500
+    assert time.time() < told["stale_from"] < time.time() + 86_500
+    (row, *_) = CatalogViews(shop.store).get("shop").table()
+    assert row[COLUMNS.index("scores")]["contrast"] >= 0
+    assert {one.by for one in CatalogVerdicts(shop.store, "shop").all()} <= {"first look"}
 
 
 class Away(LocalObjectStore):
