@@ -54,7 +54,7 @@ def painted(count: int) -> list[tuple[Image.Image, str]]:
     scenes = list(product(PRODUCTS, COLOURS, BACKGROUNDS))
     chosen = random.Random(3).sample(scenes, count)
     texts = [f"a {colour} {what} on a {ground} background" for what, colour, ground in chosen]
-    commissions = [Commission(text, seed, {"resolution": "128x128"}) for seed, text in enumerate(texts)]
+    commissions = [Commission(text, seed, {"resolution": "128x128", "steps": 10}) for seed, text in enumerate(texts)]
     return [(Image.fromarray(picture.pixels), texts[number]) for number, picture in paint(commissions)]
 
 
