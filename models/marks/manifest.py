@@ -84,7 +84,7 @@ def sign(
         ingredients: one whose manifest is damaged, or that says too much, is named without it.
         bound: the picture has the invisible mark.
     Raises:
-        MarkError: if it cannot be signed, or the time-stamp service gives no time.
+        MarkError: if it cannot be signed, the time-stamp service gives no time, or readers would not take either.
     """
     definition = json.dumps(_definition(content_type, statement, steps, bound=bound))
     kept = list(ingredients)
@@ -116,8 +116,25 @@ def _with_manifest(
                     builder.add_ingredient(json.dumps(about), content_type, io.BytesIO(data))
             builder.sign(signer, content_type, io.BytesIO(data), signed)
     except c2pa.C2paError as exc:
-        raise MarkError(f"the picture cannot be signed: {cause_text(exc)}.") from exc
+        raise MarkError(f"the picture cannot be signed{_stamped(given)}: {cause_text(exc)}.") from exc
+    if given.time_stamp_url or not given.is_own:
+        _check(signed.getvalue(), content_type, given)
     return signed.getvalue()
+
+
+def _check(data: bytes, content_type: str, given: Credentials) -> None:
+    """Read back what certificates not of our making vouch for."""
+    seen = read_manifest(data, content_type)
+    if seen is None or not seen.valid or bool(seen.time) != bool(given.time_stamp_url):
+        why = ", ".join(seen.problems) if seen else ""
+        raise MarkError(
+            f"the picture cannot be signed{_stamped(given)}: readers refuse it ({why or 'no time'}). "
+            "Certificates must fit C2PA's profile, those of marks.certificates and the time-stamp service's alike."
+        )
+
+
+def _stamped(given: Credentials) -> str:
+    return " with a time stamp of marks.time_stamp_url" if given.time_stamp_url else ""
 
 
 def read_manifest(data: bytes, content_type: str, anchors: str = "") -> Signed | None:

@@ -21,11 +21,16 @@ _DAYS = 10 * 365
 
 @dataclass(frozen=True)
 class Credentials:
-    """A key, the certificates that vouch for it (its own first), both PEM, and a time-stamp service."""
+    """A key, the certificates that vouch for it (its own first), both PEM, and a time-stamp service.
+
+    Attributes:
+        is_own: they are of this home's making.
+    """
 
     key: bytes
     certificates: bytes
     time_stamp_url: str = ""
+    is_own: bool = False
 
     @property
     def algorithm(self) -> str:
@@ -48,7 +53,7 @@ def credentials(settings: Settings) -> Credentials:
             key, _, certificates = kept_secret(file, _own_authority).partition(b"\n\n")
         except OSError as exc:
             raise MarkError(f"the key that signs pictures cannot be kept in {file}: {exc.strerror}.") from exc
-        return Credentials(key, certificates, marks.time_stamp_url)
+        return Credentials(key, certificates, marks.time_stamp_url, is_own=True)
     try:
         certificates = (settings.home / marks.certificates.expanduser()).read_bytes()
         given = Credentials(marks.private_key.get_secret_value().encode(), certificates, marks.time_stamp_url)

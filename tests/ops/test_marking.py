@@ -1,3 +1,4 @@
+import datetime
 import io
 import json
 import re
@@ -12,6 +13,10 @@ import zlib
 import c2pa
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from PIL import Image
 
 from configs.settings import Settings
@@ -29,6 +34,7 @@ from resources.local_store import LocalObjectStore
 from resources.mark_records import find_records
 from tests.models.marks.test_invisible import shape_picture
 from tests.support.recipes import a_recipe
+from tests.support.time_stamp_authority import time_stamp_authority
 
 FORMATS = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 READ_C2PA = "import c2pa, io, sys; print(c2pa.Reader(sys.argv[1], io.BytesIO(sys.stdin.buffer.read())).json())"
@@ -341,6 +347,54 @@ def test_wrong_certificates_are_told(tmp_path):
         given(other.key.decode())
     with pytest.raises(MarkError, match=r"marks\.certificates and marks\.private_key"):
         given("no key")
+
+
+def test_a_time_stamp_is_read_by_others_and_an_authority_that_errs_stops_the_picture(tmp_path):
+    with time_stamp_authority(tmp_path / "tsa") as (authority, url):
+        settings = settings_with(tmp_path, time_stamp_url=url)
+        before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+
+        data, recipe = marked_file(settings)
+        report, manifest = read_by_c2pa(data, "image/png")
+
+        assert report["validation_state"] == "Valid"
+        assert "timeStamp.validated" in str(report["validation_results"]["activeManifest"]["success"])
+        time = datetime.datetime.fromisoformat(manifest["signature_info"]["time"])
+        assert before <= time <= datetime.datetime.now(datetime.UTC)
+        assert Marker(settings).missing(data, recipe, open_stored_picture(data, 10**6)) == ""
+        for authority.fault in ("replays", "refuses", "babbles", "breaks"):
+            with pytest.raises(MarkError, match=r"cannot be signed with a time stamp of marks\.time_stamp_url: "):
+                marked_file(settings)
+        assert authority.asked == 5
+
+
+def test_a_time_stamp_that_readers_refuse_stops_the_picture(tmp_path):
+    refused = pytest.raises(MarkError, match=r"readers refuse it \(signingCredential\.invalid\)")
+    with time_stamp_authority(tmp_path / "tsa", is_strict=False) as (_, url), refused:
+        marked_file(settings_with(tmp_path, time_stamp_url=url))
+
+
+def test_a_certificate_that_readers_refuse_stops_the_picture(tmp_path):
+    own = credentials(settings_with(tmp_path / "a"))
+    leaf, root = own.certificates.split(b"-----END CERTIFICATE-----\n")[:2]
+    (tmp_path / "chain.pem").write_bytes(leaf + b"-----END CERTIFICATE-----\n" + root + b"-----END CERTIFICATE-----\n")
+    good = settings_with(tmp_path, certificates=tmp_path / "chain.pem", private_key=own.key.decode())
+    key = ed25519.Ed25519PrivateKey.generate()
+    (tmp_path / "alone.pem").write_bytes(self_signed(key))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+    marked_file(good)
+    with pytest.raises(MarkError, match="the picture cannot be signed"):
+        marked_file(settings_with(tmp_path, certificates=tmp_path / "alone.pem", private_key=pem))
+
+
+def self_signed(key):
+    """A certificate that vouches for itself, PEM."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "alone")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - datetime.timedelta(days=1))
+    return builder.not_valid_after(now + datetime.timedelta(days=1)).sign(key, None).public_bytes(Encoding.PEM)
 
 
 def test_without_its_time_stamp_no_picture_is_signed(tmp_path):
