@@ -27,12 +27,20 @@ FALSE_WORD = 2.0**-CHECK_BITS
 def encoded(identifier: bytes) -> "NDArray[np.float32]":
     """The identifier (6 bytes) as `CODED_BITS` values of +1 (a 0) and -1 (a 1)."""
     checked = identifier + zlib.crc32(identifier).to_bytes(CHECK_BITS // 8, "big")
-    bits = [*np.unpackbits(np.frombuffer(checked, np.uint8)).tolist(), *[0] * _MEMORY]
+    return _coded([*np.unpackbits(np.frombuffer(checked, np.uint8)).tolist(), *[0] * _MEMORY])
+
+
+def _coded(bits: "list[int]") -> "NDArray[np.float32]":
     signs, state = [], 0
     for bit in bits:
         signs.append(_outputs()[state, bit])
         state = state >> 1 | bit << _MEMORY - 1
     return np.concatenate(signs)
+
+
+def corrected(words: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """The words of the code that these most likely are; some of their bits may still be wrong."""
+    return np.array([_coded(bits.tolist()) for bits in _most_likely_bits(words)])
 
 
 def decoded(words: "NDArray[np.float32]") -> bytes | None:

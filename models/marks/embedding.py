@@ -1,0 +1,202 @@
+"""Hiding an identifier in a picture: the invisible mark, made for the very picture that bears it.
+
+The detail of a picture is noise to who looks for the mark, but it is known to who makes it: informed embedding (Miller,
+Doerr, Cox, 2004). Each coded bit gets as much as it needs to be read with the same margin over what the picture says
+against it, and all together as much as may not be seen. The same pixels come out, bit for bit.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from models.marks.error_correction import CODED_BITS, encoded
+from models.marks.spectrum import (
+    CHANNELS,
+    FINE,
+    TILE_PX,
+    Channel,
+    Detail,
+    Layout,
+    detail_of,
+    in_full,
+    layout_of,
+    planes_of,
+    radial_power,
+    real_values,
+    spectrum_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from models.marks.spectrum import Plane, Values
+
+MIN_SIDE_PX = 64
+"""Smaller pictures are not marked: there is no room for the identifier."""
+_ERROR = 6.2
+"""Mean square of the change, in levels: 40 dB below a picture's range."""
+_EXTREME, _BRIGHT, _BESIDE = 1.3, 229, 0.5
+"""By how much the mark is stronger in white and black, where half is cut off; from this level on a little more light
+makes white, and by how much the mark is stronger elsewhere if all the picture is so bright."""
+_NEARBY = 5
+"""Of so many squares around, the plainest says how strong the mark may be."""
+_KEPT = 0.3
+"""The share of a picture's own power that a crop or an encoder sets free again."""
+_LEAST, _MOST = 0.6, 3.0
+"""Of the mean strength, for each bit."""
+_FINEST, _TINT_ERROR = CHANNELS.index(FINE), 1.086
+"""A level of blueness changes colours by so much, in mean square."""
+_OF_TINT = np.array([0, -0.344, 1.772], np.float32)
+"""A level of blueness in red, green and blue (JFIF)."""
+
+
+class _Part(NamedTuple):
+    """The mark in one channel of one picture.
+
+    Attributes:
+        signs: of its values, with the identifier.
+        room: (H, W), how strong it may be at each pixel.
+        shape: the strength of its values, the sum of their squares given.
+        weights: by which values are read.
+        gain: what is read of a value that is 1 strong.
+    """
+
+    channel: Channel
+    layout: Layout
+    signs: "Values"
+    room: "Plane"
+    shape: "Values"
+    weights: "Values"
+    gain: "Values"
+
+    def read(self, spectra: "Sequence[NDArray[np.complex128]]") -> "Values":
+        """How much a picture's spectra say for each bit of the mark."""
+        seen = spectra[self.channel.plane][self.layout.rows, self.layout.columns]
+        return self._sums(self.weights * self.signs * real_values(seen))
+
+    @property
+    def reach(self) -> "Values":
+        """By how much that grows for each bit, at strength 1."""
+        return self._sums(self.weights * self.shape * self.gain)
+
+    @property
+    def cost(self) -> "Values":
+        """The power that each bit takes, at strength 1."""
+        return self._sums(self.shape**2)
+
+    def painted(self, boosts: "Values") -> "Plane":
+        """The mark, in levels, with each bit so much stronger."""
+        values = self.shape * self.signs * boosts[self.layout.groups]
+        spectrum = np.zeros((TILE_PX, TILE_PX), np.complex128)
+        spectrum[self.layout.rows, self.layout.columns] = values[::2] + 1j * values[1::2]
+        tile = np.fft.ifft2(spectrum).real.astype(np.float32)
+        height, width = self.room.shape
+        mark: Plane = np.tile(tile, (-(-height // TILE_PX), -(-width // TILE_PX)))[:height, :width] * self.room
+        return mark
+
+    def _sums(self, values: "Values") -> "Values":
+        sums: Values = np.bincount(self.layout.groups, values, CODED_BITS + 1)
+        return sums
+
+
+def _boosts(host: "Values", reach: "Values", cost: "Values") -> "Values":
+    """The strength of each bit at which all have the same margin, together as costly as strength 1 for all.
+
+    Args:
+        host: what the picture says for each bit.
+        reach: what the mark adds to that, at strength 1.
+        cost: the power that this takes.
+    """
+
+    def at(margin: float) -> "Values":
+        wanted = margin * np.median(reach[:CODED_BITS]) - host
+        boosts: Values = np.clip(wanted / np.maximum(reach, 1e-12), _LEAST, _MOST)
+        boosts[CODED_BITS] = 1
+        return boosts
+
+    below, above = -5.0, 20.0
+    for _ in range(25):
+        margin = (below + above) / 2
+        if (at(margin) ** 2 * cost).sum() > cost.sum():
+            above = margin
+        else:
+            below = margin
+    return at(below)
+
+
+def mark_pixels(pixels: "NDArray[np.uint8]", identifier: bytes, strength: float = 1.0) -> "NDArray[np.uint8]":
+    """A copy of a picture, uint8 (H, W, 3), with the identifier (6 bytes) in it; unchanged below `MIN_SIDE_PX`.
+
+    Args:
+        strength: of the mark; at 1 the change is at most 40 dB below a picture's range.
+    """
+    if min(pixels.shape[:2]) < MIN_SIDE_PX or not strength:
+        return pixels.copy()
+    planes = planes_of(pixels)
+    details = [detail_of(plane) for plane in planes]
+    spectra = [spectrum_of(detail.fine) for detail in details]
+    parts = _parts(planes[0], details, spectra, encoded(identifier))
+    host, reach, cost = (sum(one) for one in zip(*((p.read(spectra), p.reach, p.cost) for p in parts), strict=True))
+    broad, fine, tint = (part.painted(_boosts(host, reach, cost)) for part in parts)
+    return _changed(pixels, broad + fine, tint, strength)
+
+
+def _changed(pixels: "NDArray[np.uint8]", bright: "Plane", tint: "Plane", strength: float) -> "NDArray[np.uint8]":
+    """A picture, so much brighter and bluer, but not more than may be."""
+    some = pixels[::2, ::2].astype(np.float32)
+    change = bright[::2, ::2, None] + tint[::2, ::2, None] * _OF_TINT
+    error = float(np.mean((np.clip(some + change, 0, 255) - some) ** 2))
+    share = np.float32(strength * min((_ERROR / max(error, 1e-9)) ** 0.5, 1))
+    changed = np.empty_like(pixels)
+    for colour, of_tint in enumerate(_OF_TINT * share):
+        changed[..., colour] = np.clip(np.rint(pixels[..., colour] + (share * bright + of_tint * tint)), 0, 255)
+    return changed
+
+
+def _parts(
+    luma: "Plane", details: "Sequence[Detail]", spectra: "Sequence[NDArray[np.complex128]]", code: "NDArray[np.float32]"
+) -> "list[_Part]":
+    bright = luma >= _BRIGHT
+    extreme = np.where(np.abs(luma - 127.5) > 124, np.float32(_EXTREME), np.float32(1))
+    more = np.where(bright, extreme, np.float32(1 + _BESIDE * bright.mean()))
+    parts = [
+        _part(channel, details[channel.plane], spectra[channel.plane], more, np.append(code, 1)) for channel in CHANNELS
+    ]
+    # What tells more per change than the others bears more of it; fine detail, at most what the others leave.
+    telling = [float(np.sum(part.weights * part.shape * part.gain)) for part in parts]
+    shares = [min(max(one / max(telling[_FINEST], 1e-9), 0.04) ** 0.5, 1) for one in telling]
+    errors = [float(np.mean(part.room**2)) * (_TINT_ERROR if part.channel.plane else 1) for part in parts]
+    others = sum(share**2 * error for share, error in zip(shares, errors, strict=True)) - errors[_FINEST]
+    shares[_FINEST] = min(max(_ERROR - others, 0) / max(errors[_FINEST], 1e-9), 1) ** 0.5
+    return [
+        part._replace(shape=part.shape * share, weights=part.weights * share)
+        for part, share in zip(parts, shares, strict=True)
+    ]
+
+
+def _part(channel: Channel, detail: Detail, spectrum: "NDArray[np.complex128]", more: "Plane", code: "Values") -> _Part:
+    layout = layout_of(channel)
+    room, trust = in_full(_room(detail.deviation, channel), more) * more, in_full(detail.trust, more)
+    seen = spectrum[layout.rows, layout.columns]
+    noise = _KEPT * radial_power(seen, layout) / 2 + channel.noise * float(np.sum(trust**2)) / 2
+    gain = float(np.sum(trust * room)) / TILE_PX**2 * layout.passed / 2
+    shape = (layout.passed**2 / noise) ** 0.25
+    shape *= TILE_PX**2 / (len(shape) * np.mean(shape**2)) ** 0.5  # a tile of standard deviation 1
+    signs = layout.signs * code[layout.groups]
+    return _Part(channel, layout, signs, room, *(np.repeat(one, 2) for one in (shape, gain / noise * shape, gain)))
+
+
+def _room(deviation: "Plane", channel: Channel) -> "Plane":
+    """How strong the mark may be in each square: no more than the detail there hides, nor than the error allows."""
+    from scipy.ndimage import minimum_filter
+
+    # The least nearby, so that a plain ground beside an edge counts as plain.
+    detail = minimum_filter(deviation, _NEARBY, mode="reflect")
+    room: Plane = np.clip(channel.of_detail * detail - channel.less, channel.flat, channel.strongest)
+    strongest = channel.strongest
+    while float(np.mean(room * room)) > channel.error:
+        strongest *= 0.9
+        room = np.minimum(room, strongest)
+    return room
