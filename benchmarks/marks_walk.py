@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -76,9 +77,8 @@ def _files(folder: Path) -> Iterator[tuple[str, str]]:
                 yield name, statement_of(recipe, step).identifier.hex() if hides else ""
 
 
-def _answer(command: list[str]) -> dict[str, dict[str, str]]:
-    answer: dict[str, dict[str, str]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    return answer
+def _answer(command: list[str]) -> Any:
+    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from models.marks.error_correction import CODED_BITS, encoded
 from models.marks.spectrum import (
     CHANNELS,
+    COARSE_PX,
     FINE,
     TILE_PX,
     Channel,
@@ -37,7 +38,7 @@ MIN_SIDE_PX = 64
 """Smaller pictures are not marked: there is no room for the identifier."""
 _ERROR = 6.2
 """Mean square of the change, in levels: 40 dB below a picture's range."""
-_EXTREME, _BRIGHT, _BESIDE = 1.3, 229, 0.5
+_EXTREME, _BRIGHT, _BESIDE = 1.3, 229, 0.9
 """By how much the mark is stronger in white and black, where half is cut off; from this level on a little more light
 makes white, and by how much the mark is stronger elsewhere if all the picture is so bright."""
 _NEARBY = 5
@@ -97,8 +98,7 @@ class _Part(NamedTuple):
         return mark
 
     def _sums(self, values: "Values") -> "Values":
-        sums: Values = np.bincount(self.layout.groups, values, CODED_BITS + 1)
-        return sums
+        return np.bincount(self.layout.groups, values, CODED_BITS + 1).astype(np.float64)
 
 
 def _boosts(host: "Values", reach: "Values", cost: "Values") -> "Values":
@@ -110,8 +110,10 @@ def _boosts(host: "Values", reach: "Values", cost: "Values") -> "Values":
         cost: the power that this takes.
     """
 
+    usual = float(np.median(reach[:CODED_BITS]))
+
     def at(margin: float) -> "Values":
-        wanted = margin * np.median(reach[:CODED_BITS]) - host
+        wanted = margin * usual - host
         boosts: Values = np.clip(wanted / np.maximum(reach, 1e-12), _LEAST, _MOST)
         boosts[CODED_BITS] = 1
         return boosts
@@ -139,7 +141,8 @@ def mark_pixels(pixels: "NDArray[np.uint8]", identifier: bytes, strength: float 
     spectra = [spectrum_of(detail.fine) for detail in details]
     parts = _parts(planes[0], details, spectra, encoded(identifier))
     host, reach, cost = (sum(one) for one in zip(*((p.read(spectra), p.reach, p.cost) for p in parts), strict=True))
-    broad, fine, tint = (part.painted(_boosts(host, reach, cost)) for part in parts)
+    boosts = _boosts(host, reach, cost)
+    broad, fine, tint = (part.painted(boosts) for part in parts)
     return _changed(pixels, broad + fine, tint, strength)
 
 
@@ -178,10 +181,12 @@ def _parts(
 
 def _part(channel: Channel, detail: Detail, spectrum: "NDArray[np.complex128]", more: "Plane", code: "Values") -> _Part:
     layout = layout_of(channel)
-    room, trust = in_full(_room(detail.deviation, channel), more) * more, in_full(detail.trust, more)
+    coarse, trust = _room(detail.deviation, channel), detail.trust
+    room = in_full(coarse, more) * more
     seen = spectrum[layout.rows, layout.columns]
-    noise = _KEPT * radial_power(seen, layout) / 2 + channel.noise * float(np.sum(trust**2)) / 2
-    gain = float(np.sum(trust * room)) / TILE_PX**2 * layout.passed / 2
+    noise = _KEPT * radial_power(seen, layout) / 2 + channel.noise * float(np.mean(trust**2)) * more.size / 2
+    told = float(np.mean(trust * coarse * more[::COARSE_PX, ::COARSE_PX])) * more.size
+    gain = told / TILE_PX**2 * layout.passed / 2
     shape = (layout.passed**2 / noise) ** 0.25
     shape *= TILE_PX**2 / (len(shape) * np.mean(shape**2)) ** 0.5  # a tile of standard deviation 1
     signs = layout.signs * code[layout.groups]

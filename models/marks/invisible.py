@@ -97,8 +97,8 @@ def _soft(seen: "Seen", channel: Channel, shift: int, code: "Values") -> "Values
     values, hoped = real_values(turned) * layout.signs, code[layout.groups]
     # How much of what is hoped for is there says how far all is to be trusted, at these frequencies.
     trust = np.bincount(layout.bands, values * hoped) / np.maximum(np.bincount(layout.bands, np.abs(hoped)), 1)
-    said: Values = np.bincount(layout.groups, values * np.maximum(trust, _LEAST_TRUST)[layout.bands])
-    return said[:CODED_BITS]
+    trusted = values * np.maximum(trust, _LEAST_TRUST)[layout.bands]
+    return np.bincount(layout.groups, trusted)[:CODED_BITS].astype(np.float64)
 
 
 def _likely_shifts(seen: "Sequence[Seen]") -> "list[int]":

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -185,8 +186,13 @@ def _signed(report: Mapping[str, Any], *, trusts: bool) -> Signed:
     )
 
 
+@cache
+def _version() -> str:
+    return version("imagegenx")
+
+
 def _definition(content_type: str, statement: Statement, steps: Iterable[PostStep], *, bound: bool) -> dict[str, Any]:
-    made_by = {"name": SYSTEM, "version": version("imagegenx")}
+    made_by = {"name": SYSTEM, "version": _version()}
     created = {"action": "c2pa.created", "digitalSourceType": statement.source_type, "softwareAgent": made_by}
     actions: list[dict[str, Any]] = [created]
     for step in steps:

@@ -94,7 +94,7 @@ def layout_of(channel: Channel) -> Layout:
     groups[order[known:]] = np.arange(count - known) % CODED_BITS
     radii = radius[mine].astype(np.intp)
     bands = np.repeat((radii - channel.lowest) // _BAND, 2)
-    passed = 1 - _averaged(down[mine]) * _averaged(across[mine])
+    passed: Values = 1 - _averaged(down[mine]) * _averaged(across[mine])
     rows, columns = np.nonzero(mine)
     return Layout(rows, columns, radii, signs, groups, bands, passed)
 
