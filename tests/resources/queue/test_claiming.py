@@ -205,10 +205,10 @@ def test_a_late_worker_may_still_end_what_nobody_took_over(queue):
 
 
 def test_heartbeats_keep_claims_and_their_end_frees_them(open_queue):
-    queue = open_queue(lease_s=1)
+    queue = open_queue(lease_s=2)
     submit(queue)
     (claim,) = queue.claim("w", 1)
-    until = time.monotonic() + 1.5
+    until = time.monotonic() + 3
     while time.monotonic() < until:
         assert queue.renew(state("w"), [claim]).lost == frozenset()
         assert queue.claim("other", 1, block_s=0.3) == []
@@ -272,7 +272,7 @@ def test_suspects_that_end_no_worker_are_tried_in_growing_groups(queue):
 
 
 def test_suspects_that_take_long_are_tried_in_smaller_groups(open_queue):
-    queue = open_queue(lease_s=1)
+    queue = open_queue(lease_s=3)
     submit(queue, 4)
     queue.claim("dead", 4)
     queue.worker_ended("dead")
@@ -280,7 +280,7 @@ def test_suspects_that_take_long_are_tried_in_smaller_groups(open_queue):
     groups = []
     while claims := queue.claim("w", 5):
         groups.append(len(claims))
-        time.sleep(0.2)  # more than a sixth of the lease
+        time.sleep(0.6)  # more than a sixth of the lease
         assert all(queue.succeed(claim, result()) for claim in claims)
 
     assert groups == [1, 1, 1, 1]
@@ -305,12 +305,12 @@ def test_the_last_try_of_a_task_is_its_alone(open_queue):
 
 
 def test_fresh_tasks_that_have_waited_have_a_turn_between_suspects(open_queue):
-    queue = open_queue(lease_s=1)
+    queue = open_queue(lease_s=3)
     suspects = submit(queue, 3)
     queue.claim("dead", 3)
     queue.worker_ended("dead")
     fresh = submit(queue, 3)
-    time.sleep(0.4)  # more than a third of the lease
+    time.sleep(1.2)  # more than a third of the lease
 
     turns = []
     while claims := queue.claim("w", 2):

@@ -96,9 +96,8 @@ def test_a_blocked_claim_gets_a_task_as_it_comes(queue, open_queue, in_backgroun
 def test_waiting_for_work_ends_with_a_dead_workers_lease(open_queue):
     queue = open_queue(lease_s=1)
     queue.submit(new_task(), owner="ann")
-    queue.claim("dead", 1)
-
     began_s = time.monotonic()
+    queue.claim("dead", 1)
 
     assert queue.wait_for_work(DEADLINE_S)
     assert 0.5 < time.monotonic() - began_s < DEADLINE_S / 2
