@@ -37,6 +37,8 @@ class AuditEvent(StrEnum):
     PICTURE_DELETED = "picture.deleted"
     USER_DELETED = "user.deleted"
     ROWS_REJECTED = "rows.rejected"
+    VERDICTS_GIVEN = "verdicts.given"
+    CATALOG_RETIRED = "catalog.retired"
     GARBAGE_COLLECTED = "garbage.collected"
     RELEASE_ROLLED_OUT = "release.rolled_out"
     CATALOG_CHANGED = "catalog.changed"

@@ -126,6 +126,8 @@ class Galleries:
             raise bad_field("verdicts", f"must be a list of 1 to {MAX_VERDICTS:,} verdicts")
         verdicts = list(_verdicts(items, account.user_id))
         self.views.verdicts(catalog).record(verdicts)
+        audit, facts = self._service.audit, {"catalog": catalog, "key": account.key_id}
+        audit.record_often(AuditEvent.VERDICTS_GIVEN, account.user_id, **facts)
         return {"recorded": len(verdicts)}
 
     @service_errors()

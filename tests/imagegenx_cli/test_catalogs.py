@@ -152,6 +152,8 @@ def test_catalogs_are_listed_and_retired_for_good(imagegenx, home, file):
         f"{home}/inbox/cups.csv still lies in the watched folder: an edit of it would register the catalog again.",
     ]
     assert list(partitions(home)) == []
+    (event,) = json.loads(imagegenx("audit", "--event", "catalog", "--json")[1])
+    assert event["catalog"] == "cups"
     (listed,) = json.loads(imagegenx("catalog", "list", "--json")[1])
     said = {"name": "cups", "state": "retired", "file": "cups.csv"}
     assert listed == said | dict.fromkeys(("made_at", "schedule", "next_due", "owner"), "")

@@ -90,6 +90,8 @@ def test_verdicts_are_told_to_others_with_who_and_when_and_outlive_the_gateway(r
     began = time.time()
     assert judge(ann, "mugs", verdict(rows[0], state="rejected", reason="blurred")).json()["data"] == {"recorded": 1}
     judge(bob, "mugs", verdict(rows[0], 1, state="approved"), verdict(rows[1], star=True))
+    given = [one for one in reviewing.service.audit.read() if one["event"] == "verdicts.given"]
+    assert [(one["who"], one["catalog"]) for one in given] == [("ann", "mugs"), ("bob", "mugs")]
     state = bob.get(f"{API}/mugs/state").json()["data"]
     first = state["verdicts"][rows[0].recipe_digest]
     assert (first[:4], began <= first[4] <= time.time()) == (["approved", False, "", "bob"], True)
