@@ -86,6 +86,8 @@ class Answers:
             data["eta_s"] = None if place.eta_s is None else round(place.eta_s, 1)
         if task.status is TaskStatus.SUCCESS and task.result:
             data["result"] = self._result(task, task.result.pictures)
+        if metadata := task.request.get("metadata"):
+            data["metadata"] = metadata
         if task.error:
             data["error_msg"] = error_text(task.error)
         if task.cause:

@@ -5,12 +5,13 @@ from typing import Any, Generic, Literal, TypeVar
 from fastapi import FastAPI, Security
 from fastapi.openapi.utils import get_openapi
 from fastapi.security import APIKeyHeader
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from foundation.errors import FailureCause
-from models.request import AnyText, GenerationParams, GenerationRequest, Priority
+from gateway.batch_items import OF_ALL
+from models.request import AnyText, CallbackEvent, GenerationParams, GenerationRequest, Priority
 from resources.queue import TaskStatus
 
 T = TypeVar("T")
@@ -41,15 +42,30 @@ LAST_EVENT = {
 _SCHEMA_REF = "#/components/schemas/{model}"
 
 
-class BatchRequest(BaseModel):
-    """1 to 20 texts that share everything else."""
+_OWN: dict[str, Any] = {name: (one.annotation, one) for name, one in GenerationRequest.model_fields.items()}
+BatchItem = create_model(
+    "BatchItem",
+    __doc__="One request of a batch.",
+    **{name: field for name, field in _OWN.items() if name not in OF_ALL},
+)
 
-    texts: list[AnyText] = Field(min_length=1, max_length=20)
+
+class BatchRequest(BaseModel):
+    """1 to 20 texts that share everything else, or 1 to 20 items that say what is their own."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["texts"]}, {"required": ["items"]}]})
+
+    texts: list[AnyText] = Field(default=[], min_length=1, max_length=20)
+    items: list[BatchItem] = Field(default=[], min_length=1, max_length=20)  # type: ignore[valid-type]
     model_type: str | None = Field(
         default=None, description="a model of GET /api/v1/models; the default one if left out"
     )
     params: GenerationParams = GenerationParams()
     callback_url: str | None = None
+    callback_events: list[CallbackEvent] = Field(
+        default=[], description="those to be told of; if empty, the end of the batch alone"
+    )
+    metadata: dict[str, str] = Field(default={}, description="of every request, beside its own")
     priority: Priority = Priority.INTERACTIVE
 
 
@@ -131,6 +147,7 @@ class TaskState(BaseModel):
     result: Result | None = None
     error_msg: str | None = None
     error_code: FailureCause | None = Field(default=None, description="why it failed, for programs")
+    metadata: dict[str, str] | None = Field(default=None, description="as the request gave it")
 
 
 class ListedTask(TaskState):
@@ -385,9 +402,11 @@ def _components() -> dict[str, Any]:
         schema = model.model_json_schema(ref_template=_SCHEMA_REF, schema_generator=_RequestSchema)
         components.update(schema.pop("$defs", {}))
         components[model.__name__] = schema
-    components["GenerationRequest"]["required"] = ["text"]
-    for model in (GenerationRequest, BatchRequest):
-        del components[model.__name__]["properties"]["params"]["default"]
+    for name in ("GenerationRequest", "BatchItem"):
+        components[name]["required"] = ["text"]
+    for name in ("GenerationRequest", "BatchItem", "BatchRequest"):
+        for field in ("params", "texts", "items"):
+            components[name]["properties"].get(field, {}).pop("default", None)
     for name in _BY_MODEL:
         field = components["GenerationParams"]["properties"][name]
         del field["default"]

@@ -1,6 +1,6 @@
 """The one error of the gateway's service, with the code that HTTP and gRPC answer."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from foundation.error_text import error_text
@@ -41,14 +41,15 @@ def bad_field(field: str, rule: str) -> ServiceError:
 
 
 @contextmanager
-def named_as(names: Mapping[str, str]) -> Iterator[None]:
-    """Call fields in the refusals of the block as the caller knows them, by our names for them."""
+def named_as(name: Callable[[str], str]) -> Iterator[None]:
+    """Call fields in the refusals of the block as the caller knows them; `name` is told our name for one."""
     try:
-        yield
+        with service_errors():
+            yield
     except ServiceError as exc:
-        if not any(problem.field in names for problem in exc.problems):
+        renamed = [Problem(name(problem.field), problem.rule) for problem in exc.problems]
+        if renamed == list(exc.problems):
             raise
-        renamed = [Problem(names.get(problem.field, problem.field), problem.rule) for problem in exc.problems]
         raise ServiceError(exc.code, str(InvalidRequestError(renamed)), problems=renamed) from exc.__cause__
 
 

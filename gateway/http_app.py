@@ -23,6 +23,7 @@ from gateway.documentation import documented
 from gateway.errors import ServiceError, service_error
 from gateway.galleries.calls import gallery_routes
 from gateway.guard import Guard
+from gateway.http_events import event_routes
 from gateway.http_face import HttpFace
 from gateway.http_images import GENERATE, image_routes
 from gateway.http_openai import EDITS, PREFIX, openai_refusal, openai_routes
@@ -65,7 +66,7 @@ def build_app(service: GatewayService) -> FastAPI:
     )
     app.state.face, app.state.metrics, app.state.routes = face, metrics, []
     galleries = gallery_routes(face, page.headers)
-    apis = (image_routes(face), verify_routes(face), openai_routes(face), usage_routes(face))
+    apis = (image_routes(face), event_routes(face), verify_routes(face), openai_routes(face), usage_routes(face))
     for router in (*apis, galleries, page_routes(page)):
         app.include_router(router)
         app.state.routes += router.routes

@@ -1,9 +1,7 @@
 """The calls below /api/v1: submit, ask, cancel, follow, download (INTERFACES.md §2)."""
 
-import json
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -14,23 +12,19 @@ from starlette.responses import RedirectResponse, Response
 
 from foundation.problems import shown
 from gateway.answers import API, answer
-from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, LAST_EVENT, described
-from gateway.errors import ServiceError, bad_field, named_as
+from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, described
+from gateway.errors import bad_field, named_as
 from gateway.guard import about, about_path
 from gateway.http_face import HttpFace, api_key, is_multipart, json_object, known_query
 from gateway.inputs import INPUT_NAMES
 from gateway.picture_file import PictureFile
-from gateway.preview_watch import PreviewWatch
-from gateway.streams import EventStream, StreamHolder, StreamPlaces
 from gateway.waiting import answer_as_preferred
 from models.request import MAX_IMAGES
 from resources.accounts import Account, Scope
-from resources.queue import STORED_ID, Batch, Preview, QueuePlace, Task
+from resources.queue import STORED_ID, Batch, QueuePlace, Task
 from resources.user_data import DeletedData
 
 GENERATE = f"{API}/generate"
-KEEP_ALIVE_LOOKS = 8
-"""After so many looks without news, 16 s at most, a stream of events says something, so that no proxy cuts it."""
 MAX_LISTED = 100
 _SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
 
@@ -43,7 +37,6 @@ class ImageCalls:
     def __init__(self, face: HttpFace) -> None:
         self._face = face
         self._service = face.service
-        self._places = StreamPlaces(face.service.settings.gateway.max_event_streams)
 
     async def generate(self, request: Request) -> Response:
         """Queue one request: JSON, or a form of `request` (the JSON), `image`, `mask` and `control_image` (files)."""
@@ -64,7 +57,11 @@ class ImageCalls:
         )
 
     async def batch_generate(self, request: Request) -> Response:
-        """Queue 1 to 20 requests that differ in their text alone: all of them or none."""
+        """Queue 1 to 20 requests, all of them or none: `texts` that share everything else, or `items`.
+
+        Each item has its own text and, if it likes, model, parameters, inputs and metadata; what it leaves out is as
+        beside `items`.
+        """
         idempotency_key = request.headers.get("idempotency-key", "")
         body, account = await self._face.body(request)
 
@@ -97,6 +94,15 @@ class ImageCalls:
 
         task = await self._face.call(cancel)
         return answer(200, task.status.value, self._face.answers(request).task(task), _NO_STORE)
+
+    async def cancel_batch(self, request: Request, batch_task_id: str) -> Response:
+        """Cancel what has not ended of a batch, as a task is cancelled."""
+
+        def cancel() -> object:
+            account = self._service.authenticate(api_key(request), Scope.SUBMIT)
+            return self._face.answers(request).batch(*self._service.cancel_batch(account, batch_task_id))
+
+        return answer(200, "ok", await self._face.call(cancel), _NO_STORE)
 
     async def delete(self, request: Request, task_id: str) -> Response:
         """Delete an ended task with its pictures, at once and for good; 409 while it goes on."""
@@ -132,28 +138,6 @@ class ImageCalls:
             "next_before": _cursor(found[-1]) if len(found) == limit else None,
         }
         return answer(200, "ok", data, _NO_STORE)
-
-    async def events(self, request: Request, task_id: str, token: str = "", previews: bool = False) -> Response:
-        """Server-sent events named `task`: the data of a query, at once and at every change until the task ends.
-
-        A client that comes back names the last event it has in the header `Last-Event-ID`, and is not sent that again;
-        if it was the task's last one, the answer is 204, which tells clients to come back no more. The `events_url` of
-        a task carries a token, and needs no key.
-
-        With `previews`, also events named `preview` while the pictures are made: `task_id`, `picture` (from 1),
-        `progress`, and `image`, a small JPEG as a data URI.
-        """
-        if token:
-            task = await self._face.call(self._service.open_events, task_id, token)
-            holder = StreamHolder.of_address(task.owner)
-        else:
-            account = await self._face.account(request, Scope.READ)
-            task = await self._face.call(self._service.task, account, task_id)
-            holder = StreamHolder.of_key(account)
-        seen = request.headers.get("last-event-id", "")
-        if task.status.ended and seen == _event_id(task):
-            return Response(status_code=204)
-        return EventStream(self._changes(request, task, seen, token, previews), self._places, holder)
 
     async def file(
         self,
@@ -202,45 +186,11 @@ class ImageCalls:
         async with self._face.form(request, account, files=len(INPUT_NAMES)) as (texts, pictures):
             data, by_field = _read_upload(texts, pictures)
             submit = self._service.submit
-            with named_as({INPUT_NAMES[name]: name for name in pictures}):
+            names = {INPUT_NAMES[name]: name for name in pictures}
+            with named_as(lambda field: names.get(field, field)):
                 return await self._face.call_store(
                     submit, account, data, idempotency_key=idempotency_key, pictures=by_field
                 )
-
-    async def _changes(
-        self, request: Request, task: Task, seen: str, token: str, with_previews: bool
-    ) -> AsyncGenerator[bytes, None]:
-        answers, silent = self._face.answers(request), 0
-        watch = PreviewWatch(self._face, task) if with_previews else None
-
-        def look() -> tuple[Task | None, QueuePlace | None]:
-            """The task, and where it is; None while the queue is away."""
-            try:
-                if token:
-                    now = self._service.open_events(task.id, token)
-                else:
-                    now = self._service.task(self._service.recognise(api_key(request)), task.name)
-                return now, self._service.place(now)
-            except ServiceError as exc:
-                if exc.code < 500:
-                    raise
-                return None, None
-
-        async with aclosing(self._face.changes.follow(task.id)) as changes:
-            async for _ in changes:
-                try:
-                    now, place = await self._face.call(look)
-                except ServiceError:  # the task has expired, or the key was revoked
-                    return
-                if now and _event_id(now) != seen:
-                    seen, silent = _event_id(now), 0
-                    yield _event("task", seen, answers.task(now, place))
-                elif (silent := silent + 1) % KEEP_ALIVE_LOOKS == 0:
-                    yield b": still here\n\n"
-                for preview in await watch.news(now) if watch and now else ():
-                    yield _event("preview", "", _preview(task, preview))
-                if now and now.status.ended:
-                    return
 
 
 def image_routes(face: HttpFace) -> APIRouter:
@@ -255,8 +205,8 @@ def image_routes(face: HttpFace) -> APIRouter:
     add(f"{API}/task/{{task_id}}", calls.task, methods=["GET"], **described("TaskState"))
     add(f"{API}/task/{{task_id}}", calls.cancel, methods=["DELETE"], **described("TaskState"))
     add(f"{API}/picture/{{task_id}}", calls.delete, methods=["DELETE"], **described("Deleted"))
-    add(f"{API}/task/{{task_id}}/events", calls.events, methods=["GET"], **described("text/event-stream", LAST_EVENT))
     add(f"{API}/batch-task/{{batch_task_id}}", calls.batch, methods=["GET"], **described("BatchState"))
+    add(f"{API}/batch-task/{{batch_task_id}}", calls.cancel_batch, methods=["DELETE"], **described("BatchState"))
     add(f"{API}/tasks", calls.tasks, methods=["GET"], **described("TaskList"))
     add(f"{API}/tasks", calls.delete_all, methods=["DELETE"], **described("DeletedAll"))
     add(f"{API}/file/{{task_id}}/{{kind}}", calls.file, methods=["GET"], **described("image/*"))
@@ -291,19 +241,3 @@ def _read_cursor(text: str) -> tuple[float, str]:
     if not (_SECONDS.fullmatch(seconds) and (not mark or STORED_ID.fullmatch(task_id))):
         raise bad_field("before", f"{shown(text)} is neither a `next_before` nor a Unix time in seconds")
     return float(seconds), task_id
-
-
-def _event(name: str, id: str, data: object) -> bytes:
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    head = f"id: {id}\n" if id else ""
-    return f"{head}event: {name}\ndata: {text}\n\n".encode("utf-8", "replace")
-
-
-def _preview(task: Task, preview: Preview) -> dict[str, object]:
-    image = f"data:image/jpeg;base64,{preview.jpeg}"
-    return {"task_id": task.name, "picture": preview.number, "progress": preview.progress, "image": image}
-
-
-def _event_id(task: Task) -> str:
-    """What tells a state of a task from its others, in every gateway."""
-    return f"{round(task.updated_at_s * 1000)}-{task.status.value}-{task.progress}"

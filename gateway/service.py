@@ -1,26 +1,27 @@
 """The one service behind the HTTP and the gRPC face: who may do what with which task."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from configs.settings import Settings
 from foundation.kept_secret import kept_secret
-from foundation.problems import Problem, shown
+from foundation.problems import shown
+from gateway.batch_items import BatchItem, batch_items
 from gateway.budgets import Budgets
 from gateway.caller import caller_address
-from gateway.errors import ServiceError, bad_field, service_errors
+from gateway.errors import ServiceError, bad_field, named_as, service_errors
 from gateway.health import Health, HealthCheck
 from gateway.inputs import References, check_urls, read_references
 from gateway.links import Kind, PictureLinks
 from gateway.model_states import ModelStates
-from gateway.uploads import Uploads
+from gateway.uploads import CheckedUploads, Uploads, together
 from models.admission import parse_request
 from models.blocklist import Blocklist
-from models.errors import ImageGenXError, InvalidRequestError, RejectedError
+from models.errors import ImageGenXError, RejectedError
 from models.gpu_load import GPULoad
 from models.registry import ModelRegistry
-from models.request import STORED, GenerationRequest
+from models.request import STORED, CallbackEvent, GenerationRequest
 from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeError, Scope, UnknownKeyError
 from resources.audit import AuditEvent, open_audit
 from resources.fair_threads import FairThreads
@@ -44,15 +45,12 @@ from resources.shared_folder import refresh_marks
 from resources.user_data import DeletedData, UserData, delete_pictures
 from resources.verification import Verification, verify
 
-MAX_BATCH = 20
 MAX_IDEMPOTENCY_KEY = 255
 RETRIED_AMONG = 20
 RETRIED_WITHIN_S = 600
 """A call that is sent again is looked for among so many of its caller's latest tasks."""
 KNOWN_KEYS = 10_000
 """Keys that were accepted lately, of which a gateway knows whose they are without asking."""
-
-_BATCH_FIELDS = ("texts", "params", "model_type", "callback_url", "priority")
 
 
 class GatewayService:
@@ -149,28 +147,23 @@ class GatewayService:
         _check_idempotency_key(idempotency_key)
         if task_id:
             _check_task_id(task_id)
-        id = self._new_id(account, task_id)
         found = self._references(account, data)
         pictures = {**found.carried, **(pictures or {})}
-        if not pictures:
-            with self._rejections_noted(account):
-                task = NewTask(id=id, request=self._request(found.data, found.stored))
-            if is_retry and (before := self._sent_before(account, task)):
-                return before
-            with self.budgets.kept(account, task.request.params.num_images) as limits:
-                return self.queue.submit(task, owner=account.user_id, idempotency_key=idempotency_key, limits=limits)
         with self._rejections_noted(account):
-            self._request(found.data, {**found.stored, **_placeholders(pictures)})
-        uploads = self.uploads.checked(pictures)
-        task = NewTask(id=id, request=self._request(found.data, {**found.stored, **uploads.references}))
+            request, uploads = self._checked(found, pictures)
+        task = NewTask(id=self._new_id(account, task_id), request=request)
+        if CallbackEvent.BATCH_ENDED in request.callback_events:
+            raise bad_field("callback_events", "batch.ended tells of a batch, which this is not. Leave it out")
         if is_retry and (before := self._sent_before(account, task)):
             return before
-        user, key = account.user_id, idempotency_key
-        with self.budgets.kept(account, task.request.params.num_images) as limits:
-            if known := self.queue.room(task, owner=user, idempotency_key=key, uploads=uploads.size, limits=limits):
-                return known
+        with self.budgets.kept(account, request.params.num_images) as limits:
+            user, key, size = account.user_id, idempotency_key, uploads.size
+            if pictures:
+                known = self.queue.room(task, owner=user, idempotency_key=key, uploads=size, limits=limits)
+                if known:
+                    return known
             with self.uploads.kept(uploads):
-                return self.queue.submit(task, owner=user, idempotency_key=key, uploads=uploads.size, limits=limits)
+                return self.queue.submit(task, owner=user, idempotency_key=key, uploads=size, limits=limits)
 
     @service_errors()
     def validate(self, data: Mapping[str, object], uploaded: Iterable[str]) -> None:
@@ -179,20 +172,25 @@ class GatewayService:
 
     @service_errors()
     def submit_batch(self, account: Account, data: Mapping[str, object], *, idempotency_key: str = "") -> Batch:
-        """Queue 1 to 20 requests that differ in their text alone: all of them or none."""
+        """Queue 1 to 20 requests: all of them or none."""
         _check_idempotency_key(idempotency_key)
-        texts = _texts(data)
-        shared = {name: value for name, value in data.items() if name != "texts"}
         with self._rejections_noted(account):
-            requests = [self._batch_request(shared, text, place) for place, text in enumerate(texts)]
-        tasks = [NewTask(id=new_task_id(), request=request) for request in requests]
-        callback_url = tasks[0].request.callback_url
-        with self.budgets.kept(account, sum(task.request.params.num_images for task in tasks)) as limits:
+            checked = [self._checked_item(account, item) for item in batch_items(data)]
+        requests = [request for request, _ in checked]
+        uploads = together([pictures for _, pictures in checked])
+        events, callback_url = requests[0].callback_events, requests[0].callback_url
+        if events and set(events) != {CallbackEvent.BATCH_ENDED}:
+            ends = CallbackEvent.BATCH_ENDED in events
+        else:
+            requests, ends = [_without_callback(request) for request in requests], True
+        pictures = sum(request.params.num_images for request in requests)
+        with self.budgets.kept(account, pictures) as limits, self.uploads.kept(uploads):
             return self.queue.submit_batch(
-                [_without_callback(task) for task in tasks],
+                [NewTask(id=new_task_id(), request=request) for request in requests],
                 owner=account.user_id,
-                callback_url=callback_url,
+                callback_url=callback_url if ends else None,
                 idempotency_key=idempotency_key,
+                uploads=uploads.size,
                 limits=limits,
             )
 
@@ -225,6 +223,15 @@ class GatewayService:
         if cancelled is None:
             raise _no_such("task", task_id)
         return cancelled
+
+    @service_errors()
+    def cancel_batch(self, account: Account, batch_id: str) -> tuple[Batch, list[Task]]:
+        """Cancel what has not ended of the caller's batch, as `cancel` does."""
+        batch, tasks = self.batch(account, batch_id)
+        for task in tasks:
+            if not task.status.ended:
+                self.queue.cancel(task.id)
+        return self.batch(account, batch.id)
 
     @service_errors()
     def open_events(self, stored_id: str, token: str) -> Task:
@@ -349,13 +356,17 @@ class GatewayService:
         self._blocklist.check(request)
         return request
 
-    def _batch_request(self, shared: Mapping[str, object], text: object, place: int) -> GenerationRequest:
-        try:
-            return self._request({**shared, "text": text}, {})
-        except InvalidRequestError as exc:
-            raise type(exc)(
-                [Problem(f"texts.{place}" if p.field == "text" else p.field, p.rule) for p in exc.problems]
-            ) from None
+    def _checked(self, found: References, pictures: Mapping[str, bytes]) -> tuple[GenerationRequest, CheckedUploads]:
+        """A request, and its pictures, of which none is stored yet."""
+        if pictures:  # what else is wrong with it is told before any of them is looked at
+            self._request(found.data, {**found.stored, **_placeholders(pictures)})
+        uploads = self.uploads.checked(pictures)
+        return self._request(found.data, {**found.stored, **uploads.references}), uploads
+
+    def _checked_item(self, account: Account, item: BatchItem) -> tuple[GenerationRequest, CheckedUploads]:
+        with named_as(item.field):
+            found = self._references(account, item.data)
+            return self._checked(found, found.carried)
 
 
 def _names_font(data: Mapping[str, object]) -> bool:
@@ -412,21 +423,9 @@ def _url_secret(settings: Settings) -> bytes:
     return given.encode() if given else kept_secret(settings.home / "gateway" / "url_secret")
 
 
-def _texts(data: Mapping[str, object]) -> Sequence[object]:
-    unknown = [Problem(str(name)[:80], "unknown field of a batch") for name in data if name not in _BATCH_FIELDS]
-    if unknown:
-        raise InvalidRequestError(unknown[:100])
-    texts = data.get("texts")
-    if not isinstance(texts, list):
-        raise bad_field("texts", f"{shown(texts)} is not a list" if "texts" in data else "required, but not given")
-    if not 1 <= len(texts) <= MAX_BATCH:
-        raise bad_field("texts", f"{len(texts)} texts; a batch holds 1 to {MAX_BATCH}. Send more than one batch.")
-    return texts
-
-
-def _without_callback(task: NewTask) -> NewTask:
+def _without_callback(request: GenerationRequest) -> GenerationRequest:
     """A batch calls back once, when all of it has ended."""
-    return NewTask(id=task.id, request=task.request.model_copy(update={"callback_url": None}))
+    return request.model_copy(update={"callback_url": None, "callback_events": ()})
 
 
 def _check_task_id(task_id: str) -> None:

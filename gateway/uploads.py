@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -25,6 +25,12 @@ class CheckedUploads:
     contents: Mapping[str, bytes]
     references: Mapping[str, str]
     size: UploadSize
+
+
+def together(uploads: Sequence[CheckedUploads]) -> CheckedUploads:
+    """The pictures of several requests; their references are each request's own."""
+    size = UploadSize(sum(one.size.bytes for one in uploads), sum(one.size.pixels for one in uploads))
+    return CheckedUploads({key: data for one in uploads for key, data in one.contents.items()}, {}, size)
 
 
 class Uploads:

@@ -97,6 +97,8 @@ ModelName = Annotated[ShortText, AfterValidator(partial(unicodedata.normalize, "
 Url = Annotated[
     Annotated[StrictStr, Field(max_length=4_096), AfterValidator(_without_nul)] | None, BeforeValidator(_blank_is_none)
 ]
+MetadataName = Annotated[StrictStr, Field(min_length=1, max_length=64), AfterValidator(_without_nul)]
+MetadataValue = Annotated[StrictStr, Field(max_length=512), AfterValidator(_without_nul)]
 Steps = Annotated[StrictInt, Field(ge=1, le=200)]
 CfgScale = Annotated[StrictFloat, Field(ge=0, le=30)]
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
@@ -242,6 +244,15 @@ def unusual_control(params: GenerationParams) -> dict[str, Any]:
     return {name: value for name, usual in fields.items() if (value := getattr(params, name)) != usual}
 
 
+class CallbackEvent(StrEnum):
+    """What a callback can tell of."""
+
+    TASK_SUCCESS = "task.success"
+    TASK_FAILED = "task.failed"
+    TASK_CANCELLED = "task.cancelled"
+    BATCH_ENDED = "batch.ended"
+
+
 INPUT_FIELDS = ("image_url", "mask_url", "control_image_url")
 """The fields of a request that name its input pictures."""
 STORED = "store:"
@@ -258,6 +269,12 @@ class GenerationRequest(ValueObject):
     mask_url: Url = None
     control_image_url: Url = None
     callback_url: Url = None
+    callback_events: tuple[CallbackEvent, ...] = Field(
+        default=(), description="those to be told of; if empty, the end of the task, or of the batch"
+    )
+    metadata: Annotated[dict[MetadataName, MetadataValue], Field(max_length=16)] = Field(
+        default={}, description="the caller's own words, which answers and callbacks repeat"
+    )
     priority: Priority = Priority.INTERACTIVE
 
     @field_validator("mask_url")
@@ -272,6 +289,15 @@ class GenerationRequest(ValueObject):
     def _control_is_alone(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value and (info.data.get("image_url") or info.data.get("mask_url")):
             raise ValueError("cannot be combined with image_url or mask_url")
+        return value
+
+    @field_validator("callback_events")
+    @classmethod
+    def _events_have_a_receiver(
+        cls, value: tuple[CallbackEvent, ...], info: ValidationInfo
+    ) -> tuple[CallbackEvent, ...]:
+        if value and "callback_url" in info.data and not info.data["callback_url"]:
+            raise ValueError("nobody is told of them without callback_url. Give one, or leave them out")
         return value
 
     @property

@@ -1,25 +1,19 @@
 """Callbacks that are due: recorded in the step that ends a task or batch, kept until one is delivered or given up."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from foundation.error_text import error_text
 from foundation.value_object import ValueObject
 from resources.queue.link import RedisLink
 from resources.queue.reading import read_batch, read_tasks
-from resources.queue.task import Batch, Task, TaskStatus
+from resources.queue.task import Task
 
 
 class DueCallback(ValueObject):
-    """A callback to deliver now. Every attempt has the same `id` and the same content: what it tells of has ended.
-
-    `payload` is that of the status call (INTERFACES.md §2) without URLs; whoever delivers it adds them from `tasks`.
-    """
+    """A callback to deliver now. Every attempt has the same `id` and the same content: what it tells of has ended."""
 
     id: str
     url: str
     event: str
-    payload: dict[str, Any]
     owner: str
     attempt: int
     task_id: str | None
@@ -81,36 +75,9 @@ class CallbackBox:
             id=id,
             url=url,
             event="batch.ended" if batch else f"task.{tasks[0].status}",
-            payload=batch_payload(batch, tasks) if batch else task_payload(tasks[0]),
             owner=owner,
             attempt=attempt,
             task_id=None if batch else ref,
             batch_id=ref if batch else None,
             tasks=tasks,
         )
-
-
-def task_payload(task: Task) -> dict[str, Any]:
-    """A task as the status call shows it, without URLs."""
-    payload: dict[str, Any] = {"task_id": task.name, "status": task.status.value, "progress": task.progress}
-    if task.result:
-        picture = task.result.pictures[0]
-        size = f"{picture.width_px}×{picture.height_px}"
-        payload["result"] = {"resolution": size, "format": picture.format, "size": picture.size_bytes}
-    if task.status == TaskStatus.FAILED:
-        payload["error_msg"] = error_text(task.error)
-    return payload
-
-
-def batch_payload(batch: Batch, tasks: Sequence[Task]) -> dict[str, Any]:
-    """A batch as the status call shows it, without URLs; its counts are those of `tasks`."""
-    counts = {status: sum(task.status == status for task in tasks) for status in TaskStatus}
-    return {
-        "batch_task_id": batch.id,
-        "total": len(batch.task_ids),
-        "success_count": counts[TaskStatus.SUCCESS],
-        "failed_count": counts[TaskStatus.FAILED],
-        "waiting_count": counts[TaskStatus.WAITING],
-        "progress": sum(100 if task.status.ended else task.progress for task in tasks) // max(1, len(tasks)),
-        "tasks": [task_payload(task) for task in tasks],
-    }

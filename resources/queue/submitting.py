@@ -103,6 +103,7 @@ class Submitting:
         owner: str,
         callback_url: str | None,
         idempotency_key: str = "",
+        uploads: UploadSize = UploadSize(),
         limits: Sequence[SpendingLimit] = (),
     ) -> Batch:
         """Accept all of these tasks or none; `callback_url` is POSTed once, when the last of them has ended.
@@ -115,7 +116,7 @@ class Submitting:
         digest = hashlib.sha256(json.dumps([callback_url, *(new["digest"] for new in stored)]).encode()).hexdigest()
         key = _once(self._link, owner, idempotency_key)
         verdict, found, created_ms = self._accept(
-            stored, owner, key, digest, batch_id, callback_url or "", limits=limits
+            stored, owner, key, digest, batch_id, callback_url or "", uploads=uploads, limits=limits
         )
         if verdict == "new":
             ids = tuple(task.id for task in tasks)
@@ -232,13 +233,18 @@ class Submitting:
 
 def _stored(task: NewTask, request: dict[str, Any]) -> dict[str, Any]:
     text = _json(request)
-    brief = {"brief": _json(_brief(request))} if len(text.encode()) > _LONG_BYTES else {}
+    brief = (
+        {"brief": _json({**_brief(request), "metadata": request["metadata"]})}
+        if len(text.encode()) > _LONG_BYTES
+        else {}
+    )
     return {
         "id": task.id,
         "request": text,
         "digest": task.digest,
         "lane": task.request.priority.value,
         "callback": task.request.callback_url or "",
+        "events": " ".join(task.request.callback_events),
         "inputs": any(task.request.inputs),
         "pictures": task.request.params.num_images,
         **brief,
@@ -249,7 +255,7 @@ def _json(data: object) -> str:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
-def _brief(data: object) -> object:
+def _brief(data: Any) -> Any:
     """The same data with every long text cut."""
     match data:
         case str() if len(data) > _BRIEF_CHARS:

@@ -12,6 +12,7 @@ from standardwebhooks import Webhook
 from configs.settings import Settings
 from gateway.callback_secret import callback_secret
 from gateway.callbacks import DELIVERIES, CallbackDeliverer
+from gateway.errors import ServiceError
 from resources.accounts import Scope
 from resources.outbound import DeliveryRefusedError, TransferError
 from resources.queue.redis_server import PrivateRedis
@@ -125,6 +126,46 @@ def test_a_batch_calls_back_once_when_all_of_it_has_ended(open_service, web):
     assert (data["batch_task_id"], data["total"]) == (batch.id, 3)
     assert (data["success_count"], data["failed_count"], data["progress"]) == (2, 1, 100)
     assert [task["task_id"] for task in data["tasks"]] == list(batch.task_ids)
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ([], ["batch.ended"]),
+        (["batch.ended"], ["batch.ended"]),
+        (["task.failed"], ["task.failed"]),
+        (["task.success", "batch.ended"], ["batch.ended", "task.success", "task.success"]),
+    ],
+)
+def test_a_batch_tells_of_what_its_caller_chose(open_service, web, events, told):
+    service = open_service()
+    account = service.authenticate(service.accounts.create("ann"), Scope.SUBMIT)
+    body = {"texts": ["a", "b", "c"], "callback_url": f"{web.url}/hook", "metadata": {"order": "7"}}
+    service.submit_batch(account, {**body, "callback_events": events})
+    end_tasks(service.queue, 2)
+    end_tasks(service.queue, 1, error="no")
+    with delivering(service):
+        wait_until(lambda: service.queue.callbacks_waiting() == 0)
+
+    heard = [json.loads(call.body) for call in web.calls]
+    assert sorted(event["type"] for event in heard) == told
+    for event in heard:
+        for task in event["data"].get("tasks", [event["data"]]):
+            assert task["metadata"] == {"order": "7"}
+
+
+def test_a_task_tells_of_what_its_caller_chose(open_service, web):
+    service = open_service()
+    failing = submit(service, f"{web.url}/hook", callback_events=["task.failed"])
+    end_tasks(service.queue, error="no")
+    submit(service, f"{web.url}/hook", callback_events=["task.failed", "task.cancelled"])
+    end_tasks(service.queue)
+    with delivering(service):
+        wait_until(lambda: service.queue.callbacks_waiting() == 0)
+
+    assert [json.loads(call.body)["data"]["task_id"] for call in web.calls] == [failing.id]
+    with pytest.raises(ServiceError, match=r"callback_events: batch\.ended tells of a batch"):
+        submit(service, f"{web.url}/hook", callback_events=["batch.ended"])
 
 
 def test_a_receiver_that_fails_is_asked_again_with_the_same_id_and_content(open_service, web, caplog):

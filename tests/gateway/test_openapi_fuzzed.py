@@ -19,6 +19,8 @@ CALLS = (
     ("DELETE", "/api/v1/image/picture/{task_id}"),
     ("GET", "/api/v1/image/task/{task_id}/events"),
     ("GET", "/api/v1/image/batch-task/{batch_task_id}"),
+    ("DELETE", "/api/v1/image/batch-task/{batch_task_id}"),
+    ("GET", "/api/v1/image/batch-task/{batch_task_id}/events"),
     ("GET", "/api/v1/image/tasks"),
     ("DELETE", "/api/v1/image/tasks"),
     ("GET", "/api/v1/image/file/{task_id}/{kind}"),

@@ -19,6 +19,8 @@ CALLS = {
     "task": ("GET", "/api/v1/image/task/img_0", {"read"}),
     "events": ("GET", "/api/v1/image/task/img_0/events", {"read"}),
     "batch task": ("GET", "/api/v1/image/batch-task/batch_0", {"read"}),
+    "cancel batch": ("DELETE", "/api/v1/image/batch-task/batch_0", {"submit"}),
+    "batch events": ("GET", "/api/v1/image/batch-task/batch_0/events", {"read"}),
     "tasks": ("GET", "/api/v1/image/tasks", {"read"}),
     "delete all": ("DELETE", "/api/v1/image/tasks", {"submit"}),
     "usage": ("GET", "/api/v1/usage", {"read", "submit"}),

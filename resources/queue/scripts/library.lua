@@ -193,9 +193,10 @@ end
 
 -- Tells everyone who is to hear of an ended request, and lets it be remembered for a while. A task of a batch is
 -- remembered as long as the batch.
-local function tell_client(id, task, result)
+local function tell_client(id, task, status, result)
   shorten(id, task, result)
-  if task.callback ~= '' then call_back('task', id, task.callback, task.owner) end
+  local is_told = not task.events or string.find(task.events, 'task.' .. status, 1, true)
+  if task.callback ~= '' and is_told then call_back('task', id, task.callback, task.owner) end
   local has_batch = task.batch ~= '' and redis.call('EXISTS', batch_key(task.batch)) == 1
   if has_batch then end_in_batch(task.batch) else expire_task(id, task) end
   redis.call('ZADD', P .. 'owned:' .. task.owner, task.created, id)
@@ -291,7 +292,7 @@ local function finish(id, task, status, result, reason, cause)
   acknowledge(task.stream, task.entry)
   if task.previews then redis.call('DEL', previews_key(id)) end
   record_usage(id, task, status, result)
-  if task.job then tell_waiters(id, task, status) else tell_client(id, task, result) end
+  if task.job then tell_waiters(id, task, status) else tell_client(id, task, status, result) end
 end
 
 -- Ends the waiting requests of an owner whose budget is spent, the first of them.

@@ -91,6 +91,7 @@ local function accept(new)
     'digest', new.digest, 'batch', A.batch, 'callback', new.callback, 'created', text(NOW), 'updated', text(NOW),
     'deliveries', '0', 'token', '0', 'lane', new.lane, 'stream', stream, 'entry', entry, 'worker', '', 'holder', '',
     'once', A.batch == '' and A.once or '', 'pictures', new.pictures)
+  if new.events ~= '' then redis.call('HSET', task_key(new.id), 'events', new.events) end
   if new.inputs then redis.call('HSET', task_key(new.id), 'inputs', '1') end
   if new.brief then redis.call('HSET', task_key(new.id), 'brief', new.brief) end
   redis.call('ZADD', P .. 'owned:' .. A.owner, text(NOW), new.id)
