@@ -29,6 +29,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "review_page": "review_page:run",
     },
     "fleet": {f"fleet_{name}": f"fleet:{name}" for name in ("hosts", "interactive", "large", "thousand")},
+    "ledger": {"ledger": "ledger:run"},
     "serving": {"serving": "serving:serving", "serving_cold": "serving:cold"},
     "marks": {"marks": "marks:run"},
     "attacks": {f"attack_{name}": f"attacks:run:{name}" for name in ATTACKS},
@@ -40,7 +41,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
 """By group and name, each as `module:function[:argument]`; each can be asked for by its own name, or with its group."""
 
 
-ON_DEMAND = ("soak", "attacks", "false_marks")
+ON_DEMAND = ("soak", "attacks", "false_marks", "ledger")
 """Groups that run only when they are asked for, because they take very long."""
 
 
