@@ -18,6 +18,7 @@ from diffusers import (
     SchedulerMixin,
     UniPCMultistepScheduler,
 )
+from diffusers.schedulers.scheduling_heun_discrete import HeunDiscreteSchedulerOutput
 
 from models.errors import ModelError
 from models.noise_schedule import NoiseSchedule
@@ -30,6 +31,21 @@ _KARRAS_SIGMA_MAX = 80.0
 """Where Karras noise levels start in such schedules (arXiv:2206.00364, table 1). From near infinity, half of the steps
 would fall on pure noise, and diffusers would lose count of those that round to the same timestep."""
 
+
+class _HeunFromNoise(HeunDiscreteScheduler):  # type: ignore[misc]
+    """Heun's solver, whose step from pure noise is Euler's.
+
+    The mean of both slopes would multiply the difference of what the network sees at both ends by half the ratio of
+    their noise levels, hundreds where one of them stands for infinity, and leave nothing else of a picture.
+    """
+
+    def step(self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, return_dict: bool = True) -> Any:
+        after, clean = super().step(model_output, timestep, sample, return_dict=False)
+        corrects_first = self.step_index == self.order and self.sigmas[0] > _KARRAS_SIGMA_MAX
+        after = sample if corrects_first else after
+        return (after, clean) if not return_dict else HeunDiscreteSchedulerOutput(after, clean)
+
+
 _SCHEDULERS: Mapping[Sampler, Any] = {
     Sampler.EULER: EulerDiscreteScheduler,
     Sampler.EULER_A: EulerAncestralDiscreteScheduler,
@@ -38,7 +54,7 @@ _SCHEDULERS: Mapping[Sampler, Any] = {
     Sampler.DDIM: DDIMScheduler,
     Sampler.UNIPC: UniPCMultistepScheduler,
     Sampler.LMS: LMSDiscreteScheduler,
-    Sampler.HEUN: HeunDiscreteScheduler,
+    Sampler.HEUN: _HeunFromNoise,
     Sampler.PNDM: PNDMScheduler,
     Sampler.LCM: LCMScheduler,
 }

@@ -6,6 +6,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 
 from benchmarks.quality import Commission, paint
+from models.sampler import Sampler
 from training.judge import judge_background, judge_colour, judge_picture, load_judge
 from training.run import BUILTIN
 
@@ -97,7 +98,15 @@ def test_a_negative_prompt_keeps_what_it_names_out_of_the_picture():
     assert "grey" not in colours(negative_text="grey")
 
 
-def test_without_guidance_a_negative_prompt_changes_nothing():
-    plain, negated = pictures(asked(cfg_scale=1.0), asked(cfg_scale=1.0, negative_text="teal"))
+@pytest.fixture(scope="module")
+def long_run() -> np.ndarray:
+    (picture,) = pictures(asked(steps=25))
+    return picture
 
-    assert distance(plain, negated) < 0.5
+
+@pytest.mark.parametrize("sampler", Sampler)
+def test_every_sampler_paints_nearly_what_a_long_run_paints(sampler, long_run):
+    (picture,) = pictures(asked(sampler=sampler, steps=8))
+
+    assert judge_background(picture) == judge_background(long_run) == "pink"
+    assert distance(picture, long_run) < 40

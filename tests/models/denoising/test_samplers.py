@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, HeunDiscreteScheduler
 
 from models.denoising.samplers import make_scheduler
 from models.errors import ModelError
@@ -83,6 +83,26 @@ def test_karras_noise_levels_are_not_the_models_own():
 
     assert karras.config.use_karras_sigmas
     assert not torch.allclose(karras.sigmas, plain.sigmas)
+
+
+def test_heun_is_that_of_diffusers_but_for_the_step_from_pure_noise():
+    theirs = HeunDiscreteScheduler.from_config(trained("epsilon").config, timestep_spacing="linspace")
+    ours = make_scheduler(Sampler.HEUN, theirs.config, 5)
+    zero_snr = make_scheduler(Sampler.HEUN, trained("zero_snr").config, 5)
+    random = torch.Generator().manual_seed(0)
+    outputs = torch.randn(9, 1, 4, 8, 8, generator=random)
+
+    def run(scheduler, count: int) -> list[torch.Tensor]:
+        scheduler.set_timesteps(5)
+        samples = [torch.ones(1, 4, 8, 8) * scheduler.init_noise_sigma]
+        for time, output in zip(scheduler.timesteps[:count], outputs, strict=False):
+            samples.append(scheduler.step(output, time, samples[-1]).prev_sample)
+        return samples
+
+    assert torch.equal(run(ours, 9)[-1], run(theirs, 9)[-1])
+    _, predicted, corrected, later, last = run(zero_snr, 4)
+    assert torch.equal(predicted, corrected)
+    assert not torch.equal(later, last)
 
 
 @pytest.mark.parametrize("sampler", [Sampler.LMS, Sampler.HEUN, Sampler.PNDM])

@@ -154,6 +154,8 @@ def test_every_sampler_is_diffusers_own_for_every_noise_schedule(sampler, betas)
             assert steps >= 4
             continue
         assert times == their_times
+        if (sampler, betas) == (Sampler.HEUN, "squaredcos_cap_v2"):
+            continue  # they begin at noise of 20,000, and diffusers' first step leaves nothing but that
         if torch.isfinite(their_sample).all():  # Euler a on cosine betas is not for some numbers of steps
             assert (sample - their_sample).norm() <= 1e-3 * their_sample.norm(), (prediction, steps)
         else:
