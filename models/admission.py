@@ -10,7 +10,6 @@ from models.adapters.adapter_base import base_problem
 from models.adapters.adapter_file import adapter_problem
 from models.card import ModelCard
 from models.errors import InvalidRequestError, ModelNotFoundError
-from models.family_table import FAMILIES
 from models.lora import MAX_LORAS, LoraChoice
 from models.model_traits import Guidance
 from models.prompt_length import length_rule
@@ -119,8 +118,8 @@ def _model_problems(data: Mapping[str, object], params: object, card: ModelCard)
         schedule=Schedule(schedule) if schedule in list(Schedule) else None,
         loras=dict(_named_loras(params)),
         texts={"text": data.get("text"), "params.negative_text": params.get("negative_text")},
-        cfg_scale=params.get("cfg_scale", DEFAULT_CFG_SCALE),
     )
+    yield from _guidance_problems(card, params.get("cfg_scale", DEFAULT_CFG_SCALE), params.get("negative_text"))
 
 
 def _named_loras(params: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -143,9 +142,8 @@ def model_problems(
     schedule: Schedule | None,
     loras: Mapping[str, str],
     texts: Mapping[str, object],
-    cfg_scale: object,
 ) -> Iterator[Problem]:
-    """What this model cannot do of these, by the fields of a request.
+    """What this model cannot do of these, by the fields of a request; recipes may hold what has no effect, too.
 
     Args:
         resolution: a `Resolution`, or what a request may give for one.
@@ -156,13 +154,12 @@ def model_problems(
     yield from _mode_problems(card, mode)
     if rule := _size_rule(resolution, card):
         yield Problem("params.resolution", rule)
-    if sampler and sampler not in card.samplers:
-        yield Problem("params.sampler", f"model '{card.name}' does not run it: {one_of(sampler, card.samplers)}")
+    if sampler and sampler not in (possible := card.possible_samplers):
+        yield Problem("params.sampler", f"model '{card.name}' does not run it: {one_of(sampler, possible)}")
     if sampler and schedule and (rule := schedule_problem(sampler, schedule)):
         yield Problem("params.schedule", rule)
-    if schedule and not FAMILIES[card.family].takes_schedules:
+    if schedule and not card.takes_schedules:
         yield Problem("params.schedule", f"model '{card.name}' has noise levels of its own. Leave it out.")
-    yield from _guidance_problems(card, cfg_scale, texts.get("params.negative_text"))
     for field, lora in loras.items():
         if rule := _lora_rule(card, lora):
             yield Problem(field, rule)
@@ -187,7 +184,7 @@ def _guidance_problems(card: ModelCard, cfg_scale: object, negative_text: object
     if guidance is Guidance.NONE and scale > 1:
         rule = f"model '{card.name}' takes no guidance: {scale:g} would have no effect. Leave it out."
         yield Problem("params.cfg_scale", rule)
-    if not negative_text or guidance is None:
+    if guidance is None or not (isinstance(negative_text, str) and negative_text.strip()):
         return
     if guidance is not Guidance.SECOND_PROMPT:
         rule = f"model '{card.name}' takes no negative prompt: it would have no effect. Leave it out."

@@ -150,6 +150,10 @@ class ModelCard(ValueObject):
             raise ValueError(f"family {self.family} cannot do {', '.join(surplus)}")
         if unknown := [sampler for sampler in self.samplers if sampler not in family.samplers]:
             raise ValueError(f"family {self.family} does not run {', '.join(unknown)}: {', '.join(family.samplers)}")
+        if self.dtype == "float16" and self.traits.overflows:
+            raise ValueError(
+                "dtype float16: its numbers do not fit, and pictures would be black. Use bfloat16 or auto"
+            )
         if self.schedule and not family.takes_schedules:
             raise ValueError(f"family {self.family} has noise levels of its own and takes no schedule")
         if self.loras and not family.has_loras:
@@ -190,7 +194,17 @@ class ModelCard(ValueObject):
     @property
     def traits(self) -> Traits:
         """What its files say of what a request can ask of it."""
-        return traits(self.family, self.path, self.options)
+        return traits(self.family, self.config_path or self.path, self.options)
+
+    @property
+    def possible_samplers(self) -> tuple[Sampler, ...]:
+        """The samplers that run it: the card's, or the only one of a checkpoint that keeps its own solver."""
+        return (self.traits.own_sampler,) if self.traits.own_sampler else self.samplers
+
+    @property
+    def takes_schedules(self) -> bool:
+        """A request may say how steps lie over the noise levels."""
+        return FAMILIES[self.family].takes_schedules and self.traits.own_sampler is None
 
     @property
     def is_single_file(self) -> bool:
@@ -299,7 +313,8 @@ class ModelCard(ValueObject):
         given = {name: value for name, value in self.defaults if value is not None}
         schedule = {"schedule": self.schedule} if self.schedule else {}
         unguided = {"cfg_scale": 0.0} if self.traits.guidance is Guidance.NONE else {}
-        return {"resolution": self.default_resolution} | schedule | unguided | given
+        sampler = {"sampler": self.traits.own_sampler} if self.traits.own_sampler else {}
+        return {"resolution": self.default_resolution} | sampler | schedule | unguided | given
 
     def _local(self, given: str) -> Path | None:
         if is_place(given):

@@ -178,7 +178,6 @@ def _beyond_model(card: ModelCard, recipe: Recipe) -> Iterator[Problem]:
             for place, lora in enumerate(recipe.pinned_loras)
         },
         texts={"text": recipe.text, "params.negative_text": recipe.negative_text},
-        cfg_scale=recipe.cfg_scale,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from models.digests import FileMark
 from models.model_files import INDEX
+from models.sampler import Sampler
 
 
 class Guidance(StrEnum):
@@ -26,34 +27,72 @@ class Traits:
 
     Attributes:
         multiple_px: the sides of pictures are multiples of it.
+        own_sampler: the only one, of a checkpoint that keeps its own solver.
+        overflows: its numbers do not fit float16, and its pictures would be black.
     """
 
     guidance: Guidance | None = None
     multiple_px: int = 8
+    own_sampler: Sampler | None = None
+    overflows: bool = False
 
 
+_UNETS = ("sd", "sdxl")
 _FLUX_LIKE = ("Flux", "FluxKontext")
 _GUIDED = {"StableDiffusion3": 16, "ZImage": 16, "Sana": 32, "CogView4": 16, "AuraFlow": 16}
 """Pipelines guided by a second prompt, and the multiples of their sides."""
 
+_OVERFLOW = ("QwenImage", "ZImage")
 _PIPELINES = {"flux": "Flux", "sd3": "StableDiffusion3", "qwen_image": "QwenImage", "z_image": "ZImage"}
+_OWN_SAMPLERS = {
+    "FlowMatchEulerDiscreteScheduler": Sampler.EULER,
+    "FlowMatchHeunDiscreteScheduler": Sampler.HEUN,
+    "FlowMatchLCMScheduler": Sampler.LCM,
+    "DPMSolverMultistepScheduler": Sampler.DPMPP_2M,
+    "UniPCMultistepScheduler": Sampler.UNIPC,
+}
 
 
 def traits(family: str, path: Path | None, options: Mapping[str, Any]) -> Traits:
     """What is known of a model of a family, with its card's options, from its folder, if it is here."""
-    name = _PIPELINES.get(family)
+    name, index = _PIPELINES.get(family), _read(path, INDEX)
     if family == "diffusers":
-        name = str(_read(path, INDEX).get("_class_name")).removesuffix("Pipeline")
-    if name in _FLUX_LIKE:
-        return Traits(_embedded_guidance(path, options, Guidance.NONE), 16)
-    if name == "QwenImage":
-        return Traits(_embedded_guidance(path, options, Guidance.SECOND_PROMPT), 16)
-    return Traits(Guidance.SECOND_PROMPT, _GUIDED[name]) if name in _GUIDED else Traits()
+        name = str(index.get("_class_name")).removesuffix("Pipeline")
+    return Traits(
+        _guidance(family, name, path, options),
+        16 if name in (*_FLUX_LIKE, "QwenImage") else _GUIDED.get(name or "", 8),
+        own_sampler(_read(path, "scheduler/scheduler_config.json")) if family == "diffusers" else None,
+        overflows=name in _OVERFLOW,
+    )
+
+
+def own_sampler(config: Mapping[str, Any]) -> Sampler | None:
+    """The one sampler of a checkpoint whose scheduler keeps its own solver, as flow-matching ones do; None if any.
+
+    A solver that no sampler stands for goes by Euler.
+    """
+    is_flow = config.get("prediction_type") == "flow_prediction" or config.get("use_flow_sigmas", False)
+    if not config or ("beta_start" in config and not is_flow):
+        return None
+    return _OWN_SAMPLERS.get(config.get("_class_name", ""), Sampler.EULER)
 
 
 def has_transformer(path: Path | None) -> bool:
     """Whether a checkpoint is a diffusion transformer, whose numbers overflow in float16."""
     return "transformer" in _read(path, INDEX)
+
+
+def _guidance(family: str, name: str | None, path: Path | None, options: Mapping[str, Any]) -> Guidance | None:
+    if name in _FLUX_LIKE:
+        return _embedded_guidance(path, options, Guidance.NONE)
+    if name == "QwenImage":
+        return _embedded_guidance(path, options, Guidance.SECOND_PROMPT)
+    if name in _GUIDED:
+        return Guidance.SECOND_PROMPT
+    if family not in _UNETS and "unet" not in _read(path, INDEX):
+        return None
+    is_embedded = _read(path, "unet/config.json").get("time_cond_proj_dim")
+    return Guidance.EMBEDDED if is_embedded else Guidance.SECOND_PROMPT
 
 
 def _embedded_guidance(path: Path | None, options: Mapping[str, Any], otherwise: Guidance) -> Guidance | None:

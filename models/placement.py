@@ -74,6 +74,8 @@ def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
         )
     require_accelerator(accelerator, device, card.name)
     dtype: str = card.dtype
+    if dtype == "float16" and card.traits.overflows:
+        raise AcceleratorError(f"model '{card.name}': pictures are black in float16. Use dtype bfloat16 or auto.")
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else _half(card)
     return Placement(accelerator, device, dtype, decode_budget(card, settings), settings.offload)

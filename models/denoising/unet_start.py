@@ -64,6 +64,8 @@ def start_slot(model: UNetParts, item: BatchItem, weights: object) -> Slot:
 
 
 def _texts(model: UNetParts, recipe: Recipe, weights: object) -> Sequence[TextEmbedding]:
+    if model.guidance_is_embedded and recipe.negative_text.strip():
+        raise ModelError(f"model '{recipe.model}' takes no negative prompt: it would have no effect. Leave it out.")
     if recipe.cfg_scale <= 1 or model.guidance_is_embedded:
         return (model.prompts.encode(recipe.text, weights),)
     positive, negative = model.prompts.encode_pair(recipe.text, recipe.negative_text, weights)

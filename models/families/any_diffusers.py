@@ -22,27 +22,20 @@ from models.families.encoders import load_encoders
 from models.families.parts import load_parts
 from models.hub import fetch_missing
 from models.model_files import weights_variant
+from models.model_traits import own_sampler
 from models.recipe import Recipe
-from models.request import Mode, Sampler
+from models.request import Mode
 from models.resolution import MULTIPLE_PX, SizeLimits
 
 _ANY_LENGTH = 100_000
 """Tokenizers without a limit say a number far beyond."""
-
-_OWN_SAMPLERS = {
-    "FlowMatchEulerDiscreteScheduler": Sampler.EULER,
-    "FlowMatchHeunDiscreteScheduler": Sampler.HEUN,
-    "FlowMatchLCMScheduler": Sampler.LCM,
-    "DPMSolverMultistepScheduler": Sampler.DPMPP_2M,
-    "UniPCMultistepScheduler": Sampler.UNIPC,
-}
 
 
 class AnyDiffusers(ModelFamily):
     """A checkpoint run by the pipeline its own files name.
 
     Any sampler works where the checkpoint has a noise schedule of betas. A flow-matching checkpoint keeps its own
-    solver, and a request for another one is refused; see `own_sampler`.
+    solver, and a request for another one is refused.
     """
 
     pipelines: ClassVar[Any] = DiffusionPipeline
@@ -64,8 +57,9 @@ class AnyDiffusers(ModelFamily):
             local_files_only=True,
         ).to(self.placement.device)
         self._pipeline.set_progress_bar_config(disable=True)
-        self._schedule = dict(self._pipeline.scheduler.config)
-        self._own_sampler = own_sampler(self._pipeline.scheduler)
+        kind = type(self._pipeline.scheduler).__name__
+        self._schedule = {**self._pipeline.scheduler.config, "_class_name": kind}
+        self._own_sampler = own_sampler(self._schedule)
 
     @property
     def size_bytes(self) -> int:
@@ -135,7 +129,7 @@ class AnyDiffusers(ModelFamily):
         elif recipe.sampler != self._own_sampler:
             raise ModelError(
                 f"model '{recipe.model}' is run by its own solver, {self._own_sampler}, and not by {recipe.sampler}. "
-                f"Ask for sampler {self._own_sampler}; its card should say so under samplers and defaults."
+                f"Ask for sampler {self._own_sampler}."
             )
         elif recipe.schedule:
             raise ModelError(f"model '{recipe.model}' is run by its own solver and takes no schedule. Leave it out.")
@@ -154,16 +148,20 @@ def guidance_inputs(pipeline: Any, recipe: Recipe) -> dict[str, object]:
     it; `guidance_scale` they take for distilled ones only.
 
     Raises:
-        ModelError: if the pipeline would leave the negative prompt out.
+        ModelError: if the pipeline would leave the negative prompt or the guidance out.
     """
     takes = inspect.signature(pipeline.__call__).parameters
     negative = {"negative_prompt": recipe.negative_text} if recipe.negative_text else {}
     true_cfg, scale = takes.get("true_cfg_scale"), takes.get("guidance_scale")
-    if true_cfg and scale and scale.default is None and not _embeds_guidance(pipeline):
+    if true_cfg and (scale is None or (scale.default is None and not _embeds_guidance(pipeline))):
         return {"true_cfg_scale": recipe.cfg_scale, "negative_prompt": recipe.negative_text or " "}
     if negative and ("negative_prompt" not in takes or true_cfg):
         raise ModelError(f"model '{recipe.model}' takes no negative prompt: it would have no effect. Leave it out.")
-    return {"guidance_scale": recipe.cfg_scale, **negative}
+    if negative and recipe.cfg_scale <= 1:
+        raise ModelError(f"a negative prompt has no effect at cfg_scale {recipe.cfg_scale:g}. Leave it out.")
+    if scale is None and recipe.cfg_scale > 1:
+        raise ModelError(f"model '{recipe.model}' takes no guidance. Ask for cfg_scale 0.")
+    return negative | ({"guidance_scale": recipe.cfg_scale} if scale else {})
 
 
 def size_multiple(pipeline: Any) -> int:
@@ -203,18 +201,6 @@ def _picture_inputs(pipeline: Any, item: BatchItem) -> dict[str, object]:
 def _embeds_guidance(pipeline: Any) -> bool:
     """The transformer has guidance as an input: it is distilled."""
     return bool(getattr(getattr(pipeline, "transformer", None), "config", {}).get("guidance_embeds", False))
-
-
-def own_sampler(scheduler: Any) -> Sampler | None:
-    """The one sampler of a checkpoint that keeps its own solver, as flow-matching ones do; None if it takes any.
-
-    A solver that no sampler stands for goes by Euler.
-    """
-    config = scheduler.config
-    is_flow = config.get("prediction_type") == "flow_prediction" or config.get("use_flow_sigmas", False)
-    if "beta_start" in config and not is_flow:
-        return None
-    return _OWN_SAMPLERS.get(type(scheduler).__name__, Sampler.EULER)
 
 
 def _step_callback(on_step: OnBatchStep) -> Callable[..., dict[str, Any]]:

@@ -52,6 +52,27 @@ def test_a_request_without_a_model_gets_the_default_one_and_its_cards_defaults(r
     assert (request.params.steps, request.params.cfg_scale, request.params.sampler) == (20, 4.0, Sampler.DDIM)
 
 
+@pytest.mark.parametrize("cfg_scale", [0, 0.5, 1])
+def test_a_negative_prompt_without_guidance_is_refused(registry, cfg_scale):
+    params = {"cfg_scale": cfg_scale, "negative_text": "blur"}
+
+    assert problems(registry, text="a", model_type="tiny", params=params) == [
+        f"params.negative_text: no effect at cfg_scale {cfg_scale:g} on model 'tiny'. "
+        "Leave it out, or ask for more than 1."
+    ]
+
+
+@pytest.mark.parametrize("params", [{"cfg_scale": 1, "negative_text": negative} for negative in ("", "  ", None)])
+def test_a_blank_negative_prompt_needs_no_guidance(registry, params):
+    assert parse_request({"text": "a", "params": params}, registry).params.cfg_scale == 1
+
+
+def test_a_negative_prompt_goes_with_the_cards_guidance(registry):
+    request = parse_request({"text": "a", "params": {"negative_text": "blur"}}, registry)
+
+    assert request.params.negative_text == "blur"
+
+
 def test_what_the_request_says_wins_over_the_cards_defaults(registry):
     params = {"resolution": "96x160", "steps": 7, "cfg_scale": 1, "sampler": "Heun"}
 
@@ -428,3 +449,15 @@ def test_more_loras_than_there_may_be_are_one_problem(registry, item):
 
     assert "params.loras: 100,000 LoRAs are above the maximum of 16" in found
     assert len(found) <= 17
+
+
+def test_a_model_with_embedded_guidance_takes_no_negative_prompt(tmp_path):
+    (tmp_path / "lcm" / "unet").mkdir(parents=True)
+    (tmp_path / "lcm" / "unet" / "config.json").write_text('{"time_cond_proj_dim": 256}', encoding="utf-8")
+    (tmp_path / "lcm.yaml").write_text("family: sd\nsource: lcm\n", encoding="utf-8")
+    registry = ModelRegistry.load([tmp_path], "lcm")
+
+    assert parse_request({"text": "a", "params": {"cfg_scale": 8.0}}, registry).params.cfg_scale == 8.0
+    assert problems(registry, text="a", params={"negative_text": "blur"}) == [
+        "params.negative_text: model 'lcm' takes no negative prompt: it would have no effect. Leave it out."
+    ]

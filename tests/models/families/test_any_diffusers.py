@@ -14,7 +14,6 @@ from diffusers import (
 )
 
 from configs.settings import EngineSettings
-from foundation.errors import FailureCause
 from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
 from models.errors import InvalidRequestError
@@ -72,15 +71,15 @@ def test_a_flow_matching_checkpoint_keeps_its_own_solver(flux):
 def test_a_flow_matching_checkpoint_refuses_other_solvers_and_sizes_it_does_not_make(flux):
     paint = paint_with(flux, PipelinePool())
 
-    solver = paint("flow", sampler=Sampler.DDIM)
+    with pytest.raises(InvalidRequestError) as solver:
+        paint("flow", sampler=Sampler.DDIM)
+    with pytest.raises(InvalidRequestError) as schedule:
+        paint("flow", schedule="trailing")
     with pytest.raises(InvalidRequestError) as size:
         paint("flow", resolution="72x64")
 
-    assert solver.error == (
-        "model 'flow' is run by its own solver, Euler, and not by DDIM. "
-        "Ask for sampler Euler; its card should say so under samplers and defaults."
-    )
-    assert solver.cause is FailureCause.MODEL
+    assert str(solver.value) == "params.sampler: model 'flow' does not run it: 'DDIM' is not one of Euler."
+    assert str(schedule.value) == "params.schedule: model 'flow' has noise levels of its own. Leave it out."
     assert str(size.value) == (
         "params.resolution: width 72, height 64 for model 'flow': both must be multiples of 16. Nearest: 64×64."
     )
@@ -116,7 +115,7 @@ def test_qwen_image_gets_the_guidance_that_it_would_ignore_under_its_usual_name(
     ],
 )
 def test_a_solver_made_for_flows_goes_by_its_own_name(scheduler, sampler):
-    assert own_sampler(scheduler) == sampler
+    assert own_sampler({**scheduler.config, "_class_name": type(scheduler).__name__}) == sampler
 
 
 @pytest.mark.parametrize("sampler", [Sampler.EULER, Sampler.DDIM])

@@ -197,6 +197,18 @@ def test_a_transformer_computes_in_bfloat16_on_a_gpu(registry, monkeypatch):
     assert choose_placement(registry.card("z_image"), EngineSettings(offload="encoders")).offload == "encoders"
 
 
+def test_a_card_asks_for_no_float16_where_pictures_would_be_black(tmp_path):
+    for family in ("z_image", "qwen_image", "sd3"):
+        (tmp_path / f"{family}.yaml").write_text(f"family: {family}\nsource: weights\ndtype: float16\n")
+    (tmp_path / "mine.yaml").write_text("family: sd\nsource: weights\n")
+
+    registry = ModelRegistry.load([tmp_path], "mine")
+
+    assert registry.names == ("mine", "sd3")
+    rule = "dtype float16: its numbers do not fit, and pictures would be black. Use bfloat16 or auto"
+    assert [str(card) for card in registry.bad_cards] == [f"{name}.yaml: {rule}" for name in ("qwen_image", "z_image")]
+
+
 def test_a_card_names_only_solvers_of_flows(tmp_path):
     build_random_z_image(tmp_path / "z")
     (tmp_path / "z.yaml").write_text("family: z_image\nsource: z\nsamplers: [DDIM]\n", encoding="utf-8")
