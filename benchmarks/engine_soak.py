@@ -161,12 +161,13 @@ def _job(engine: BatchingEngine, load: Load, name: str, dice: random.Random) -> 
     card = load.registry.card(load.model)
     mode = dice.choice(card.modes)
     loras = ["", "", *list(card.loras)[:2]]
+    guidance = dice.choice([1.0, 3.0, 7.5])
     params = {
         "resolution": f"{dice.choice(load.sides)}x{load.sides[0]}",
         "steps": dice.randint(*load.steps),
-        "cfg_scale": dice.choice([1.0, 3.0, 7.5]),
+        "cfg_scale": guidance,
         "sampler": dice.choice(list(Sampler)).value,
-        "negative_text": dice.choice(["", "blur"]),
+        "negative_text": dice.choice(["", "blur"]) if guidance > 1 else "",
         "lora_name": dice.choice(loras),
     }
     inputs = _inputs(mode)
