@@ -28,6 +28,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "gateway_submits": "gateway:submits",
         "review_page": "review_page:run",
     },
+    "cpu": {f"cpu_{name}": f"cpu:{name}" for name in ("builtin", "sd", "sdxl")},
     "fleet": {f"fleet_{name}": f"fleet:{name}" for name in ("hosts", "interactive", "large", "thousand")},
     "ledger": {"ledger": "ledger:run"},
     "serving": {"serving": "serving:serving", "serving_cold": "serving:cold"},
@@ -41,7 +42,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
 """By group and name, each as `module:function[:argument]`; each can be asked for by its own name, or with its group."""
 
 
-ON_DEMAND = ("soak", "attacks", "false_marks", "ledger")
+ON_DEMAND = ("soak", "attacks", "false_marks", "ledger", "cpu")
 """Groups that run only when they are asked for, because they take very long."""
 
 

@@ -32,7 +32,7 @@ from models.request import (
 from models.resolution import ANY_MODEL, Resolution, SizeLimits
 from models.store_repository import SHA256, SUMS, OpenPlace, is_place, place_name
 
-Accelerator = Literal["auto", "eager", "compile", "tensorrt"]
+Accelerator = Literal["auto", "eager", "compile", "tensorrt", "openvino"]
 DType = Literal["auto", "float32", "float16", "bfloat16"]
 SINGLE_FILES = (".safetensors", GGUF)
 """How files of weights end."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 from functools import cache
 from importlib import import_module
@@ -24,6 +25,16 @@ def require_accelerator(accelerator: str, device: str, model: str) -> None:
 def has_accelerator(accelerator: str, device: str) -> bool:
     """Whether this machine has what the accelerator needs."""
     return not _missing(accelerator, device)
+
+
+@cache
+def computes_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16: AVX512_BF16, AMX or Arm's BF16, as Linux lists them."""
+    try:
+        listed = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return bool(re.search(r"^(flags|Features)\s*:.*\b(avx512_bf16|amx_bf16|bf16)\b", listed, re.MULTILINE))
 
 
 @cache
@@ -53,6 +64,10 @@ def _missing(accelerator: str, device: str) -> str:
         return f"needs an NVIDIA GPU, and this is {device}."
     if accelerator == "tensorrt" and (problem := _import_problem("torch_tensorrt")):
         return f"needs torch-tensorrt, which {problem}: pip install 'imagegenx[tensorrt]'."
+    if accelerator == "openvino" and on_gpu:
+        return f"computes on CPUs, and this is {device}."
+    if accelerator == "openvino" and (problem := _import_problem("openvino")):
+        return f"needs OpenVINO, which {problem}: pip install 'imagegenx[openvino]'."
     if accelerator == "compile" and (problem := _compile_problem(device)):
         return f"cannot compile the smallest function here ({problem}). Correct that."
     return ""

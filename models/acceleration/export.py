@@ -9,7 +9,7 @@ FEWEST_ROWS = 2
 """A graph of a varying number of rows cannot begin at one."""
 
 
-class _PlainUNet(torch.nn.Module):
+class PlainUNet(torch.nn.Module):
     """The UNet with tensors for arguments and result."""
 
     def __init__(self, unet: torch.nn.Module) -> None:
@@ -61,7 +61,7 @@ def export_unet(unet: Any, height: int, width: int, tokens: int, most_rows: int)
     """
     inputs = unet_inputs(unet, FEWEST_ROWS, height, width, tokens)
     with torch.no_grad():
-        return export(_PlainUNet(unet), inputs, dynamic_shapes=row_shapes(inputs, most_rows))
+        return export(PlainUNet(unet), inputs, dynamic_shapes=row_shapes(inputs, most_rows))
 
 
 def row_shapes(inputs: tuple[torch.Tensor, ...], most_rows: int) -> tuple[dict[int, Any], ...]:

@@ -12,8 +12,10 @@ from diffusers.models.attention_processor import Attention
 from models.acceleration.availability import compile_failure
 from models.acceleration.building import process_builds
 from models.acceleration.exact_rows import ROWS_MULTIPLE, make_rows_exact
+from models.acceleration.openvino import OpenVINOUNet
 from models.acceleration.tensorrt import TENSORRT_SIZES, TensorRTUNet
 from models.denoising.batch_sizes import BatchSizes
+from models.denoising.dit_model import DiTModel
 from models.denoising.unet_model import UNetModel
 from models.errors import ModelError
 
@@ -33,8 +35,9 @@ def tune(
     Args:
         accelerator: `eager` (channels last in memory; attention is PyTorch's fused kernel already), or
             `compile` (`torch.compile`, on a GPU with CUDA graphs). Compilation happens at the first pass of each batch
-            size, resolution and LoRA. `tensorrt` builds engines instead, see `TensorRTUNet`.
-        engines: the folder of built TensorRT engines.
+            size, resolution and LoRA. `tensorrt` and `openvino` build engines instead, see `TensorRTUNet` and
+            `OpenVINOUNet`.
+        engines: the folder of built engines.
         release: the digest of the model's files, which engines are kept by.
         has_loras: the model may get LoRAs, which need the projections of attention apart; else they are joined.
     """
@@ -46,20 +49,27 @@ def tune(
     if accelerator == "tensorrt":
         model.unet = TensorRTUNet(model.unet, engines, release, model.px_per_latent)
         return TENSORRT_SIZES
+    if accelerator == "openvino":
+        model.unet = OpenVINOUNet(model.unet, engines, release)
+        return BatchSizes(apart=True)
     if accelerator != "compile":
-        return _exact_on_cpu(model)
+        return exact_on_cpu(model, model.unet, model.controlnet)
     model.unet = CompiledPart(model.unet)
     if model.controlnet is not None:
         model.controlnet = CompiledPart(model.controlnet)
     return COMPILED_SIZES
 
 
-def _exact_on_cpu(model: UNetModel) -> BatchSizes:
+def exact_on_cpu(model: UNetModel | DiTModel, *networks: Any) -> BatchSizes:
+    """Have company change no bit of a picture on a CPU: passes that are computed row by row, or are one request's."""
     if model.device.type != "cpu":
         return BatchSizes()
-    for part in (model.unet, model.controlnet):
-        if part is not None:
-            make_rows_exact(part)
+    if model.latents_dtype != model.dtype:
+        # Products of bfloat16 differ with the number of rows; those of large networks gain nothing by company.
+        return BatchSizes(apart=True)
+    for network in networks:
+        if network is not None:
+            make_rows_exact(network)
     return BatchSizes(multiple=ROWS_MULTIPLE)
 
 

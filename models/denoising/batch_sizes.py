@@ -9,10 +9,12 @@ class BatchSizes:
 
     Attributes:
         multiple: of which the rows of any other pass are one.
+        apart: each request has passes of its own, so that no company can change its picture.
     """
 
     sizes: tuple[int, ...] = ()
     multiple: int = 1
+    apart: bool = False
 
     def padded(self, rows: int) -> int:
         """The smallest size that holds `rows`; beyond the largest, the next multiple of it."""

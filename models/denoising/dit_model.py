@@ -17,7 +17,7 @@ from models.denoising.item import BatchItem
 from models.denoising.slot import Kept, Slot
 from models.denoising.texts import RememberedTexts, Text
 from models.denoising.tiles import decode_in_tiles
-from models.denoising.unet_parts import picture_tensor
+from models.denoising.unet_parts import latents_dtype, picture_tensor
 from models.errors import ModelError
 from models.recipe import Recipe
 
@@ -28,7 +28,12 @@ _MOST_WASTE = 0.25
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One row of a pass; latents (1, C, h, w), and the timestep of its own schedule, 1000 for pure noise."""
+    """One row of a pass.
+
+    Attributes:
+        latents: (1, C, h, w), in the network's number type.
+        time: of its own schedule, 1000 for pure noise.
+    """
 
     latents: torch.Tensor
     time: float
@@ -70,6 +75,7 @@ class DiTModel(ABC):
         self.options = options
         self.dtype: torch.dtype = pipeline.transformer.dtype
         self.device: torch.device = pipeline.vae.device
+        self.latents_dtype = latents_dtype(self.dtype, self.device)
         self.px_per_latent = PX_PER_LATENT
         self._texts = RememberedTexts(self._encoded)
 
@@ -137,9 +143,16 @@ class DiTModel(ABC):
 
     def predict(self, slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None) -> Sequence[torch.Tensor]:
         """See `StepModel`; passes are not filled up."""
-        rows = [list(islice(_rows(slot), row, None if row is None else row + 1)) for slot in slots]
+        rows = [list(islice(self._rows(slot), row, None if row is None else row + 1)) for slot in slots]
         outputs = iter(self.outputs([one for of_slot in rows for one in of_slot]))
-        return [torch.cat(list(islice(outputs, len(of_slot)))) for of_slot in rows]
+        joined = (torch.cat(list(islice(outputs, len(of_slot)))) for of_slot in rows)
+        pairs = zip(slots, joined, strict=True)
+        return [output.to(torch.promote_types(output.dtype, slot.latents.dtype)) for slot, output in pairs]
+
+    def _rows(self, slot: Slot) -> Iterator[Row]:
+        latents, time = slot.sampling.scaled(slot.latents).to(self.dtype), slot.sampling.time
+        for text in slot.conditions.texts:
+            yield Row(latents, time, text, slot.conditions.guidance)
 
     def guided(self, slot: Slot, prediction: torch.Tensor) -> torch.Tensor:
         """See `StepModel`."""
@@ -182,16 +195,16 @@ class DiTModel(ABC):
         sides = recipe.height_px // PX_PER_LATENT, recipe.width_px // PX_PER_LATENT
         shape = (1, int(self.vae.config.get("latent_channels") or self.vae.config.z_dim), *sides)
         if item.image is None:
-            return sampling.noise(shape, self.noise_dtype or self.dtype).to(self.device), None
+            return sampling.noise(shape, self.noise_dtype or self.latents_dtype).to(self.device), None
         pixels = picture_tensor(item.image) * 2.0 - 1.0
-        given = self.scaled(self.encode(pixels, sampling.generator)).to(self.dtype)
-        noise = sampling.noise(shape, self.dtype).to(self.device)
+        given = self.scaled(self.encode(pixels, sampling.generator)).to(self.latents_dtype)
+        noise = sampling.noise(shape, self.latents_dtype).to(self.device)
         latents = sampling.add_noise(given, noise, 0)
         if item.mask is None:
             return latents, None
         wanted = (picture_tensor(item.mask) >= 0.5).float()
         # The largest of what falls on a latent, as for other models.
-        mask = torch.nn.functional.max_pool2d(wanted, PX_PER_LATENT).to(self.device, self.dtype)
+        mask = torch.nn.functional.max_pool2d(wanted, PX_PER_LATENT).to(self.device, self.latents_dtype)
         return latents, Kept(mask, given, noise)
 
     def _encoded(self, text: str) -> Text:
@@ -216,12 +229,6 @@ def encoders_on(device: torch.device, pipeline: Any) -> Iterator[None]:
 
 
 ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
-
-
-def _rows(slot: Slot) -> Iterator[Row]:
-    latents, time = slot.sampling.scaled(slot.latents), slot.sampling.time
-    for text in slot.conditions.texts:
-        yield Row(latents, time, text, slot.conditions.guidance)
 
 
 def packed(latents: torch.Tensor) -> torch.Tensor:

@@ -44,7 +44,7 @@ class Denoiser:
     def _parts(self, slots: Sequence[Slot]) -> Iterator[list[Slot]]:
         """Slots that can be rows of one pass, no more of them than memory held last time."""
         for part in self._model.parts(slots):
-            most = self._most.get(_largest(part), len(part))
+            most = 1 if self._sizes.apart else self._most.get(_largest(part), len(part))
             for start in range(0, len(part), most):
                 yield part[start : start + most]
 

@@ -17,7 +17,7 @@ class Rows:
     """Model inputs of some rows; the last row is repeated up to an allowed batch size.
 
     Attributes:
-        latents: (rows, C, h, w), scaled by each slot's sampler.
+        latents: (rows, C, h, w), scaled by each slot's sampler, in the network's number type.
         timesteps: (rows,), float32.
         controlled: places of the rows that a control picture leads; `conditions.control` holds just those.
         control_scales: how strongly, for each of these.
@@ -33,7 +33,7 @@ class Rows:
         """Keyword arguments of the UNet, without control residuals."""
         latents, masked = self.latents, self.conditions.masked
         return {
-            "sample": latents if masked is None else torch.cat([latents, masked], dim=1),
+            "sample": latents if masked is None else torch.cat([latents, masked.to(latents.dtype)], dim=1),
             "timestep": self.timesteps,
             "encoder_hidden_states": self.conditions.states,
             "timestep_cond": self.conditions.guidance,
@@ -43,13 +43,13 @@ class Rows:
     def control_inputs(self, sizes: BatchSizes) -> Inputs:
         """Keyword arguments of the ControlNet for the controlled rows."""
         assert self.conditions.control is not None
-        places = _repeated(torch.tensor(self.controlled), sizes)
+        places = repeated(torch.tensor(self.controlled), sizes)
         conditions = _picked(self.conditions, places)
         return {
             "sample": self.latents[places],
             "timestep": self.timesteps[places],
             "encoder_hidden_states": conditions.states,
-            "controlnet_cond": _repeated(self.conditions.control, sizes),
+            "controlnet_cond": repeated(self.conditions.control, sizes),
             "conditioning_scale": 1.0,
             "timestep_cond": conditions.guidance,
             "added_cond_kwargs": _added(conditions),
@@ -80,10 +80,10 @@ def gather_rows(slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None
         scales += [scale] * rows if given.control is not None and scale else []
         latents.append(slot.sampling.scaled(slot.latents).expand(rows, -1, -1, -1))
         times += [slot.sampling.time] * rows
-    joined = torch.cat(latents)
+    joined = torch.cat(latents).to(conditions[0].states.dtype)
     return Rows(
-        _repeated(joined, sizes),
-        _repeated(torch.tensor(times), sizes).to(joined.device, non_blocking=True),
+        repeated(joined, sizes),
+        repeated(torch.tensor(times), sizes).to(joined.device, non_blocking=True),
         _joined(conditions, sizes),
         tuple(_controlled(conditions)),
         tuple(scales),
@@ -116,7 +116,7 @@ def _joined(conditions: Sequence[Conditions], sizes: BatchSizes) -> Conditions:
     }
     joined = {name: torch.cat(values) for name, values in columns.items() if values}
     return Conditions(
-        **{name: value if name == "control" else _repeated(value, sizes) for name, value in joined.items()}
+        **{name: value if name == "control" else repeated(value, sizes) for name, value in joined.items()}
     )
 
 
@@ -126,7 +126,7 @@ def _picked(conditions: Conditions, places: torch.Tensor) -> Conditions:
     return Conditions(**{name: value[places] for name, value in values.items() if value is not None})
 
 
-def _repeated(rows: torch.Tensor, sizes: BatchSizes) -> torch.Tensor:
+def repeated(rows: torch.Tensor, sizes: BatchSizes) -> torch.Tensor:
     """The rows, the last one again until there are as many as a pass may have."""
     extra = sizes.padded(len(rows)) - len(rows)
     return torch.cat([rows, rows[-1:].expand(extra, *rows.shape[1:])]) if extra else rows

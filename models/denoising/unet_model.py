@@ -6,7 +6,7 @@ import torch
 
 from models.denoising.batch_sizes import BatchSizes
 from models.denoising.item import BatchItem
-from models.denoising.rows import Rows, gather_rows
+from models.denoising.rows import Inputs, Rows, gather_rows, repeated
 from models.denoising.slot import Slot
 from models.denoising.unet_parts import UNetParts
 from models.denoising.unet_start import start_slot
@@ -20,8 +20,8 @@ class UNetModel(UNetParts):
         return start_slot(self, item, weights)
 
     def parts(self, slots: Sequence[Slot]) -> Iterable[list[Slot]]:
-        """Slots of equal size and text length."""
-        alike: dict[tuple[torch.Size, int], list[Slot]] = {}
+        """Slots of equal size and text length, whose next step is a whole or a partial one."""
+        alike: dict[tuple[torch.Size, int, bool], list[Slot]] = {}
         for slot in slots:
             alike.setdefault((slot.latents.shape, slot.conditions.states.shape[1]), []).append(slot)
         return alike.values()
@@ -30,9 +30,9 @@ class UNetModel(UNetParts):
         """See `StepModel`."""
         rows = gather_rows(slots, sizes, row)
         inputs = rows.unet_inputs() | (self._residuals(rows, sizes) if rows.controlled else {})
-        output: torch.Tensor = self.unet(**inputs, return_dict=False)[0]
+        output = self._output(slots, inputs, sizes, row)
         counts = [slot.rows if row is None else 1 for slot in slots]
-        return torch.split(output[: sum(counts)], counts)
+        return torch.split(output[: sum(counts)].to(slots[0].latents.dtype), counts)
 
     def guided(self, slot: Slot, prediction: torch.Tensor) -> torch.Tensor:
         """See `StepModel`."""

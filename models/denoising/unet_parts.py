@@ -40,6 +40,7 @@ class UNetParts:
         self.is_xl = getattr(pipeline, "text_encoder_2", None) is not None
         self.dtype: torch.dtype = pipeline.unet.dtype
         self.device: torch.device = pipeline.unet.device
+        self.latents_dtype = latents_dtype(self.dtype, self.device)
         if upcasts_vae and self.vae.config.force_upcast and self.dtype == torch.float16:
             self.vae.float()
 
@@ -79,7 +80,7 @@ class UNetParts:
     def encode(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Scaled latents of a picture (1, 3, H, W) of range [-1, 1], drawn from the VAE's distribution."""
         drawn = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.sample(generator)
-        return drawn.to(self.dtype)  # type: ignore[no-any-return]
+        return drawn.to(self.latents_dtype)  # type: ignore[no-any-return]
 
     def decode(self, latents: torch.Tensor, tile: int | None = None) -> NDArray[np.float32]:
         """Latents (1, C, h, w) as a picture (H, W, 3).
@@ -113,6 +114,11 @@ class UNetParts:
             return latents * factor
         shape = (1, len(mean), 1, 1)
         return (latents - latents.new_tensor(mean).view(shape)) * factor / latents.new_tensor(std).view(shape)
+
+
+def latents_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """What latents are denoised in: on a CPU not in bfloat16, in whose 8 bits small steps are lost."""
+    return torch.float32 if device.type == "cpu" and dtype == torch.bfloat16 else dtype
 
 
 def picture_tensor(image: Image) -> torch.Tensor:

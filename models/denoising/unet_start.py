@@ -110,14 +110,15 @@ def _latents(
     recipe = item.recipe
     shape = model.latent_shape(recipe.width_px, recipe.height_px)
     if item.image is None:
-        return sampling.noise(shape, model.dtype).to(model.device) * sampling.scheduler.init_noise_sigma, None, None
+        noise = sampling.noise(shape, model.latents_dtype).to(model.device)
+        return noise * sampling.scheduler.init_noise_sigma, None, None
     starts_from_noise = item.mask is not None and sampling.strength == 1.0
     whitened = model.is_xl and item.mask is None
     pixels = picture_tensor(item.image) * 2.0 - 1.0
     given = None
     if not (starts_from_noise and model.takes_mask):
         given = model.scaled_latents(model.encode(pixels, sampling.generator), whitened=whitened)
-    noise = sampling.noise(shape, model.dtype).to(model.device)
+    noise = sampling.noise(shape, model.latents_dtype).to(model.device)
     if starts_from_noise or given is None:
         latents = noise * sampling.scheduler.init_noise_sigma
     else:
@@ -139,7 +140,7 @@ def _mask(
     shape = model.latent_shape(recipe.width_px, recipe.height_px)
     wanted = (picture_tensor(item.mask) >= 0.5).float()
     # The largest of what falls on a latent: taking one pixel of each block would lose strokes that miss all of those.
-    mask = torch.nn.functional.max_pool2d(wanted, model.px_per_latent).to(model.device, model.dtype)
+    mask = torch.nn.functional.max_pool2d(wanted, model.px_per_latent).to(model.device, model.latents_dtype)
     if not model.takes_mask:
         # diffusers encodes the masked picture for every UNet; of that, only the random draw has an effect here.
         sampling.noise(shape, model.vae.dtype)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from models.acceleration.exact_rows import make_rows_exact
+from models.acceleration.tuning import exact_on_cpu
 from models.denoising.dit_model import ENCODERS, DiTModel
 from models.denoising.stepper import Stepper
 from models.families.encoders import load_encoders
@@ -32,9 +32,8 @@ class DiTFamily(PipelineFamily):
         options = {"dtype": dtype, "variant": variant, "use_safetensors": True, "local_files_only": True}
         pipeline = self.pipelines.from_pretrained(str(self.card.path), **options, **parts)
         self._place(pipeline)
-        if self.placement.device == "cpu":
-            make_rows_exact(pipeline.transformer)
-        self._begin(pipeline, Stepper(self.model(pipeline, self.card.options)))
+        model = self.model(pipeline, self.card.options)
+        self._begin(pipeline, Stepper(model, exact_on_cpu(model, pipeline.transformer)))
 
     @classmethod
     def _without(cls, folder: Path) -> dict[str, None]:

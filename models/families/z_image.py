@@ -41,7 +41,7 @@ class ZImageModel(DiTModel):
         """See `DiTModel`; float32."""
         times = torch.tensor([row.time for row in rows], device=self.device)
         predictions = self.transformer(
-            [row.latents[0, :, None].to(self.dtype) for row in rows],
+            [row.latents[0, :, None] for row in rows],
             (1000 - times) / 1000,
             [row.text.states[0] for row in rows],
             return_dict=False,

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from configs.settings import EngineSettings
+from models import placement
 from models.acceleration import availability
 from models.card import ModelCard
 from models.errors import AcceleratorError
@@ -24,6 +25,64 @@ def test_eager_takes_the_gpu_if_there_is_one_with_half_precision():
 
 def test_auto_is_eager_on_a_cpu_even_where_a_compiler_is():
     assert choose_placement(card(), EngineSettings(device="cpu")).kind(SIZE) == "eager/cpu/float32"
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "has_bfloat16", "expected"), [(300, True, "bfloat16"), (300, False, "float32"), (2, True, "float32")]
+)
+def test_auto_computes_large_networks_in_bfloat16_where_the_cpu_has_it(
+    tmp_path, monkeypatch, megabytes, has_bfloat16, expected
+):
+    (tmp_path / "unet").mkdir()
+    with (tmp_path / "unet/diffusion_pytorch_model.safetensors").open("wb") as file:
+        file.truncate(megabytes * 2**20)
+    monkeypatch.setattr(placement, "computes_bfloat16", lambda: has_bfloat16)
+    large = ModelCard(name="mine", family="sd", source=str(tmp_path))
+
+    assert choose_placement(large, EngineSettings(device="cpu")).kind(SIZE) == f"eager/cpu/{expected}"
+
+
+def test_a_model_on_a_hub_counts_as_large_before_it_is_fetched_and_after(tmp_path, monkeypatch):
+    monkeypatch.setattr(placement, "computes_bfloat16", lambda: True)
+    there = ModelCard(name="mine", family="sd", source="some/model", revision="0" * 40, hub_folder=tmp_path)
+    kinds = [choose_placement(there, EngineSettings(device="cpu")).kind(SIZE)]
+    there.hub_copy.mkdir(parents=True)
+    kinds.append(choose_placement(there, EngineSettings(device="cpu")).kind(SIZE))
+
+    assert kinds == ["eager/cpu/bfloat16"] * 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 umip", True),
+        ("flags\t\t: fpu amx_bf16 amx_tile", True),
+        ("Features\t: fp asimd i8mm bf16 dgh", True),
+        ("flags\t\t: fpu avx2 avx512f", False),
+        ("model name\t: bf16", False),
+    ],
+)
+def test_bfloat16_is_known_by_the_flags_of_the_processor(monkeypatch, flags, expected):
+    monkeypatch.setattr(availability.Path, "read_text", lambda path, **options: f"processor\t: 0\n{flags}\n")
+    availability.computes_bfloat16.cache_clear()
+
+    assert availability.computes_bfloat16() is expected
+    availability.computes_bfloat16.cache_clear()
+
+
+def test_openvino_asks_for_a_cpu_and_its_package(monkeypatch):
+    wanted = card(accelerator="openvino")
+    install(monkeypatch)
+    with pytest.raises(AcceleratorError, match=r"needs OpenVINO, which is not installed: pip install 'imagegenx\[op"):
+        choose_placement(wanted, EngineSettings(device="cpu"))
+    with pytest.raises(AcceleratorError, match="computes on CPUs, and this is cuda"):
+        availability.require_accelerator("openvino", "cuda", "mine")
+
+
+@pytest.mark.parametrize("accelerator", ["tensorrt", "openvino"])
+def test_loras_are_refused_with_accelerators_that_build_engines(accelerator):
+    with pytest.raises(ValueError, match=f"accelerator {accelerator} runs neither LoRAs nor a controlnet"):
+        card(accelerator=accelerator, loras={"bold": "bold.safetensors"})
 
 
 PACKAGES = ("triton", "torch_tensorrt")

@@ -153,12 +153,12 @@ class Workbench:
         items: Sequence[BatchItem],
         *,
         joins: Sequence[int] = (),
-        sizes: tuple[int, ...] = (),
+        sizes: tuple[int, ...] | BatchSizes = (),
         model: UNetModel | None = None,
     ) -> list[torch.Tensor]:
         """Final latents of items that share their passes, item number n joining before step `joins[n]`."""
         model = model or self.models[items[0].recipe.model]
-        denoiser = Denoiser(model, BatchSizes(sizes))
+        denoiser = Denoiser(model, sizes if isinstance(sizes, BatchSizes) else BatchSizes(sizes))
         waiting = sorted(zip([*joins, *[0] * (len(items) - len(joins))], range(len(items)), strict=True))
         slots: dict[int, Slot] = {}
         for step in range(10_000):

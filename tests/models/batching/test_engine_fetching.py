@@ -35,7 +35,9 @@ def hub(random_models, monkeypatch):
 def registry(random_models, tmp_path) -> ModelRegistry:
     (tmp_path / "cards").mkdir()
     for name, source in {"near": random_models.folder / "sd", "far": REPOSITORY}.items():
-        text = f"family: sd\nsource: {source}\nmin_side_px: 64\n" + (f"revision: {COMMIT}\n" if name == "far" else "")
+        text = f"family: sd\nsource: {source}\ndtype: float32\nmin_side_px: 64\n" + (
+            f"revision: {COMMIT}\n" if name == "far" else ""
+        )
         (tmp_path / f"cards/{name}.yaml").write_text(text)
     return ModelRegistry.load([tmp_path / "cards"], "near", hub_folder=tmp_path / "models")
 
@@ -46,11 +48,12 @@ def engine(registry) -> BatchingEngine:
 
 
 @pytest.fixture
-def job(registry):
+def job(registry, engine):
     def make(id: str, model: str, **params) -> GenerationJob:
         data = {"text": "a red shoe", "model_type": model, "params": {"resolution": "64x64", "steps": 3, **params}}
         request = parse_request(data, registry)
-        recipe = plan_recipe(request, registry=registry, engine_kind="eager/cpu/float32", seed=1)
+        kind = engine.kind(model, request.params.resolution)
+        recipe = plan_recipe(request, registry=registry, engine_kind=kind, seed=1)
         return GenerationJob(id, recipe)
 
     return make

@@ -1,10 +1,12 @@
 """Final latents of diffusion transformers are those of diffusers' own pipelines, alone and in any company."""
 
+import copy
 from itertools import cycle
 
 import pytest
 import torch
 
+from models.acceleration.tuning import exact_on_cpu
 from models.denoising.batch_sizes import BatchSizes
 from models.denoising.passes import Denoiser
 from models.denoising.stepper import Stepper
@@ -45,6 +47,24 @@ def test_latents_are_those_of_diffusers_in_a_pass_with_others(bench, model, mode
     for item, ours in zip(items, together, strict=True):
         assert distance(ours, bench.reference(item)) < 1e-3, item.recipe
     assert distance(together[0], together[1]) > 1e-2
+
+
+@pytest.mark.parametrize("model", ["sd3", "qwen_image", "z_image", "dev"])
+def test_in_bfloat16_on_a_cpu_company_changes_no_bit_and_latents_stay_in_float32(bench, model):
+    pipeline = copy.deepcopy(bench.pipelines[model]).to(torch.bfloat16)
+    half = KINDS[model].model(pipeline, KINDS[model].options)
+    sizes = exact_on_cpu(half, half.transformer)
+    items = [
+        an_item(model, seed=1, steps=3),
+        an_item(model, Mode.INPAINT, seed=2, steps=3, cfg_scale=1.0, negative_text=""),
+    ]
+
+    together = bench.together(items, joins=[0, 1], sizes=sizes, model=half)
+
+    for item, latents in zip(items, together, strict=True):
+        assert latents.dtype == torch.float32
+        assert torch.equal(latents, bench.together([item], sizes=sizes, model=half)[0])
+    assert distance(together[0], bench.together(items[:1])[0]) < 0.1
 
 
 @pytest.mark.parametrize(("model", "mode", "sampler"), CASES)
