@@ -9,8 +9,8 @@ from starlette.responses import Response
 from foundation.error_text import error_text
 from gateway.errors import ServiceError
 from gateway.inputs import INPUT_NAMES
-from gateway.links import PictureLinks
-from gateway.service import picture_result
+from gateway.service import GatewayService, picture_result
+from models.subjects import subject_hint
 from resources.queue import Batch, QueuePlace, Task, TaskPicture, TaskStatus
 
 API = "/api/v1/image"
@@ -51,14 +51,15 @@ class Answers:
     caller alone.
     """
 
-    def __init__(self, links: PictureLinks, base_url: str = "") -> None:
-        self._links = links
+    def __init__(self, service: GatewayService, base_url: str = "") -> None:
+        self._links = service.links
+        self._registry = service.registry
         self._base_url = base_url
 
     def submitted(self, task: Task) -> dict[str, object]:
         """The data of a submission."""
         data = {"task_id": task.name, "status": task.status.value, "progress": task.progress}
-        return {**data, "query_url": f"{API}/task/{task.name}"}
+        return {**data, "query_url": f"{API}/task/{task.name}", **self._hint(task)}
 
     def submitted_batch(self, batch: Batch) -> dict[str, object]:
         """The data of a batch's submission."""
@@ -78,6 +79,7 @@ class Answers:
             "created_at": task.created_at_s,
             "started_at": task.started_at_s,
             "ended_at": task.ended_at_s,
+            **self._hint(task),
         }
         if not task.status.ended:
             data["events_url"] = self._links.absolute(self._links.events_path(task), self._base_url)
@@ -117,6 +119,10 @@ class Answers:
             "progress": done // total,
             "tasks": [{"result": None, **self.task(task)} for task in tasks],
         }
+
+    def _hint(self, task: Task) -> dict[str, object]:
+        hint = subject_hint(task.request, self._registry)
+        return {"hint": hint} if hint else {}
 
     def _result(self, task: Task, pictures: Sequence[TaskPicture]) -> dict[str, object]:
         shown = [self._picture(task, picture) for picture in pictures]

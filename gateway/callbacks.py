@@ -46,7 +46,7 @@ class CallbackDeliverer:
 
     def __init__(self, service: GatewayService) -> None:
         self._queue = service.queue
-        self._answers = Answers(service.links)
+        self._answers = Answers(service)
         self._settings = service.settings.callbacks
         self._client = open_outbound(service.settings)
         self._secret = callback_secret(service.settings)

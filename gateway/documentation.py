@@ -82,6 +82,9 @@ class Problems(BaseModel):
     problems: list[BadField]
 
 
+_HINT: Any = Field(default=None, description="that the prompt names nothing its model can paint, in its language")
+
+
 class Submitted(BaseModel):
     """A queued task."""
 
@@ -89,6 +92,7 @@ class Submitted(BaseModel):
     status: TaskStatus
     progress: int = Field(ge=0, le=100)
     query_url: str = Field(description="a path of this service")
+    hint: str | None = _HINT
 
 
 class Deleted(BaseModel):
@@ -144,6 +148,7 @@ class TaskState(BaseModel):
     events_url: str | None = Field(default=None, description="its events, for EventSource; needs no header")
     queue_position: int | None = Field(default=None, description="by arrival, from 1; 0 while it is painted")
     eta_s: float | None = Field(default=None, description="until it should have ended, s, as far as that can be told")
+    hint: str | None = _HINT
     result: Result | None = None
     error_msg: str | None = None
     error_code: FailureCause | None = Field(default=None, description="why it failed, for programs")

@@ -30,7 +30,7 @@ class Scheduler:
 
     def __init__(self, service: GatewayService) -> None:
         self._service = service
-        self._answers = Answers(service.links)
+        self._answers = Answers(service)
 
     def submit_task(self, request: pb2.SubmitTaskRequest) -> pb2.SubmitTaskResponse:
         """Queue a request under the client's task id."""

@@ -91,7 +91,7 @@ class HttpFace:
 
     def answers(self, request: Request) -> Answers:
         """Answers with URLs that this caller can reach."""
-        return Answers(self.service.links, self.base_url(request))
+        return Answers(self.service, self.base_url(request))
 
     async def _run(self, threads: FairThreads, call: Callable[[], T]) -> T:
         owner = self.service.whose(caller_key())

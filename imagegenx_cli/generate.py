@@ -23,6 +23,7 @@ from models.recipe import INPUT_READING, Recipe, lora_fields
 from models.registry import ModelRegistry
 from models.request import ImageFormat
 from models.statement import mark_step
+from models.subjects import subject_hint
 from ops.marking import Marker, labelled, marking_step
 from ops.stages import recorded_change
 from resources.open_store import open_store
@@ -93,6 +94,8 @@ def paint_request(
     files = {"image_url": inputs.image, "mask_url": inputs.mask, "control_image_url": inputs.control}
     data = {"text": text or "", "params": params, **{name: str(file) for name, file in files.items() if file}}
     request = parse_request({**data, "model_type": model} if model is not None else data, painter.registry)
+    if hint := subject_hint(dict(request), painter.registry):
+        say(f"hint: {hint}", err=True)
     image, mask, control = (painter.input_picture(file) for file in files.values())
     seed = request.params.seed
     recipe = plan_recipe(

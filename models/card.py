@@ -69,6 +69,9 @@ class ModelCard(ValueObject):
     description: str = Field(default="", description="what it can paint, in a line, for those who choose")
     description_zh: str = Field(default="", description="the same in Chinese")
     examples: tuple[str, ...] = Field(default=(), max_length=24, description="prompts that it paints well")
+    subjects: dict[str, tuple[str, ...]] = Field(
+        default={}, description="all it can paint → other names of it, Chinese ones too; prompts without any get a hint"
+    )
     family: str = Field(description="the code that runs it: sd, sdxl or diffusers")
     source: str = Field(
         description="a folder in the diffusers layout, one .safetensors or .gguf file, a hub id, store:… or s3://…"

@@ -36,7 +36,8 @@ function draw(card, task) {
   const stage = element("div", pictures.length > 1 ? "stage several" : "stage");
   stage.append(...pictures.length ? pictures.slice(0, 4).map((picture, at) => thumb(task, picture, at)) : stateOf(task));
   if (pictures.length > 4) stage.append(element("span", "further", `+${pictures.length - 4}`));
-  card.replaceChildren(stage, element("span", "words", task.text), element("span", "facts", factsLine(task, pictures[0])));
+  const hint = task.hint ? [element("span", "hint", task.hint)] : [];
+  card.replaceChildren(stage, element("span", "words", task.text), element("span", "facts", factsLine(task, pictures[0])), ...hint);
   drawProgress(card, task);
 }
 

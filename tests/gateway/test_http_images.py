@@ -73,6 +73,15 @@ def test_a_failed_task_says_why(client, painter) -> None:
     assert "result" not in task
 
 
+def test_a_prompt_for_what_the_model_cannot_paint_gets_a_hint_with_its_picture(client, painter) -> None:
+    answers = [client.post("/api/v1/image/generate", json={**MUG, "text": text}) for text in ("a cat", "a mug")]
+    cat, mug = (answer.json()["data"] for answer in answers)
+
+    assert cat["hint"].startswith("Model 'tiny' paints nothing but: t-shirt, dress, ")
+    assert finished(client, cat["task_id"])["hint"] == cat["hint"]
+    assert "hint" not in mug | finished(client, mug["task_id"])
+
+
 def test_every_picture_of_a_task_is_in_its_result(client, painter) -> None:
     params = {**MUG["params"], "num_images": 3, "seed": 7}
     result = finished(client, submit(client, params=params))["result"]

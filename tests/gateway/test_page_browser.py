@@ -210,6 +210,14 @@ def test_failures_and_refusals_are_told_in_words(page, local) -> None:
     expect(page.locator("#wrong")).to_be_hidden()
 
 
+def test_who_asks_for_what_the_model_cannot_paint_is_told_beside_the_picture(page, local) -> None:
+    visit(page, local)
+    make(page, "a cat")
+
+    expect(page.locator(".card .hint")).to_contain_text("Model 'tiny' paints nothing but: t-shirt, dress,")
+    expect(page.locator(".card img")).to_be_visible()
+
+
 def test_a_picture_can_be_cancelled(page, service, gateway, key) -> None:
     page.add_init_script(f"localStorage.setItem('imagegenx-key', '{key}')")
     visit(page, gateway)

@@ -278,3 +278,10 @@ def test_several_loras_are_added_up_each_with_its_weight(imagegenx, tmp_path):
     assert [(lora.name, lora.weight) for lora in recipe_of(file).loras] == [("pastel", 0.25), ("sketch", 0.5)]
     assert refused[0] != 0
     assert "2 weights for 1 LoRAs. Give --lora-weight once for each --lora, or not at all" in refused[2]
+
+
+def test_who_asks_for_what_the_model_cannot_paint_is_told(imagegenx, tmp_path):
+    status, output, error = imagegenx("generate", "一只猫", "-o", tmp_path / "cat.png", "--model", "tiny", "--steps", 1)
+
+    assert (status, output.startswith(f"{tmp_path}/cat.png: ")) == (0, True)
+    assert "hint: 模型“tiny”只会画：T恤、连衣裙、" in error

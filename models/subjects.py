@@ -1,0 +1,51 @@
+"""What a model of few subjects has to say to a prompt that names none of them."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from models.card import ModelCard
+from models.errors import ModelNotFoundError
+from models.registry import ModelRegistry
+
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_GAPS = re.compile(r"[\s\-]+")
+
+
+def subject_hint(request: Mapping[str, object], registry: ModelRegistry) -> str | None:
+    """A line for who asked for what the model cannot paint, in the prompt's language; None where it may.
+
+    Args:
+        request: as the fields of a GenerationRequest. One with an input picture need not name what is in that.
+    """
+    text = str(request.get("text", ""))
+    try:
+        card = registry.card(str(request.get("model_type")))
+    except ModelNotFoundError:
+        return None
+    if request.get("image_url") or not card.subjects or _names_one(text, card.subjects):
+        return None
+    return _hint(card, in_chinese=bool(_HAN.search(text)))
+
+
+def _names_one(text: str, subjects: Mapping[str, Iterable[str]]) -> bool:
+    """Whether a subject's name is in the text: words as such or in the plural, Chinese ones anywhere."""
+    names = {_plain(name) for plain, others in subjects.items() for name in (plain, *others)}
+    words = "|".join(re.escape(name) for name in names if not _HAN.search(name))
+    text = _plain(text)
+    return any(name in text for name in names if _HAN.search(name)) or bool(
+        re.search(rf"(?<![a-z])({words})(e?s)?(?![a-z])", text)
+    )
+
+
+def _plain(text: str) -> str:
+    return _GAPS.sub(" ", text.casefold())
+
+
+def _hint(card: ModelCard, *, in_chinese: bool) -> str:
+    if in_chinese:
+        names = (next(filter(_HAN.search, others), plain) for plain, others in card.subjects.items())
+        return f"模型“{card.name}”只会画：{'、'.join(names)}。提示词里没有这些，画面多半会是其中之一。"
+    return (
+        f"Model '{card.name}' paints nothing but: {', '.join(card.subjects)}. "
+        "The prompt names none of these, so the picture will most likely show one of them."
+    )
