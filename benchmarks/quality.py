@@ -148,6 +148,25 @@ def adherence() -> dict[str, float]:
     return {"judge on fresh renders": judge_accuracy(judge), **shares, "pictures": float(len(asks))}
 
 
+def step_caches() -> dict[str, float]:
+    """What `step_cache` saves and costs: seconds a picture, likeness to whole steps in dB, and the share all right."""
+    judge, asks = load_judge(BUILTIN / "judge.safetensors"), _asks("en", SQUARE, 24)
+    figures: dict[str, float] = {}
+    whole: dict[int, Pixels] = {}
+    for cache in ("", "deepcache-2", "deepcache-3"):
+        commissions = [replace(_commission(ask, n), params={"step_cache": cache}) for n, ask in enumerate(asks)]
+        began = time.perf_counter()
+        painted = {number: picture.pixels for number, picture in paint(commissions)}
+        name = cache or "whole steps"
+        figures[f"{name}, s a picture"] = (time.perf_counter() - began) / len(asks)
+        right = [_verdicts(judge, asks[number], pixels)["all three"] for number, pixels in painted.items()]
+        figures[f"{name}, all right"] = float(np.mean(right))
+        whole = whole or painted
+        if cache:
+            figures[f"{name}, PSNR dB"] = float(np.mean([psnr(painted[n], whole[n]) for n in whole]))
+    return figures
+
+
 def judge_accuracy(judge: Judge, count: int = 504) -> float:
     """Share of fresh renders whose product the judge names rightly."""
     scenes = random_scenes(count, SQUARE, "photo", FRESH_SEED)

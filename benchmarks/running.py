@@ -37,7 +37,12 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "false_marks": {"marks_false_finds": "marks:false_finds", "marks_walk": "marks_walk:run"},
     "soak": {"soak": "soak:run", "engine_soak": "engine_soak:run"},
     "review": {"first_look": "first_look:run"},
-    "quality": {"builtin_speed": "quality:speed", "adherence": "quality:adherence", "companions": "quality:companions"},
+    "quality": {
+        "builtin_speed": "quality:speed",
+        "adherence": "quality:adherence",
+        "companions": "quality:companions",
+        "step_caches": "quality:step_caches",
+    },
 }
 """By group and name, each as `module:function[:argument]`; each can be asked for by its own name, or with its group."""
 

@@ -366,7 +366,7 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": _SCHEMA_REF.format(model=name)}
 
 
-_BY_MODEL = ("resolution", "steps", "cfg_scale", "sampler", "schedule")
+_BY_MODEL = ("resolution", "steps", "cfg_scale", "sampler", "schedule", "step_cache")
 """The fields whose defaults a model's card says: GET /api/v1/models lists them."""
 _FILE = {"type": "string", "format": "binary"}
 _UPLOAD = form_body(

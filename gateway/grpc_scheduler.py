@@ -18,7 +18,7 @@ _FLOAT_DIGITS = 7
 
 _PARAMS = (
     *("resolution", "steps", "cfg_scale", "sampler", "lora_name", "lora_weight"),
-    *("negative_text", "strength", "num_images", "schedule", "control_start", "control_end"),
+    *("negative_text", "strength", "num_images", "schedule", "step_cache", "control_start", "control_end"),
 )
 _WATERMARK = ("enable", "text", "font", "color", "position", "transparency")
 _OTHERS = ("model_type", *INPUT_FIELDS, "callback_url", "priority")

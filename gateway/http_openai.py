@@ -36,7 +36,7 @@ _RESPONSE_FORMATS = ("url", "b64_json")
 _PARAMS = {"size": "resolution", "n": "num_images"}
 _OWN_PARAMS = (
     *("steps", "cfg_scale", "sampler", "schedule", "seed", "negative_text", "strength"),
-    *("lora_name", "lora_weight", "loras"),
+    *("step_cache", "lora_name", "lora_weight", "loras"),
 )
 _WITHOUT_EFFECT = ("quality", "style", "user", "moderation", "input_fidelity")
 _REFUSED = {

@@ -166,6 +166,7 @@ def generate(
     schedule: Annotated[
         str | None, typer.Option(help="How the steps are laid out: leading, trailing, linspace or sgm_uniform.")
     ] = None,
+    step_cache: Annotated[str | None, typer.Option(help="Faster, a little less exact: deepcache-2 or -3.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same picture; random if not given.")] = None,
     negative: Annotated[str | None, typer.Option(help="What the picture should not show.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None,
@@ -191,6 +192,7 @@ def generate(
         "cfg_scale": cfg_scale,
         "sampler": sampler,
         "schedule": schedule,
+        "step_cache": step_cache,
         "seed": seed,
         "negative_text": negative,
         "control_weight": control_weight,

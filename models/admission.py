@@ -116,6 +116,7 @@ def _model_problems(data: Mapping[str, object], params: object, card: ModelCard)
         resolution=params["resolution"],
         sampler=sampler if sampler in list(Sampler) else None,
         schedule=Schedule(schedule) if schedule in list(Schedule) else None,
+        step_cache=params.get("step_cache"),
         loras=dict(_named_loras(params)),
         texts={"text": data.get("text"), "params.negative_text": params.get("negative_text")},
     )
@@ -140,6 +141,7 @@ def model_problems(
     resolution: object,
     sampler: Sampler | None,
     schedule: Schedule | None,
+    step_cache: object,
     loras: Mapping[str, str],
     texts: Mapping[str, object],
 ) -> Iterator[Problem]:
@@ -160,6 +162,8 @@ def model_problems(
         yield Problem("params.schedule", rule)
     if schedule and not card.takes_schedules:
         yield Problem("params.schedule", f"model '{card.name}' has noise levels of its own. Leave it out.")
+    if step_cache and (rule := card.step_cache_problem):
+        yield Problem("params.step_cache", f"model '{card.name}': {rule}. Leave it out.")
     for field, lora in loras.items():
         if rule := _lora_rule(card, lora):
             yield Problem(field, rule)

@@ -27,6 +27,7 @@ from models.request import (
     ModelName,
     Sampler,
     Schedule,
+    StepCache,
     Steps,
 )
 from models.resolution import ANY_MODEL, Resolution, SizeLimits
@@ -59,6 +60,7 @@ class CardDefaults(ValueObject):
     steps: Steps | None = None
     cfg_scale: CfgScale | None = None
     sampler: Sampler | None = None
+    step_cache: StepCache | None = None
     resolution: Resolution | None = None
 
 
@@ -154,9 +156,7 @@ class ModelCard(ValueObject):
         if unknown := [sampler for sampler in self.samplers if sampler not in family.samplers]:
             raise ValueError(f"family {self.family} does not run {', '.join(unknown)}: {', '.join(family.samplers)}")
         if self.dtype == "float16" and self.traits.overflows:
-            raise ValueError(
-                "dtype float16: its numbers do not fit, and pictures would be black. Use bfloat16 or auto"
-            )
+            raise ValueError("dtype float16: its numbers do not fit, and pictures would be black. Use bfloat16 or auto")
         if self.schedule and not family.takes_schedules:
             raise ValueError(f"family {self.family} has noise levels of its own and takes no schedule")
         if self.loras and not family.has_loras:
@@ -172,8 +172,11 @@ class ModelCard(ValueObject):
             raise ValueError("embeddings are named in prompts of prompt_syntax: a1111, which the card does not say")
         if self.is_single_file and not family.takes_single_files:
             raise ValueError(f"family {self.family} takes no single files: name a folder in the diffusers layout")
-        if self.accelerator == "tensorrt" and (self.loras or self.controlnet):
-            raise ValueError("accelerator tensorrt runs neither LoRAs nor a controlnet: use compile, eager or auto")
+        if self.accelerator in ("tensorrt", "openvino") and (self.loras or self.controlnet):
+            refused = f"accelerator {self.accelerator} runs neither LoRAs nor a controlnet"
+            raise ValueError(f"{refused}: use compile, eager or auto")
+        if self.defaults.step_cache and self.step_cache_problem:
+            raise ValueError(f"defaults.step_cache: {self.step_cache_problem}")
         if self.config and not self.is_single_file:
             raise ValueError("config goes with a single .safetensors file; a folder or hub id brings its own")
         return self
@@ -208,6 +211,14 @@ class ModelCard(ValueObject):
     def takes_schedules(self) -> bool:
         """A request may say how steps lie over the noise levels."""
         return FAMILIES[self.family].takes_schedules and self.traits.own_sampler is None
+
+    @property
+    def step_cache_problem(self) -> str | None:
+        """Why its requests cannot keep parts of steps; None if they can."""
+        if not FAMILIES[self.family].keeps_steps:
+            return f"step_cache is for UNets, and family {self.family} has none"
+        needed = "step_cache needs blocks that run one by one: accelerator: eager in the card"
+        return None if self.accelerator == "eager" else needed
 
     @property
     def is_single_file(self) -> bool:

@@ -173,6 +173,7 @@ def _beyond_model(card: ModelCard, recipe: Recipe) -> Iterator[Problem]:
         resolution=recipe.size,
         sampler=recipe.sampler,
         schedule=recipe.schedule,
+        step_cache=recipe.step_cache,
         loras={
             "params.lora_name" if recipe.loras is None else f"params.loras.{place}.name": lora.name
             for place, lora in enumerate(recipe.pinned_loras)

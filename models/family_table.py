@@ -22,6 +22,7 @@ class FamilyEntry:
         takes_schedules: a request may say how steps lie over the noise levels.
         half_dtype: what `auto` takes on a GPU.
         has_accelerators: it knows others than eager.
+        keeps_steps: `step_cache` is known to it.
         mixes_sizes: requests of different sizes can share a pass.
     """
 
@@ -41,6 +42,7 @@ class FamilyEntry:
     takes_schedules: bool = True
     half_dtype: Literal["float16", "bfloat16"] = "float16"
     has_accelerators: bool = False
+    keeps_steps: bool = False
     mixes_sizes: bool = False
 
 
@@ -51,6 +53,7 @@ _LATENT_DIFFUSION: Mapping[str, Any] = {
     "weighs_prompts": True,
     "from_hub": True,
     "has_accelerators": True,
+    "keeps_steps": True,
     "unused_parts": frozenset({"safety_checker", "feature_extractor", "image_encoder"}),
 }
 

@@ -44,6 +44,7 @@ def plan_recipe(
         cfg_scale=params.cfg_scale,
         sampler=params.sampler,
         schedule=params.schedule,
+        step_cache=params.step_cache,
         seed=seed,
         **lora_fields(params.chosen_loras, partial(registry.lora_digest, name)),
         strength=params.strength if request.mode in (Mode.IMG2IMG, Mode.INPAINT) else None,

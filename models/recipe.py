@@ -24,6 +24,7 @@ from models.request import (
     Seed,
     Share,
     ShortText,
+    StepCache,
     Steps,
     Strength,
     StrictBool,
@@ -41,7 +42,7 @@ INPUT_READING = "2"
 
 The first, which recipes do not name, took no notice of colour profiles, and of no mask's alpha and thin strokes.
 """
-_NOT_BY_ALL = ("control_preprocess", "schedule", "input_reading", "loras", *CONTROL_FIELDS)
+_NOT_BY_ALL = ("control_preprocess", "schedule", "step_cache", "input_reading", "loras", *CONTROL_FIELDS)
 
 
 class PostStep(ValueObject):
@@ -67,6 +68,7 @@ class Recipe(ValueObject):
     cfg_scale: CfgScale
     sampler: Sampler
     schedule: Schedule | None = Field(default=None, description="the sampler's and the model's own if not given")
+    step_cache: StepCache | None = Field(default=None, description="see the request's params")
     seed: Seed
     lora_name: ShortText
     lora_weight: LoraWeight
@@ -93,6 +95,11 @@ class Recipe(ValueObject):
         if not self.lora_name:
             return ()
         return (PinnedLora(name=self.lora_name, weight=self.lora_weight, digest=self.lora_digest),)
+
+    @property
+    def step_cache_interval(self) -> int:
+        """One in so many steps is computed whole."""
+        return int(self.step_cache.rpartition("-")[2]) if self.step_cache else 1
 
     @property
     def has_inputs(self) -> bool:

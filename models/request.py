@@ -22,6 +22,7 @@ from models.lora import MAX_LORAS, LoraChoice, LoraWeight, repeated
 from models.resolution import Resolution
 from models.sampler import Sampler as Sampler
 from models.sampler import Schedule as Schedule
+from models.sampler import StepCache as StepCache
 
 MAX_SEED = 2**53 - 1
 """Seeds survive JSON and spreadsheets: no larger than an exact double."""
@@ -172,6 +173,9 @@ class GenerationParams(ValueObject):
     schedule: Annotated[Schedule | None, BeforeValidator(_blank_is_none)] = Field(
         default=None,
         description="how the steps lie over the noise levels",
+    )
+    step_cache: Annotated[StepCache | None, BeforeValidator(_blank_is_none)] = Field(
+        default=None, description="faster steps for a picture a little other than the model's"
     )
     lora_name: ShortText = ""
     lora_weight: LoraWeight = 1.0

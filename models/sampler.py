@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Literal
 
 
 class Sampler(StrEnum):
@@ -17,6 +18,10 @@ class Sampler(StrEnum):
     HEUN = "Heun"
     PNDM = "PNDM"
     LCM = "LCM"
+
+
+StepCache = Literal["deepcache-2", "deepcache-3"]
+"""Every second or third step is computed whole; those between take what is deep in the network from it."""
 
 
 class Schedule(StrEnum):

@@ -76,9 +76,10 @@ const CONTROL = ["control_weight", "control_start", "control_end"];
 
 function carriedParts() {
   const parts = (carried.loras || []).map((lora) => [`${word("lora")} ${lora.name} (${lora.weight})`, () => { carried.loras = carried.loras.filter((one) => one !== lora); }]);
-  const {watermark, schedule, upscaler} = carried;
+  const {watermark, schedule, step_cache: cache, upscaler} = carried;
   if (watermark) parts.push([`${word("watermark")} ${watermark.text || watermark.image_path}`, () => delete carried.watermark]);
   if (schedule) parts.push([`${word("schedule")} ${schedule}`, () => delete carried.schedule]);
+  if (cache) parts.push([`${word("cache")} ${cache}`, () => delete carried.step_cache]);
   if (upscaler) parts.push([`${word("enlarge")} ${upscaler}`, () => delete carried.upscaler]);
   return parts;
 }
@@ -95,12 +96,13 @@ function drawCarried() {
 
 // The request of the form, and the files that go with it.
 function asked() {
-  const {watermark, schedule, loras, upscaler, control} = carried, {fields, files} = addedParts();
+  const {watermark, schedule, step_cache, loras, upscaler, control} = carried, {fields, files} = addedParts();
   const post_process = {super_resolution: $("enlarge").value, format: $("format").value, ...(watermark && {watermark})};
   if (upscaler && post_process.super_resolution) post_process.upscaler = upscaler;
   const params = {resolution: $("size").value, steps: $("steps").valueAsNumber, sampler: $("sampler").value,
     num_images: $("count").valueAsNumber, negative_text: $("negative").value, post_process};
   if (schedule) params.schedule = schedule;
+  if (step_cache) params.step_cache = step_cache;
   if (loras?.length) params.loras = loras;
   else if ($("lora").value) Object.assign(params, {lora_name: $("lora").value, lora_weight: $("lora-weight").valueAsNumber});
   if (hasPicture() && added.role === "controlnet") Object.assign(params, control);
@@ -128,7 +130,7 @@ function fillIn(task, picture) {
   $("lora-weight").value = single?.weight ?? 1;
   drawLoraWeight();
   const control = Object.fromEntries(CONTROL.filter((name) => params[name] != null).map((name) => [name, params[name]]));
-  carried = {schedule: params.schedule, upscaler: post?.upscaler, control, ...(loras?.length > 1 && {loras}), ...(post?.watermark?.enable && {watermark: post.watermark})};
+  carried = {schedule: params.schedule, step_cache: params.step_cache, upscaler: post?.upscaler, control, ...(loras?.length > 1 && {loras}), ...(post?.watermark?.enable && {watermark: post.watermark})};
   drawCarried();
   const role = task.control_image_url ? "controlnet" : task.mask_url ? "inpaint" : "img2img";
   addPicture({reference: task.control_image_url || task.image_url || "", role, maskReference: task.mask_url || ""}, rolesOf(model()));

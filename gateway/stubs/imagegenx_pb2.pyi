@@ -37,7 +37,7 @@ class SubmitTaskRequest(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., user_id: _Optional[str] = ..., api_key: _Optional[str] = ..., model_type: _Optional[str] = ..., text: _Optional[str] = ..., params: _Optional[_Union[TaskParams, _Mapping]] = ..., image_url: _Optional[str] = ..., mask_url: _Optional[str] = ..., control_image_url: _Optional[str] = ..., callback_url: _Optional[str] = ..., priority: _Optional[str] = ...) -> None: ...
 
 class TaskParams(_message.Message):
-    __slots__ = ("resolution", "steps", "cfg_scale", "sampler", "lora_name", "lora_weight", "post_process", "negative_text", "seed", "strength", "num_images", "schedule", "control_weight", "control_start", "control_end", "loras")
+    __slots__ = ("resolution", "steps", "cfg_scale", "sampler", "lora_name", "lora_weight", "post_process", "negative_text", "seed", "strength", "num_images", "schedule", "control_weight", "control_start", "control_end", "step_cache", "loras")
     RESOLUTION_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     CFG_SCALE_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class TaskParams(_message.Message):
     CONTROL_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     CONTROL_START_FIELD_NUMBER: _ClassVar[int]
     CONTROL_END_FIELD_NUMBER: _ClassVar[int]
+    STEP_CACHE_FIELD_NUMBER: _ClassVar[int]
     LORAS_FIELD_NUMBER: _ClassVar[int]
     resolution: str
     steps: int
@@ -69,8 +70,9 @@ class TaskParams(_message.Message):
     control_weight: float
     control_start: float
     control_end: float
+    step_cache: str
     loras: _containers.RepeatedCompositeFieldContainer[Lora]
-    def __init__(self, resolution: _Optional[str] = ..., steps: _Optional[int] = ..., cfg_scale: _Optional[float] = ..., sampler: _Optional[str] = ..., lora_name: _Optional[str] = ..., lora_weight: _Optional[float] = ..., post_process: _Optional[_Union[PostProcess, _Mapping]] = ..., negative_text: _Optional[str] = ..., seed: _Optional[int] = ..., strength: _Optional[float] = ..., num_images: _Optional[int] = ..., schedule: _Optional[str] = ..., control_weight: _Optional[float] = ..., control_start: _Optional[float] = ..., control_end: _Optional[float] = ..., loras: _Optional[_Iterable[_Union[Lora, _Mapping]]] = ...) -> None: ...
+    def __init__(self, resolution: _Optional[str] = ..., steps: _Optional[int] = ..., cfg_scale: _Optional[float] = ..., sampler: _Optional[str] = ..., lora_name: _Optional[str] = ..., lora_weight: _Optional[float] = ..., post_process: _Optional[_Union[PostProcess, _Mapping]] = ..., negative_text: _Optional[str] = ..., seed: _Optional[int] = ..., strength: _Optional[float] = ..., num_images: _Optional[int] = ..., schedule: _Optional[str] = ..., control_weight: _Optional[float] = ..., control_start: _Optional[float] = ..., control_end: _Optional[float] = ..., step_cache: _Optional[str] = ..., loras: _Optional[_Iterable[_Union[Lora, _Mapping]]] = ...) -> None: ...
 
 class Lora(_message.Message):
     __slots__ = ("name", "weight")

@@ -26,6 +26,7 @@ class Slot:
     Attributes:
         conditions: what its model adds to the latents in each pass; says by `rows` how many rows it takes there.
         latents: (1, C, h, w).
+        deep: what its network made deep down at its last whole step, (rows, C, h, w), where its recipe has it kept.
         estimate: what its latents were heading for at the last step, where `wants_estimate` was set before that.
     """
 
@@ -36,6 +37,7 @@ class Slot:
     kept: Kept | None
     wants_estimate: bool = False
     estimate: torch.Tensor | None = None
+    deep: torch.Tensor | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"text": 0.0, "denoise": 0.0, "decode": 0.0})
 
     @property

@@ -8,6 +8,7 @@ from models.denoising.batch_sizes import BatchSizes
 from models.denoising.item import BatchItem
 from models.denoising.rows import Inputs, Rows, gather_rows, repeated
 from models.denoising.slot import Slot
+from models.denoising.step_cache import deep_blocks, is_partial, keep_deep, kept_deep
 from models.denoising.unet_parts import UNetParts
 from models.denoising.unet_start import start_slot
 
@@ -23,7 +24,8 @@ class UNetModel(UNetParts):
         """Slots of equal size and text length, whose next step is a whole or a partial one."""
         alike: dict[tuple[torch.Size, int, bool], list[Slot]] = {}
         for slot in slots:
-            alike.setdefault((slot.latents.shape, slot.conditions.states.shape[1]), []).append(slot)
+            key = (slot.latents.shape, slot.conditions.states.shape[1], is_partial(slot))
+            alike.setdefault(key, []).append(slot)
         return alike.values()
 
     def predict(self, slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None) -> Sequence[torch.Tensor]:
@@ -40,6 +42,17 @@ class UNetModel(UNetParts):
             return prediction
         without, given = prediction.chunk(2)
         return without + slot.recipe.cfg_scale * (given - without)
+
+    def _output(self, slots: Sequence[Slot], inputs: Inputs, sizes: BatchSizes, row: int | None) -> torch.Tensor:
+        """The UNet's output, with what slots keep from step to step."""
+        if not any(slot.recipe.step_cache for slot in slots):
+            return self.unet(**inputs, return_dict=False)[0]  # type: ignore[no-any-return]
+        kept = repeated(kept_deep(slots, row), sizes) if is_partial(slots[0]) else None
+        with deep_blocks(self.unet, kept) as outcome:
+            output: torch.Tensor = self.unet(**inputs, return_dict=False)[0]
+        if kept is None:
+            keep_deep(slots, row, outcome[0])
+        return output
 
     def _residuals(self, rows: Rows, sizes: BatchSizes) -> dict[str, object]:
         down, middle = self.controlnet(**rows.control_inputs(sizes), return_dict=False)

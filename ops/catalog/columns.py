@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from foundation.problems import nearest, shown
 from models.lora import LoraChoice
-from models.request import ImageFormat, Position, Sampler, Scale, Schedule
+from models.request import ImageFormat, Position, Sampler, Scale, Schedule, StepCache
 
 PICTURE_COLUMNS = ("image", "mask", "control_image")
 
@@ -77,6 +77,7 @@ COLUMNS: Mapping[str, Column] = {
         Column("cfg_scale", "params.cfg_scale", "number"),
         Column("sampler", "params.sampler", choices=tuple(Sampler)),
         Column("schedule", "params.schedule", choices=tuple(Schedule)),
+        Column("step_cache", "params.step_cache", choices=get_args(StepCache)),
         Column("seed", "params.seed", "integer"),
         Column("strength", "params.strength", "number"),
         Column("lora_name", "params.lora_name"),

@@ -55,12 +55,20 @@ def test_a_key_may_come_in_the_metadata(stub, service, key, name):
 
 def test_every_parameter_of_a_request_can_be_sent(stub, service, key):
     params = pb2.TaskParams(
-        negative_text="a dog", seed=0, num_images=2, schedule="trailing", post_process=pb2.PostProcess(format="png")
+        negative_text="a dog",
+        seed=0,
+        num_images=2,
+        schedule="trailing",
+        step_cache="deepcache-2",
+        post_process=pb2.PostProcess(format="png"),
     )
     task_id = submit(stub, key, params=params, priority="bulk", callback_url="https://app.example/hook")
     request = service.queue.task(task_id).request
-    asked = {name: request["params"][name] for name in ("negative_text", "seed", "num_images", "schedule")}
-    assert asked == {"negative_text": "a dog", "seed": 0, "num_images": 2, "schedule": "trailing"}
+    asked = {
+        name: request["params"][name] for name in ("negative_text", "seed", "num_images", "schedule", "step_cache")
+    }
+    both = {"schedule": "trailing", "step_cache": "deepcache-2"}
+    assert asked == {"negative_text": "a dog", "seed": 0, "num_images": 2, **both}
     assert request["params"]["post_process"]["format"] == "png"
     assert (request["priority"], request["callback_url"]) == ("bulk", "https://app.example/hook")
 

@@ -62,6 +62,7 @@ def test_the_fields_are_those_of_the_contract():
             "control_weight": (14, "float", optional),
             "control_start": (15, "float", False),
             "control_end": (16, "float", False),
+            "step_cache": (17, text, False),
         },
         pb2.Lora: {"name": (1, text, False), "weight": (2, "float", optional)},
         pb2.PostProcess: {

@@ -64,6 +64,7 @@ CHANGES = {
     "cfg_scale": 7.25,
     "sampler": "Euler",
     "schedule": "trailing",
+    "step_cache": "deepcache-2",
     "seed": 43,
     "lora_name": "sketch",
     "lora_weight": 0.5,

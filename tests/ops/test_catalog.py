@@ -20,7 +20,14 @@ def test_the_table_has_every_column_with_every_default_filled_in(tmp_path: Path)
     row_id = row["id"]
     assert row == {
         **{"id": row_id, "text": "a red mug", "negative_text": "", "model_type": "tiny", "resolution": "128×128"},
-        **{"steps": 20, "cfg_scale": 4.0, "sampler": "DDIM", "schedule": "", "seed": row_seed(row_id)},
+        **{
+            "steps": 20,
+            "cfg_scale": 4.0,
+            "sampler": "DDIM",
+            "schedule": "",
+            "step_cache": "",
+            "seed": row_seed(row_id),
+        },
         **{
             "strength": 0.75,
             "lora_name": "",
