@@ -138,7 +138,7 @@ def _drawn(kinds: list[GenerationJob], number: int, dice: random.Random) -> Gene
         recipe = recipe.model_copy(update={"text": dice.choice(list(MARKS))})
     elif fate < 0.2:
         name = f"{name}/{_CANCEL_AFTER}"
-    return GenerationJob(name, recipe, kind.image, kind.mask, kind.control)
+    return GenerationJob(name, recipe, kind.image, kind.mask, kind.controls)
 
 
 def _verdict(
@@ -173,11 +173,15 @@ def _job(engine: BatchingEngine, load: Load, name: str, dice: random.Random) -> 
     inputs = _inputs(mode)
     fields = {"image": "image_url", "mask": "mask_url", "control": "control_image_url"}
     urls = {fields[given]: given for given in inputs}
+    pictures = {name: picture for name, picture in inputs.items() if name != "control"}
+    controls = [inputs["control"]] if "control" in inputs else []
     data = {"text": dice.choice(["a red mug", "ein blaues Hemd", "mug " * 30]), "model_type": load.model}
     request = parse_request({**data, "params": params, **urls}, load.registry)
     kind = engine.kind(load.model, request.params.resolution)
-    recipe = plan_recipe(request, registry=load.registry, engine_kind=kind, seed=dice.randint(0, 9), **inputs)
-    return GenerationJob(name, recipe, **inputs)
+    recipe = plan_recipe(
+        request, registry=load.registry, engine_kind=kind, seed=dice.randint(0, 9), controls=controls, **pictures
+    )
+    return GenerationJob(name, recipe, controls=controls, **pictures)
 
 
 def _inputs(mode: Mode) -> dict[str, InputPicture]:

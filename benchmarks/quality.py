@@ -70,9 +70,9 @@ def paint(commissions: Iterable[Commission]) -> Iterator[tuple[int, GeneratedIma
                 registry=registry,
                 engine_kind=engine.kind(MODEL, request.params.resolution),
                 seed=commission.seed,
-                control=commission.control,
+                controls=[commission.control] if commission.control else [],
             )
-            yield GenerationJob(str(number), recipe, control=commission.control)
+            yield GenerationJob(str(number), recipe, controls=[commission.control] if commission.control else [])
 
     for result in engine.generate(jobs()):
         if isinstance(result, FailedImage):

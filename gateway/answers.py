@@ -10,6 +10,7 @@ from foundation.error_text import error_text
 from gateway.errors import ServiceError
 from gateway.inputs import INPUT_NAMES
 from gateway.service import GatewayService, picture_result
+from models.request import input_references, with_references
 from models.subjects import subject_hint
 from resources.queue import Batch, QueuePlace, Task, TaskPicture, TaskStatus
 
@@ -100,8 +101,11 @@ class Answers:
         """A task with what was asked for, for its owner's list."""
         request = task.request
         asked = {"text": request.get("text"), "model_type": request.get("model_type"), "params": request.get("params")}
-        inputs = {field: f"{task.name}/{name}" for name, field in INPUT_NAMES.items() if request.get(field)}
-        return {**self.task(task), **asked, **inputs}
+        names = {field: name for name, field in INPUT_NAMES.items()}
+        given = [field for field, reference in input_references(request) if reference]
+        inputs = with_references(request, {field: f"{task.name}/{names.get(field, field)}" for field in given})
+        shown = {name: inputs[name] for name in (*INPUT_NAMES.values(), "controls") if inputs.get(name)}
+        return {**self.task(task), **asked, **shown}
 
     def batch(self, batch: Batch, tasks: Sequence[Task]) -> dict[str, object]:
         """The data of a batch query; a task whose status has expired is in `total` alone."""

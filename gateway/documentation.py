@@ -164,6 +164,7 @@ class ListedTask(TaskState):
     image_url: str | None = Field(default=None, description="the input picture, as another request may name it")
     mask_url: str | None = None
     control_image_url: str | None = None
+    controls: list[dict[str, Any]] | None = None
 
 
 class TaskList(BaseModel):

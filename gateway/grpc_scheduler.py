@@ -105,7 +105,8 @@ def request_data(request: pb2.SubmitTaskRequest) -> dict[str, object]:
         post_process["watermark"] = watermark
     if post_process:
         params["post_process"] = post_process
-    return {"text": request.text, **_given(request, _OTHERS), "params": params}
+    controls = {"controls": [_control(control) for control in request.controls]} if request.controls else {}
+    return {"text": request.text, **_given(request, _OTHERS), **controls, "params": params}
 
 
 def _given(message: object, names: tuple[str, ...]) -> dict[str, object]:
@@ -116,6 +117,11 @@ def _fields(message: object, names: tuple[str, ...]) -> Iterator[tuple[str, obje
     for name in names:
         if value := getattr(message, name):
             yield name, _decimal(value) if isinstance(value, float) else value
+
+
+def _control(control: pb2.Control) -> dict[str, object]:
+    weight = {"weight": _decimal(control.weight)} if control.HasField("weight") else {}
+    return _given(control, ("model", "image", "start", "end")) | weight
 
 
 def _lora(lora: pb2.Lora) -> dict[str, object]:

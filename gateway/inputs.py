@@ -10,17 +10,17 @@ from foundation.problems import Problem, shown
 from gateway.errors import ServiceError, bad_field
 from gateway.links import Kind, PictureLinks
 from models.errors import InvalidRequestError
-from models.request import INPUT_FIELDS, STORED
+from models.request import INPUT_FIELDS, STORED, input_references, with_references
 from resources.outbound import UrlRefusedError
 from resources.outbound.urls import UrlRules
 from resources.queue import TASK_ID
-
-URL_FIELDS = (*INPUT_FIELDS, "callback_url")
 
 _DATA_URI = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
 _NUMBER = re.compile(r"[1-9]\d?", re.ASCII)
 INPUT_NAMES = dict(zip(("image", "mask", "control_image"), INPUT_FIELDS, strict=True))
 """What an input picture of a request is called in forms, and after a task's id: `img_…/image`."""
+_CONTROL = re.compile(r"controls\.\d\.image", re.ASCII)
+"""What several control pictures are called after a task's id: `img_…/controls.0.image`."""
 
 
 class OwnPictures(Protocol):
@@ -58,11 +58,10 @@ def read_references(data: Mapping[str, object], links: PictureLinks, own: OwnPic
     Raises:
         ServiceError: 422 naming the field, for a data URI or a picture of one's own that is not to be had.
     """
-    plain = dict(data)
+    changed: dict[str, str | None] = {}
     stored: dict[str, str] = {}
     carried: dict[str, bytes] = {}
-    for field in INPUT_FIELDS:
-        given = data.get(field)
+    for field, given in input_references(data):
         if not isinstance(given, str):
             continue
         try:
@@ -71,12 +70,12 @@ def read_references(data: Mapping[str, object], links: PictureLinks, own: OwnPic
             elif (reference := _own(given, links, own)).startswith(STORED):
                 stored[field] = reference
             else:
-                plain[field] = reference or given
+                changed[field] = reference or given
                 continue
         except ServiceError as exc:
             raise bad_field(field, exc.message) from exc
-        del plain[field]
-    return References(plain, stored, carried)
+        changed[field] = None
+    return References(with_references(data, changed), stored, carried)
 
 
 def _carried(uri: str) -> bytes:
@@ -91,8 +90,8 @@ def _carried(uri: str) -> bytes:
 def _own(given: str, links: PictureLinks, own: OwnPictures) -> str:
     """The reference to a picture that is here, or the URL that a task of the caller's names; "" for any other."""
     task_id, _, which = given.partition("/")
-    if TASK_ID.fullmatch(task_id) and which in INPUT_NAMES:
-        return own.input(task_id, INPUT_NAMES[which])
+    if TASK_ID.fullmatch(task_id) and (which in INPUT_NAMES or _CONTROL.fullmatch(which)):
+        return own.input(task_id, INPUT_NAMES.get(which, which))
     if TASK_ID.fullmatch(task_id) and _NUMBER.fullmatch(which or "1"):
         return STORED + own.key(task_id, "original", int(which or 1))
     place = links.place(given)
@@ -115,8 +114,7 @@ def check_urls(data: Mapping[str, object], rules: UrlRules) -> None:
         InvalidRequestError: naming every such field.
     """
     problems = []
-    for field in URL_FIELDS:
-        url = data.get(field)
+    for field, url in (*input_references(data), ("callback_url", data.get("callback_url"))):
         if isinstance(url, str) and url:
             try:
                 rules.check(url)

@@ -21,7 +21,7 @@ from models.blocklist import Blocklist
 from models.errors import ImageGenXError, RejectedError
 from models.gpu_load import GPULoad
 from models.registry import ModelRegistry
-from models.request import STORED, CallbackEvent, GenerationRequest
+from models.request import STORED, CallbackEvent, GenerationRequest, input_references, with_references
 from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeError, Scope, UnknownKeyError
 from resources.audit import AuditEvent, open_audit
 from resources.fair_threads import FairThreads
@@ -352,7 +352,7 @@ class GatewayService:
         if _names_font(data):
             with suppress(StoreError):  # the fonts that are here will do
                 refresh_marks(self.settings)
-        request = parse_request({**data, **uploads} if uploads else data, self.registry)
+        request = parse_request(with_references(data, uploads), self.registry)
         self._blocklist.check(request)
         return request
 
@@ -391,7 +391,7 @@ class _OwnPictures:
     def input(self, task_id: str, field: str) -> str:
         """See `OwnPictures`."""
         self._account.require(Scope.READ)
-        reference = self._service.task(self._account, task_id).request.get(field)
+        reference = dict(input_references(self._service.task(self._account, task_id).request)).get(field)
         if not reference:
             raise ServiceError(404, f"Task {shown(task_id)} has no {field}.")
         return str(reference)

@@ -147,6 +147,8 @@ def _absent(card: "ModelCard") -> Iterator[tuple[str, str]]:
     parts = [(card.source, card.path, card.is_on_hub)]
     if card.controlnet:
         parts.append((card.controlnet, card.controlnet_path, card.controlnet_is_on_hub))
+    named = {name: choice.source for name, choice in card.controlnets.items()}
+    parts += [(source, card.controlnet_paths[name], False) for name, source in named.items() if "#" not in source]
     to_fetch = [source for source, path, is_on_hub in parts if is_on_hub and path is None]
     if to_fetch:
         yield ", ".join(to_fetch), f"`imagegenx models fetch {card.name}` fetches it."

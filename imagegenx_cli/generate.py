@@ -17,7 +17,7 @@ from models.admission import parse_request
 from models.encoding import rgb_picture
 from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import InvalidRequestError, ModelError
-from models.image import FailedImage, InputPicture, check_together, input_picture
+from models.image import FailedImage, InputPicture, Pictures, check_together, input_picture
 from models.planning import plan_recipe
 from models.recipe import INPUT_READING, Recipe, lora_fields
 from models.registry import ModelRegistry
@@ -39,11 +39,30 @@ _MAX_SEED = 2**32
 
 @dataclass(frozen=True)
 class Inputs:
-    """The input pictures given on the command line."""
+    """The input pictures given on the command line.
+
+    Attributes:
+        leads: how ControlNets follow the control pictures, for each of these: `model`, `weight`, `start`, `end`.
+    """
 
     image: Path | None
     mask: Path | None
-    control: Path | None
+    controls: Sequence[Path]
+    leads: Mapping[str, Sequence[object]]
+
+    @property
+    def request_fields(self) -> dict[str, object]:
+        """As a request names them; InvalidRequestError if it is not clear what belongs to which control picture."""
+        for name, values in self.leads.items():
+            if len(values) != len(self.controls):
+                rule = f"{len(values)} for {len(self.controls)} control pictures. Give one for each --control, or none"
+                raise InvalidRequestError([Problem(f"control_{name}", rule)])
+        controls = [
+            {"image": str(file), **{name: values[place] for name, values in self.leads.items()}}
+            for place, file in enumerate(self.controls)
+        ]
+        given = {"image_url": self.image and str(self.image), "mask_url": self.mask and str(self.mask)}
+        return {name: value for name, value in given.items() if value} | ({"controls": controls} if controls else {})
 
 
 class _Painter:
@@ -60,9 +79,15 @@ class _Painter:
             return None
         return input_picture(read_file(file), self.settings.pictures.max_input_pixels)
 
-    def paint(self, recipe: Recipe, inputs: Sequence[InputPicture | None]) -> tuple["Image", Recipe]:
+    def pictures(self, inputs: Inputs) -> Pictures:
+        """All input pictures; PictureError if they are too large together."""
+        image, mask = self.input_picture(inputs.image), self.input_picture(inputs.mask)
+        controls = [picture for file in inputs.controls if (picture := self.input_picture(file))]
+        check_together([image, mask, *controls], self.settings.pictures.max_input_pixels)
+        return image, mask, controls
+
+    def paint(self, recipe: Recipe, inputs: Pictures) -> tuple["Image", Recipe]:
         """The picture and the recipe that really made it; ModelError if the model cannot."""
-        check_together(inputs, self.settings.pictures.max_input_pixels)
         planned = recipe.model_copy(update={"post": ()})
         with progress_bars():
             (outcome,) = self.engine.generate([GenerationJob("picture", planned, *inputs)], report_step)
@@ -91,12 +116,11 @@ def paint_request(
     """
     file_format = _format_of(output)
     painter = _Painter()
-    files = {"image_url": inputs.image, "mask_url": inputs.mask, "control_image_url": inputs.control}
-    data = {"text": text or "", "params": params, **{name: str(file) for name, file in files.items() if file}}
+    data = {"text": text or "", "params": params, **inputs.request_fields}
     request = parse_request({**data, "model_type": model} if model is not None else data, painter.registry)
     if hint := subject_hint(dict(request), painter.registry):
         say(f"hint: {hint}", err=True)
-    image, mask, control = (painter.input_picture(file) for file in files.values())
+    image, mask, controls = pictures = painter.pictures(inputs)
     seed = request.params.seed
     recipe = plan_recipe(
         request,
@@ -105,9 +129,9 @@ def paint_request(
         seed=secrets.randbelow(_MAX_SEED) if seed is None else seed,
         image=image,
         mask=mask,
-        control=control,
+        controls=controls,
     )
-    _write(painter, output, file_format, recipe, (image, mask, control))
+    _write(painter, output, file_format, recipe, pictures)
 
 
 def lora_params(names: Sequence[str], weights: Sequence[float]) -> dict[str, object]:
@@ -140,7 +164,7 @@ def paint_recipe(output: Path, source: str, inputs: Inputs, refused: Sequence[st
         raise InvalidRequestError([Problem("recipe", rule)])
     recorded = Recipe.from_json(sys.stdin.buffer.read() if source == "-" else read_file(Path(source)))
     painter = _Painter()
-    pictures = [painter.input_picture(file) for file in (inputs.image, inputs.mask, inputs.control)]
+    pictures = painter.pictures(inputs)
     _check_inputs(recorded, pictures)
     _write(painter, output, file_format, _for_here(recorded, painter), pictures)
 
@@ -170,10 +194,13 @@ def _loras_here(recorded: Recipe, painter: _Painter) -> dict[str, Any]:
     return fields
 
 
-def _check_inputs(recipe: Recipe, given: Sequence[InputPicture | None]) -> None:
-    problems = []
-    wanted = (recipe.image_digest, recipe.mask_digest, recipe.control_digest)
-    for option, digest, picture in zip(("image", "mask", "control"), wanted, given, strict=True):
+def _check_inputs(recipe: Recipe, given: Pictures) -> None:
+    controls = [control.digest for control in recipe.pinned_controls]
+    count, problems = max(len(controls), len(given[2])), list[Problem]()
+    options = ("image", "mask", *["control"] * count)
+    wanted = (recipe.image_digest, recipe.mask_digest, *controls, *[None] * (count - len(controls)))
+    pictures = (*given[:2], *given[2], *[None] * (count - len(given[2])))
+    for option, digest, picture in zip(options, wanted, pictures, strict=True):
         if digest and picture is None:
             problems.append(Problem(option, f"the recipe needs the picture of sha256 {digest}; give it as --{option}"))
         elif picture and picture.digest != digest:
@@ -183,12 +210,10 @@ def _check_inputs(recipe: Recipe, given: Sequence[InputPicture | None]) -> None:
         raise InvalidRequestError(problems)
 
 
-def _write(
-    painter: _Painter, output: Path, file_format: ImageFormat, recipe: Recipe, inputs: Sequence[InputPicture | None]
-) -> None:
+def _write(painter: _Painter, output: Path, file_format: ImageFormat, recipe: Recipe, inputs: Pictures) -> None:
     image, painted = painter.paint(recipe, inputs)
     quality, marker = painter.settings.pictures.original_quality, Marker(painter.settings)
-    files = [picture.read() for picture in (inputs[0], inputs[2]) if picture]
+    files = [picture.read() for picture in (inputs[0], *inputs[2]) if picture]
     data = marker.encode(image, file_format, quality, painted, embed=True, inputs=files)
     if mark_step(painted):
         marker.keep(open_store(painter.settings.store), painted, "", name=hashlib.sha256(data).hexdigest()[:16])

@@ -171,10 +171,21 @@ def generate(
     negative: Annotated[str | None, typer.Option(help="What the picture should not show.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Paint --image anew only where this is white.")] = None,
-    control: Annotated[Path | None, typer.Option(help="A picture, or edges, for a ControlNet model to follow.")] = None,
-    control_weight: Annotated[float | None, typer.Option(help="How strongly --control leads, 0 to 2.")] = None,
-    control_start: Annotated[float | None, typer.Option(help="Part of the steps before it leads, 0 to 1.")] = None,
-    control_end: Annotated[float | None, typer.Option(help="Part of the steps after which it leads no more.")] = None,
+    control: Annotated[
+        list[Path] | None, typer.Option(help="A picture, or edges, for a ControlNet model to follow; or several.")
+    ] = None,
+    control_model: Annotated[
+        list[str] | None, typer.Option(help="The ControlNet that follows it; as many as --control, or none.")
+    ] = None,
+    control_weight: Annotated[
+        list[float] | None, typer.Option(help="How strongly it leads, 0 to 2; as many as --control, or none.")
+    ] = None,
+    control_start: Annotated[
+        list[float] | None, typer.Option(help="Part of the steps before it leads, 0 to 1; as many, or none.")
+    ] = None,
+    control_end: Annotated[
+        list[float] | None, typer.Option(help="Part of the steps after which it leads no more; as many, or none.")
+    ] = None,
     strength: Annotated[float | None, typer.Option(help="How far to leave --image, above 0, at most 1.")] = None,
     lora: Annotated[list[str] | None, typer.Option(help="A LoRA of the model; several are added up.")] = None,
     lora_weight: Annotated[
@@ -185,7 +196,8 @@ def generate(
     """Paint one picture, without Dagster. Its recipe is embedded in the file."""
     from imagegenx_cli.generate import Inputs, lora_params, paint_recipe, paint_request
 
-    inputs = Inputs(image, mask, control)
+    leads = {"model": control_model, "weight": control_weight, "start": control_start, "end": control_end}
+    inputs = Inputs(image, mask, control or [], {name: values for name, values in leads.items() if values})
     params = {
         "resolution": resolution,
         "steps": steps,
@@ -195,9 +207,6 @@ def generate(
         "step_cache": step_cache,
         "seed": seed,
         "negative_text": negative,
-        "control_weight": control_weight,
-        "control_start": control_start,
-        "control_end": control_end,
         "strength": strength,
         **lora_params(lora or [], lora_weight or []),
     }
@@ -206,6 +215,7 @@ def generate(
         paint_request(output, text, model, given, inputs)
     else:
         refused = [*(["TEXT"] if text is not None else []), *(["model"] if model is not None else []), *given]
+        refused += [f"control_{name}" for name in inputs.leads]
         paint_recipe(output, recipe, inputs, refused)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from configs.settings import load_settings
 from imagegenx_cli.terminal import byte_bars, print_json, say, say_table
 from models.admission import parse_request
+from models.control import MAX_CONTROLS
 from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import ImageGenXError, ModelError, ModelLoadError
 from models.hub import fetch_missing
@@ -21,7 +22,7 @@ _INPUTS = {
     Mode.TEXT2IMG: (),
     Mode.IMG2IMG: ("image_url",),
     Mode.INPAINT: ("image_url", "mask_url"),
-    Mode.CONTROLNET: ("control_image_url",),
+    Mode.CONTROLNET: (),
 }
 
 
@@ -91,7 +92,7 @@ def fetch_model(name: str) -> None:
     card = open_loading_registry(load_settings()).card(name)
     with byte_bars() as on_bytes:
         fetch_missing(card, on_bytes)
-    for path in filter(None, (card.path, card.controlnet_path)):
+    for path in filter(None, (card.path, *card.controlnet_paths.values())):
         if not path.exists():
             raise ModelLoadError(f"model '{name}' is to be at {path}, on this machine; there is nothing to fetch.")
         say(path)
@@ -141,13 +142,18 @@ def _not_here(card: ModelCard) -> str:
 def _paint(registry: ModelRegistry, engine: Engine, card: ModelCard, mode: Mode) -> str:
     """Paint one picture and return its size; ModelError if that fails."""
     grey = _grey(card)
-    urls = dict.fromkeys(_INPUTS[mode], "grey")
+    urls: dict[str, object] = dict.fromkeys(_INPUTS[mode], "grey")
+    if mode is Mode.CONTROLNET:
+        urls["controls"] = [{"model": name, "image": "grey"} for name in card.controlnet_paths][:MAX_CONTROLS]
     params = {"steps": _STEPS, "seed": 0, "resolution": card.default_resolution}
     request = parse_request({"text": "a mug", "model_type": card.name, "params": params, **urls}, registry)
-    image, mask, control = (grey if name in urls else None for name in ("image_url", "mask_url", "control_image_url"))
+    image, mask = (grey if name in urls else None for name in ("image_url", "mask_url"))
+    controls = [grey] * len(request.chosen_controls)
     kind = engine.kind(card.name, card.default_resolution)
-    recipe = plan_recipe(request, registry=registry, engine_kind=kind, seed=0, image=image, mask=mask, control=control)
-    (outcome,) = engine.generate([GenerationJob(card.name, recipe, image, mask, control)])
+    recipe = plan_recipe(
+        request, registry=registry, engine_kind=kind, seed=0, image=image, mask=mask, controls=controls
+    )
+    (outcome,) = engine.generate([GenerationJob(card.name, recipe, image, mask, controls)])
     if isinstance(outcome, FailedImage):
         raise ModelError(outcome.error)
     return str(recipe.size)

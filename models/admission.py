@@ -9,13 +9,14 @@ from foundation.problems import Problem, one_of, shown, validation_problems
 from models.adapters.adapter_base import base_problem
 from models.adapters.adapter_file import adapter_problem
 from models.card import ModelCard
+from models.control import MAX_CONTROLS
 from models.errors import InvalidRequestError, ModelNotFoundError
 from models.lora import MAX_LORAS, LoraChoice
 from models.model_traits import Guidance
 from models.prompt_length import length_rule
 from models.prompt_syntax import PromptError, prompt_problem, read_loras
 from models.registry import ModelRegistry
-from models.request import DEFAULT_CFG_SCALE, FACTORS, GenerationRequest, Mode, mode_of, unusual_control
+from models.request import CONTROL_FIELDS, DEFAULT_CFG_SCALE, FACTORS, GenerationRequest, Mode, mode_of
 from models.resolution import Resolution, parse_sides
 from models.sampler import Sampler, Schedule, fitting, schedule_problem
 from models.text_mark import fit_mark
@@ -118,6 +119,7 @@ def _model_problems(data: Mapping[str, object], params: object, card: ModelCard)
         schedule=Schedule(schedule) if schedule in list(Schedule) else None,
         step_cache=params.get("step_cache"),
         loras=dict(_named_loras(params)),
+        controlnets=dict(_named_controlnets(data)),
         texts={"text": data.get("text"), "params.negative_text": params.get("negative_text")},
     )
     yield from _guidance_problems(card, params.get("cfg_scale", DEFAULT_CFG_SCALE), params.get("negative_text"))
@@ -134,6 +136,17 @@ def _named_loras(params: Mapping[str, object]) -> Iterator[tuple[str, str]]:
             yield f"params.loras.{place}.name", name
 
 
+def _named_controlnets(data: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """The ControlNets of data that may be of any type, by the fields that name them."""
+    if data.get("control_image_url"):
+        yield "control_image_url", ""
+    several = data.get("controls")
+    for place, one in enumerate(several[:MAX_CONTROLS] if isinstance(several, list | tuple) else ()):
+        name = one.get("model", "") if isinstance(one, Mapping) else getattr(one, "model", None)
+        if isinstance(name, str):
+            yield f"controls.{place}.model", name
+
+
 def model_problems(
     card: ModelCard,
     *,
@@ -143,6 +156,7 @@ def model_problems(
     schedule: Schedule | None,
     step_cache: object,
     loras: Mapping[str, str],
+    controlnets: Mapping[str, str],
     texts: Mapping[str, object],
 ) -> Iterator[Problem]:
     """What this model cannot do of these, by the fields of a request; recipes may hold what has no effect, too.
@@ -150,7 +164,7 @@ def model_problems(
     Args:
         resolution: a `Resolution`, or what a request may give for one.
         sampler: None if it is not to be judged.
-        loras: names of LoRAs by the fields that name them.
+        loras: names of LoRAs by the fields that name them; so are `controlnets`.
         texts: the prompts by their fields; what is no text is not judged.
     """
     yield from _mode_problems(card, mode)
@@ -164,6 +178,9 @@ def model_problems(
         yield Problem("params.schedule", f"model '{card.name}' has noise levels of its own. Leave it out.")
     if step_cache and (rule := card.step_cache_problem):
         yield Problem("params.step_cache", f"model '{card.name}': {rule}. Leave it out.")
+    for field, name in controlnets.items() if Mode.CONTROLNET in card.modes else ():
+        if rule := _controlnet_rule(card, name):
+            yield Problem(field, rule)
     for field, lora in loras.items():
         if rule := _lora_rule(card, lora):
             yield Problem(field, rule)
@@ -198,6 +215,15 @@ def _guidance_problems(card: ModelCard, cfg_scale: object, negative_text: object
         yield Problem("params.negative_text", rule)
 
 
+def _controlnet_rule(card: ModelCard, name: str) -> str | None:
+    if name in card.controlnets or (not name and card.controlnet):
+        return None
+    if not name:
+        return f"model '{card.name}' has several ControlNets: name one of {', '.join(card.controlnets)} in controls"
+    known = one_of(name, card.controlnets) if card.controlnets else f"{shown(name)} is unknown: none has a name."
+    return f"ControlNet of model '{card.name}': {known}"
+
+
 def _lora_rule(card: ModelCard, lora: str) -> str | None:
     if lora not in card.loras:
         known = one_of(lora, card.loras) if card.loras else f"{shown(lora)} is unknown: it has none."
@@ -212,10 +238,10 @@ def _lora_rule(card: ModelCard, lora: str) -> str | None:
 
 def _finishing_problems(request: GenerationRequest, registry: ModelRegistry) -> Iterator[Problem]:
     """Why a picture cannot be led or finished as asked."""
-    for field in unusual_control(request.params) if request.mode is not Mode.CONTROLNET else ():
-        yield Problem(
-            f"params.{field}", "has no effect without control_image_url. Give a control picture, or leave it out"
-        )
+    for field in CONTROL_FIELDS if not request.control_image_url else ():
+        if getattr(request.params, field) != type(request.params).model_fields[field].default:
+            where = "say it in controls" if request.controls else "give a control picture"
+            yield Problem(f"params.{field}", f"has no effect without control_image_url. Leave it out, or {where}")
     name = request.params.post_process.upscaler
     if name and name not in registry.upscalers:
         rule = one_of(name, registry.upscalers) if registry.upscalers else f"{shown(name)} is unknown: none has a name"

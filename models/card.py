@@ -4,21 +4,21 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from configs.settings import PACKAGE_ROOT
 from foundation.error_text import cause_text
 from foundation.problems import Problem, one_of, shown, validation_problems
 from foundation.value_object import ValueObject
+from models.control import ControlNetChoice, ControlPreprocess
 from models.errors import ModelLoadError
 from models.family_table import FAMILIES
 from models.model_traits import Guidance, Traits, traits
 from models.part_file import GGUF
 from models.prompt_syntax import PromptSyntax
-from models.recipe import ControlPreprocess
 from models.remote_files import RemotePart
 from models.request import (
     DEFAULT_RESOLUTION,
@@ -52,6 +52,10 @@ def _native_size(data: Mapping[str, Any]) -> Resolution:
 
 def _family_samplers(data: Mapping[str, Any]) -> tuple[Sampler, ...]:
     return FAMILIES[data["family"]].samplers if "family" in data else tuple(Sampler)
+
+
+def _as_source(given: object) -> object:
+    return {"source": given} if isinstance(given, str) else given
 
 
 class CardDefaults(ValueObject):
@@ -110,6 +114,11 @@ class ModelCard(ValueObject):
         default=None, description="a folder in the diffusers layout, one .safetensors file, or a hub id"
     )
     controlnet_revision: str = Field(default="", description="the commit of a controlnet's hub id, 40 hex digits")
+    controlnets: dict[str, Annotated[ControlNetChoice, BeforeValidator(_as_source)]] = Field(
+        default={},
+        description="more ControlNets, by the names that requests choose them by: a folder, a file, store:…#sha256 of "
+        "one, or {source: …, preprocess: canny}",
+    )
     control_preprocess: ControlPreprocess = Field(
         default="none",
         description="none: a control picture is used as it is; canny: its edges; auto: its edges, unless it is edges",
@@ -172,7 +181,7 @@ class ModelCard(ValueObject):
             raise ValueError("embeddings are named in prompts of prompt_syntax: a1111, which the card does not say")
         if self.is_single_file and not family.takes_single_files:
             raise ValueError(f"family {self.family} takes no single files: name a folder in the diffusers layout")
-        if self.accelerator in ("tensorrt", "openvino") and (self.loras or self.controlnet):
+        if self.accelerator in ("tensorrt", "openvino") and (self.loras or self.has_controlnets):
             refused = f"accelerator {self.accelerator} runs neither LoRAs nor a controlnet"
             raise ValueError(f"{refused}: use compile, eager or auto")
         if self.defaults.step_cache and self.step_cache_problem:
@@ -188,7 +197,7 @@ class ModelCard(ValueObject):
         for given in (self.default_resolution, self.defaults.resolution):
             if given and (problem := self.limits.problem(given.width_px, given.height_px)):
                 raise ValueError(f"default resolution: {problem}")
-        if Mode.CONTROLNET in self.modes and not self.controlnet:
+        if Mode.CONTROLNET in self.modes and not self.has_controlnets:
             raise ValueError("the mode controlnet needs the field controlnet")
         return self
 
@@ -248,6 +257,22 @@ class ModelCard(ValueObject):
         return self._local(self.controlnet) or _copy(self.controlnet_hub_copy, self.controlnet)
 
     @property
+    def has_controlnets(self) -> bool:
+        """There is a ControlNet at all."""
+        return bool(self.controlnet or self.controlnets)
+
+    @property
+    def controlnet_paths(self) -> dict[str, Path]:
+        """Where its ControlNets are said to be, by the names that requests choose them by; "" for `controlnet`."""
+        named = {name: self._file(choice.source) for name, choice in self.controlnets.items()}
+        return named | ({"": self.controlnet_path} if self.controlnet_path else {})
+
+    def preprocess_of(self, controlnet: str) -> ControlPreprocess:
+        """What happens to the control pictures of one of its ControlNets."""
+        named = self.controlnets.get(controlnet)
+        return named.preprocess if named else self.control_preprocess
+
+    @property
     def hub_copy(self) -> Path:
         """Where the source lies once it is fetched."""
         return self.hub_folder / _folder_name(self.source, self.revision)
@@ -284,7 +309,13 @@ class ModelCard(ValueObject):
     @property
     def _files(self) -> dict[str, str]:
         """Files that are named one by one, by field."""
-        kinds = {"loras": self.loras, "parts": self.all_parts, "embeddings": self.embeddings}
+        controlnets = {name: choice.source for name, choice in self.controlnets.items()}
+        kinds = {
+            "loras": self.loras,
+            "parts": self.all_parts,
+            "embeddings": self.embeddings,
+            "controlnets": controlnets,
+        }
         return {f"{kind}.{name}": given for kind, files in kinds.items() for name, given in files.items()}
 
     @property

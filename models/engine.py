@@ -1,6 +1,6 @@
 """The engine: turns jobs into pictures, in batches of what one forward pass can share."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -32,7 +32,7 @@ _INPUTS = {
     Mode.TEXT2IMG: frozenset[str](),
     Mode.IMG2IMG: frozenset({"image"}),
     Mode.INPAINT: frozenset({"image", "mask"}),
-    Mode.CONTROLNET: frozenset({"control"}),
+    Mode.CONTROLNET: frozenset[str](),
 }
 
 OnStep = Callable[[str, int, int], None]
@@ -47,7 +47,7 @@ class GenerationJob:
     recipe: Recipe
     image: InputPicture | None = None
     mask: InputPicture | None = None
-    control: InputPicture | None = None
+    controls: Sequence[InputPicture] = ()
 
 
 class Engine(Protocol):
@@ -178,6 +178,7 @@ def _beyond_model(card: ModelCard, recipe: Recipe) -> Iterator[Problem]:
             "params.lora_name" if recipe.loras is None else f"params.loras.{place}.name": lora.name
             for place, lora in enumerate(recipe.pinned_loras)
         },
+        controlnets={f"controls.{place}.model": control.model for place, control in enumerate(recipe.pinned_controls)},
         texts={"text": recipe.text, "params.negative_text": recipe.negative_text},
     )
 
@@ -185,7 +186,7 @@ def _beyond_model(card: ModelCard, recipe: Recipe) -> Iterator[Problem]:
 def _check_inputs(job: GenerationJob) -> None:
     """Refuse a job whose pictures are not those its recipe and mode speak of."""
     recipe = job.recipe
-    for name, picture in (("image", job.image), ("mask", job.mask), ("control", job.control)):
+    for name, picture in (("image", job.image), ("mask", job.mask)):
         wanted, given = getattr(recipe, f"{name}_digest"), picture.digest if picture else None
         if (wanted is not None) != (name in _INPUTS[recipe.mode]):
             raise ModelError(
@@ -194,17 +195,28 @@ def _check_inputs(job: GenerationJob) -> None:
         if wanted != given:
             meant, found = (f"picture {digest[:12]}" if digest else "no picture" for digest in (wanted, given))
             raise ModelError(f"the recipe's {name} is {meant}, but {found} was given.")
+    _check_controls(job)
+
+
+def _check_controls(job: GenerationJob) -> None:
+    recipe = job.recipe
+    wanted = [control.digest[:12] for control in recipe.pinned_controls]
+    if bool(wanted) != (recipe.mode is Mode.CONTROLNET):
+        raise ModelError(f"the recipe is for {recipe.mode}, but its control pictures are {len(wanted)}.")
+    if wanted != (given := [picture.digest[:12] for picture in job.controls]):
+        meant, found = (f"pictures {', '.join(names)}" if names else "no picture" for names in (wanted, given))
+        raise ModelError(f"the recipe's control is {meant}, but {found} was given.")
 
 
 def _item(job: GenerationJob) -> BatchItem:
     """The job with its input pictures decoded and cut to size; PictureError if one cannot be."""
-    size = job.recipe.size
+    size, controls = job.recipe.size, zip(job.controls, job.recipe.pinned_controls, strict=True)
     source = job.image.load() if job.image else None
     return BatchItem(
         job.recipe,
         image=fit_picture(source, size) if source else None,
         mask=fit_mask(job.mask.load(), source.size, size) if job.mask and source else None,
-        control=fit_control(job.control.load(), size, job.recipe.control_preprocess) if job.control else None,
+        controls=[fit_control(picture.load(), size, control.preprocess) for picture, control in controls],
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,6 +60,10 @@ class InputPicture:
     load: Callable[[], "Image"]
     pixels: int = 0
     read: Callable[[], bytes] = bytes
+
+
+Pictures = tuple[InputPicture | None, InputPicture | None, Sequence[InputPicture]]
+"""The image, the mask and the control pictures of one request."""
 
 
 def input_picture(data: bytes, max_pixels: int) -> InputPicture:

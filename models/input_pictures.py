@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from models.recipe import ControlPreprocess
+    from models.control import ControlPreprocess
 
     Edges = tuple[NDArray[np.int_], NDArray[np.int_]]
 

@@ -26,10 +26,16 @@ class PictureJob(ValueObject):
     image_key: str = Field(default="", description="object key of the input picture")
     mask_key: str = Field(default="", description="object key of the mask")
     control_key: str = Field(default="", description="object key of the control picture")
+    control_keys: tuple[str, ...] = Field(default=(), description="of several, in the recipe's order")
     moderate: bool = Field(default=False, description="a moderator must allow it; fails where there is none")
     made_after_s: float = Field(
         default=0.0, ge=0, description="Unix time; a stored picture that is older is made again. 0 takes any"
     )
+
+    @property
+    def all_control_keys(self) -> tuple[str, ...]:
+        """Those of all control pictures."""
+        return self.control_keys or ((self.control_key,) if self.control_key else ())
 
     @property
     def id(self) -> str:

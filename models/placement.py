@@ -115,7 +115,7 @@ def _best(card: "ModelCard", device: str) -> str:
     """The fastest that is there. On a CPU compiling takes a minute for each size and gains little."""
     if device == "cpu" or not FAMILIES[card.family].has_accelerators:
         return "eager"
-    if not (card.loras or card.controlnet) and has_accelerator("tensorrt", device):
+    if not (card.loras or card.has_controlnets) and has_accelerator("tensorrt", device):
         return "tensorrt"
     if has_accelerator("compile", device):
         return "compile"

@@ -1,12 +1,14 @@
 """Planning: the recipe that a request comes to."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 
+from models.control import PinnedControl
 from models.image import InputPicture
-from models.recipe import INPUT_READING, Recipe, lora_fields
+from models.recipe import INPUT_READING, Recipe, control_fields, lora_fields
 from models.registry import ModelRegistry
-from models.request import GenerationRequest, Mode, unusual_control
+from models.request import GenerationRequest, Mode
 
 
 def row_seed(row_id: str) -> int:
@@ -22,15 +24,21 @@ def plan_recipe(
     seed: int,
     image: InputPicture | None = None,
     mask: InputPicture | None = None,
-    control: InputPicture | None = None,
+    controls: Sequence[InputPicture] = (),
 ) -> Recipe:
     """The recipe that a checked request, its seed and its input pictures come to on this engine.
 
     What does not touch the pixels of this mode (a strength without an input picture) is left out, so that
     requests with equal pictures have equal recipes.
     """
-    params = request.params
-    name = request.model_type
+    params, name = request.params, request.model_type
+    card = registry.card(name)
+    pinned = [
+        PinnedControl(
+            **lead.model_dump(exclude={"image"}), digest=picture.digest, preprocess=card.preprocess_of(lead.model)
+        )
+        for lead, picture in zip(request.chosen_controls, controls, strict=True)
+    ]
     return Recipe(
         text=request.text,
         negative_text=params.negative_text,
@@ -50,8 +58,6 @@ def plan_recipe(
         strength=params.strength if request.mode in (Mode.IMG2IMG, Mode.INPAINT) else None,
         image_digest=image.digest if image else None,
         mask_digest=mask.digest if mask else None,
-        control_digest=control.digest if control else None,
-        control_preprocess=registry.card(name).control_preprocess if control else None,
-        input_reading=INPUT_READING if image or control else None,
-        **{field: value for field, value in unusual_control(params).items() if control},
+        **control_fields(pinned),
+        input_reading=INPUT_READING if image or controls else None,
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -10,19 +10,18 @@ from pydantic import Field, ValidationError
 
 from foundation.problems import Problem, validation_problems
 from foundation.value_object import ValueObject
+from models.control import MAX_CONTROLS, ControlPreprocess, ControlWeight, Lead, PinnedControl, Share
 from models.errors import InvalidRequestError
 from models.lora import MAX_LORAS, LoraChoice, LoraWeight, PinnedLora
 from models.request import (
     CONTROL_FIELDS,
     AnyText,
     CfgScale,
-    ControlWeight,
     Mode,
     Prompt,
     Sampler,
     Schedule,
     Seed,
-    Share,
     ShortText,
     StepCache,
     Steps,
@@ -36,13 +35,12 @@ from models.resolution import ANY_MODEL, Resolution
 
 Side = Annotated[StrictInt, Field(ge=ANY_MODEL.min_side_px, le=ANY_MODEL.max_side_px, multiple_of=8)]
 InputDigest = Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")]
-ControlPreprocess = Literal["none", "canny", "auto"]
 INPUT_READING = "2"
 """How input pictures become pixels here, and masks part them; another one wherever that gives other pictures.
 
 The first, which recipes do not name, took no notice of colour profiles, and of no mask's alpha and thin strokes.
 """
-_NOT_BY_ALL = ("control_preprocess", "schedule", "step_cache", "input_reading", "loras", *CONTROL_FIELDS)
+_NOT_BY_ALL = ("control_preprocess", "schedule", "step_cache", "input_reading", "loras", "controls", *CONTROL_FIELDS)
 
 
 class PostStep(ValueObject):
@@ -84,6 +82,9 @@ class Recipe(ValueObject):
     control_weight: ControlWeight | None = Field(default=None, description="1 if not given")
     control_start: Share | None = Field(default=None, description="0 if not given")
     control_end: Share | None = Field(default=None, description="1 if not given")
+    controls: Annotated[tuple[PinnedControl, ...], Field(min_length=1, max_length=MAX_CONTROLS)] | None = Field(
+        default=None, description="several, or a named one, in order; a single one of no name is in the fields above"
+    )
     input_reading: StrictStr | None = Field(default=None, description="how its input pictures are read")
     post: tuple[PostStep, ...] = ()
 
@@ -102,9 +103,23 @@ class Recipe(ValueObject):
         return int(self.step_cache.rpartition("-")[2]) if self.step_cache else 1
 
     @property
+    def pinned_controls(self) -> tuple[PinnedControl, ...]:
+        """All ControlNets that lead it."""
+        if self.controls or not self.control_digest:
+            return self.controls or ()
+        given = {name: getattr(self, f"control_{name}") for name in ("digest", "preprocess", "weight", "start", "end")}
+        return (PinnedControl(**{name: value for name, value in given.items() if value is not None}),)
+
+    @property
+    def input_digests(self) -> tuple[str, ...]:
+        """Those of the pictures that it is made from, beside a mask."""
+        image = (self.image_digest,) if self.image_digest else ()
+        return (*image, *(control.digest for control in self.pinned_controls))
+
+    @property
     def has_inputs(self) -> bool:
         """Whether it is made from an input picture."""
-        return bool(self.image_digest or self.control_digest)
+        return bool(self.input_digests)
 
     @cached_property
     def digest(self) -> str:
@@ -165,3 +180,17 @@ def lora_fields(loras: Iterable[LoraChoice], digest: Callable[[str], str]) -> di
     several = tuple(sorted(pinned, key=lambda one: one.name)) if len(pinned) > 1 else None
     name, weight, one_digest = ("", 1.0, "") if several or not pinned else tuple(dict(pinned[0]).values())
     return {"lora_name": name, "lora_weight": weight, "lora_digest": one_digest, "loras": several}
+
+
+def control_fields(controls: Sequence[PinnedControl]) -> dict[str, Any]:
+    """The fields of a recipe that name these ControlNets: a single one of no name as recipes have always named it.
+
+    What is usual is left out, so that the digests of such recipes are as old as they are.
+    """
+    if len(controls) > 1 or any(control.model for control in controls):
+        return {"controls": tuple(controls), "control_digest": None, "control_preprocess": None}
+    fields: dict[str, Any] = {"control_digest": None, "control_preprocess": None}
+    for name, value in (item for control in controls for item in control if item[0] != "model"):
+        usual = name in ("weight", "start", "end") and value == Lead.model_fields[name].default
+        fields[f"control_{name}"] = None if usual else value
+    return fields

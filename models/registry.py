@@ -127,6 +127,8 @@ class ModelRegistry:
             parts["controlnet"] = _pinned(card.controlnet or "", card.controlnet_revision)
         elif card.controlnet:
             parts["controlnet"] = self._part(card, "controlnet")
+        if card.controlnets:
+            parts["controlnets"] = {name: self._named_controlnet(card, name) for name in card.controlnets}
         if card.is_single_file:
             parts["config"] = self._configuration(card)
         if card.all_parts:
@@ -140,6 +142,10 @@ class ModelRegistry:
         path = card.path if field == "source" else card.controlnet_path
         assert path is not None
         return self._digest(card, field, path)
+
+    def _named_controlnet(self, card: ModelCard, name: str) -> object:
+        place, _, sha256 = card.controlnets[name].source.partition("#")
+        return sha256 if is_place(place) else self._digest(card, f"controlnets: {name}", card.controlnet_paths[name])
 
     def _exchanged(self, card: ModelCard, part: str) -> object:
         """What decides a part that is not the source's own."""

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -18,6 +18,7 @@ from pydantic import (
 
 from foundation.problems import shown
 from foundation.value_object import ValueObject
+from models.control import MAX_CONTROLS, ControlWeight, Lead, Share, after_start
 from models.lora import MAX_LORAS, LoraChoice, LoraWeight, repeated
 from models.resolution import Resolution
 from models.sampler import Sampler as Sampler
@@ -103,8 +104,6 @@ MetadataValue = Annotated[StrictStr, Field(max_length=512), AfterValidator(_with
 Steps = Annotated[StrictInt, Field(ge=1, le=200)]
 CfgScale = Annotated[StrictFloat, Field(ge=0, le=30)]
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
-ControlWeight = Annotated[StrictFloat, Field(ge=0, le=2)]
-Share = Annotated[StrictFloat, Field(ge=0, le=1)]
 Strength = Annotated[StrictFloat, Field(gt=0, le=1)]
 ImageFormat = Literal["webp", "png", "jpg"]
 Scale = Literal["2x", "4x"]
@@ -193,12 +192,7 @@ class GenerationParams(ValueObject):
     )
     num_images: Annotated[StrictInt, Field(ge=1, le=MAX_IMAGES)] = 1
 
-    @field_validator("control_end")
-    @classmethod
-    def _control_has_a_step(cls, value: float, info: ValidationInfo) -> float:
-        if value <= info.data.get("control_start", 0.0):
-            raise ValueError(f"{value:g} is not after control_start. Give a later end, or an earlier start")
-        return value
+    _control_has_a_step = field_validator("control_end")(after_start)
 
     @field_validator("loras", mode="before")
     @classmethod
@@ -242,10 +236,10 @@ class GenerationParams(ValueObject):
         return value
 
 
-def unusual_control(params: GenerationParams) -> dict[str, Any]:
-    """The fields that say how a ControlNet leads, where they differ from what is usual."""
-    fields = {name: field.default for name, field in GenerationParams.model_fields.items() if name in CONTROL_FIELDS}
-    return {name: value for name, usual in fields.items() if (value := getattr(params, name)) != usual}
+class ControlChoice(Lead):
+    """A ControlNet and the picture that it follows."""
+
+    image: Annotated[Prompt, Field(max_length=4_096)]
 
 
 class CallbackEvent(StrEnum):
@@ -258,7 +252,7 @@ class CallbackEvent(StrEnum):
 
 
 INPUT_FIELDS = ("image_url", "mask_url", "control_image_url")
-"""The fields of a request that name its input pictures."""
+"""The fields of a request that name its input pictures, beside those of its `controls`."""
 STORED = "store:"
 """Begins a reference to an input picture in the object store; its key follows. Never accepted from outside."""
 
@@ -272,6 +266,9 @@ class GenerationRequest(ValueObject):
     image_url: Url = None
     mask_url: Url = None
     control_image_url: Url = None
+    controls: Annotated[tuple[ControlChoice, ...], Field(max_length=MAX_CONTROLS)] = Field(
+        default=(), description="several ControlNets at once; control_image_url is the short form for one"
+    )
     callback_url: Url = None
     callback_events: tuple[CallbackEvent, ...] = Field(
         default=(), description="those to be told of; if empty, the end of the task, or of the batch"
@@ -304,10 +301,35 @@ class GenerationRequest(ValueObject):
             raise ValueError("nobody is told of them without callback_url. Give one, or leave them out")
         return value
 
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _not_too_many_controls(cls, value: object) -> object:
+        if isinstance(value, list | tuple) and len(value) > MAX_CONTROLS:
+            raise ValueError(f"{len(value):,} control pictures are above the maximum of {MAX_CONTROLS}")
+        return value
+
+    @field_validator("controls")
+    @classmethod
+    def _controls_are_alone(cls, value: tuple[ControlChoice, ...], info: ValidationInfo) -> tuple[ControlChoice, ...]:
+        if value and info.data.get("control_image_url"):
+            raise ValueError("given beside control_image_url. Name all control pictures in controls")
+        if value and (info.data.get("image_url") or info.data.get("mask_url")):
+            raise ValueError("cannot be combined with image_url or mask_url")
+        return value
+
     @property
-    def inputs(self) -> tuple[str | None, str | None, str | None]:
-        """What names the image, the mask and the control picture."""
-        return self.image_url, self.mask_url, self.control_image_url
+    def chosen_controls(self) -> tuple[ControlChoice, ...]:
+        """All ControlNets of the request, whichever way it names them."""
+        if not self.control_image_url:
+            return self.controls
+        params = self.params
+        start, end = params.control_start, params.control_end
+        return (ControlChoice(image=self.control_image_url, weight=params.control_weight, start=start, end=end),)
+
+    @property
+    def inputs(self) -> tuple[str | None, ...]:
+        """What names the image, the mask and the control pictures."""
+        return self.image_url, self.mask_url, *(control.image for control in self.chosen_controls)
 
     @property
     def mode(self) -> Mode:
@@ -317,8 +339,34 @@ class GenerationRequest(ValueObject):
 
 def mode_of(inputs: Mapping[str, object]) -> Mode:
     """The mode that the input pictures of a request, or of what may become one, ask for."""
-    if inputs.get("control_image_url"):
+    if inputs.get("control_image_url") or inputs.get("controls"):
         return Mode.CONTROLNET
     if inputs.get("mask_url"):
         return Mode.INPAINT
     return Mode.IMG2IMG if inputs.get("image_url") else Mode.TEXT2IMG
+
+
+def input_references(data: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """What a request's data, perhaps not validated, says in each field that may name an input picture.
+
+    Fields are dotted: `image_url`, `controls.0.image`.
+    """
+    yield from ((name, data.get(name)) for name in INPUT_FIELDS)
+    controls = data.get("controls")
+    for place, one in enumerate(controls[:MAX_CONTROLS] if isinstance(controls, list | tuple) else ()):
+        if isinstance(one, Mapping):
+            yield f"controls.{place}.image", one.get("image")
+
+
+def with_references(data: Mapping[str, object], references: Mapping[str, str | None]) -> dict[str, Any]:
+    """The data with these in the fields that `input_references` yields; None takes one out."""
+    changed: dict[str, Any] = dict(data)
+    for field, reference in references.items():
+        inside, place, _ = (*field.split("."), "", "")[:3]
+        if not place:
+            changed[field] = reference
+        else:
+            controls = list(changed[inside])
+            controls[int(place)] = {**controls[int(place)], "image": reference}
+            changed[inside] = controls
+    return changed

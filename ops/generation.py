@@ -127,7 +127,7 @@ def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inpu
     try:
         pictures = tuple(map(inputs.find, request.inputs))
         check_together(pictures, inputs.max_pixels)
-        image, mask, control = pictures
+        image, mask, *controls = pictures
         recipe = plan_recipe(
             request,
             registry=generator.registry,
@@ -135,7 +135,7 @@ def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inpu
             seed=row_seed(row_id) if seed is None else seed,
             image=image,
             mask=mask,
-            control=control,
+            controls=[picture for picture in controls if picture],
         )
     except ImageGenXError as exc:
         if is_outage(exc):
@@ -183,7 +183,7 @@ class _Generation:
 
     def _wanted(self, row: PlannedRow, recipe: Recipe) -> ManifestRow | Wanted:
         try:
-            image, mask, control = map(self.inputs.stored_key, row.request.inputs)
+            image, mask, *controls = map(self.inputs.stored_key, row.request.inputs)
         except ImageGenXError as exc:
             if is_outage(exc):
                 raise
@@ -194,7 +194,8 @@ class _Generation:
             quality=self.generator.quality,
             image_key=image,
             mask_key=mask,
-            control_key=control,
+            control_key=controls[0] if len(controls) == 1 else "",
+            control_keys=tuple(controls) if len(controls) > 1 else (),
             moderate=self.generator.moderation is not None,
             made_after_s=self.generator.made_after_s,
         )

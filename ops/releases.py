@@ -23,7 +23,7 @@ from models.card import ModelCard
 from models.digests import file_digest
 from models.errors import ImageGenXError, ModelError
 from models.placement import Placement, decode_budget
-from models.recipe import INPUT_READING, PostStep, Recipe, lora_fields
+from models.recipe import INPUT_READING, PostStep, Recipe, control_fields, lora_fields
 from models.registry import ModelRegistry
 from models.request import GenerationParams, PostProcess
 from models.sampler import fitting
@@ -154,11 +154,15 @@ class CurrentReleases:
         except ImageGenXError:
             return recipe
         card = self._registry.card(recipe.model)
+        controls = [
+            control.model_copy(update={"preprocess": card.preprocess_of(control.model)})
+            for control in recipe.pinned_controls
+        ]
         update = {
             "release": release,
             **loras,
             "post": self._post(recipe, catalog),
-            "control_preprocess": card.control_preprocess if recipe.control_digest else None,
+            **control_fields(controls),
             "input_reading": INPUT_READING if recipe.has_inputs else None,
             **self._changed_defaults(recipe, defaults),
         }
@@ -313,7 +317,7 @@ def _uses(recipe: Recipe, defaults: Mapping[str, object]) -> str:
     said = [
         recipe.engine,
         pixels,
-        recipe.control_preprocess,
+        [control.preprocess for control in recipe.pinned_controls],
         recipe.has_inputs,
         recipe.input_reading,
         *(_has_default(recipe, names, defaults) for names in _DEFAULTED),
@@ -327,7 +331,7 @@ _FILES = ("scale", "network", "type", "font", "image_path", "shaping", "halo", "
 """The params of a step that name the file it uses, and how, or the policy of marks."""
 _DEFAULTED = (("steps",), ("cfg_scale",), ("sampler",), ("schedule",), ("width_px", "height_px"))
 """The fields of a recipe for which a model card has defaults; a resolution is given as a whole."""
-_CARD_FIELDS = {"accelerator", "dtype", "control_preprocess"}
+_CARD_FIELDS = {"accelerator", "dtype", "control_preprocess", "controlnets"}
 """What of a model card alters planned recipes, beside defaults and the release."""
 
 

@@ -76,11 +76,12 @@ const CONTROL = ["control_weight", "control_start", "control_end"];
 
 function carriedParts() {
   const parts = (carried.loras || []).map((lora) => [`${word("lora")} ${lora.name} (${lora.weight})`, () => { carried.loras = carried.loras.filter((one) => one !== lora); }]);
-  const {watermark, schedule, step_cache: cache, upscaler} = carried;
+  const {watermark, schedule, step_cache: cache, upscaler, controls} = carried;
   if (watermark) parts.push([`${word("watermark")} ${watermark.text || watermark.image_path}`, () => delete carried.watermark]);
   if (schedule) parts.push([`${word("schedule")} ${schedule}`, () => delete carried.schedule]);
   if (cache) parts.push([`${word("cache")} ${cache}`, () => delete carried.step_cache]);
   if (upscaler) parts.push([`${word("enlarge")} ${upscaler}`, () => delete carried.upscaler]);
+  if (controls) parts.push([`${word("controlnet")} ×${controls.length}`, () => delete carried.controls]);
   return parts;
 }
 
@@ -96,7 +97,7 @@ function drawCarried() {
 
 // The request of the form, and the files that go with it.
 function asked() {
-  const {watermark, schedule, step_cache, loras, upscaler, control} = carried, {fields, files} = addedParts();
+  const {watermark, schedule, step_cache, loras, upscaler, control, controls} = carried, {fields, files} = addedParts();
   const post_process = {super_resolution: $("enlarge").value, format: $("format").value, ...(watermark && {watermark})};
   if (upscaler && post_process.super_resolution) post_process.upscaler = upscaler;
   const params = {resolution: $("size").value, steps: $("steps").valueAsNumber, sampler: $("sampler").value,
@@ -109,7 +110,8 @@ function asked() {
   if (hasPicture() && added.role !== "controlnet") params.strength = $("strength").valueAsNumber;
   if ($("guidance").value) params.cfg_scale = $("guidance").valueAsNumber;
   if ($("seed").value) params.seed = $("seed").valueAsNumber;
-  return [{text: $("text").value, model_type: $("model").value, params, ...fields}, files];
+  const followed = controls && !hasPicture() ? {controls} : {};
+  return [{text: $("text").value, model_type: $("model").value, params, ...followed, ...fields}, files];
 }
 
 function fillIn(task, picture) {
@@ -130,7 +132,7 @@ function fillIn(task, picture) {
   $("lora-weight").value = single?.weight ?? 1;
   drawLoraWeight();
   const control = Object.fromEntries(CONTROL.filter((name) => params[name] != null).map((name) => [name, params[name]]));
-  carried = {schedule: params.schedule, step_cache: params.step_cache, upscaler: post?.upscaler, control, ...(loras?.length > 1 && {loras}), ...(post?.watermark?.enable && {watermark: post.watermark})};
+  carried = {schedule: params.schedule, step_cache: params.step_cache, upscaler: post?.upscaler, control, controls: task.controls, ...(loras?.length > 1 && {loras}), ...(post?.watermark?.enable && {watermark: post.watermark})};
   drawCarried();
   const role = task.control_image_url ? "controlnet" : task.mask_url ? "inpaint" : "img2img";
   addPicture({reference: task.control_image_url || task.image_url || "", role, maskReference: task.mask_url || ""}, rolesOf(model()));

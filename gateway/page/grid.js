@@ -140,7 +140,7 @@ async function retry(task) {
 }
 
 function requestOf(task, changes = {}) {
-  const inputs = Object.fromEntries(Object.keys(PART_OF).filter((field) => task[field]).map((field) => [field, task[field]]));
+  const inputs = Object.fromEntries([...Object.keys(PART_OF), "controls"].filter((field) => task[field]).map((field) => [field, task[field]]));
   return {text: task.text, model_type: task.model_type, params: {...task.params, ...changes}, ...inputs};
 }
 

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SubmitTaskRequest(_message.Message):
-    __slots__ = ("task_id", "user_id", "api_key", "model_type", "text", "params", "image_url", "mask_url", "control_image_url", "callback_url", "priority")
+    __slots__ = ("task_id", "user_id", "api_key", "model_type", "text", "params", "image_url", "mask_url", "control_image_url", "callback_url", "priority", "controls")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     API_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,7 @@ class SubmitTaskRequest(_message.Message):
     CONTROL_IMAGE_URL_FIELD_NUMBER: _ClassVar[int]
     CALLBACK_URL_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    CONTROLS_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     user_id: str
     api_key: str
@@ -34,7 +35,22 @@ class SubmitTaskRequest(_message.Message):
     control_image_url: str
     callback_url: str
     priority: str
-    def __init__(self, task_id: _Optional[str] = ..., user_id: _Optional[str] = ..., api_key: _Optional[str] = ..., model_type: _Optional[str] = ..., text: _Optional[str] = ..., params: _Optional[_Union[TaskParams, _Mapping]] = ..., image_url: _Optional[str] = ..., mask_url: _Optional[str] = ..., control_image_url: _Optional[str] = ..., callback_url: _Optional[str] = ..., priority: _Optional[str] = ...) -> None: ...
+    controls: _containers.RepeatedCompositeFieldContainer[Control]
+    def __init__(self, task_id: _Optional[str] = ..., user_id: _Optional[str] = ..., api_key: _Optional[str] = ..., model_type: _Optional[str] = ..., text: _Optional[str] = ..., params: _Optional[_Union[TaskParams, _Mapping]] = ..., image_url: _Optional[str] = ..., mask_url: _Optional[str] = ..., control_image_url: _Optional[str] = ..., callback_url: _Optional[str] = ..., priority: _Optional[str] = ..., controls: _Optional[_Iterable[_Union[Control, _Mapping]]] = ...) -> None: ...
+
+class Control(_message.Message):
+    __slots__ = ("model", "image", "weight", "start", "end")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    image: str
+    weight: float
+    start: float
+    end: float
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[str] = ..., weight: _Optional[float] = ..., start: _Optional[float] = ..., end: _Optional[float] = ...) -> None: ...
 
 class TaskParams(_message.Message):
     __slots__ = ("resolution", "steps", "cfg_scale", "sampler", "lora_name", "lora_weight", "post_process", "negative_text", "seed", "strength", "num_images", "schedule", "control_weight", "control_start", "control_end", "step_cache", "loras")

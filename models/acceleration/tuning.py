@@ -41,9 +41,8 @@ def tune(
         release: the digest of the model's files, which engines are kept by.
         has_loras: the model may get LoRAs, which need the projections of attention apart; else they are joined.
     """
-    for part in (model.unet, model.vae, model.controlnet):
-        if part is not None:
-            part.to(memory_format=torch.channels_last)
+    for part in (model.unet, model.vae, *model.controlnets.values()):
+        part.to(memory_format=torch.channels_last)
     if not has_loras:
         join_projections(model.unet)
     if accelerator == "tensorrt":
@@ -53,10 +52,9 @@ def tune(
         model.unet = OpenVINOUNet(model.unet, engines, release)
         return BatchSizes(apart=True)
     if accelerator != "compile":
-        return exact_on_cpu(model, model.unet, model.controlnet)
+        return exact_on_cpu(model, model.unet, *model.controlnets.values())
     model.unet = CompiledPart(model.unet)
-    if model.controlnet is not None:
-        model.controlnet = CompiledPart(model.controlnet)
+    model.controlnets = {name: CompiledPart(part) for name, part in model.controlnets.items()}
     return COMPILED_SIZES
 
 
@@ -68,8 +66,7 @@ def exact_on_cpu(model: UNetModel | DiTModel, *networks: Any) -> BatchSizes:
         # Products of bfloat16 differ with the number of rows; those of large networks gain nothing by company.
         return BatchSizes(apart=True)
     for network in networks:
-        if network is not None:
-            make_rows_exact(network)
+        make_rows_exact(network)
     return BatchSizes(multiple=ROWS_MULTIPLE)
 
 

@@ -1,5 +1,6 @@
 """What a batch is made of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchItem:
-    """One picture to make; input pictures are RGB (the mask L) and already of the recipe's size."""
+    """One picture to make; input pictures are RGB (the mask L), of the recipe's size and in its order."""
 
     recipe: Recipe
     image: "Image | None" = None
     mask: "Image | None" = None
-    control: "Image | None" = None
+    controls: "Sequence[Image]" = ()

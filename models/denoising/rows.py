@@ -1,15 +1,31 @@
 """The rows of one UNet pass, gathered from the slots that share it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from models.denoising.batch_sizes import BatchSizes
 from models.denoising.slot import Slot
-from models.denoising.unet_start import Conditions
+from models.denoising.unet_start import BY_ROW, Conditions
 
 Inputs = dict[str, object]
+
+
+@dataclass(eq=False)
+class Controlled:
+    """What one ControlNet leads in a pass.
+
+    Attributes:
+        places: of the rows; one is there twice that it leads by two pictures.
+        pictures: (1, 3, H, W) for each of these.
+        scales: how strongly, for each of these.
+    """
+
+    places: list[int] = field(default_factory=list)
+    pictures: list[torch.Tensor] = field(default_factory=list)
+    scales: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,15 +35,13 @@ class Rows:
     Attributes:
         latents: (rows, C, h, w), scaled by each slot's sampler, in the network's number type.
         timesteps: (rows,), float32.
-        controlled: places of the rows that a control picture leads; `conditions.control` holds just those.
-        control_scales: how strongly, for each of these.
+        controls: what each ControlNet leads, by its name.
     """
 
     latents: torch.Tensor
     timesteps: torch.Tensor
     conditions: Conditions
-    controlled: tuple[int, ...]
-    control_scales: tuple[float, ...] = ()
+    controls: Mapping[str, Controlled]
 
     def unet_inputs(self) -> Inputs:
         """Keyword arguments of the UNet, without control residuals."""
@@ -40,29 +54,28 @@ class Rows:
             "added_cond_kwargs": _added(self.conditions),
         }
 
-    def control_inputs(self, sizes: BatchSizes) -> Inputs:
-        """Keyword arguments of the ControlNet for the controlled rows."""
-        assert self.conditions.control is not None
-        places = repeated(torch.tensor(self.controlled), sizes)
+    def control_inputs(self, control: Controlled, sizes: BatchSizes) -> Inputs:
+        """Keyword arguments of a ControlNet for the rows that it leads."""
+        places = repeated(torch.tensor(control.places), sizes)
         conditions = _picked(self.conditions, places)
         return {
             "sample": self.latents[places],
             "timestep": self.timesteps[places],
             "encoder_hidden_states": conditions.states,
-            "controlnet_cond": repeated(self.conditions.control, sizes),
+            "controlnet_cond": repeated(torch.cat(control.pictures), sizes),
             "conditioning_scale": 1.0,
             "timestep_cond": conditions.guidance,
             "added_cond_kwargs": _added(conditions),
         }
 
-    def spread(self, residual: torch.Tensor) -> torch.Tensor:
-        """A ControlNet output of the controlled rows, as strong as asked, laid among zeros for the other rows."""
-        places = torch.tensor(self.controlled, device=residual.device)
+    def spread(self, control: Controlled, residual: torch.Tensor) -> torch.Tensor:
+        """A ControlNet's output, as strong as asked, laid among zeros for the rows that it does not lead."""
+        places = torch.tensor(control.places, device=residual.device)
         zeros = residual.new_zeros((len(self.timesteps), *residual.shape[1:]))
         led = residual[: len(places)]
-        if any(scale != 1.0 for scale in self.control_scales):
-            led = led * led.new_tensor(self.control_scales).view(-1, *[1] * (led.ndim - 1))
-        return zeros.index_copy_(0, places, led)
+        if any(scale != 1.0 for scale in control.scales):
+            led = led * led.new_tensor(control.scales).view(-1, *[1] * (led.ndim - 1))
+        return zeros.index_add_(0, places, led)
 
 
 def gather_rows(slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None) -> Rows:
@@ -71,58 +84,42 @@ def gather_rows(slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None
     Args:
         row: take only this row of each slot.
     """
-    latents, times, conditions, scales = [], [], [], list[float]()
+    latents, times, conditions, controls = [], list[float](), [], dict[str, Controlled]()
     for slot in slots:
         given = slot.conditions if row is None else slot.conditions.only(row)
-        scale = _control_scale(slot)
-        conditions.append(given if scale else replace(given, control=None))
-        rows = given.rows
-        scales += [scale] * rows if given.control is not None and scale else []
-        latents.append(slot.sampling.scaled(slot.latents).expand(rows, -1, -1, -1))
-        times += [slot.sampling.time] * rows
+        _lead(controls, slot, range(len(times), len(times) + given.rows))
+        conditions.append(given)
+        latents.append(slot.sampling.scaled(slot.latents).expand(given.rows, -1, -1, -1))
+        times += [slot.sampling.time] * given.rows
     joined = torch.cat(latents).to(conditions[0].states.dtype)
     return Rows(
         repeated(joined, sizes),
         repeated(torch.tensor(times), sizes).to(joined.device, non_blocking=True),
         _joined(conditions, sizes),
-        tuple(_controlled(conditions)),
-        tuple(scales),
+        controls,
     )
 
 
-def _control_scale(slot: Slot) -> float:
-    """How strongly a control picture leads the next step; as diffusers says which steps those are."""
-    recipe, sampling = slot.recipe, slot.sampling
-    start, end = recipe.control_start or 0.0, 1.0 if recipe.control_end is None else recipe.control_end
-    leads = sampling.done / sampling.total >= start and (sampling.done + 1) / sampling.total <= end
-    weight = 1.0 if recipe.control_weight is None else recipe.control_weight
-    return weight if leads else 0.0
-
-
-def _controlled(conditions: Sequence[Conditions]) -> list[int]:
-    places = list[int]()
-    first = 0
-    for one in conditions:
-        if one.control is not None:
-            places += range(first, first + one.rows)
-        first += one.rows
-    return places
+def _lead(controls: dict[str, Controlled], slot: Slot, places: Sequence[int]) -> None:
+    """Have the ControlNets of a slot lead its rows, as far as they do at its next step."""
+    sampling = slot.sampling
+    for lead, picture in zip(slot.recipe.pinned_controls, slot.conditions.controls, strict=True):
+        if scale := lead.scale(sampling.done, sampling.total):
+            led = controls.setdefault(lead.model, Controlled())
+            led.places += places
+            led.pictures += [picture] * len(places)
+            led.scales += [scale] * len(places)
 
 
 def _joined(conditions: Sequence[Conditions], sizes: BatchSizes) -> Conditions:
-    columns = {
-        field.name: [value for one in conditions if (value := getattr(one, field.name)) is not None]
-        for field in fields(Conditions)
-    }
-    joined = {name: torch.cat(values) for name, values in columns.items() if values}
-    return Conditions(
-        **{name: value if name == "control" else repeated(value, sizes) for name, value in joined.items()}
-    )
+    columns = {name: [value for one in conditions if (value := getattr(one, name)) is not None] for name in BY_ROW}
+    joined: dict[str, Any] = {name: repeated(torch.cat(values), sizes) for name, values in columns.items() if values}
+    return Conditions(**joined)
 
 
 def _picked(conditions: Conditions, places: torch.Tensor) -> Conditions:
-    """Some of the rows; without control pictures, which are kept for the controlled rows only."""
-    values = {field.name: getattr(conditions, field.name) for field in fields(Conditions) if field.name != "control"}
+    """Some of the rows."""
+    values = {name: getattr(conditions, name) for name in BY_ROW}
     return Conditions(**{name: value[places] for name, value in values.items() if value is not None})
 
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x, 2.x and XL in the denoising loop: a UNet, perhaps led by a ControlNet."""
+"""Stable Diffusion 1.x, 2.x and XL in the denoising loop: a UNet, perhaps led by ControlNets."""
 
 from collections.abc import Iterable, Sequence
 
@@ -31,7 +31,7 @@ class UNetModel(UNetParts):
     def predict(self, slots: Sequence[Slot], sizes: BatchSizes, row: int | None = None) -> Sequence[torch.Tensor]:
         """See `StepModel`."""
         rows = gather_rows(slots, sizes, row)
-        inputs = rows.unet_inputs() | (self._residuals(rows, sizes) if rows.controlled else {})
+        inputs = rows.unet_inputs() | (self._residuals(rows, sizes) if rows.controls else {})
         output = self._output(slots, inputs, sizes, row)
         counts = [slot.rows if row is None else 1 for slot in slots]
         return torch.split(output[: sum(counts)].to(slots[0].latents.dtype), counts)
@@ -55,8 +55,10 @@ class UNetModel(UNetParts):
         return output
 
     def _residuals(self, rows: Rows, sizes: BatchSizes) -> dict[str, object]:
-        down, middle = self.controlnet(**rows.control_inputs(sizes), return_dict=False)
-        return {
-            "down_block_additional_residuals": [rows.spread(one) for one in down],
-            "mid_block_additional_residual": rows.spread(middle),
-        }
+        """What all ControlNets together add to the UNet's layers."""
+        added = list[torch.Tensor]()
+        for name, control in rows.controls.items():
+            down, middle = self.controlnets[name](**rows.control_inputs(control, sizes), return_dict=False)
+            spread = [rows.spread(control, one) for one in (*down, middle)]
+            added = [before + one for before, one in zip(added, spread, strict=True)] if added else spread
+        return {"down_block_additional_residuals": added[:-1], "mid_block_additional_residual": added[-1]}

@@ -19,21 +19,21 @@ _FEW_STEPS = 8
 
 
 class UNetParts:
-    """UNet, VAE, text encoders and ControlNet of one checkpoint (Stable Diffusion 1.x, 2.x or XL).
+    """UNet, VAE, text encoders and ControlNets of one checkpoint (Stable Diffusion 1.x, 2.x or XL).
 
     Args:
         pipeline: diffusers' text-to-image pipeline that holds the parts.
-        controlnet: or None.
+        controlnets: by the names that requests choose them by.
         upcasts_vae: the VAE's configuration may ask for float32, as SDXL's does: it overflows in float16, and in
             nothing else.
     Raises:
         ModelLoadError: if its scheduler holds no noise schedule that the samplers can use.
     """
 
-    def __init__(self, pipeline: Any, controlnet: Any = None, *, upcasts_vae: bool = False) -> None:
+    def __init__(self, pipeline: Any, controlnets: Mapping[str, Any] = {}, *, upcasts_vae: bool = False) -> None:
         self.unet: Any = pipeline.unet
         self.vae: Any = pipeline.vae
-        self.controlnet = controlnet
+        self.controlnets = dict(controlnets)
         self.prompts = PromptEncoder(pipeline)
         self.schedule: Mapping[str, Any] = dict(pipeline.scheduler.config)
         self._noise = NoiseSchedule.of(self.schedule)

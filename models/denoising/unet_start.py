@@ -24,7 +24,7 @@ class Conditions:
         pooled: (rows, width), SDXL only.
         sizes: (rows, 6), SDXL's original size, crop and target size in px; SDXL only.
         guidance: (rows, width), models with embedded guidance only.
-        control: (rows, 3, H, W) of range [0, 1]; with a control picture only.
+        controls: (1, 3, H, W) of range [0, 1], for each control picture in the recipe's order.
         masked: (rows, 1 + C, h, w), mask and masked latents; inpainting UNets only.
     """
 
@@ -32,8 +32,8 @@ class Conditions:
     pooled: torch.Tensor | None = None
     sizes: torch.Tensor | None = None
     guidance: torch.Tensor | None = None
-    control: torch.Tensor | None = None
     masked: torch.Tensor | None = None
+    controls: Sequence[torch.Tensor] = ()
 
     @property
     def rows(self) -> int:
@@ -42,8 +42,13 @@ class Conditions:
 
     def only(self, row: int) -> "Conditions":
         """One of the rows."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Conditions(**{name: value[row : row + 1] for name, value in values.items() if value is not None})
+        values = {name: getattr(self, name) for name in BY_ROW}
+        taken = {name: value[row : row + 1] for name, value in values.items() if value is not None}
+        return Conditions(**taken, controls=self.controls)
+
+
+BY_ROW = tuple(field.name for field in fields(Conditions) if field.name != "controls")
+"""The fields of `Conditions` that have a value for each row."""
 
 
 def start_slot(model: UNetParts, item: BatchItem, weights: object) -> Slot:
@@ -78,15 +83,14 @@ def _conditions(
     recipe, rows = item.recipe, len(texts)
     side = (recipe.height_px, recipe.width_px)
     like = texts[0].states
-    control = picture_tensor(item.control).to(model.device, model.dtype) if item.control else None
     pooled = [text.pooled for text in texts if text.pooled is not None]
     return Conditions(
         states=torch.cat([text.states for text in texts]),
         pooled=torch.cat(pooled) if pooled else None,
         sizes=like.new_tensor([(*side, 0, 0, *side)] * rows) if model.is_xl else None,
         guidance=_guidance(model, recipe.cfg_scale) if model.guidance_is_embedded else None,
-        control=None if control is None else control.expand(rows, -1, -1, -1),
         masked=None if masked is None else masked.expand(rows, -1, -1, -1),
+        controls=[picture_tensor(control).to(model.device, model.dtype) for control in item.controls],
     )
 
 

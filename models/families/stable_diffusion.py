@@ -1,6 +1,7 @@
 """Stable Diffusion 1.x and 2.x, with ControlNet: diffusers' parts, run by our own denoising loop."""
 
 import warnings
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -34,15 +35,16 @@ class StableDiffusion(PipelineFamily):
     upcasts_vae: ClassVar[bool] = False
 
     def load(self) -> None:
-        """Load weights and controlnet to the device, from safetensors files only; what is on a hub is fetched first."""
+        """Load weights and ControlNets to the device, from safetensors only; what is on a hub is fetched first."""
         card, dtype = self.card, getattr(torch, self.placement.dtype)
         pipeline = self._load_pipeline(dtype).to(self.placement.device, dtype)
-        controlnet = self._load_controlnet(pipeline.unet, dtype) if Mode.CONTROLNET in card.modes else None
-        model = UNetModel(pipeline, controlnet, upcasts_vae=self.upcasts_vae)
+        places = card.controlnet_paths if Mode.CONTROLNET in card.modes else {}
+        controlnets = {name: self._load_controlnet(file, pipeline.unet, dtype) for name, file in places.items()}
+        model = UNetModel(pipeline, controlnets, upcasts_vae=self.upcasts_vae)
         model.prompts = self._prompts(pipeline)
         accelerator, engines = self.placement.accelerator, card.engines_folder
         sizes = tune(model, accelerator, engines, self.release_digest, has_loras=bool(card.loras))
-        self._begin(pipeline, Stepper(model, sizes), [controlnet])
+        self._begin(pipeline, Stepper(model, sizes), controlnets.values())
 
     def _load_pipeline(self, dtype: torch.dtype) -> Any:
         card = self.card
@@ -75,9 +77,7 @@ class StableDiffusion(PipelineFamily):
         vectors = [{name: each[place] for name, each in read.items()} for place in range(len(encoders))]
         return PromptEncoder(pipeline, card.prompt_syntax, vectors, card.clip_skip)
 
-    def _load_controlnet(self, unet: Any, dtype: torch.dtype) -> Any:
-        file = self.card.controlnet_path
-        assert file
+    def _load_controlnet(self, file: Path, unet: Any, dtype: torch.dtype) -> Any:
         if file.is_file():
             controlnet = load_controlnet_file(file, unet, dtype)
         else:

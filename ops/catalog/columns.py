@@ -7,9 +7,9 @@ from typing import Literal, get_args
 
 from foundation.problems import nearest, shown
 from models.lora import LoraChoice
-from models.request import ImageFormat, Position, Sampler, Scale, Schedule, StepCache
+from models.request import ControlChoice, ImageFormat, Position, Sampler, Scale, Schedule, StepCache
 
-PICTURE_COLUMNS = ("image", "mask", "control_image")
+PICTURE_COLUMNS = ("image", "mask", "control_image", "controls")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Column:
 
     name: str
     field: str
-    kind: Literal["prose", "word", "integer", "number", "loras"] = "word"
+    kind: Literal["prose", "word", "integer", "number", "loras", "controls"] = "word"
     choices: tuple[str, ...] = ()
 
     def value(self, cell: str) -> object:
@@ -30,6 +30,8 @@ class Column:
         word = cell.strip()
         if self.kind == "loras":
             return [_lora(one.strip()) for one in word.split(";") if one.strip()]
+        if self.kind == "controls":
+            return read_controls(word)
         if self.choices:
             return next((choice for choice in self.choices if _folded(choice) == _folded(word)), word)
         if self.kind in ("integer", "number") and re.fullmatch(r"[+-]?\d{1,20}(\.0{1,20})?", word, re.ASCII):
@@ -55,6 +57,37 @@ def _lora(word: str) -> dict[str, object]:
 def loras_cell(loras: Sequence[LoraChoice]) -> str:
     """The cell that names these LoRAs."""
     return "; ".join(f"{lora.name}:{lora.weight!r}" for lora in loras)
+
+
+def read_controls(cell: str) -> list[dict[str, object]]:
+    """`edges.png; depth=map.png:0.5:0:0.8`: pictures, ControlNets before them, weights, starts and ends behind."""
+    return [_control(one.strip()) for one in cell.split(";") if one.strip()]
+
+
+def named_pictures(column: str, cell: str) -> list[str]:
+    """The references to pictures in a cell of one of `PICTURE_COLUMNS`."""
+    if column == "controls":
+        return [str(control["image"]) for control in read_controls(cell)]
+    return [cell.strip()] if cell.strip() else []
+
+
+def _control(word: str) -> dict[str, object]:
+    name, _, rest = word.partition("=") if "=" in word else ("", "", word)
+    numbers = list[float]()
+    while len(numbers) < len(_LEADS) and (found := re.fullmatch(rf"(.+):\s*({_NUMBER})\s*", rest, re.ASCII | re.S)):
+        rest, numbers = found[1], [float(found[2]), *numbers]
+    model = {"model": name.strip()} if name.strip() else {}
+    return {"image": rest.strip(), **model, **dict(zip(_LEADS, numbers, strict=False))}
+
+
+_LEADS = ("weight", "start", "end")
+
+
+def controls_cell(controls: Sequence[ControlChoice]) -> str:
+    """The cell that names these ControlNets and pictures."""
+    named = (f"{one.model}=" if one.model or "=" in one.image else "" for one in controls)
+    cells = zip(named, controls, strict=True)
+    return "; ".join(f"{name}{one.image}:{one.weight!r}:{one.start!r}:{one.end!r}" for name, one in cells)
 
 
 def _folded(word: str) -> str:
@@ -89,6 +122,7 @@ COLUMNS: Mapping[str, Column] = {
         Column("control_weight", "params.control_weight", "number"),
         Column("control_start", "params.control_start", "number"),
         Column("control_end", "params.control_end", "number"),
+        Column("controls", "controls", "controls"),
         Column("super_resolution", f"{_POST}.super_resolution", choices=get_args(Scale)),
         Column("upscaler", f"{_POST}.upscaler"),
         Column("watermark_text", f"{_MARK}.text", "prose"),
@@ -160,7 +194,7 @@ def unknown_columns(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     if not listed and strange:
         first = ", ".join(shown(name) for name in strange[:_LISTED_COLUMNS])
         more = f" and {len(strange) - _LISTED_COLUMNS} more" if len(strange) > _LISTED_COLUMNS else ""
-        advice = "Remove them, or leave the table as it is and name it in a YAML catalog's rows_from."
+        advice = "Remove them, or keep the table and name it in a YAML catalog's rows_from."
         yield "", f"unknown columns: {first}{more}. Known: {', '.join(COLUMNS)}. {advice}"
 
 
@@ -172,7 +206,9 @@ def _hint(name: str) -> str:
 
 def column_of(field: str) -> str:
     """The column that a problem with this request field belongs to; the field itself if there is none."""
-    return "loras" if field.startswith("params.loras.") else _COLUMN_OF_FIELD.get(field, field)
+    lists = {"params.loras.": "loras", "controls.": "controls"}
+    named = next((column for start, column in lists.items() if field.startswith(start)), field)
+    return _COLUMN_OF_FIELD.get(field, named)
 
 
 def request_data(cells: Mapping[str, str]) -> dict[str, object]:
@@ -203,7 +239,7 @@ def _set(data: dict[str, object], field: str, value: object) -> None:
     data[leaf] = value
 
 
-_ONE_OF_TWO = (("watermark_text", "watermark_image"), ("lora_name", "loras"))
+_ONE_OF_TWO = (("watermark_text", "watermark_image"), ("lora_name", "loras"), ("control_image", "controls"))
 
 
 def layered(base: Mapping[str, str], over: Mapping[str, str]) -> dict[str, str]:

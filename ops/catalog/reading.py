@@ -15,8 +15,18 @@ from models.admission import parse_request
 from models.errors import InvalidRequestError
 from models.lora import LoraChoice
 from models.planning import row_seed
-from models.request import GenerationRequest
-from ops.catalog.columns import COLUMNS, PICTURE_COLUMNS, cell_rule, column_of, layered, loras_cell, request_data
+from models.request import ControlChoice, GenerationRequest
+from ops.catalog.columns import (
+    COLUMNS,
+    PICTURE_COLUMNS,
+    cell_rule,
+    column_of,
+    controls_cell,
+    layered,
+    loras_cell,
+    named_pictures,
+    request_data,
+)
 from ops.catalog.decoding import decoded
 from ops.catalog.document import read_document
 from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, TABLES, size_rule
@@ -154,7 +164,7 @@ def given_id(row: RawRow) -> str:
 
 def row_request(row: Mapping[str, object]) -> GenerationRequest:
     """The request of one row of a catalog's table (a mapping, or a pandas Series)."""
-    cells = {name: str(row[name]) for name in COLUMNS}
+    cells = {name: str(row[name]) for name in COLUMNS if name in row}  # a table may be older than a column
     if cells["watermark_font_size"] == str(_AUTOMATIC):
         del cells["watermark_font_size"]
     return GenerationRequest.model_validate(request_data(cells))
@@ -237,7 +247,7 @@ class _RowChecker:
             if cell and cell[0] in _ODD_BEGINNINGS and (rule := cell_rule(cell)):
                 self.problems.add(self._place(row, column, origins), column, rule)
         for column in PICTURE_COLUMNS:
-            if reference := cells.get(column, "").strip():
+            for reference in named_pictures(column, cells.get(column, "")):
                 self._check_picture(self._place(row, column, origins), column, reference)
         try:
             request = parse_request(request_data(cells), self.registry)
@@ -303,6 +313,8 @@ def _values(row_id: str, request: GenerationRequest, seed: int) -> tuple[object,
 def _cell(given: object, kind: str) -> object:
     if kind == "loras":
         return loras_cell(cast("tuple[LoraChoice, ...]", given))
+    if kind == "controls":
+        return controls_cell(cast("tuple[ControlChoice, ...]", given))
     return given if kind in _NUMERIC else str(given)
 
 
@@ -311,8 +323,8 @@ CARRY = "carry"
 _SEED = list(COLUMNS).index("seed")
 _AUTOMATIC = 0
 _NUMERIC = ("integer", "number")
-_EMPTY = {"prose": "", "word": "", "loras": "", "integer": _AUTOMATIC, "number": 0.0}
-_DTYPES = {"prose": "str", "word": "str", "loras": "str", "integer": "int64", "number": "float64"}
+_EMPTY = {"prose": "", "word": "", "loras": "", "controls": "", "integer": _AUTOMATIC, "number": 0.0}
+_DTYPES = {"prose": "str", "word": "str", "loras": "str", "controls": "str", "integer": "int64", "number": "float64"}
 
 
 def _table(records: list[tuple[object, ...]]) -> "pd.DataFrame":

@@ -94,7 +94,7 @@ class ChangeMaker:
     def _inputs(self, job: PictureJob) -> tuple[Callable[[], bytes], ...]:
         """The input pictures that were put into the store when the picture was generated, as far as they still are."""
         store, recipe = self._finisher.store, job.recipe
-        keys = [f"{INPUTS}{digest}" for digest in (recipe.image_digest, recipe.control_digest) if digest]
+        keys = [f"{INPUTS}{digest}" for digest in recipe.input_digests]
         return tuple(partial(store.get, key) for key in keys if mark_step(recipe) and store.stat(key))
 
 
@@ -110,5 +110,5 @@ def generation_job(job: PictureJob, store: ObjectStore, max_pixels: int) -> Gene
         recipe,
         picture(job.image_key, recipe.image_digest),
         picture(job.mask_key, recipe.mask_digest),
-        picture(job.control_key, recipe.control_digest),
+        [one for one in map(picture, job.all_control_keys, (c.digest for c in recipe.pinned_controls)) if one],
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from configs.settings import Settings
 from io_managers.image_set import MAX_STORED_PIXELS
 from models.errors import PictureError
-from models.image import InputPicture, check_together, input_picture, open_stored_picture
+from models.image import Pictures, check_together, input_picture, open_stored_picture
 from models.picture_job import PictureJob
 from models.request import STORED, GenerationRequest
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore
@@ -28,8 +28,8 @@ class Inputs:
         self._settings = settings
         self._store = store
 
-    def of_request(self, request: GenerationRequest, is_wanted: Callable[[], bool]) -> tuple[InputPicture | None, ...]:
-        """Image, mask and control picture, as far as the request names them; fetched within one time limit.
+    def of_request(self, request: GenerationRequest, is_wanted: Callable[[], bool]) -> Pictures:
+        """Image, mask and control pictures, as far as the request names them; fetched within one time limit.
 
         Args:
             is_wanted: asked again and again; when it says no, nothing more is fetched.
@@ -47,25 +47,23 @@ class Inputs:
 
         return self._opened(request.inputs, read)
 
-    def of_job(self, job: PictureJob) -> tuple[InputPicture | None, ...]:
-        """Image, mask and control picture of a picture job. Raises PictureError and StoreError as above."""
+    def of_job(self, job: PictureJob) -> Pictures:
+        """Image, mask and control pictures of a picture job. Raises PictureError and StoreError as above."""
 
         def read(key: str) -> bytes:
             return self._stored(key, f"the input picture {key}", _RUN_AGAIN)
 
-        return self._opened((job.image_key, job.mask_key, job.control_key), read)
+        return self._opened((job.image_key, job.mask_key, *job.all_control_keys), read)
 
     def source(self, key: str) -> "Image":
         """A stored picture that is to be changed. Raises PictureError and StoreError as above."""
         return open_stored_picture(self._stored(key, f"the picture {key}", _RUN_AGAIN), MAX_STORED_PIXELS)
 
-    def _opened(
-        self, references: Sequence[str | None], read: Callable[[str], bytes]
-    ) -> tuple[InputPicture | None, ...]:
+    def _opened(self, references: Sequence[str | None], read: Callable[[str], bytes]) -> Pictures:
         most = self._settings.pictures.max_input_pixels
-        pictures = tuple(input_picture(read(one), most) if one else None for one in references)
-        check_together(pictures, most)
-        return pictures
+        image, mask, *controls = (input_picture(read(one), most) if one else None for one in references)
+        check_together((image, mask, *controls), most)
+        return image, mask, [picture for picture in controls if picture]
 
     def _stored(self, key: str, what: str, remedy: str) -> bytes:
         try:

@@ -81,10 +81,10 @@ class Planner:
 
     def _of_request(self, open_task: OpenTask, request: GenerationRequest) -> list[PlannedPicture]:
         self._blocklist.check(request)
-        image, mask, control = self._inputs.of_request(request, lambda: not open_task.is_closed)
+        image, mask, controls = self._inputs.of_request(request, lambda: not open_task.is_closed)
         kind = self._engine.kind(request.model_type, request.params.resolution)
         changes = self._changes(request.params.post_process, open_task.task.owner)
-        inputs = tuple(picture.read for picture in (image, control) if picture)
+        inputs = tuple(picture.read for picture in (image, *controls) if picture)
         planned = []
         for n in range(1, request.params.num_images + 1):
             recipe = plan_recipe(
@@ -94,9 +94,9 @@ class Planner:
                 seed=_seed(open_task.task, request, n),
                 image=image,
                 mask=mask,
-                control=control,
+                controls=controls,
             )
-            job = GenerationJob(f"{open_task.id}/{n}", recipe, image, mask, control)
+            job = GenerationJob(f"{open_task.id}/{n}", recipe, image, mask, controls)
             plan = self._picture_plan(open_task.task, n, recipe, request.params.post_process, changes)
             plan = replace(plan, inputs=inputs)
             planned.append(PlannedPicture(n, plan, partial(_as_it_is, job)))

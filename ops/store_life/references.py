@@ -8,13 +8,13 @@ from foundation.error_text import cause_text
 from io_managers.image_set import MANIFESTS, SUPERSEDED
 from models.errors import ImageGenXError
 from ops.catalog import RegisteredCatalogs
+from ops.catalog.columns import PICTURE_COLUMNS, named_pictures
 from ops.editions import FOLDER as EDITIONS
 from ops.map_ahead import map_ahead
 from ops.store_life.retention import Retention
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
 
 TABLES = "tables/prompt_catalog/"
-_PICTURE_COLUMNS = {"key", "image", "mask", "control_image"}
 # Manifests first: a run copies one elsewhere before it replaces it, so that whoever reads in this order misses none.
 _SOURCES = (MANIFESTS, TABLES, SUPERSEDED, EDITIONS)
 
@@ -76,10 +76,11 @@ def named_keys(place: str, data: bytes) -> Iterator[str]:
 
     try:
         file = pq.ParquetFile(io.BytesIO(data))
-        columns = [name for name in file.schema_arrow.names if name in _PICTURE_COLUMNS]
+        columns = [name for name in file.schema_arrow.names if name in ("key", *PICTURE_COLUMNS)]
         for batch in file.iter_batches(columns=columns, use_threads=False):
-            for column in batch.columns:
-                yield from (str(key) for key in column.to_pylist() if key)
+            for name, column in zip(columns, batch.columns, strict=True):
+                for cell in map(str, filter(None, column.to_pylist())):
+                    yield from named_pictures(name, cell) if name == "controls" else [cell]
     except (pa.ArrowException, OSError) as exc:
         raise UnreadableManifestError(
             f"'{place}' cannot be read: {cause_text(exc)}. Run `imagegenx store verify --heal`, "

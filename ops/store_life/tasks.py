@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from configs.settings import Settings
-from models.request import INPUT_FIELDS, STORED
+from models.request import STORED, input_references
 from resources.queue import Task
 from resources.queue.link import RedisLink
 from resources.queue.reading import read_tasks
@@ -54,7 +54,6 @@ def _tasks(link: RedisLink) -> Iterator[Task]:
 def _keys(task: Task) -> Iterator[str]:
     for picture in task.result.pictures if task.result else ():
         yield from (picture.original_key, picture.thumb_key)
-    for name in INPUT_FIELDS:
-        reference = task.request.get(name) or ""
-        if reference.startswith(STORED):
+    for _, reference in input_references(task.request):
+        if isinstance(reference, str) and reference.startswith(STORED):
             yield reference.removeprefix(STORED)

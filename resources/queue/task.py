@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from foundation.errors import FailureCause
 from foundation.problems import shown
 from foundation.value_object import ValueObject
-from models.request import INPUT_FIELDS, MAX_SEED, GenerationRequest, ImageFormat
+from models.request import MAX_SEED, GenerationRequest, ImageFormat, input_references, with_references
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 """What task ids look like that clients choose, or are told."""
@@ -115,9 +115,11 @@ class NewTask(ValueObject):
 
         An uploaded picture counts by its content, which its key names, not by the day that it came on.
         """
-        given = {name: getattr(self.request, name) for name in INPUT_FIELDS}
-        undated = {name: _UPLOAD_DAY.sub(r"\1", url) for name, url in given.items() if url}
-        return hashlib.sha256(self.request.model_copy(update=undated).model_dump_json().encode()).hexdigest()
+        given = self.request.model_dump(mode="json")
+        undated = {
+            name: _UPLOAD_DAY.sub(r"\1", url) for name, url in input_references(given) if isinstance(url, str) and url
+        }
+        return hashlib.sha256(json.dumps(with_references(given, undated), sort_keys=True).encode()).hexdigest()
 
     def is_like(self, task: Task) -> bool:
         """Whether a task that the queue knows has the same content; a seed that was drawn for it is not its content."""

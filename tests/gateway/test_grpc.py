@@ -480,3 +480,12 @@ def test_a_call_whose_deadline_passed_while_it_waited_for_a_thread_is_not_begun(
         assert busy.result(60).code == 418
         assert stub.SubmitTask(cat("next")).code == 418
     assert keys == ["busy", "next"]
+
+
+def test_several_control_pictures_arrive():
+    controls = [pb2.Control(model="depth", image="http://a.example/", weight=0.0, end=0.7), pb2.Control(image="img_1")]
+
+    assert request_data(pb2.SubmitTaskRequest(text="a", controls=controls))["controls"] == [
+        {"model": "depth", "image": "http://a.example/", "weight": 0.0, "end": 0.7},
+        {"image": "img_1"},
+    ]

@@ -44,6 +44,14 @@ def test_the_fields_are_those_of_the_contract():
             "control_image_url": (9, text, optional),
             "callback_url": (10, text, optional),
             "priority": (11, text, False),
+            "controls": (12, "Control", False),
+        },
+        pb2.Control: {
+            "model": (1, text, False),
+            "image": (2, text, False),
+            "weight": (3, "float", optional),
+            "start": (4, "float", False),
+            "end": (5, "float", False),
         },
         pb2.TaskParams: {
             "resolution": (1, text, False),

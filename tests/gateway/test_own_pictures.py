@@ -6,6 +6,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from ops.store_life.tasks import live_tasks
 from tests.gateway.test_http_images import GENERATE, MUG, finished, submit
 from tests.support.painter import encoded
 
@@ -68,6 +69,26 @@ def test_the_input_of_an_earlier_task_is_named_by_that_task(made, client, servic
     assert input_of(service, client, image_url=f"{fetched}/image") == "https://pictures.example/a.png"
     answer = client.post(GENERATE, json={**MUG, "image_url": f"{made['task_id']}/image"})
     assert answer.json()["message"] == f"image_url: Task '{made['task_id']}' has no image_url."
+
+
+def test_each_of_several_control_pictures_is_named_as_a_single_one(made, client, service, stranger) -> None:
+    controls = [{"image": data_uri(), "weight": 0.5}, {"image": made["task_id"]}]
+    earlier = submit(client, controls=controls)
+    kept = service.queue.task(earlier).request["controls"]
+    assert [control["image"].startswith("store:") for control in kept] == [True, True]
+    assert {control["image"].removeprefix("store:") for control in kept} <= live_tasks(service.settings).keys
+    listed = client.get("/api/v1/image/tasks").json()["data"]["tasks"][0]["controls"]
+    assert [control["image"] for control in listed] == [f"{earlier}/controls.{place}.image" for place in (0, 1)]
+    again = submit(client, controls=listed)
+    assert service.queue.task(again).request["controls"] == kept
+    assert finished(client, again)["status"] == "success"
+    for asker, given in (
+        (stranger, made["task_id"]),
+        (client, "store:uploads/20260101/x.png"),
+        (client, "file:///etc"),
+    ):
+        answer = asker.post(GENERATE, json={**MUG, "controls": [{"image": given}]})
+        assert (answer.status_code, answer.json()["data"]["problems"][0]["field"]) == (422, "controls.0.image"), given
 
 
 def test_a_url_of_ours_with_another_token_is_not_fetched(made, client, gateway) -> None:

@@ -60,7 +60,7 @@ def job(registry, seed: int, text="a", model="plain", image=None, mask=None, con
     urls = {"image_url": image and "i", "mask_url": mask and "m", "control_image_url": control and "c"}
     params = {"resolution": "64x64", "steps": 2, **params}
     request = parse_request({"text": text, "model_type": model, "params": params, **urls}, registry)
-    inputs = {"image": image, "mask": mask, "control": control}
+    inputs = {"image": image, "mask": mask, "controls": [control] if control else []}
     recipe = plan_recipe(request, registry=registry, engine_kind="eager/cpu/float32", seed=seed, **inputs)
     return GenerationJob(f"job-{seed}", recipe, **inputs)
 

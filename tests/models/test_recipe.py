@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.admission import parse_request
+from models.control import PinnedControl
 from models.errors import InvalidRequestError
 from models.image import InputPicture
 from models.lora import PinnedLora
@@ -78,6 +79,7 @@ CHANGES = {
     "control_weight": 0.5,
     "control_start": 0.2,
     "control_end": 0.7,
+    "controls": (PinnedControl(model="depth", digest="a" * 64),),
     "input_reading": "3",
     "post": (PostStep(op="thumbnail"),),
 }
@@ -169,9 +171,9 @@ def test_the_seed_of_a_row_is_stable_and_32_bits_wide():
 def planned(random_models, inputs=(), **data) -> Recipe:
     urls = {f"{'control_image' if name == 'control' else name}_url": "u" for name in dict(inputs)}
     request = parse_request({"text": "a", **urls, **data}, random_models.registry)
-    return plan_recipe(
-        request, registry=random_models.registry, engine_kind="eager/cpu/float32", seed=5, **dict(inputs)
-    )
+    pictures = {name: picture for name, picture in dict(inputs).items() if name != "control"}
+    pictures["controls"] = [picture for name, picture in dict(inputs).items() if name == "control"]
+    return plan_recipe(request, registry=random_models.registry, engine_kind="eager/cpu/float32", seed=5, **pictures)
 
 
 def test_a_plan_holds_the_request_the_release_and_the_digests_of_the_inputs(random_models):
@@ -194,3 +196,26 @@ def test_a_plan_leaves_out_what_decides_no_pixels(random_models):
     )
     assert plain.strength is None
     assert planned(random_models, {"control": CONTROL}).strength is None
+
+
+def test_a_single_control_picture_of_no_name_is_pinned_as_ever(random_models):
+    def pinned(pictures, **data) -> Recipe:
+        request = parse_request({"text": "a", **data}, random_models.registry)
+        kind = "eager/cpu/float32"
+        return plan_recipe(request, registry=random_models.registry, engine_kind=kind, seed=5, controls=pictures)
+
+    params = {"control_weight": 0.5, "control_end": 0.9}
+    short = pinned([CONTROL], control_image_url="u", params=params)
+    alone = pinned([CONTROL], controls=[{"image": "u", "weight": 0.5, "end": 0.9}])
+    both = pinned([CONTROL, MASK], controls=[{"image": "u"}, {"image": "v", "weight": 0.3}])
+
+    assert short == alone
+    assert (short.control_digest, short.control_weight, short.control_start, short.controls) == (
+        "c" * 64,
+        0.5,
+        None,
+        None,
+    )
+    assert both.control_digest is None
+    assert [(one.digest, one.weight) for one in both.pinned_controls] == [("c" * 64, 1.0), ("b" * 64, 0.3)]
+    assert Recipe.from_json(both.to_json()) == both

@@ -9,7 +9,7 @@ from foundation.problems import Problem
 from models.admission import parse_request
 from models.errors import InvalidRequestError
 from models.registry import BUILTIN_CARDS, ModelRegistry, open_registry
-from models.request import GenerationRequest, Mode, Priority, Sampler, Schedule, unusual_control
+from models.request import GenerationRequest, Mode, Priority, Sampler, Schedule
 from models.resolution import Resolution
 
 
@@ -20,6 +20,8 @@ def registry(tmp_path_factory) -> ModelRegistry:
     (folder / "plain.yaml").write_text(plain + "modes: [text2img, inpaint]\nsamplers: [Euler, LCM]\n", encoding="utf-8")
     vast = "family: sd\nsource: nowhere/at/all\nmax_side_px: 4096\nmax_pixels: 16777216\n"
     (folder / "vast.yaml").write_text(vast, encoding="utf-8")
+    led = "family: sd\nsource: nowhere/at/all\nmodes: [text2img, controlnet]\ncontrolnets: {depth: d, pose: p}\n"
+    (folder / "led.yaml").write_text(led, encoding="utf-8")
     (folder / "fast.yaml").write_text("family: sdxl\nsource: nowhere/at/all\nschedule: trailing\n", encoding="utf-8")
     return ModelRegistry.load([BUILTIN_CARDS, folder], "tiny")
 
@@ -179,7 +181,7 @@ def test_an_unknown_model_names_the_nearest_one_and_hides_no_other_problem(regis
         "text: blank, but must say something",
         "params.steps: 0 is below the minimum of 1",
         "model_type: no model 'sdlx'. Nearest: sdxl. "
-        "Known models: controlnet_canny, fast, plain, sd1.5, sdxl, tiny, vast.",
+        "Known models: controlnet_canny, fast, led, plain, sd1.5, sdxl, tiny, vast.",
     ]
 
 
@@ -432,15 +434,69 @@ def test_how_a_controlnet_leads_is_judged(registry, params, rule):
         parse_request({**data, "params": params}, registry)
 
 
+def test_one_control_picture_is_said_either_way(registry):
+    lead = {"weight": 0.5, "start": 0.2, "end": 0.9}
+    short = {"control_image_url": "u", "params": {f"control_{name}": value for name, value in lead.items()}}
+
+    one, other = (
+        parse_request({"text": "a", "model_type": "tiny", **given}, registry)
+        for given in (short, {"controls": [{"image": "u", **lead}]})
+    )
+
+    assert one.chosen_controls == other.chosen_controls
+    assert one.inputs == other.inputs == (None, None, "u")
+    assert one.mode is other.mode is Mode.CONTROLNET
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({"controls": [{}]}, "controls.0.image: required, but not given"),
+        ({"controls": [{"image": ""}]}, "controls.0.image: blank, but must say something"),
+        ({"controls": [{}] * 100_000}, "controls: 100,000 control pictures are above the maximum of 4"),
+        ({"controls": [{"image": "u", "wait": 1}]}, "controls.0.wait: unknown field. Nearest: controls.weight."),
+        ({"controls": [{"image": "u", "start": 0.5, "end": 0.5}]}, "controls.0.end: 0.5 is not after start."),
+        (
+            {"controls": [{"image": "u"}], "control_image_url": "v"},
+            "controls: given beside control_image_url. Name all control pictures in controls",
+        ),
+        ({"controls": [{"image": "u"}], "image_url": "v"}, "controls: cannot be combined with image_url or mask_url"),
+        (
+            {"controls": [{"image": "u"}], "params": {"control_weight": 0.5}},
+            "params.control_weight: has no effect without control_image_url. Leave it out, or say it in controls",
+        ),
+        (
+            {"controls": [{"image": "u", "model": "depth"}]},
+            "controls.0.model: ControlNet of model 'tiny': 'depth' is unknown: none has a name.",
+        ),
+        (
+            {"controls": [{"image": "u", "model": "dept"}], "model_type": "led"},
+            "controls.0.model: ControlNet of model 'led': 'dept' is not one of depth, pose. Nearest: depth.",
+        ),
+        (
+            {"control_image_url": "u", "model_type": "led"},
+            "control_image_url: model 'led' has several ControlNets: name one of depth, pose in controls",
+        ),
+        (
+            {"controls": [{"image": "u"}], "model_type": "plain"},
+            "control_image_url: model 'plain' cannot do controlnet",
+        ),
+    ],
+)
+def test_several_control_pictures_are_judged(registry, data, problem):
+    found = problems(registry, **{"text": "a", "model_type": "tiny", **data})
+
+    assert len(found) == 1
+    assert found[0].startswith(problem)
+
+
 def test_what_leads_nothing_is_refused_and_what_is_usual_is_in_no_recipe(registry):
     data = {"text": "a", "model_type": "tiny", "params": {"control_weight": 0.5}}
     with pytest.raises(InvalidRequestError, match="^params.control_weight: has no effect without control_image_url"):
         parse_request(data, registry)
-    led = parse_request({**data, "control_image_url": "http://a.example/"}, registry)
     usual = parse_request({**data, "params": {"control_weight": 1.0, "control_end": 1.0}}, registry)
 
-    assert unusual_control(led.params) == {"control_weight": 0.5}
-    assert unusual_control(usual.params) == {}
+    assert usual.chosen_controls == ()
 
 
 @pytest.mark.parametrize("item", [1, {"name": "a"}, {}])

@@ -39,6 +39,7 @@ def test_the_table_has_every_column_with_every_default_filled_in(tmp_path: Path)
             "control_weight": 1.0,
             "control_start": 0.0,
             "control_end": 1.0,
+            "controls": "",
             "upscaler": "",
         },
         **{"super_resolution": "", "watermark_text": "", "watermark_position": "bottom-right"},
@@ -167,6 +168,31 @@ def test_input_pictures_are_files_of_the_folder_or_object_keys(tmp_path: Path) -
     requests = dict(zip("abc", (request for _, request in catalog.requests()), strict=True))
     assert [request.mode for request in requests.values()] == [Mode.IMG2IMG, Mode.INPAINT, Mode.CONTROLNET]
     assert (requests["b"].image_url, requests["b"].mask_url) == ("k/1.png", "in/shoe.png")
+
+
+def test_a_row_names_several_control_pictures_in_one_cell(tmp_path: Path) -> None:
+    write(tmp_path, "edges.png", b"picture")
+    catalog = read(tmp_path, "a.csv", "id,text,controls\na,a mug,edges.png; k/2.png:0.5:0:0.8\n")
+    ((_, request),) = catalog.requests()
+
+    assert [(one.image, one.weight, one.end) for one in request.controls] == [
+        ("edges.png", 1, 1),
+        ("k/2.png", 0.5, 0.8),
+    ]
+    assert [picture.reference for picture in catalog.pictures] == ["edges.png"]
+    assert catalog.objects == ("k/2.png",)
+    assert row_request(catalog.table.iloc[0]) == request
+    assert problems(tmp_path, "b.csv", "text,controls\na mug,depth=edges.png; ../x.png\n") == [
+        "line 2, controls: '../x.png' must not contain '.', '..' or empty parts: it stays in the catalog's folder",
+        "line 2, controls: ControlNet of model 'tiny': 'depth' is unknown: none has a name.",
+    ]
+
+
+def test_a_table_that_is_older_than_a_column_is_read(tmp_path: Path) -> None:
+    catalog = read(tmp_path, "a.csv", "id,text\na,a mug\n")
+    ((_, request),) = catalog.requests()
+
+    assert row_request(catalog.table.drop(columns=["controls", "upscaler"]).iloc[0]) == request
 
 
 @pytest.mark.parametrize(

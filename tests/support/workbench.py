@@ -1,5 +1,6 @@
 """Slots run by hand, and diffusers' own pipelines to compare them with."""
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +30,8 @@ from models.request import Mode, Sampler
 NOISE = np.random.default_rng(0)
 PICTURE = Image.fromarray(NOISE.integers(0, 256, (128, 128, 3), dtype=np.uint8))
 EDGES = Image.fromarray((NOISE.random((128, 128)) > 0.8).astype(np.uint8) * 255).convert("RGB")
+LEADING = (EDGES, PICTURE, EDGES.transpose(Image.Transpose.ROTATE_90))
+"""Control pictures, in the order in which a recipe's ControlNets get them."""
 MASK = Image.new("L", (128, 128))
 MASK.paste(255, (16, 16, 48, 48))
 
@@ -77,9 +80,12 @@ def make_item(mode=Mode.TEXT2IMG, *, model="small", seed=1, sampler=Sampler.EULE
         "mask_digest": None,
         "control_digest": None,
     }
+    if mode is Mode.CONTROLNET and "controls" not in changes:
+        fields["control_digest"] = "c" * 64
     recipe = Recipe(**{**fields, **changes})
     cut = {name: picture.crop((0, 0, side, side)) for name, picture in _inputs(mode).items()}
-    return BatchItem(recipe, **cut)
+    controls = [picture.crop((0, 0, side, side)) for _, picture in zip(recipe.pinned_controls, LEADING, strict=False)]
+    return BatchItem(recipe, **cut, controls=controls)
 
 
 def _inputs(mode: Mode) -> dict[str, Image.Image]:
@@ -87,19 +93,32 @@ def _inputs(mode: Mode) -> dict[str, Image.Image]:
         Mode.TEXT2IMG: {},
         Mode.IMG2IMG: {"image": PICTURE},
         Mode.INPAINT: {"image": PICTURE, "mask": MASK},
-        Mode.CONTROLNET: {"control": EDGES},
+        Mode.CONTROLNET: {},
     }[mode]
 
 
-def _leading(recipe: Recipe) -> dict[str, float]:
-    """What diffusers is told of how a ControlNet leads."""
+def _leading(item: BatchItem) -> dict[str, object]:
+    """What diffusers is told of how ControlNets lead."""
     names = {
         "weight": "controlnet_conditioning_scale",
         "start": "control_guidance_start",
         "end": "control_guidance_end",
     }
-    given = {theirs: getattr(recipe, f"control_{ours}") for ours, theirs in names.items()}
-    return {name: value for name, value in given.items() if value is not None}
+    leads = item.recipe.pinned_controls
+    told = {theirs: [getattr(lead, ours) for lead in leads] for ours, theirs in names.items()} | {
+        "image": item.controls
+    }
+    return told if len(leads) > 1 else {name: values[0] for name, values in told.items()}
+
+
+@torch.no_grad()
+def _unlike(controlnet: ControlNetModel) -> ControlNetModel:
+    """Another ControlNet for the same UNet."""
+    other = copy.deepcopy(controlnet)
+    random = torch.Generator().manual_seed(3)
+    for parameter in other.parameters():
+        parameter.mul_(1 + 0.3 * torch.randn(parameter.shape, generator=random))
+    return other
 
 
 class Workbench:
@@ -110,14 +129,15 @@ class Workbench:
         self.models = {name: self._step_model(name) for name in FOLDERS}
 
     def _step_model(self, name: str) -> UNetModel:
-        controlnet = None
+        controlnets = {}
         if name in CONTROLNETS:
-            controlnet = ControlNetModel.from_pretrained(self.folder / CONTROLNETS[name])
+            controlnets[""] = ControlNetModel.from_pretrained(self.folder / CONTROLNETS[name])
+            controlnets["other"] = _unlike(controlnets[""])
         options = {} if name == "small_xl" else OPTIONS
         kind = PIPELINES[name, Mode.TEXT2IMG]
         pipeline = kind.from_pretrained(self.folder / FOLDERS[name], dtype=torch.float32, **options)
         self.pipelines = {**getattr(self, "pipelines", {}), name: pipeline}
-        return UNetModel(pipeline, controlnet, upcasts_vae=name == "small_xl")
+        return UNetModel(pipeline, controlnets, upcasts_vae=name == "small_xl")
 
     @torch.no_grad()
     def reference(self, item: BatchItem, **changes) -> torch.Tensor:
@@ -125,7 +145,8 @@ class Workbench:
         recipe = item.recipe
         parts = dict(self.pipelines[recipe.model].components) | changes
         if recipe.mode is Mode.CONTROLNET:
-            parts["controlnet"] = self.models[recipe.model].controlnet
+            networks = [self.models[recipe.model].controlnets[lead.model] for lead in recipe.pinned_controls]
+            parts["controlnet"] = networks[0] if len(networks) == 1 else networks
         options = {} if recipe.model == "small_xl" else {"requires_safety_checker": False}
         pipeline = PIPELINES[recipe.model, recipe.mode](**parts, **options)
         pipeline.set_progress_bar_config(disable=True)
@@ -135,7 +156,7 @@ class Workbench:
             Mode.TEXT2IMG: size,
             Mode.IMG2IMG: {"image": item.image, "strength": recipe.strength},
             Mode.INPAINT: {"image": item.image, "mask_image": item.mask, "strength": recipe.strength, **size},
-            Mode.CONTROLNET: {"image": item.control, **size, **_leading(recipe)},
+            Mode.CONTROLNET: {**size, **(_leading(item) if recipe.mode is Mode.CONTROLNET else {})},
         }[recipe.mode]
         return pipeline(
             recipe.text,

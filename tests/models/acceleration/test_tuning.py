@@ -45,7 +45,7 @@ def test_a_compiled_model_gives_the_latents_of_diffusers(random_models, monkeypa
     pipeline = workbench.pipelines["small"]
     items = [make_item(Mode.TEXT2IMG, seed=1, steps=2), make_item(Mode.CONTROLNET, seed=2, steps=2)]
     expected = [workbench.reference(item) for item in items]
-    model = UNetModel(pipeline, workbench.models["small"].controlnet)
+    model = UNetModel(pipeline, workbench.models["small"].controlnets)
 
     sizes = tune(model, "compile")
     together = workbench.together(items, sizes=sizes.sizes, model=model)

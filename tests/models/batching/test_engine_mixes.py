@@ -45,7 +45,7 @@ def job(random_models):
         urls = {"image_url": image and "i", "mask_url": mask and "m", "control_image_url": control and "c"}
         params = {"resolution": "64x64", "steps": 3, **params}
         request = parse_request({"text": text, "model_type": model, "params": params, **urls}, random_models.registry)
-        inputs = {"image": opened(image), "mask": opened(mask), "control": opened(control)}
+        inputs = {"image": opened(image), "mask": opened(mask), "controls": [opened(control)] if control else []}
         kind, seed = "eager/cpu/float32", params.get("seed", int(id))
         recipe = plan_recipe(request, registry=random_models.registry, engine_kind=kind, seed=seed, **inputs)
         return GenerationJob(str(id), recipe, **inputs)
@@ -95,7 +95,7 @@ def test_the_recipe_says_how_its_control_picture_is_prepared(engine, job):
     def painted(preprocess, picture) -> np.ndarray:
         one = job(1, control=picture)
         recipe = one.recipe.model_copy(update={"control_preprocess": preprocess})
-        return pixels(engine, GenerationJob("1", recipe, control=one.control))["1"]
+        return pixels(engine, GenerationJob("1", recipe, controls=one.controls))["1"]
 
     edges = Image.fromarray(canny_edges(np.asarray(PICTURE.resize((64, 64)))))
     from_picture = painted("auto", PICTURE.resize((64, 64)))

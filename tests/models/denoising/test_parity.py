@@ -70,6 +70,29 @@ def test_controlnets_lead_as_strongly_and_as_long_as_diffusers_lets_them_in_mixe
     assert distance(usual, together[1]) > 1e-2
 
 
+def test_several_controlnets_at_once_are_those_of_diffusers_in_mixed_company(workbench):
+    digest = {"digest": "c" * 64}
+    leads = [
+        [digest, {**digest, "model": "other"}],
+        [{**digest, "model": "other", "weight": 0.5, "end": 0.5}, {**digest, "weight": 1.5, "start": 0.4}],
+        [{**digest, "weight": 0.3}, {**digest, "model": "other"}, {**digest, "weight": 0.8, "end": 0.7}],
+        [{**digest, "model": "other"}],
+    ]
+    items = [
+        make_item(
+            Mode.CONTROLNET, seed=place, sampler=sampler, steps=5, controls=controls, cfg_scale=(7.5, 1.0)[place % 2]
+        )
+        for place, (controls, sampler) in enumerate(zip(leads, cycle([Sampler.EULER, Sampler.HEUN]), strict=False))
+    ]
+
+    together = workbench.together([*items, make_item(Mode.CONTROLNET), make_item()], joins=[0, 1, 0, 2, 0, 1])
+
+    (single,) = workbench.together([make_item(Mode.CONTROLNET, steps=5)])
+    for item, ours in zip(items, together, strict=False):
+        assert distance(ours, workbench.reference(item)) < 1e-3, item.recipe
+    assert distance(single, together[0]) > 1e-2
+
+
 @pytest.mark.parametrize("strength", [0.01, 0.3, 1.0])
 @pytest.mark.parametrize(("model", "mode"), [case for case in CASES if case[1] in (Mode.IMG2IMG, Mode.INPAINT)])
 def test_any_strength_is_that_of_diffusers(workbench, model, mode, strength):

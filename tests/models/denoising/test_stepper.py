@@ -135,7 +135,7 @@ def test_sdxl_with_a_controlnet_is_that_of_diffusers(workbench, sampler):
     for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
         torch.nn.init.normal_(block.weight, std=0.2)
     torch.nn.init.normal_(controlnet.controlnet_cond_embedding.conv_out.weight, std=10.0)
-    model = UNetModel(pipeline, controlnet)
+    model = UNetModel(pipeline, {"": controlnet})
     items = [
         make_item(mode, model="small_xl", seed=seed, sampler=sampler)
         for seed, mode in enumerate((Mode.CONTROLNET, Mode.TEXT2IMG))
@@ -148,7 +148,7 @@ def test_sdxl_with_a_controlnet_is_that_of_diffusers(workbench, sampler):
     reference.scheduler = make_scheduler(sampler, model.schedule, 4)
     theirs = reference(
         "a red shoe",
-        image=items[0].control,
+        image=items[0].controls[0],
         num_inference_steps=4,
         guidance_scale=7.5,
         generator=torch.Generator().manual_seed(0),

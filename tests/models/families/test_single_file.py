@@ -54,14 +54,14 @@ def paint(folder: Path, model: str) -> GeneratedImage:
     registry = ModelRegistry.load([folder], model)
     engine = BatchingEngine(registry, EngineSettings(device="cpu"), PipelinePool())
     data = {"text": "a red shoe", "model_type": model, "params": {"resolution": "64x64", "steps": 2}}
-    control = None
+    controls = []
     if registry.card(model).controlnet:
-        control = InputPicture("0" * 64, lambda: Image.linear_gradient("L").convert("RGB"))
+        controls = [InputPicture("0" * 64, lambda: Image.linear_gradient("L").convert("RGB"))]
         data["control_image_url"] = "control"
     request = parse_request(data, registry)
     kind = engine.kind(model, request.params.resolution)
-    recipe = plan_recipe(request, registry=registry, engine_kind=kind, seed=3, control=control)
-    (result,) = engine.generate([GenerationJob("1", recipe, control=control)])
+    recipe = plan_recipe(request, registry=registry, engine_kind=kind, seed=3, controls=controls)
+    (result,) = engine.generate([GenerationJob("1", recipe, controls=controls)])
     return result
 
 

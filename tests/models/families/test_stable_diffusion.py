@@ -55,7 +55,7 @@ def job(random_models):
         urls = {"image_url": image and "i", "mask_url": mask and "m", "control_image_url": control and "c"}
         params = {"resolution": "64x64", "steps": 4, **params}
         request = parse_request({"text": text, "model_type": model, "params": params, **urls}, random_models.registry)
-        inputs = {"image": opened(image), "mask": opened(mask), "control": opened(control)}
+        inputs = {"image": opened(image), "mask": opened(mask), "controls": [opened(control)] if control else []}
         kind = "eager/cpu/float32"
         recipe = plan_recipe(request, registry=random_models.registry, engine_kind=kind, seed=seed, **inputs)
         return GenerationJob(str(seed), recipe, **inputs)

@@ -86,7 +86,7 @@ def test_a_picture_that_a_catalog_names_as_input_stays(local_store, tmp_path):
     local_store.put(
         table_key("prompt_catalog", "shop"), (tmp_path / "table.parquet").read_bytes(), content_type="x/parquet"
     )
-    (tmp_path / "new.csv").write_text(f"text,image\nmug,{keys[1]}\ncup,uploads/20240101/a.png\n")
+    (tmp_path / "new.csv").write_text(f"text,image,controls\nmug,{keys[1]},\ncup,,uploads/20240101/a.png:0.5\n")
     catalogs = RegisteredCatalogs(local_store, renew_after_s=3600)
     catalogs.register(tmp_path / "new.csv", REGISTRY)
 
