@@ -11,6 +11,7 @@ from models.adapters.adapter_file import adapter_problem
 from models.card import ModelCard
 from models.control import MAX_CONTROLS
 from models.errors import InvalidRequestError, ModelNotFoundError
+from models.file_kinds import Kind, file_kind
 from models.lora import MAX_LORAS, LoraChoice
 from models.model_traits import Guidance
 from models.prompt_length import length_rule
@@ -232,6 +233,9 @@ def _lora_rule(card: ModelCard, lora: str) -> str | None:
     if card.lora_pin(lora) and not file.is_file():
         return None  # it is in a store, and judged where it is loaded
     if rule := adapter_problem(file) or base_problem(card, file):
+        kind = file_kind(file)
+        is_other = kind.kind not in (Kind.ADAPTER, Kind.UNKNOWN, Kind.PICKLE)
+        rule = f"the file is no adapter of weights, but: {kind.kind}. {kind.reason}".rstrip(". ") if is_other else rule
         return f"LoRA '{lora}' of model '{card.name}': {rule}"
     return None
 

@@ -70,11 +70,12 @@ TEXT_ENCODERS = {
 RUNS = {Base.SD1: "sd", Base.SDXL: "sdxl"}
 """The families that run checkpoints in one file, by base."""
 
+_IP_ADAPTER = re.compile(r"(^|[._])ip_adapter|^image_proj\.|^pulid_")
+"""Also those with LoRAs in them (FaceID), those of Flux.1, and PuLID, which are named so, too."""
 _OTHER_CONTROL = {"lora_controlnet": "Control-LoRA", "lllite_": "ControlNet-LLLite"}
 _UNION = ("task_embedding", "control_add_embedding", "num_control_type", "control_type")
 _MARKS: tuple[tuple[str, Kind], ...] = (
-    (r"^(ip_adapter|image_proj)\.", Kind.IP_ADAPTER),
-    (r"^(adapter\.)?body\.\d+\.(block1|in_conv|resnets)\.", Kind.T2I_ADAPTER),
+    (r"^(adapter\.)?body\.\d+\.(block1|in_conv|resnets)\.|^style_embedding$", Kind.T2I_ADAPTER),
     (r"^control_model\.|(^|\.)input_hint_block\.|controlnet_(cond_embedding|down_blocks|blocks)\.", Kind.CONTROLNET),
     (r"^(emb_params|clip_l|clip_g)$|^string_to_param", Kind.EMBEDDING),
     (r"^model\.diffusion_model\.|double_blocks\.0|joint_blocks\.0|single_transformer_blocks\.0", Kind.DIFFUSION_MODEL),
@@ -120,6 +121,8 @@ def header_kind(header: Header, adapter_problem: Callable[[], str | None] = lamb
     names = header.tensors
     if other := next((what for mark, what in _OTHER_CONTROL.items() if any(mark in name for name in names)), ""):
         return FileKind(Kind.CONTROLNET, reason=f"it is a {other}, which is not run here: use a whole ControlNet")
+    if any(_IP_ADAPTER.search(name) for name in names):
+        return FileKind(Kind.IP_ADAPTER, reason=_REFUSED[Kind.IP_ADAPTER])
     if is_adapter(names):
         return _adapter(header, adapter_problem())
     if kind := checkpoint_kind(header):

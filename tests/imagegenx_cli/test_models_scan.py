@@ -115,8 +115,26 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
         None,
         "IP-Adapters are",
     ),
+    "ip_face": (
+        {
+            "image_proj.proj.weight": (2,),
+            "ip_adapter.0.to_q_lora.down.weight": (2,),
+            "ip_adapter.0.to_k_ip.weight": (2,),
+        },
+        "IP-Adapter",
+        None,
+        "IP-Adapters are",
+    ),
+    "ip_flux": (
+        {"double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight": (2, 2)},
+        "IP-Adapter",
+        None,
+        "IP-Adapters are",
+    ),
+    "t2i_style": ({"style_embedding": (1, 2)}, "T2I-adapter", None, "T2I-adapters are not"),
     "esrgan": ({"conv_first.weight": (2,), "body.0.rdb1.conv1.weight": (2,)}, "upscaler", None, None),
     "hat": ({"layers.0.residual_group.overlap_attn.x": (2,)}, "upscaler", None, "HAT is not run here; RRDB"),
+    "dat": ({"layers.0.blocks.0.attn.attns.0.rpe_biases": (2,)}, "upscaler", None, "DAT is not run here; RRDB"),
     "clip": ({"text_model.encoder.layers.0.x": (2,)}, "text encoder", None, None),
     "odd": ({"weight": (2,)}, "unknown", None, "its tensors are of no kind that is known here"),
 }

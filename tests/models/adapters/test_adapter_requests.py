@@ -331,3 +331,23 @@ def test_union_controlnets_are_refused_by_name(random_models, tmp_path, warm_poo
     (tmp_path / "one.yaml").write_text(card)
     result = paint(ModelRegistry.load([tmp_path], "one"), warm_pool, "one")
     assert "union is a Union ControlNet (it holds num_control_type)" in result.error
+
+
+@pytest.mark.parametrize(
+    ("tensors", "kind"),
+    [
+        ({"image_proj.proj.weight": (4, 4), "ip_adapter.1.to_k_ip.weight": (4, 4)}, "IP-Adapter"),
+        ({"image_proj.proj.weight": (4, 4), "ip_adapter.0.to_q_lora.down.weight": (4, 4)}, "IP-Adapter"),
+        ({"adapter.body.0.resnets.0.block1.weight": (4, 4)}, "T2I-adapter"),
+        ({"controlnet_cond_embedding.conv_in.weight": (4, 4)}, "ControlNet"),
+        ({"decoder.conv_in.weight": (4, 4)}, "VAE"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_as_an_adapter_by_its_kind(cards, tensors, kind):
+    write(cards / "odd.safetensors", tensors)
+
+    with pytest.raises(InvalidRequestError) as refused:
+        parse_request({"text": "a", "params": {"lora_name": "odd"}}, ModelRegistry.load([cards], "one"))
+
+    start = "params.lora_name: LoRA 'odd' of model 'one': the file is no adapter of weights, but: "
+    assert str(refused.value).startswith(start + kind)
