@@ -254,10 +254,19 @@ def test_the_controlnet_and_the_options_are_part_of_the_release(cards):
     write_model(cards / "control", b"control")
     write_card(cards, "mine", "family: sd\nsource: weights\ncontrolnet: control\n")
     with_control = ModelRegistry.load([cards], "mine").release("mine")
+    write_card(cards, "mine", "family: sd\nsource: weights\ncontrolnets: {lines: control}\n")
+    with_named = ModelRegistry.load([cards], "mine").release("mine")
     write_card(cards, "mine", "family: sd\nsource: weights\noptions: {a: 1}\n")
     with_options = ModelRegistry.load([cards], "mine").release("mine")
 
-    assert len({plain, with_control, with_options}) == 3
+    assert len({plain, with_control, with_named, with_options}) == 4
+
+
+def test_a_named_controlnet_that_is_not_here_is_missed_by_name(cards):
+    write_card(cards, "mine", "family: sd\nsource: weights\ncontrolnets: {lines: {source: owner/lines}}\n")
+
+    with pytest.raises(ModelLoadError, match="^model 'mine': no weights .* or name another `controlnets: lines` in "):
+        ModelRegistry.load([cards], "mine").release("mine")
 
 
 def test_a_hub_model_is_known_by_id_and_commit_without_a_network(cards):

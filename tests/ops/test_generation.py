@@ -27,6 +27,7 @@ class NotingEngine(StandInEngine):
     def __init__(self):
         super().__init__()
         self.painted = []
+        self.jobs = []
 
     def generate(self, jobs, on_step=None):
         jobs, refused = itertools.tee(jobs)
@@ -35,6 +36,7 @@ class NotingEngine(StandInEngine):
                 yield FailedImage(job.id, job.recipe, "ghosts have no colour")
             else:
                 self.painted.append(job.recipe.text)
+                self.jobs.append(job)
                 yield from super().generate([job], on_step)
 
 
@@ -185,6 +187,27 @@ def test_input_pictures_are_files_beside_the_catalog_or_objects_in_the_store(sho
     assert shop.store.get(f"inputs/{digest}") == data
     assert outcomes["c"].status is Status.FAILED
     assert outcomes["c"].error == "'blue.png' is neither a file in the catalog's folder nor an object in the store."
+
+
+def test_several_control_pictures_go_to_the_engine_in_their_order(shop):
+    write_stand_in_model(shop.folder / "models")
+    card = shop.folder / "models/stand-in.yaml"
+    card.write_text(card.read_text() + "modes: [controlnet]\ncontrolnet: stand-in\ncontrolnets: {depth: stand-in}\n")
+    shop.registry = ModelRegistry.load([shop.folder / "models"], "stand-in")
+    for colour in ("red", "blue"):
+        Image.new("RGB", (64, 64), colour).save(shop.folder / f"{colour}.png")
+    digests = [hashlib.sha256((shop.folder / f"{colour}.png").read_bytes()).hexdigest() for colour in ("red", "blue")]
+
+    outcomes = shop.outcomes("id,text,controls\na,a mug,depth=red.png:0.5; blue.png\nb,a mug,blue.png\n")
+
+    several, one = (Recipe.from_json(outcomes[id].recipe) for id in "ab")
+    assert [(lead.model, lead.weight, lead.digest) for lead in several.pinned_controls] == [
+        ("depth", 0.5, digests[0]),
+        ("", 1.0, digests[1]),
+    ]
+    assert (one.controls, one.control_digest) == (None, digests[1])
+    assert [[picture.digest for picture in job.controls] for job in shop.engine.jobs] == [digests, digests[1:]]
+    assert [picture.load().getpixel((0, 0)) for picture in shop.engine.jobs[0].controls] == [(255, 0, 0), (0, 0, 255)]
 
 
 def test_a_model_without_weights_fails_its_rows_and_says_what_to_do(shop):

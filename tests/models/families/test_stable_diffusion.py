@@ -31,6 +31,7 @@ from models.pipeline_pool import PipelinePool
 from models.planning import plan_recipe
 from models.registry import ModelRegistry
 from models.request import Sampler
+from tests.support.model_factory import build_random_controlnet
 
 NOISE = np.random.default_rng(0)
 PICTURE = Image.fromarray(NOISE.integers(0, 256, (64, 64, 3), dtype=np.uint8))
@@ -124,6 +125,30 @@ def test_controlnet_is_what_diffusers_makes(engine, job, random_models, diffuser
     (ours,) = pixels(engine, job(3, control=EDGES))
 
     assert np.abs(ours - reference(random_models, pipeline, 3, image=EDGES)).max() <= 1
+
+
+def test_several_controlnets_of_a_card_are_what_diffusers_makes(random_models, diffusers_pipeline, tmp_path, warm_pool):
+    source = random_models.folder
+    build_random_controlnet(tmp_path / "other", source / "sd", seed=9)
+    networks = [ControlNetModel.from_pretrained(folder) for folder in (source / "controlnet", tmp_path / "other")]
+    (tmp_path / "led.yaml").write_text(
+        f"family: sd\nsource: {source / 'sd'}\ncontrolnet: {source / 'controlnet'}\ncontrolnets: {{other: other}}\n"
+        "modes: [text2img, controlnet]\ndefault_resolution: 64×64\n"
+    )
+    registry = ModelRegistry.load([tmp_path], "led")
+    controls = [{"image": "a", "weight": 0.7}, {"model": "other", "image": "b", "end": 0.5}]
+    request = parse_request({"text": "a red shoe", "params": {"steps": 4}, "controls": controls}, registry)
+    pictures = [opened(EDGES), opened(PICTURE)]
+    recipe = plan_recipe(request, registry=registry, engine_kind="eager/cpu/float32", seed=3, controls=pictures)
+    engine = BatchingEngine(registry, EngineSettings(device="cpu"), warm_pool)
+
+    (ours,) = pixels(engine, GenerationJob("1", recipe, controls=pictures))
+    (swapped,) = engine.generate([GenerationJob("1", recipe, controls=[*pictures, *pictures])])
+
+    pipeline = diffusers_pipeline(StableDiffusionControlNetPipeline, controlnet=networks)
+    leads = {"controlnet_conditioning_scale": [0.7, 1.0], "control_guidance_end": [1.0, 0.5]}
+    assert np.abs(ours - reference(random_models, pipeline, 3, image=[EDGES, PICTURE], **leads)).max() <= 1
+    assert swapped.error.startswith("the recipe's control is pictures 000000000000, 000000000000, but pictures 0000")
 
 
 def test_inputs_change_the_picture(engine, job):

@@ -9,6 +9,7 @@ from PIL import Image
 from configs.lifecycle_settings import CheckSettings
 from foundation.errors import FailureCause
 from io_managers.image_set import picture_key
+from models.control import PinnedControl
 from models.encoding import read_recipe
 from models.picture_job import PictureJob
 from models.placement import Placement
@@ -187,6 +188,27 @@ def test_input_pictures_are_read_from_the_store(shop, catalog, painter):
         "the input picture inputs/gone is no longer in the store. Run the catalog again.",
         FailureCause.INPUT_PICTURE,
     )
+
+
+def test_control_pictures_are_read_from_the_store_in_the_recipes_order(shop, catalog, painter):
+    leads = []
+    for model in ("", "depth"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (64, 64), "blue" if model else "red").save(buffer, "PNG")
+        leads.append(PinnedControl(model=model, digest=hashlib.sha256(buffer.getvalue()).hexdigest()))
+        shop.store.put(f"inputs/{leads[-1].digest}", buffer.getvalue(), content_type="image/png")
+    keys = tuple(f"inputs/{lead.digest}" for lead in leads)
+    several = {"mode": Mode.CONTROLNET, "controls": tuple(leads), "input_reading": INPUT_READING}
+    single = {"mode": Mode.CONTROLNET, "control_digest": leads[0].digest, "input_reading": INPUT_READING}
+    shop.worker(engine=painter)
+
+    made = catalog.made(
+        catalog.job("a", recipe=several, control_keys=keys), catalog.job("b", recipe=single, control_key=keys[0])
+    )
+
+    assert [outcome.error for outcome in made] == ["", ""]
+    given = {job.recipe.controls is None: [picture.digest for picture in job.controls] for job in painter.jobs}
+    assert given == {False: [lead.digest for lead in leads], True: [leads[0].digest]}
 
 
 def test_a_rejected_picture_is_told_as_such_and_not_painted_twice(shop, catalog, painter):
