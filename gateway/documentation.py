@@ -200,6 +200,7 @@ class ModelState(BaseModel):
     samplers: list[str]
     schedules: dict[str, list[str]] = Field(description="what can be asked for with each sampler")
     loras: list[str]
+    controlnets: list[str] = Field(description="names that `controls` chooses by")
     min_side_px: int
     max_side_px: int
     max_pixels: int

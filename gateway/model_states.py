@@ -71,6 +71,7 @@ def _abilities(card: ModelCard) -> Mapping[str, object]:
         "samplers": [sampler.value for sampler in card.possible_samplers],
         "schedules": {sampler.value: [one.value for one in SCHEDULES[sampler]] for sampler in card.possible_samplers},
         "loras": list(card.loras),
+        "controlnets": list(card.controlnets),
         "min_side_px": limits.min_side_px,
         "max_side_px": limits.max_side_px,
         "max_pixels": limits.max_pixels,

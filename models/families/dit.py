@@ -46,12 +46,15 @@ class DiTFamily(PipelineFamily):
         device, offload = torch.device(self.placement.device), self.placement.offload
         pipeline.vae.to(device)
         if offload == "layers" and device.type != "cpu":
-            pipeline.transformer.enable_group_offload(
-                onload_device=device, offload_type="block_level", num_blocks_per_group=1
-            )
+            keep_layers_away(pipeline.transformer, device)
         else:
             pipeline.transformer.to(device)
         if offload == "none":
             for name in ENCODERS:
                 if (encoder := pipeline.components.get(name)) is not None:
                     encoder.to(device)
+
+
+def keep_layers_away(transformer: Any, device: torch.device) -> None:
+    """Keep a transformer in main memory, and bring each of its layers to the device while that computes."""
+    transformer.enable_group_offload(onload_device=device, offload_type="block_level", num_blocks_per_group=1)

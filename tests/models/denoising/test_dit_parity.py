@@ -5,12 +5,14 @@ from itertools import cycle
 
 import pytest
 import torch
+from diffusers.hooks import group_offloading
 
 from models.acceleration.tuning import exact_on_cpu
 from models.denoising.batch_sizes import BatchSizes
 from models.denoising.passes import Denoiser
 from models.denoising.stepper import Stepper
 from models.errors import ModelError
+from models.families.dit import keep_layers_away
 from models.request import Mode, Sampler
 from tests.support.dit_workbench import KINDS, MODES, DiTWorkbench
 from tests.support.workbench import distance, make_item
@@ -151,3 +153,21 @@ def test_the_estimate_of_the_last_step_is_where_it_ends(bench, model):
 
 def _raise(slot, exc):
     raise exc
+
+
+@pytest.mark.parametrize("model", ["sd3", "qwen_image", "z_image", "dev"])
+def test_layers_that_come_one_by_one_make_the_same_latents_in_mixed_company(bench, model, monkeypatch):
+    brought, bring = [], group_offloading.ModuleGroup.onload_
+    monkeypatch.setattr(group_offloading.ModuleGroup, "onload_", lambda group: (brought.append(group), bring(group)))
+    parts = bench.pipelines[model].components
+    transformer = copy.deepcopy(parts["transformer"])
+    keep_layers_away(transformer, torch.device("cpu"))
+    kind = KINDS[model]
+    away = kind.model(kind.pipelines[0](**parts | {"transformer": transformer}), kind.options)
+    items = [an_item(model, seed=seed, steps=2 + seed, cfg_scale=2.0 + seed) for seed in range(2)]
+
+    together = bench.together(items, joins=[0, 1], model=away)
+
+    assert len(set(brought)) > 1
+    for ours, theirs in zip(together, bench.together(items, joins=[0, 1]), strict=True):
+        assert torch.equal(ours, theirs)
