@@ -61,5 +61,5 @@ def gateway_process(home: Path, descriptors: int = 0, **variables: str) -> Itera
     try:
         yield gateway
     finally:
-        gateway.process.kill()
+        gateway.process.terminate()  # a gateway that is killed leaves its private Redis
         gateway.ended()
