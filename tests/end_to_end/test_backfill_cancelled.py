@@ -1,28 +1,15 @@
 """A backfill of many catalogs that is cancelled half-way as Dagster's backfills page does it, and executed again."""
 
-import signal
-import subprocess
-import sys
-from contextlib import contextmanager
-
 import pytest
 from dagster import DagsterRunStatus
 from dagster._core.execution.backfill import BulkActionStatus
 
 from benchmarks.stand_in import PICTURE_S, write_stand_in_model
-from configs.settings import PACKAGE_ROOT
 from tests.support.dagster_daemon import DaemonHome
 from tests.support.dagster_web_server import ask, web_server
 
 NAMES = [f"c{number}" for number in range(6)]
 ROWS = 3
-# The daemon looks after backfills every 30 s, which no setting changes.
-DAEMON = """
-import dagster._daemon.controller as controller
-controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
-from dagster._daemon.cli import cli
-cli()
-"""
 BACKFILLS = """
 query Backfills { partitionBackfillsOrError { ... on PartitionBackfills { results {
   id status title numPartitions isAssetBackfill hasCancelPermission
@@ -41,19 +28,9 @@ mutation Again($id: String!) { reexecutePartitionBackfill(
 
 
 class Shop(DaemonHome):
-    """A home folder whose daemon looks after backfills every second."""
+    """A home folder whose pictures are painted by a stand-in."""
 
-    @contextmanager
-    def daemon(self):
-        """See `DaemonHome.daemon`."""
-        command = [sys.executable, "-c", DAEMON, "run", "-m", "benchmarks.stand_in_location"]
-        with (self.home / "daemon.log").open("a") as log:
-            process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=PACKAGE_ROOT)
-            try:
-                yield process
-            finally:
-                process.send_signal(signal.SIGINT)  # SIGTERM would end it without its code server
-                process.wait(60)
+    location = "benchmarks.stand_in_location"
 
     def status(self, backfill):
         """Where a backfill stands."""

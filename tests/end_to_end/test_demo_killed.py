@@ -51,7 +51,7 @@ class Demo:
         process = self.start()
         while not moment():
             assert process.poll() is None, f"the run ended before its moment:\n{process.communicate()}"
-            time.sleep(0.001)
+            time.sleep(0.005)
         process.kill()
         process.communicate()
 
@@ -78,9 +78,8 @@ def test_a_demo_killed_in_every_stage_finishes_and_makes_no_picture_twice(demo):
     moments = {
         "before the first picture": lambda: demo.has("tables/prompt_catalog/shop.parquet"),
         "among the generated pictures": lambda: len(demo.pictures()) >= 5,
-        "between two stages": lambda: demo.has("manifests/generated_images/shop.parquet"),
         "among the upscaled pictures": lambda: len(demo.pictures()) >= ROWS + 3,
-        "among the watermarked pictures": lambda: len(demo.pictures()) >= ROWS + UPSCALED + 3,
+        "between two stages": lambda: demo.has("manifests/upscaled_images/shop.parquet"),
         "among the thumbnails": lambda: len(demo.pictures()) >= ROWS + UPSCALED + WATERMARKED + 3,
         "before the gallery": lambda: demo.has("manifests/thumbnails/shop.parquet"),
     }
@@ -152,26 +151,7 @@ def test_dagster_knows_that_the_killed_runs_failed(demo):
     with open_instance(demo.home / "dagster") as instance:
         statuses = [run.status for run in instance.get_runs()]
 
-    assert statuses == [DagsterRunStatus.SUCCESS, *[DagsterRunStatus.FAILURE] * 7]
-
-
-@pytest.mark.timeout(600)
-def test_a_demo_killed_at_a_random_time_finishes(tmp_path):
-    demo = Demo(tmp_path)
-    for delay_s in (2.0, 6.5):
-        process = demo.start()
-        time.sleep(delay_s)
-        process.kill()
-        process.communicate()
-    before = demo.pictures()
-
-    output, error = demo.start().communicate()
-
-    counts = re.search(r"(\d+) generated, (\d+) reused, (\d+) failed", output)
-    assert counts, error
-    generated, reused, failed = map(int, counts.groups())
-    assert (generated + reused, failed) == (ROWS, 0), error
-    assert {path: demo.pictures()[path] for path in before} == before
+    assert statuses == [DagsterRunStatus.SUCCESS, *[DagsterRunStatus.FAILURE] * 6]
 
 
 def test_an_interrupted_demo_says_that_it_can_go_on(tmp_path):

@@ -57,7 +57,7 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.mark.timeout(600)
-def test_gc_removes_exactly_a_thousand_orphans_while_a_run_reuses_others(home, tmp_path):
+def test_gc_removes_exactly_two_hundred_orphans_while_a_run_reuses_others(home, tmp_path):
     write_catalog(home, 20)
     run_main_job("shop", StandInGPUEngine())
     store = open_store(load_settings().store)
@@ -66,7 +66,7 @@ def test_gc_removes_exactly_a_thousand_orphans_while_a_run_reuses_others(home, t
     for key in keys_of(store, "manifests/"):
         store.delete(key)
     before = keys_of(store, "pictures/")
-    orphans = store_orphans(store, 1_000)
+    orphans = store_orphans(store, 200)
     make_old(store, orphans | reused)
     write_catalog(home, 25)
     with subprocess.Popen([sys.executable, "-m", "tests.support.paused_run", "shop", str(tmp_path)]) as run:
@@ -83,7 +83,7 @@ def test_gc_removes_exactly_a_thousand_orphans_while_a_run_reuses_others(home, t
         assert run.wait(300) == 0
 
     assert (status, done["active_runs"]) == (0, 1)
-    assert planned["removed"] == done["removed"] == {"pictures": {"objects": 1_000, "bytes": 1_000 * len(b"orphan")}}
+    assert planned["removed"] == done["removed"] == {"pictures": {"objects": 200, "bytes": 200 * len(b"orphan")}}
     assert before <= left
     assert not orphans & left
     rows = read_image_set(store, "generated_images", "shop").rows()
@@ -93,12 +93,12 @@ def test_gc_removes_exactly_a_thousand_orphans_while_a_run_reuses_others(home, t
 
 
 @pytest.mark.timeout(600)
-def test_five_changed_and_five_deleted_of_a_thousand_are_found_and_only_they_are_made_again(home):
-    write_catalog(home, 500)
+def test_five_changed_and_five_deleted_of_two_hundred_are_found_and_only_they_are_made_again(home):
+    write_catalog(home, 100)
     run_main_job("shop", StandInGPUEngine())
     store = open_store(load_settings().store)
     whole = named(store)
-    assert len(whole) == 1_000
+    assert len(whole) == 200
     deleted, changed = damage(store, sorted(whole), 5)
     times = {key: (store.root / key).stat().st_mtime_ns for key in keys_of(store, "pictures/") - changed}
 
@@ -106,7 +106,7 @@ def test_five_changed_and_five_deleted_of_a_thousand_are_found_and_only_they_are
     healed_status, healed = imagegenx("store", "verify", "--heal")
     run_main_job("shop", StandInGPUEngine())
 
-    assert (status, healed_status, found["pictures"]) == (1, 1, 1_000)
+    assert (status, healed_status, found["pictures"]) == (1, 1, 200)
     seen = {(one["key"], one["what"]) for one in found["damages"]}
     assert seen == {*((key, "missing") for key in deleted), *((key, "changed") for key in changed)}
     assert healed["moved"] == 5

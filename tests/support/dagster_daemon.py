@@ -20,6 +20,13 @@ from resources.local_store import LocalObjectStore
 from resources.object_store import ObjectNotFoundError
 
 PATIENCE_S = 300
+_DAEMON = """
+from dagster._daemon import controller, sensor
+from dagster._daemon.cli import cli
+controller.DEFAULT_DAEMON_INTERVAL_SECONDS = sensor.MIN_INTERVAL_LOOP_TIME = controller.THREAD_CHECK_INTERVAL = 1
+cli()
+"""
+"""Looks after backfills and sensors every second, not every 30 and 5, which no setting changes; and ends as soon."""
 _ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
 
@@ -33,7 +40,7 @@ def open_instance(folder: Path) -> DagsterInstance:
 @contextmanager
 def running_daemon(log: Path, *arguments: str, environment: Mapping[str, str] | None = None):
     """Dagster's daemon, for as long as the block runs; what it started ends with it."""
-    command = [sys.executable, "-m", "dagster._daemon", "run", *arguments]
+    command = [sys.executable, "-c", _DAEMON, "run", *arguments]
     with log.open("a") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=PACKAGE_ROOT)
         try:
@@ -48,6 +55,8 @@ def running_daemon(log: Path, *arguments: str, environment: Mapping[str, str] | 
 
 class DaemonHome:
     """A home folder, its settings as environment variables, and what Dagster did in it."""
+
+    location = "imagegenx_assets.definitions"
 
     def __init__(self, folder: Path, settings: dict[str, str]):
         self.home = folder / "home"
@@ -73,8 +82,8 @@ class DaemonHome:
     @contextmanager
     def daemon(self):
         """The daemon with its code location, for as long as the block runs."""
-        log, location = self.home / "daemon.log", ("-m", "imagegenx_assets.definitions")
-        with running_daemon(log, *location, environment=self.environment) as process:
+        log = self.home / "daemon.log"
+        with running_daemon(log, "-m", self.location, environment=self.environment) as process:
             yield process
 
     def write(self, name: str, text: str) -> None:
