@@ -13,6 +13,7 @@ from foundation.outside_text import one_line
 
 _LONGEST_SHOWN = 80
 _MOST_PROBLEMS = 100
+_MOST_NAMES = 24
 _CONSEQUENCES = {"default_factory_not_called"}
 """What only follows from another error: a default that needs the fields before it."""
 _NOT_A = {
@@ -62,10 +63,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def one_of(value: object, known: Iterable[str]) -> str:
-    """The rule text for a value outside a closed set."""
+    """The rule text for a value outside a closed set, with the names of a large set's beginning and the nearest one."""
     names = list(known)
     hint = nearest(value, names) if isinstance(value, str) else ""
-    return f"{shown(value)} is not one of {', '.join(name or repr(name) for name in names)}.{hint}"
+    listed = [name or repr(name) for name in names[:_MOST_NAMES]] + ["…"] * (len(names) > _MOST_NAMES)
+    return f"{shown(value)} is not one of {', '.join(listed)}.{hint}"
 
 
 def validation_problems(exc: ValidationError, model: type[BaseModel]) -> tuple[Problem, ...]:

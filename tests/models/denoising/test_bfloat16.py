@@ -15,10 +15,8 @@ def bench(random_models):
     """The models of a workbench, in bfloat16."""
     bench = Workbench(random_models.folder)
     for name, pipeline in bench.pipelines.items():
-        controlnet = bench.models[name].controlnet
-        bench.models[name] = UNetModel(
-            pipeline.to(torch.bfloat16), controlnet and controlnet.to(torch.bfloat16), upcasts_vae=True
-        )
+        controlnets = {lead: part.to(torch.bfloat16) for lead, part in bench.models[name].controlnets.items()}
+        bench.models[name] = UNetModel(pipeline.to(torch.bfloat16), controlnets, upcasts_vae=True)
     return bench
 
 

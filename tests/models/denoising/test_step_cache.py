@@ -46,7 +46,7 @@ def test_company_changes_no_bit(workbench, model):
         make_item(Mode.IMG2IMG, model=model, seed=5, steps=6, **CACHED),
     ]
     model = workbench.models[model]
-    sizes = exact_on_cpu(model, model.unet, model.controlnet)
+    sizes = exact_on_cpu(model, model.unet, *model.controlnets.values())
 
     together = workbench.together(items, joins=[0, 1, 0, 2, 0], sizes=sizes)
 
