@@ -195,7 +195,7 @@ def unknown_columns(names: Sequence[str]) -> Iterator[tuple[str, str]]:
         first = ", ".join(shown(name) for name in strange[:_LISTED_COLUMNS])
         more = f" and {len(strange) - _LISTED_COLUMNS} more" if len(strange) > _LISTED_COLUMNS else ""
         advice = "Remove them, or keep the table and name it in a YAML catalog's rows_from."
-        yield "", f"unknown columns: {first}{more}. Known: {', '.join(COLUMNS)}. {advice}"
+        yield "", f"unknown columns: {first}{more}. {advice} Known: {', '.join(COLUMNS)}."
 
 
 def _hint(name: str) -> str:
