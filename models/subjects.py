@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from models.card import ModelCard
 from models.errors import ModelNotFoundError
@@ -29,12 +30,16 @@ def subject_hint(request: Mapping[str, object], registry: ModelRegistry) -> str 
 
 def _names_one(text: str, subjects: Mapping[str, Iterable[str]]) -> bool:
     """Whether a subject's name is in the text: words as such or in the plural, Chinese ones anywhere."""
-    names = {_plain(name) for plain, others in subjects.items() for name in (plain, *others)}
-    words = "|".join(re.escape(name) for name in names if not _HAN.search(name))
-    text = _plain(text)
-    return any(name in text for name in names if _HAN.search(name)) or bool(
-        re.search(rf"(?<![a-z])({words})(e?s)?(?![a-z])", text)
+    return bool(
+        _pattern(tuple(name for plain, others in subjects.items() for name in (plain, *others))).search(_plain(text))
     )
+
+
+@lru_cache
+def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    plain = sorted({re.escape(_plain(name)) for name in names})
+    words = (rf"(?<![a-z]){name}(?:e?s)?(?![a-z])" for name in plain if not _HAN.search(name))
+    return re.compile("|".join((*words, *filter(_HAN.search, plain))))
 
 
 def _plain(text: str) -> str:
