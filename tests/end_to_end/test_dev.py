@@ -218,7 +218,7 @@ def test_a_person_makes_a_picture_on_the_page(dev, page):
     page.locator("#text").fill("a yellow mug")
     page.locator("#make").click()
 
-    picture = page.locator(".card").filter(has_text="a yellow mug").locator("img")
+    picture = page.locator(".card").filter(has_text="a yellow mug").locator(".open img")
     expect(picture).to_be_visible(timeout=60_000)
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 128
 

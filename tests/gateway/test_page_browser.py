@@ -215,7 +215,7 @@ def test_who_asks_for_what_the_model_cannot_paint_is_told_beside_the_picture(pag
     make(page, "a cat")
 
     expect(page.locator(".card .hint")).to_contain_text("Model 'tiny' paints nothing but: t-shirt, dress,")
-    expect(page.locator(".card img")).to_be_visible()
+    expect(page.locator(".card .open img")).to_be_visible()
 
 
 def test_a_picture_can_be_cancelled(page, service, gateway, key) -> None:
