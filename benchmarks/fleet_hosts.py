@@ -11,18 +11,13 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from subprocess import PIPE, Popen
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from benchmarks.stand_in import SteppingEngine, write_stand_in_model
+from benchmarks.stand_in import SteppingEngine, serve, write_stand_in_model
 from configs.settings import load_settings
-from models.registry import open_registry
 from resources.gpu_engine import GPUEngine
 from resources.object_store import ObjectStore, StoredObject
 from resources.open_store import open_store
-from resources.queue import open_queue
-
-if TYPE_CHECKING:
-    from models.engine import BatchingEngine
 
 NOTES, STEP_S = "IMAGEGENX_BENCHMARK_NOTES", "IMAGEGENX_BENCHMARK_STEP_S"
 """The environment variables of the file that a worker writes to whenever it stores a picture, and of its pace."""
@@ -153,21 +148,8 @@ def _catalog(name: str) -> None:
 
 
 def _worker() -> None:
-    from ops.serving import ServingWorker, WorkerDependencies
-
-    settings = load_settings()
-    worker = ServingWorker(
-        WorkerDependencies(
-            settings,
-            open_registry(settings),
-            cast("BatchingEngine", SteppingEngine(float(os.environ[STEP_S]))),
-            cast("ObjectStore", NotingStore(open_store(settings.store), Path(os.environ[NOTES]))),
-            open_queue(settings),
-            warm_up=lambda registry: None,
-        )
-    )
-    worker.start()
-    worker.end()
+    store = NotingStore(open_store(load_settings().store), Path(os.environ[NOTES]))
+    serve(SteppingEngine(float(os.environ[STEP_S])), cast("ObjectStore", store))
 
 
 if __name__ == "__main__":

@@ -10,23 +10,16 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from benchmarks.child import child_output
 from benchmarks.serving_stack import wait_for
-from benchmarks.stand_in import SteppingEngine, write_stand_in_model
+from benchmarks.stand_in import SteppingEngine, serve, write_stand_in_model
 from configs.settings import load_settings
 from gateway.errors import ServiceError
 from gateway.main import open_service
 from gateway.service import GatewayService
-from models.registry import open_registry
 from resources.accounts import Account, Scope
-from resources.open_store import open_store
-from resources.queue import open_queue
 from resources.usage_ledger import UsageLedger
-
-if TYPE_CHECKING:
-    from models.engine import BatchingEngine
 
 REQUESTS, KILLS = 2_000, 20
 USERS, WORKERS = 20, 2
@@ -145,26 +138,8 @@ def _notes() -> Path:
     return Path(os.environ["IMAGEGENX_HOME"]) / "steps"
 
 
-def _worker() -> None:
-    from ops.serving import ServingWorker, WorkerDependencies
-
-    settings = load_settings()
-    worker = ServingWorker(
-        WorkerDependencies(
-            settings,
-            open_registry(settings),
-            cast("BatchingEngine", _NotingEngine(STEP_S, STEPS)),
-            open_store(settings.store),
-            open_queue(settings),
-            warm_up=lambda registry: None,
-        )
-    )
-    worker.start()
-    worker.end()
-
-
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         sys.stdout.write(json.dumps(_measure(int(sys.argv[1]), int(sys.argv[2]))) + "\n")
     else:
-        _worker()
+        serve(_NotingEngine(STEP_S, STEPS))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from models.batching.ticket import Listener
 from models.engine import Engine, GenerationJob, OnStep
@@ -20,6 +20,9 @@ from resources.gpu_engine import GPUEngine
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from models.engine import BatchingEngine
+    from resources.object_store import ObjectStore
 
 MODEL = "stand-in"
 NOTES = "IMAGEGENX_STAND_IN_NOTES"
@@ -173,3 +176,25 @@ def write_stand_in_model(folder: Path) -> dict[str, str]:
     (folder / MODEL / "model.safetensors").write_bytes(b"stand-in")
     (folder / f"{MODEL}.yaml").write_text(_CARD, encoding="utf-8")
     return {"IMAGEGENX_MODEL_FOLDERS": f'["{folder}"]', "IMAGEGENX_DEFAULT_MODEL": MODEL}
+
+
+def serve(engine: StandInEngine, store: "ObjectStore | None" = None) -> None:
+    """Be a worker with this engine, until the process ends. The store is that of the settings, if none is given."""
+    from configs.settings import load_settings
+    from models.registry import open_registry
+    from ops.serving import ServingWorker, WorkerDependencies
+    from resources.open_store import open_store
+    from resources.queue import open_queue
+
+    settings = load_settings()
+    place = WorkerDependencies(
+        settings,
+        open_registry(settings),
+        cast("BatchingEngine", engine),
+        store or open_store(settings.store),
+        open_queue(settings),
+        warm_up=lambda registry: None,
+    )
+    worker = ServingWorker(place)
+    worker.start()
+    worker.end()

@@ -214,7 +214,8 @@ class ModelCard(ValueObject):
     @property
     def possible_samplers(self) -> tuple[Sampler, ...]:
         """The samplers that run it: the card's, or the only one of a checkpoint that keeps its own solver."""
-        return (self.traits.own_sampler,) if self.traits.own_sampler else self.samplers
+        own = self.traits.own_sampler
+        return (own,) if own else self.samplers
 
     @property
     def takes_schedules(self) -> bool:
@@ -357,8 +358,9 @@ class ModelCard(ValueObject):
         """What fills the fields a request leaves out, where it differs from INTERFACES.md §1."""
         given = {name: value for name, value in self.defaults if value is not None}
         schedule = {"schedule": self.schedule} if self.schedule else {}
-        unguided = {"cfg_scale": 0.0} if self.traits.guidance is Guidance.NONE else {}
-        sampler = {"sampler": self.traits.own_sampler} if self.traits.own_sampler else {}
+        traits = self.traits
+        unguided = {"cfg_scale": 0.0} if traits.guidance is Guidance.NONE else {}
+        sampler = {"sampler": traits.own_sampler} if traits.own_sampler else {}
         return {"resolution": self.default_resolution} | sampler | schedule | unguided | given
 
     def _local(self, given: str) -> Path | None:

@@ -56,6 +56,17 @@ class Priority(StrEnum):
     BULK = "bulk"
 
 
+def _at_most(most: int, what: str) -> BeforeValidator:
+    """So many of a list, counted before any of them is looked at: each has rules to break."""
+
+    def counted(value: object) -> object:
+        if isinstance(value, list | tuple) and len(value) > most:
+            raise ValueError(f"{len(value):,} {what} are above the maximum of {most}")
+        return value
+
+    return BeforeValidator(counted)
+
+
 def _without_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("contains a NUL character")
@@ -178,7 +189,7 @@ class GenerationParams(ValueObject):
     )
     lora_name: ShortText = ""
     lora_weight: LoraWeight = 1.0
-    loras: Annotated[tuple[LoraChoice, ...], Field(max_length=MAX_LORAS)] = Field(
+    loras: Annotated[tuple[LoraChoice, ...], Field(max_length=MAX_LORAS), _at_most(MAX_LORAS, "LoRAs")] = Field(
         default=(), description="several LoRAs at once; lora_name is the short form for one"
     )
     post_process: PostProcess = PostProcess()
@@ -193,14 +204,6 @@ class GenerationParams(ValueObject):
     num_images: Annotated[StrictInt, Field(ge=1, le=MAX_IMAGES)] = 1
 
     _control_has_a_step = field_validator("control_end")(after_start)
-
-    @field_validator("loras", mode="before")
-    @classmethod
-    def _not_too_many_loras(cls, value: object) -> object:
-        """Before any of them is looked at: each has a rule to break."""
-        if isinstance(value, list | tuple) and len(value) > MAX_LORAS:
-            raise ValueError(f"{len(value):,} LoRAs are above the maximum of {MAX_LORAS}")
-        return value
 
     @field_validator("loras")
     @classmethod
@@ -266,9 +269,9 @@ class GenerationRequest(ValueObject):
     image_url: Url = None
     mask_url: Url = None
     control_image_url: Url = None
-    controls: Annotated[tuple[ControlChoice, ...], Field(max_length=MAX_CONTROLS)] = Field(
-        default=(), description="several ControlNets at once; control_image_url is the short form for one"
-    )
+    controls: Annotated[
+        tuple[ControlChoice, ...], Field(max_length=MAX_CONTROLS), _at_most(MAX_CONTROLS, "control pictures")
+    ] = Field(default=(), description="several ControlNets at once; control_image_url is the short form for one")
     callback_url: Url = None
     callback_events: tuple[CallbackEvent, ...] = Field(
         default=(), description="those to be told of; if empty, the end of the task, or of the batch"
@@ -285,9 +288,9 @@ class GenerationRequest(ValueObject):
             raise ValueError("a mask needs image_url as well")
         return value
 
-    @field_validator("control_image_url")
+    @field_validator("control_image_url", "controls")
     @classmethod
-    def _control_is_alone(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _controls_are_alone(cls, value: object, info: ValidationInfo) -> object:
         if value and (info.data.get("image_url") or info.data.get("mask_url")):
             raise ValueError("cannot be combined with image_url or mask_url")
         return value
@@ -301,20 +304,11 @@ class GenerationRequest(ValueObject):
             raise ValueError("nobody is told of them without callback_url. Give one, or leave them out")
         return value
 
-    @field_validator("controls", mode="before")
-    @classmethod
-    def _not_too_many_controls(cls, value: object) -> object:
-        if isinstance(value, list | tuple) and len(value) > MAX_CONTROLS:
-            raise ValueError(f"{len(value):,} control pictures are above the maximum of {MAX_CONTROLS}")
-        return value
-
     @field_validator("controls")
     @classmethod
-    def _controls_are_alone(cls, value: tuple[ControlChoice, ...], info: ValidationInfo) -> tuple[ControlChoice, ...]:
+    def _controls_are_all(cls, value: tuple[ControlChoice, ...], info: ValidationInfo) -> tuple[ControlChoice, ...]:
         if value and info.data.get("control_image_url"):
             raise ValueError("given beside control_image_url. Name all control pictures in controls")
-        if value and (info.data.get("image_url") or info.data.get("mask_url")):
-            raise ValueError("cannot be combined with image_url or mask_url")
         return value
 
     @property

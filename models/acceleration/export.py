@@ -1,9 +1,16 @@
-"""A UNet as a graph of tensor operations (`torch.export`), the form that TensorRT's compiler takes."""
+"""A UNet as a graph of tensor operations (`torch.export`, or a trace), the form that other runtimes take."""
 
-from typing import Any
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch.export import Dim, ExportedProgram, export
+
+from models.errors import ModelError
 
 FEWEST_ROWS = 2
 """A graph of a varying number of rows cannot begin at one."""
@@ -29,6 +36,46 @@ class PlainUNet(torch.nn.Module):
             sample, timestep, encoder_hidden_states=states, added_cond_kwargs=added, return_dict=False
         )[0]
         return output
+
+
+class ExportedUNet(ABC):
+    """Stands in for a UNet: takes its arguments, and has another runtime run it with tensors alone.
+
+    Args:
+        folder: where it is kept in the runtime's form; any number of processes may share it.
+        release: the digest of the model's files. What was made of other files is never used.
+    """
+
+    accelerator: ClassVar[str]
+
+    def __init__(self, unet: Any, folder: Path, release: str) -> None:
+        self.config = unet.config
+        self._unet, self._folder, self._release = unet, folder, release
+
+    def __call__(
+        self,
+        *,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        timestep_cond: torch.Tensor | None = None,
+        added_cond_kwargs: dict[str, torch.Tensor] | None = None,
+        return_dict: bool = False,
+    ) -> tuple[torch.Tensor]:
+        """Run it, as the UNet it was made from."""
+        if timestep_cond is not None:
+            refused = f"accelerator '{self.accelerator}' does not run models with embedded guidance"
+            raise ModelError(f"{refused}; use compile or eager.")
+        return (self._run(sample, timestep, encoder_hidden_states, *(added_cond_kwargs or {}).values()),)
+
+    @abstractmethod
+    def _run(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The output for what `unet_inputs` describes."""
+
+    def _file_for(self, facts: Sequence[object], ending: str) -> Path:
+        """The file of what depends on these facts, and on the model's files."""
+        name = hashlib.sha256(json.dumps([self._release, *facts]).encode()).hexdigest()[:32]
+        return self._folder / f"{name}{ending}"
 
 
 def unet_inputs(unet: Any, rows: int, height: int, width: int, tokens: int) -> tuple[torch.Tensor, ...]:

@@ -1,7 +1,5 @@
 """A UNet as OpenVINO runs it on a CPU: converted at first use, kept on disk."""
 
-import hashlib
-import json
 import logging
 import os
 import warnings
@@ -15,7 +13,7 @@ import torch
 from foundation.error_text import cause_text
 from foundation.private_folder import make_private
 from models.acceleration.building import process_builds
-from models.acceleration.export import PlainUNet, unet_inputs
+from models.acceleration.export import ExportedUNet, PlainUNet, unet_inputs
 from models.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -31,56 +29,31 @@ class _InFloat32(torch.nn.Module):
         super().__init__()
         self.unet, self.dtype = PlainUNet(unet), unet.dtype
 
-    def forward(
-        self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        states: torch.Tensor,
-        pooled: torch.Tensor | None = None,
-        sizes: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        added = [one.to(self.dtype) for one in (pooled, sizes) if one is not None]
-        output: torch.Tensor = self.unet(sample.to(self.dtype), timestep, states.to(self.dtype), *added)
+    def forward(self, sample: torch.Tensor, timestep: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.unet(sample.to(self.dtype), timestep, *(one.to(self.dtype) for one in others))
         return output.float()
 
 
-class OpenVINOUNet:
-    """Stands in for a UNet: one graph for all sizes on disk, compiled for each number of rows, size and text length.
+class OpenVINOUNet(ExportedUNet):
+    """One graph for all sizes on disk, compiled for each number of rows, size and text length."""
 
-    Args:
-        folder: where the graph is kept; any number of processes may share it.
-        release: the digest of the model's files. Graphs of other files or versions are never used.
-    """
+    accelerator = "openvino"
 
     def __init__(self, unet: Any, folder: Path, release: str) -> None:
-        self.config = unet.config
-        self._unet = unet
+        super().__init__(unet, folder, release)
         self._dtype: torch.dtype = unet.dtype
         self._compiled: dict[Shape, Any] = {}
         self._openvino: Any = import_module("openvino")
-        self._folder = folder
-        self._facts = [release, str(unet.dtype), *map(version, ("torch", "openvino", "diffusers"))]
+        self._facts = [str(unet.dtype), *map(version, ("torch", "openvino", "diffusers"))]
 
-    def __call__(
-        self,
-        *,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        timestep_cond: torch.Tensor | None = None,
-        added_cond_kwargs: dict[str, torch.Tensor] | None = None,
-        return_dict: bool = False,
-    ) -> tuple[torch.Tensor]:
-        """Run it, as the UNet it was made from."""
-        if timestep_cond is not None:
-            raise ModelError("accelerator 'openvino' does not run models with embedded guidance; use compile or eager.")
-        inputs = (sample, timestep, encoder_hidden_states, *(added_cond_kwargs or {}).values())
+    def _run(self, *inputs: torch.Tensor) -> torch.Tensor:
+        sample, _, states = inputs[:3]
         rows, _, height, width = sample.shape
-        shape = (rows, height, width, encoder_hidden_states.shape[1])
+        shape = (rows, height, width, states.shape[1])
         if shape not in self._compiled:
             self._compiled[shape] = self._compile(inputs, shape)
         outputs = self._compiled[shape]([one.float().numpy() for one in inputs], share_inputs=True)
-        return (torch.from_numpy(outputs[0].copy()).to(sample.dtype),)
+        return torch.from_numpy(outputs[0].copy()).to(sample.dtype)
 
     def _compile(self, inputs: tuple[torch.Tensor, ...], shape: Shape) -> Any:
         rows, height, width, tokens = shape
@@ -101,8 +74,7 @@ class OpenVINOUNet:
     def file(self, shape: Shape) -> Path:
         """Where the graph is kept: one for all sizes that the UNet halves evenly, one for each other size."""
         factor = 2 ** (len(self.config.block_out_channels) - 1)
-        facts = [*self._facts, [side for side in shape[1:3] if side % factor] and shape[1:3]]
-        return self._folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.xml"
+        return self._file_for([*self._facts, [side for side in shape[1:3] if side % factor] and shape[1:3]], ".xml")
 
     def _kept(self, shape: Shape) -> Path:
         """The file of the graph, made if it is not there."""

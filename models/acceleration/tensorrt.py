@@ -3,8 +3,6 @@
 Not run on hardware yet: checked against the code of torch-tensorrt 2.11 to 2.14, and tested with a stand-in for it.
 """
 
-import hashlib
-import json
 import logging
 import os
 from importlib import import_module
@@ -17,7 +15,7 @@ import torch
 from foundation.error_text import cause_text
 from foundation.private_folder import make_private
 from models.acceleration.building import process_builds
-from models.acceleration.export import FEWEST_ROWS, export_unet, row_shapes, unet_inputs
+from models.acceleration.export import FEWEST_ROWS, ExportedUNet, export_unet, row_shapes, unet_inputs
 from models.denoising.batch_sizes import BatchSizes
 from models.denoising.weights import weights_bytes
 from models.errors import ModelError
@@ -37,53 +35,38 @@ Shape = tuple[int, int, int]
 """Height and width of the latents, and tokens of the text."""
 
 
-class TensorRTUNet:
-    """Stands in for a UNet: one engine per latent size and text length, each for 2 to 16 rows.
+class TensorRTUNet(ExportedUNet):
+    """One engine per latent size and text length, each for 2 to 16 rows; never one of another GPU or version.
 
     Args:
-        folder: where built engines are kept; any number of processes may share it.
-        release: the digest of the model's files. Engines of other files, GPUs or versions are never used.
         px_per_latent: to name sizes by.
     """
 
+    accelerator = "tensorrt"
+
     def __init__(self, unet: Any, folder: Path, release: str, px_per_latent: int = 8) -> None:
-        self.config = unet.config
-        self._unet = unet
-        self._folder = folder
-        self._release = release
+        super().__init__(unet, folder, release)
         self._px_per_latent = px_per_latent
         self._engines: dict[Shape, Any] = {}
         self._failures: dict[Shape, str] = {}
         self._trt: Any = import_module("torch_tensorrt")
         self._trt.runtime.set_cudagraphs_mode(True)
 
-    def __call__(
-        self,
-        *,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        timestep_cond: torch.Tensor | None = None,
-        added_cond_kwargs: dict[str, torch.Tensor] | None = None,
-        return_dict: bool = False,
-    ) -> tuple[torch.Tensor]:
-        """Run it, as the UNet it was made from."""
-        if timestep_cond is not None:
-            raise ModelError("accelerator 'tensorrt' does not run models with embedded guidance; use compile or eager.")
-        shape = (sample.shape[2], sample.shape[3], encoder_hidden_states.shape[1])
+    def _run(self, *inputs: torch.Tensor) -> torch.Tensor:
+        sample, _, states = inputs[:3]
+        shape = (sample.shape[2], sample.shape[3], states.shape[1])
         if shape not in self._engines:
             self._engines[shape] = self._load(shape) or self._built(shape)
-        inputs = (sample, timestep, encoder_hidden_states, *(added_cond_kwargs or {}).values())
         parts = zip(*(torch.split(one, max(TENSORRT_SIZES.sizes)) for one in inputs), strict=True)
         # The next replay overwrites what a CUDA graph returned.
-        return (torch.cat([self._engines[shape](*part).clone() for part in parts]),)
+        return torch.cat([self._engines[shape](*part).clone() for part in parts])
 
     def file(self, shape: Shape) -> Path:
         """Where the engine of a shape is kept."""
         device = self._unet.device
         gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-        facts = [self._release, gpu, str(self._unet.dtype), TENSORRT_SIZES.sizes, shape, *map(_version, _PACKAGES)]
-        return self._folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.ep"
+        facts = [gpu, str(self._unet.dtype), TENSORRT_SIZES.sizes, shape, *map(_version, _PACKAGES)]
+        return self._file_for(facts, ".ep")
 
     def _load(self, shape: Shape) -> Any:
         """The kept engine; None if there is none, or none that can be read."""
