@@ -463,7 +463,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="A JSON list of 
 def bench(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="pipeline, engine or quality; all if none."),
+        typer.Argument(metavar="[NAME]...", help="gateway_submits, gateway …; all but the longest if none."),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the results to this file.")] = None,
 ) -> None:

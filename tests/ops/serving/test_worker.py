@@ -19,6 +19,7 @@ from ops.serving import End, EngineStalledError
 from resources.object_store import StoreUnavailableError
 from resources.queue import TaskStatus, original_key, thumb_key
 from tests.ops.serving.conftest import DEADLINE_S
+from tests.support.waiting import wait_until
 
 
 def picture(shop, key):
@@ -375,11 +376,16 @@ def test_what_is_logged_of_a_request_carries_its_id_whichever_thread_writes_it(s
     shop.worker(store=AwayStore(shop.store, 1000), outage_patience_s=0.5)
     shop.ended(*tasks)
 
-    lines = [(line["message"].partition(":")[0], line.get("task_id")) for line in log_lines()]
+    lines: list[tuple[str, str | None]] = []
 
+    def all_told() -> bool:
+        """A task has ended for others before its worker writes the line of it."""
+        lines.extend((line["message"].partition(":")[0], line.get("task_id")) for line in log_lines())
+        return {(f"task {id} failed", id) for id in tasks} <= set(lines)
+
+    wait_until(all_told)
     # The original and the thumbnail of each are stored by different threads.
     assert sorted(id for message, id in lines if message == "trying again in 0.2 s") == sorted(2 * tasks)
-    assert {(f"task {id} failed", id) for id in tasks} <= set(lines)
 
 
 def test_a_picture_stored_by_a_worker_that_died_is_not_painted_again(shop, gate):
