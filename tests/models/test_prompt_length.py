@@ -5,7 +5,7 @@ from transformers import CLIPTokenizer
 
 from models.admission import parse_request
 from models.errors import InvalidRequestError
-from models.prompt_length import _tokenizer, length_rule
+from models.prompt_length import _count, _tokenizer, _tokens, length_rule
 from models.registry import BUILTIN_CARDS, ModelRegistry
 
 REGISTRY = ModelRegistry.load([BUILTIN_CARDS], "tiny")
@@ -28,6 +28,16 @@ def test_a_prompt_of_more_than_600_tokens_is_refused_at_submission_with_their_nu
     with pytest.raises(InvalidRequestError, match="params.negative_text: 601 tokens"):
         parse_request({"text": "a", "params": {"negative_text": "red " * 601}, "model_type": "tiny"}, REGISTRY)
     assert parse_request({"text": "red " * 600, "model_type": "tiny"}, REGISTRY).text
+
+
+@pytest.mark.parametrize("text", ["red mug. " * 200, "photo" * 400, "a red, mug’s " * 100 + "長" * 200])
+def test_a_text_counts_the_same_in_pieces(text):
+    tokenizer = _tokenizer(CARD.path / "tokenizer")
+    assert 200 < _count(tokenizer, text) == _tokens(tokenizer, text)
+
+
+def test_no_more_is_counted_than_tells_that_a_prompt_is_too_long():
+    assert length_rule(CARD, "長" * 10_000).startswith("over 2,400 tokens are above the maximum of 600")
 
 
 @pytest.mark.parametrize("text", ["\ud800" + "red " * 200, "x" * 10_001])
