@@ -84,11 +84,20 @@ class OpenVINOUNet(ExportedUNet):
             example = tuple(one.float() for one in unet_inputs(self._unet, *shape))
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about checks of shapes, which hold for every shape of this file
-                traced = torch.jit.trace(_InFloat32(self._unet), example, check_trace=False)
-                graph = self._openvino.convert_model(traced, example_input=example)
+                graph = self._converted(torch.jit.trace(_InFloat32(self._unet), example, check_trace=False), example)
             part = file.with_name(f"{file.stem}.{os.getpid()}.xml")
             self._openvino.save_model(graph, part, compress_to_fp16=False)
             # The weights first: a graph that is there has them.
             part.with_suffix(".bin").replace(file.with_suffix(".bin"))
             part.replace(file)
         return file
+
+    def _converted(self, traced: Any, example: tuple[torch.Tensor, ...]) -> Any:
+        """Its graph, by OpenVINO's own reader: `openvino.convert_model` would tell its makers that it was used.
+
+        With weights of its own: of bfloat16 ones in channels-last order it would share a copy that is freed before.
+        """
+        frontend = import_module("openvino.frontend").FrontEndManager().load_by_framework("pytorch")
+        decoders = import_module("openvino.frontend.pytorch.ts_decoder")
+        decoder = decoders.TorchScriptPythonDecoder(traced, example_input=example, shared_memory=False)
+        return frontend.convert(frontend.load(decoder))
