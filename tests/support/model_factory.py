@@ -7,6 +7,13 @@ from typing import Any
 from models.families.quiet_libraries import quiet_libraries
 
 _TRAIN_STEPS = 1000
+XL: dict[str, Any] = {
+    "cross_attention_dim": 32 + 48,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 6 * 8 + 48,
+}
+"""What a UNet of Stable Diffusion XL has beyond others, for the two text encoders made here."""
 
 
 def build_random_sd(folder: Path, *, seed: int = 0, zero_snr: bool = False) -> None:
@@ -58,12 +65,7 @@ def build_random_sdxl(folder: Path, *, seed: int = 4) -> None:
         text_encoder_2=_text_encoder(projected=True, width=48),
         tokenizer=_tokenizer(folder / "tokenizer"),
         tokenizer_2=_tokenizer(folder / "tokenizer_2"),
-        unet=_unet(
-            cross_attention_dim=32 + 48,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + 48,
-        ),
+        unet=_unet(**XL),
         scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
         add_watermarker=False,
     )
@@ -162,19 +164,31 @@ def _vae() -> Any:
     )
 
 
+def little_unet(**options: Any) -> Any:
+    """A random UNet with one block on each way, for what exports it: that takes as long as there are layers."""
+    quiet_libraries()
+    import torch
+
+    torch.manual_seed(9)
+    blocks = {"block_out_channels": (32,), "up_block_types": ("CrossAttnUpBlock2D",)}
+    return _unet(**blocks, down_block_types=("CrossAttnDownBlock2D",), **options).eval()
+
+
 def _unet(cross_attention_dim: int = 32, **options: Any) -> Any:
     from diffusers import UNet2DConditionModel
 
+    blocks = {
+        "block_out_channels": (32, 64, 64),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    }
     return UNet2DConditionModel(
         sample_size=8,
-        block_out_channels=(32, 64, 64),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         layers_per_block=1,
         cross_attention_dim=cross_attention_dim,
         attention_head_dim=8,
         norm_num_groups=8,
-        **options,
+        **blocks | options,
     )
 
 

@@ -1,7 +1,8 @@
 """Slots run by hand, and diffusers' own pipelines to compare them with."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,23 +122,35 @@ def _unlike(controlnet: ControlNetModel) -> ControlNetModel:
     return other
 
 
+class Loaded(dict[str, Any]):
+    """What is loaded by its name when it is first asked for."""
+
+    def __init__(self, load: Callable[[str], Any]) -> None:
+        self._load = load
+
+    def __missing__(self, name: str) -> Any:
+        self[name] = self._load(name)
+        return self[name]
+
+
 class Workbench:
     """The random models and the built-in one as the engine steps them, and as diffusers runs them."""
 
     def __init__(self, folder) -> None:
         self.folder = folder
-        self.models = {name: self._step_model(name) for name in FOLDERS}
+        self.models, self.pipelines = Loaded(self._step_model), Loaded(self._pipeline)
+
+    def _pipeline(self, name: str) -> Any:
+        options = {} if name == "small_xl" else OPTIONS
+        kind = PIPELINES[name, Mode.TEXT2IMG]
+        return kind.from_pretrained(self.folder / FOLDERS[name], dtype=torch.float32, **options)
 
     def _step_model(self, name: str) -> UNetModel:
         controlnets = {}
         if name in CONTROLNETS:
             controlnets[""] = ControlNetModel.from_pretrained(self.folder / CONTROLNETS[name])
             controlnets["other"] = _unlike(controlnets[""])
-        options = {} if name == "small_xl" else OPTIONS
-        kind = PIPELINES[name, Mode.TEXT2IMG]
-        pipeline = kind.from_pretrained(self.folder / FOLDERS[name], dtype=torch.float32, **options)
-        self.pipelines = {**getattr(self, "pipelines", {}), name: pipeline}
-        return UNetModel(pipeline, controlnets, upcasts_vae=name == "small_xl")
+        return UNetModel(self.pipelines[name], controlnets, upcasts_vae=name == "small_xl")
 
     @torch.no_grad()
     def reference(self, item: BatchItem, **changes) -> torch.Tensor:

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 
 from models.acceleration.export import export_unet, unet_inputs
+from tests.support.model_factory import XL, little_unet
 from tests.support.workbench import distance
 
 
@@ -17,9 +17,9 @@ def random_inputs(unet, rows: int) -> tuple[torch.Tensor, ...]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("folder", ["sd", "sdxl"])
-def test_an_exported_unet_computes_what_the_unet_does_at_any_number_of_rows(random_models, folder):
-    unet = UNet2DConditionModel.from_pretrained(random_models.folder / folder / "unet").eval()
+@pytest.mark.parametrize("options", [{}, XL], ids=["sd", "sdxl"])
+def test_an_exported_unet_computes_what_the_unet_does_at_any_number_of_rows(options):
+    unet = little_unet(**options)
     program = export_unet(unet, 8, 8, 77, 16).module()
 
     for rows in (2, 5, 16):

@@ -16,6 +16,7 @@ from models.acceleration.tuning import tune
 from models.denoising.unet_model import UNetModel
 from models.errors import ModelError
 from models.request import Mode
+from tests.support.model_factory import little_unet
 from tests.support.workbench import Workbench, distance, make_item
 
 
@@ -127,9 +128,8 @@ class Kept:
 
 
 @pytest.fixture(scope="module")
-def kept(random_models, tmp_path_factory) -> Kept:
-    unet = UNet2DConditionModel.from_pretrained(random_models.folder / "sd/unet").eval()
-    told = Kept(unet, tmp_path_factory.mktemp("engines"), [])
+def kept(tmp_path_factory) -> Kept:
+    told = Kept(unet := little_unet(), tmp_path_factory.mktemp("engines"), [])
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setitem(sys.modules, "torch_tensorrt", StandIn())
         patch.setattr(building.logger, "info", lambda text, *values: told.told.append(text % values))
@@ -170,13 +170,13 @@ def test_the_building_of_an_engine_is_told(kept):
     ]
 
 
-def test_an_engine_that_cannot_be_built_is_tried_once_and_says_why(workbench, stand_in, tmp_path):
+def test_an_engine_that_cannot_be_built_is_tried_once_and_says_why(stand_in, tmp_path):
     stand_in.problem = RuntimeError("no kernel")
-    model, _ = model_of(workbench, tmp_path)
+    unet = tensorrt.TensorRTUNet(inner := little_unet(), tmp_path, "r")
 
     for _ in range(3):
         with pytest.raises(ModelError) as caught:
-            model.unet(**inputs_of(workbench.pipelines["small"].unet))
+            unet(**inputs_of(inner))
         assert str(caught.value) == (
             "the TensorRT engine for 64×64 px and 77 tokens cannot be built (RuntimeError: no kernel). "
             "Use accelerator compile or eager."
@@ -184,14 +184,15 @@ def test_an_engine_that_cannot_be_built_is_tried_once_and_says_why(workbench, st
     assert len(stand_in.built) == 1
 
 
-def test_an_engine_that_can_be_neither_read_nor_kept_works_all_the_same(workbench, stand_in, tmp_path):
+@torch.no_grad()
+def test_an_engine_that_can_be_neither_read_nor_kept_works_all_the_same(stand_in, tmp_path):
     stand_in.save_problem = OSError("disk full")
-    model, _ = model_of(workbench, tmp_path)
-    inputs = inputs_of(workbench.pipelines["small"].unet)
-    file = model.unet.file((8, 8, 77))
+    unet = tensorrt.TensorRTUNet(inner := little_unet(), tmp_path, "r")
+    inputs = inputs_of(inner)
+    file = unet.file((8, 8, 77))
     file.write_bytes(b"damaged")
 
-    assert torch.equal(model.unet(**inputs)[0], model.unet(**inputs)[0])
+    assert torch.equal(unet(**inputs)[0], unet(**inputs)[0])
     assert len(stand_in.built) == 1
     assert list(tmp_path.iterdir()) == [file]
 

@@ -7,16 +7,16 @@ import torch
 from models.acceleration.tuning import tune
 from models.denoising.unet_model import UNetModel
 from models.request import Mode, Sampler
-from tests.support.workbench import Workbench, make_item
+from tests.support.workbench import FOLDERS, Workbench, make_item
 
 
 @pytest.fixture(scope="module")
 def bench(random_models):
     """The models of a workbench, in bfloat16."""
     bench = Workbench(random_models.folder)
-    for name, pipeline in bench.pipelines.items():
+    for name in FOLDERS:
         controlnets = {lead: part.to(torch.bfloat16) for lead, part in bench.models[name].controlnets.items()}
-        bench.models[name] = UNetModel(pipeline.to(torch.bfloat16), controlnets, upcasts_vae=True)
+        bench.models[name] = UNetModel(bench.pipelines[name].to(torch.bfloat16), controlnets, upcasts_vae=True)
     return bench
 
 
