@@ -66,12 +66,17 @@ def check_docker(words):
     assert set(copied) <= set(services)
 
 
-def check_curl(words, tmp_path):
-    gateway = build_app(open_service(Settings(home=tmp_path)))
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory):
+    """The calls that a gateway answers."""
+    return build_app(open_service(Settings(home=tmp_path_factory.mktemp("home")))).routes
+
+
+def check_curl(words, routes):
     (url,) = [word for word in words if word.startswith("http://127.0.0.1:8000")]
     method = words[words.index("-X") + 1] if "-X" in words else "POST" if {"-d", "-F", "--form"} & set(words) else "GET"
     scope = {"type": "http", "method": method, "path": url.removeprefix("http://127.0.0.1:8000").split("?")[0]}
-    assert any(route.matches(scope)[0] is Match.FULL for route in gateway.routes), url
+    assert any(route.matches(scope)[0] is Match.FULL for route in routes), url
 
 
 def check_dagster(words):
@@ -80,7 +85,7 @@ def check_dagster(words):
     check_options(create_dagster_cli(), words[1:])
 
 
-def check(words, tmp_path):
+def check(words, routes):
     """What the command names exists: programs, options, files, routes, settings."""
     given, words = split_environment(words)
     assert [name for name in given if not is_setting(name)] == []
@@ -107,7 +112,7 @@ def check(words, tmp_path):
         case "cat":
             assert [word for word in words[1 : words.index(">")] if not (ROOT / word).is_file()] == []
         case "curl":
-            check_curl(words, tmp_path)
+            check_curl(words, routes)
         case "cd":
             assert (ROOT / words[1]).is_dir()
         case "cp":
@@ -119,10 +124,10 @@ def check(words, tmp_path):
 
 
 @pytest.mark.parametrize("document", documents(), ids=named)
-def test_every_command_names_what_exists(document, tmp_path):
+def test_every_command_names_what_exists(document, routes):
     for command in commands(document):
         for words in command.stages:
-            check(words, tmp_path)
+            check(words, routes)
 
 
 def runnable(document):
