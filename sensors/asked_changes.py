@@ -10,7 +10,7 @@ from resources.dagster_names import CATALOG_PARTITIONS
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory
-from sensors.launching import CATALOG_ASSETS, Launch, bound_pool, launch_catalogs
+from sensors.launching import CATALOG_ASSETS, Launch, bound_pool, catalogs_under_way, launch_catalogs
 from sensors.owned import owned_sensor
 
 
@@ -23,24 +23,29 @@ from sensors.owned import owned_sensor
     description=(
         "Makes what people ask for on the pages of catalogs: edited prompts, new seeds of rows or of all, an earlier"
         " edition again. Each is part of the catalog's next edition, and one run makes all that was asked at once."
+        " While a run of the catalog is under way they wait: what it makes is an edition of its own."
     ),
 )
 def asked_changes_sensor(
     context: SensorEvaluationContext, settings: SettingsResource, object_store: ObjectStoreResource
 ) -> SensorResult | SkipReason:
-    """Hand over what is new; what the last tick has launched a run for goes now, since that tick is kept."""
+    """Hand over what is new; what the last tick has launched a run for goes now, since that tick is kept.
+
+    A run that began before would not know of a change, and might end after the run that makes it.
+    """
     store = object_store.store
     memory = KeptMemory(store, "asked_changes")
     launched = set(json.loads(memory.read(context.cursor or "") or "[]"))
-    news = []
-    for one in sorted(asked_changes(store), key=lambda one: (one.catalog, one.at_s)):
+    asked, news = sorted(asked_changes(store), key=lambda one: (one.catalog, one.at_s)), []
+    busy = catalogs_under_way(context.instance) if asked else set()
+    for one in asked:
         if one.key in launched or not context.instance.has_dynamic_partition(CATALOG_PARTITIONS, one.catalog):
             store.delete(one.key)
-        else:
+        elif one.catalog not in busy:
             one.hand_over(store)
             news.append(one)
     if not news and not launched:
-        return SkipReason("Nobody has asked for anything.")
+        return SkipReason("Runs of these catalogs are under way." if asked else "Nobody has asked for anything.")
     if news:
         bound_pool(context.instance, settings.current)
     by_catalog = groupby(news, key=lambda one: one.catalog)

@@ -5,10 +5,19 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dagster import AssetKey, AssetSelection, DagsterInstance, RunRequest, SensorEvaluationContext
+from dagster import (
+    AssetKey,
+    AssetSelection,
+    DagsterInstance,
+    DagsterRunStatus,
+    RunRequest,
+    RunsFilter,
+    SensorEvaluationContext,
+)
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from configs.settings import Settings
 from resources.dagster_names import CATALOG_PARTITIONS, CATALOG_POOL, GALLERY
@@ -22,6 +31,13 @@ FLEET_RUNS = 4
 """So many catalog runs at once keep few workers busy: one plans or ends while others have pictures under way."""
 
 _OPEN = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
+_UNDER_WAY = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
 _ID_LETTERS = 32
 
 
@@ -84,6 +100,12 @@ def catalogs_in_open_backfills(context: SensorEvaluationContext) -> set[str]:
     assert context.repository_def
     open_ones = context.instance.get_backfills(BulkActionsFilter(statuses=_OPEN))
     return set(backfilled_catalogs(open_ones, context))
+
+
+def catalogs_under_way(instance: DagsterInstance) -> set[str]:
+    """The catalogs that a run is about to make, or is making."""
+    runs = instance.get_runs(RunsFilter(statuses=_UNDER_WAY))
+    return {run.tags[PARTITION_NAME_TAG] for run in runs if PARTITION_NAME_TAG in run.tags}
 
 
 def backfilled_catalogs(backfills: Iterable[PartitionBackfill], context: SensorEvaluationContext) -> Iterable[str]:

@@ -22,7 +22,7 @@ from resources.dagster_names import CATALOG_PARTITIONS, PUBLISHED_IMAGES, REVIEW
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory
-from sensors.launching import CATALOG_ASSETS
+from sensors.launching import CATALOG_ASSETS, catalogs_under_way
 from sensors.owned import owned_sensor
 
 _ASSET = AssetKey(PUBLISHED_IMAGES)
@@ -37,7 +37,8 @@ _ASSET = AssetKey(PUBLISHED_IMAGES)
     description=(
         "Publishes the approved pictures of each catalog with `review: required` once every picture has a verdict, and"
         " again when verdicts or pictures change; until then the check `reviewed` says who is asked, and for how many."
-        " Rejected pictures of catalogs with `remake: n` are made again with new seeds, n times at most."
+        " Rejected pictures of catalogs with `remake: n` are made again with new seeds, n times at most. A catalog that"
+        " a run is under way for waits until that has ended."
     ),
 )
 def reviews_sensor(
@@ -50,11 +51,13 @@ def reviews_sensor(
     registered = set(context.instance.get_dynamic_partitions(CATALOG_PARTITIONS))
     catalogs = open_catalogs(settings.current, object_store.store)
     views = CatalogViews(object_store.store)
-    now = {name: version for name, version in review_versions(catalogs, views).items() if name in registered}
+    busy = catalogs_under_way(context.instance)
+    versions = {name: version for name, version in review_versions(catalogs, views).items() if name in registered}
+    now = {name: before.get(name, "") if name in busy else version for name, version in versions.items()}
     if now == before:
         return SkipReason("No review has changed.")
     found = [one for one in reviews(catalogs, views) if one.catalog in now]
-    news = [one for one in found if before.get(one.catalog) != one.version]
+    news = [one for one in found if before.get(one.catalog, "") != now[one.catalog]]
     requests = [
         RunRequest(
             run_key=f"review:{one.catalog}:{one.version}",
@@ -75,9 +78,7 @@ def reviews_sensor(
     return SensorResult(
         run_requests=requests,
         asset_events=[*observed, check_evaluation(_ASSET, REVIEWED, {REVIEWED: outcome(found)})],
-        cursor=memory.keep(
-            json.dumps({"versions": {one.catalog: one.version for one in found}, "asked": asked}, sort_keys=True)
-        ),
+        cursor=memory.keep(json.dumps({"versions": now, "asked": asked}, sort_keys=True)),
     )
 
 

@@ -2,6 +2,7 @@
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 
 from configs.settings import load_settings
 from imagegenx_assets.published import published_images
@@ -95,6 +96,19 @@ def test_a_verdict_that_comes_while_a_row_is_made_again_asks_for_no_other_seed_o
     say(store, State.REJECTED, rows[1])
     tick(instance, first.cursor)
     assert wanted_edition(store, "mugs").rows == {"mug-0": 1, "mug-1": 1}
+
+
+def test_a_rejected_row_is_not_made_again_beside_a_run_that_does_not_know_of_it(instance, store) -> None:
+    rows = store_reviewed(store, "mugs", 3, failed=0, review=ReviewPolicy(required=True, remake=1))
+    first = tick(instance)
+    say(store, State.REJECTED, rows[0])
+    tags = {"dagster/partition": "mugs"}
+    run = create_run_for_test(instance, job_name="catalog", tags=tags, status=dg.DagsterRunStatus.STARTED)
+    assert isinstance(tick(instance, first.cursor), dg.SkipReason)
+    assert wanted_edition(store, "mugs").rows == {}
+    instance.report_run_canceled(run)
+    assert len(tick(instance, first.cursor).run_requests) == 1
+    assert wanted_edition(store, "mugs").rows == {"mug-0": 1}
 
 
 def test_the_asset_delivers_what_is_approved_into_the_store(instance, store, tmp_path) -> None:

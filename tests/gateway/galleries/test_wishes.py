@@ -2,6 +2,7 @@
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 
 from ops.editions import begin_edition, finish_edition, wanted_edition
 from ops.review.asked import asked_changes
@@ -30,6 +31,7 @@ def tick(reviewing, monkeypatch):
             cursors.append(result.cursor)
             return result.run_requests
 
+        tick.instance = instance
         yield tick
 
 
@@ -59,6 +61,25 @@ def test_a_tick_that_is_evaluated_twice_asks_for_the_same_run_and_counts_nothing
     person().post(f"{API}/reseed", json={"rows": ["mug-0"]})
     assert [one.run_key for one in tick("[]")] == [one.run_key for one in tick("[]")]
     assert wanted_edition(reviewing.service.store, "mugs").rows == {"mug-0": 1}
+
+
+def test_what_is_asked_while_a_run_is_under_way_waits_for_an_edition_of_its_own(reviewing, person, tick) -> None:
+    store, ann = reviewing.service.store, person()
+    store_reviewed(store, "mugs", 3)
+    ann.post(f"{API}/reseed", json={"rows": ["mug-0"]})
+    assert len(tick()) == 1
+    tags = {"dagster/partition": "mugs"}
+    run = create_run_for_test(tick.instance, job_name="catalog", tags=tags, status=dg.DagsterRunStatus.STARTED)
+    assert begin_edition(store, "mugs") == 1
+    ann.post(f"{API}/reseed", json={"rows": ["mug-1"]})
+    assert tick() == []
+    assert ann.get(f"{API}/state").json()["data"]["asked"] == [["mug-1"]]
+    assert wanted_edition(store, "mugs").rows == {"mug-0": 1}
+    finish_edition(store, "mugs", keep=2)
+    tick.instance.report_run_canceled(run)
+    assert len(tick()) == 1
+    wanted = wanted_edition(store, "mugs")
+    assert (wanted.edition, wanted.rows) == (2, {"mug-0": 1, "mug-1": 1})
 
 
 def test_all_rows_are_reseeded_as_a_new_edition(reviewing, person, tick) -> None:
