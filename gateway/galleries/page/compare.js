@@ -19,6 +19,8 @@ const comparison = {
     }
     this.sides.left.of ||= this.versions[1]?.of || "now";
     this.differing = query.get("all") !== "1";
+    const models = this.versions.length < 2 ? [...new Set((await this.rows(this.sides.right)).map((row) => row.model))].sort() : [];
+    if (models.length > 1 && !query.size) [this.sides.left.model, this.sides.right.model] = models;
     await this.draw(query.get("at"));
     document.documentElement.dataset.ready = "";
   },
@@ -32,15 +34,13 @@ const comparison = {
     return rows.filter((row) => !model || row.model === model).map((row) => Object.assign(row, {of, token}));
   },
 
-  // Rows by id; of two models, those that ask for the same.
+  // Rows by id; of two models, those of the same prompt, the first with the first.
   async draw(at) {
     const [left, right] = await Promise.all([this.rows(this.sides.left), this.rows(this.sides.right)]);
     const byModel = this.sides.left.model && this.sides.right.model && this.sides.left.model !== this.sides.right.model;
-    const key = (row) => (byModel ? `${row.text}\n${JSON.stringify(row.carry)}` : row.id);
-    const others = new Map(left.map((row) => [key(row), row]));
-    this.pairs = right.map((row) => [others.get(key(row)), row]);
-    const there = new Set(right.map(key));
-    for (const row of left) if (!there.has(key(row))) this.pairs.push([row, undefined]);
+    const others = keyed(left, byModel), own = keyed(right, byModel);
+    this.pairs = [...own].map(([key, row]) => [others.get(key), row]);
+    for (const [key, row] of others) if (!own.has(key)) this.pairs.push([row, undefined]);
     this.refilter(at);
     this.picks();
   },
@@ -109,6 +109,15 @@ const comparison = {
     button.textContent = word(told.to_make ? "askedFor" : "comesBack", number.format(told.rows), number.format(told.to_make));
   },
 };
+
+function keyed(rows, byPrompt) {
+  const found = new Map(), times = new Map();
+  for (const row of rows) {
+    times.set(row.text, (times.get(row.text) || 0) + 1);
+    found.set(byPrompt ? `${times.get(row.text)} ${row.text}` : row.id, row);
+  }
+  return found;
+}
 
 function differences(left, right) {
   if (!left || !right) return ["missing"];

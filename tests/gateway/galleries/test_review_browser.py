@@ -3,15 +3,18 @@
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from io_managers.image_set import encode_manifest, manifest_key
 from io_managers.live_progress import publish_progress
 from ops.catalog import ReviewPolicy
 from ops.editions import RowChange, begin_edition, finish_edition, request_edition
 from ops.review.asked import asked_changes
 from ops.review.verdicts import CatalogVerdicts, State, new_verdict
+from resources.dagster_names import THUMBNAILS, WATERMARKED_IMAGES
 from tests.support.reviewed_catalog import store_reviewed
 from tests.support.waiting import wait_until
 
@@ -270,6 +273,22 @@ def test_two_editions_are_compared_and_a_row_taken_back(page, reviewing) -> None
     keys(page, "d")
     expect(page.locator(".pair")).to_have_count(5)
     expect(page).to_have_url(re.compile("left=now&right=now&all=1"))
+
+
+def test_two_models_of_a_catalog_are_compared_by_prompt(page, reviewing) -> None:
+    store = reviewing.service.store
+    rows = store_reviewed(store, "mugs", 6, failed=0)
+    prompts = ["a red mug", "a red mug", "a blue jug"]  # one of them twice, with two seeds
+    rows = [replace(row, text=prompts[n % 3], model=("one", "two")[n // 3]) for n, row in enumerate(rows)]
+    for asset in (WATERMARKED_IMAGES, THUMBNAILS):
+        store.put(manifest_key(asset, "mugs"), encode_manifest(rows), content_type="application/octet-stream")
+    visit(page, reviewing, "/catalogs/mugs/compare")
+    expect(page.locator("#summary")).to_have_text("3 of 3 rows differ")
+    expect(page.locator(".pair .side:nth-of-type(1) .differs:nth-of-type(3)")).to_have_text(["one"] * 3)
+    pairs = page.evaluate("comparison.shown.map((pair) => pair.map((row) => row.id))")
+    assert pairs == [["mug-0", "mug-3"], ["mug-1", "mug-4"], ["mug-2", "mug-5"]]
+    page.get_by_label("Left, Model").select_option("two")
+    expect(page.locator("#nothing-why")).to_contain_text("There is one version only.")
 
 
 @pytest.mark.parametrize(
