@@ -49,12 +49,26 @@ class ScheduleSettings(ValueObject):
 class ReleaseSettings(ValueObject):
     """What a new model release sets off."""
 
-    backfill: Literal["all", "listed", "share", "none"] = Field(
+    backfill: Literal["all", "listed", "share", "trial", "none"] = Field(
         default="all", description="which catalogs with stale pictures are made anew by themselves"
     )
-    catalogs: tuple[str, ...] = Field(default=(), description="the catalogs of `listed`")
-    share: float = Field(default=0.1, gt=0, le=1, description="the share of catalogs of `share`, always the same ones")
+    catalogs: tuple[str, ...] = Field(default=(), description="the catalogs of `listed`, and those of `trial`")
+    share: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="of catalogs, for `share`; of each catalog's approved rows, for `trial`; always the same ones",
+    )
+    trial_approved: float = Field(
+        default=0.9, gt=0, le=1, description="after `trial`, all follows once this share of its pictures is approved"
+    )
     interval_s: int = Field(default=60, ge=1, description="between two looks at the models' files, s")
+
+    @model_validator(mode="after")
+    def _trial_has_catalogs(self) -> "ReleaseSettings":
+        if self.backfill == "trial" and not self.catalogs:
+            raise ValueError("backfill trial also needs catalogs, whose rows it is tried on")
+        return self
 
 
 class CheckSettings(ValueObject):

@@ -254,14 +254,8 @@ def release_impact(
 def _impact(store: ObjectStore, catalog: str, current: CurrentReleases, model: str | None) -> Impact:
     used = used_releases(store, catalog)
     seconds = _seconds(used)
-    defaults = {Recipe.from_json(one.recipe).model: one.defaults for one in used}
-    rows = [row for row in read_image_set(store, "watermarked_images", catalog).rows() if row.recipe]
-    stale = []
-    for row in rows:
-        recipe = Recipe.from_json(row.recipe)
-        fresh = current.refreshed(recipe, defaults.get(recipe.model, {}), catalog)
-        if (model is None or recipe.model == model) and fresh != recipe:
-            stale.append((row, fresh))
+    rows = list(refreshed_rows(store, catalog, current))
+    stale = [(row, new) for row, old, new in rows if old != new and model in (None, old.model)]
     missing = Counter[_Missing]()
     gpu_s = 0.0
     for (_, fresh), what in map_ahead(lambda pair: _missing(store, *pair), stale):
@@ -270,6 +264,17 @@ def _impact(store: ObjectStore, catalog: str, current: CurrentReleases, model: s
         gpu_s += {_Missing.GENERATED: picture_s + upscale_s, _Missing.UPSCALED: upscale_s}.get(what, 0.0)
     to_finish = missing[_Missing.UPSCALED] + missing[_Missing.FINISHED]
     return Impact(catalog, len(rows), len(stale), missing[_Missing.GENERATED], to_finish, gpu_s)
+
+
+def refreshed_rows(
+    store: ObjectStore, catalog: str, current: CurrentReleases
+) -> Iterator[tuple[ManifestRow, Recipe, Recipe]]:
+    """Each row of a catalog that has a picture, with the recipe of that, and as it would be made now."""
+    defaults = {Recipe.from_json(one.recipe).model: one.defaults for one in used_releases(store, catalog)}
+    for row in read_image_set(store, "watermarked_images", catalog).rows():
+        if row.recipe:
+            recipe = Recipe.from_json(row.recipe)
+            yield row, recipe, current.refreshed(recipe, defaults.get(recipe.model, {}), catalog)
 
 
 class _Missing(Enum):

@@ -11,6 +11,7 @@ from dagster import (
     AssetKey,
     AssetObservation,
     DefaultSensorStatus,
+    RunRequest,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
@@ -20,9 +21,10 @@ from dagster._core.execution.backfill import BulkActionsFilter
 from configs.lifecycle_settings import ReleaseSettings
 from configs.settings import Settings
 from models.registry import open_registry
+from ops.release_trial import Trial, release_trial
 from ops.releases import CurrentReleases, stale_catalogs
 from resources.audit import AuditEvent, open_audit
-from resources.dagster_names import CATALOG_PARTITIONS, MODEL_PARTITIONS, MODEL_RELEASES
+from resources.dagster_names import CATALOG_PARTITIONS, GENERATED_IMAGES, MODEL_PARTITIONS, MODEL_RELEASES, STAGES
 from resources.object_store_resource import ObjectStoreResource
 from resources.partitions import add_partitions
 from resources.settings_resource import SettingsResource
@@ -78,14 +80,15 @@ def model_release(
         return SensorResult(skip_reason=SkipReason(_UNSETTLED), cursor=seen)
     # Without its key among the partitions, the page of `model_releases` shows no observation of a model.
     add_partitions(context.instance, MODEL_PARTITIONS, sorted(digests.keys() - before.digests.keys()))
-    memory = before.at(digests, current.releases)
+    memory, requests = before.at(digests, current.releases), list[RunRequest]()
     if memory.clean_at_s + RESCAN_S > time.time():
         reason = "No release has changed."
     else:
-        reason = _roll_out(context, releases, memory, current, object_store)
+        requests, reason = _roll_out(context, releases, memory, current, object_store)
         memory = replace(memory, clean_at_s=time.time() if reason == _UP_TO_DATE else 0.0)
     return SensorResult(
-        skip_reason=SkipReason(reason),
+        run_requests=requests,
+        skip_reason=None if requests else SkipReason(reason),
         asset_events=list(_observations(before.digests, digests)),
         cursor=PacedCursor.next(json.dumps(asdict(memory))),
     )
@@ -146,16 +149,23 @@ def _roll_out(
     memory: _Memory,
     settings: Settings,
     object_store: ObjectStoreResource,
-) -> str:
-    """Add the backfill of the catalogs that are stale and whose turn it is; returns what was done."""
+) -> tuple[list[RunRequest], str]:
+    """Add the backfill of the stale catalogs whose turn it is; returns runs to launch, and what was done."""
     catalogs = context.instance.get_dynamic_partitions(CATALOG_PARTITIONS)
     stale = dict(stale_catalogs(object_store.store, catalogs, releases))
     if not stale:
-        return _UP_TO_DATE
+        return [], _UP_TO_DATE
+    if settings.releases.backfill == "trial":
+        known = [catalog for catalog in settings.releases.catalogs if catalog in catalogs]
+        share, least = settings.releases.share, settings.releases.trial_approved
+        trials = [release_trial(object_store.store, catalog, releases, share) for catalog in known]
+        if not trials or not all(trial.is_passed(least) for trial in trials):
+            told = "; ".join(map(str, trials)) or "none of releases.catalogs is registered"
+            return [_on_trial(trial, memory) for trial in trials if trial.stale], f"On trial: {told}."
     wanted = set(_chosen(stale, settings.releases))
     waiting = sorted(wanted - catalogs_in_open_backfills(context) - _done(context, memory))
     if not waiting:
-        return f"{len(stale)} stale catalogs: backfilled for these releases already, or held back by `releases`."
+        return [], f"{len(stale)} stale catalogs: backfilled for these releases already, or held back by `releases`."
     rows = sum(stale[catalog] for catalog in waiting)
     bound_pool(context.instance, settings)
     launch = Launch(
@@ -168,7 +178,19 @@ def _roll_out(
     backfill = add_backfill(context, launch)
     facts = {"release": memory.release, "backfill": backfill, "catalogs": len(waiting), "rows": rows}
     open_audit(settings).record(AuditEvent.RELEASE_ROLLED_OUT, "sensor model_release", **facts)
-    return f"Backfill {backfill} of {len(waiting)} catalogs, {rows} stale rows."
+    return [], f"Backfill {backfill} of {len(waiting)} catalogs, {rows} stale rows."
+
+
+def _on_trial(trial: Trial, memory: _Memory) -> RunRequest:
+    """The run of the rows that a release is tried on; asked for once for each set of releases and rows."""
+    rows = hashlib.sha256("\n".join(trial.stale).encode()).hexdigest()[:12]
+    return RunRequest(
+        run_key=f"trial:{memory.release}:{memory.since_s}:{trial.catalog}:{rows}",
+        partition_key=trial.catalog,
+        asset_selection=[AssetKey(name) for name in STAGES],
+        run_config={"ops": {GENERATED_IMAGES: {"config": {"rows": list(trial.stale)}}}},
+        tags={"imagegenx/reason": "model release on trial", "imagegenx/trial": memory.release},
+    )
 
 
 _UNSETTLED = "Something has changed: it is taken if the next look finds the same, since it may be half-copied."
@@ -178,7 +200,7 @@ _UP_TO_DATE = "No catalog holds pictures of an older release."
 def _chosen(stale: Iterable[str], settings: ReleaseSettings) -> list[str]:
     """The stale catalogs that the roll-out includes; a share is always the same catalogs, whatever is stale."""
     match settings.backfill:
-        case "all":
+        case "all" | "trial":
             return list(stale)
         case "listed":
             return [catalog for catalog in stale if catalog in settings.catalogs]

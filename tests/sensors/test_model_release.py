@@ -2,6 +2,8 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
 from configs.settings import load_settings
+from io_managers.image_set import read_image_set
+from ops.review.verdicts import CatalogVerdicts, State, new_verdict
 from resources.audit import open_audit
 from sensors.model_release import RELEASE_TAG, model_release
 
@@ -176,3 +178,61 @@ def test_a_memory_that_is_lost_rolls_no_release_out_again(ticker, shops):
     assert len(ticker.backfills()) == 1
     assert again.asset_events == []
     assert "backfilled for these releases already" in again.skip_reason.skip_message
+
+
+def judge(studio, catalog, state, *, count):
+    """Say this of the first pictures of a catalog that nobody has judged; returns their rows."""
+    verdicts = CatalogVerdicts(studio.store, catalog)
+    rows = [
+        row
+        for row in read_image_set(studio.store, "watermarked_images", catalog).rows()
+        if row.recipe_digest not in verdicts.standings()
+    ][:count]
+    verdicts.record([new_verdict(row.recipe_digest, row.row_id, "ann", state=state) for row in rows])
+    return [row.row_id for row in rows]
+
+
+def test_a_release_on_trial_is_made_for_a_share_of_approved_rows_and_follows_their_verdicts(
+    ticker, studio, monkeypatch
+):
+    for name, value in {"BACKFILL": "trial", "SHARE": "0.5", "CATALOGS": '["tried"]'}.items():
+        monkeypatch.setenv(f"IMAGEGENX_RELEASES__{name}", value)
+    ticker.instance.add_dynamic_partitions("catalogs", ["tried", "other"])
+    texts = [f"mug {number}" for number in range(6)]
+    studio.make("tried", *map(studio.recipe, texts))
+    studio.make("other", studio.recipe("a hat"))
+    approved = judge(studio, "tried", State.APPROVED, count=4)
+    look(ticker)
+    old = studio.recipe("mug 0")
+    studio.replace("own/model.safetensors", "second")
+
+    (run,) = look(ticker).run_requests
+
+    rows = run.run_config["ops"]["generated_images"]["config"]["rows"]
+    assert (run.partition_key, len(rows), set(rows) <= set(approved)) == ("tried", 2, True)
+    recipes = [studio.recipe(text) for text in texts]
+    kept = [one.model_copy(update={"release": old.release}) for one in recipes]
+    studio.make("tried", *(recipes[n] if f"r{n}" in rows else kept[n] for n in range(len(texts))))
+    result = ticker.tick(model_release)
+    assert result.skip_reason.skip_message == "On trial: tried: 0 of 2 approved, 0 rejected, 2 wait."
+    new, finished = CatalogVerdicts(studio.store, "tried"), read_image_set(studio.store, "watermarked_images", "tried")
+    digests = {row.row_id: row.recipe_digest for row in finished.rows()}
+    new.record([new_verdict(digests[row], row, "ann", state=State.APPROVED) for row in rows[:1]])
+    new.record([new_verdict(digests[row], row, "ann", state=State.REJECTED) for row in rows[1:]])
+    assert "1 of 2 approved, 1 rejected, 0 wait" in ticker.tick(model_release).skip_reason.skip_message
+    assert ticker.backfills() == []
+    new.record([new_verdict(digests[row], row, "ann", state=State.APPROVED) for row in rows[1:]])
+    ticker.tick(model_release)
+    ((title, catalogs),) = ticker.backfills()
+    assert (catalogs, title.endswith("2 catalogs, 5 stale rows")) == (["other", "tried"], True)
+
+
+def test_a_trial_of_catalogs_that_are_not_there_rolls_nothing_out(ticker, studio, monkeypatch):
+    monkeypatch.setenv("IMAGEGENX_RELEASES__BACKFILL", "trial")
+    monkeypatch.setenv("IMAGEGENX_RELEASES__CATALOGS", '["gone"]')
+    ticker.instance.add_dynamic_partitions("catalogs", ["other"])
+    studio.make("other", studio.recipe("a hat"))
+    look(ticker)
+    studio.replace("own/model.safetensors", "second")
+    assert "none of releases.catalogs is registered" in look(ticker).skip_reason.skip_message
+    assert ticker.backfills() == []
