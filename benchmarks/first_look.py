@@ -6,19 +6,24 @@ A person is asked of the pictures that some scorer doubts; what none doubts is p
 import random
 from collections.abc import Callable, Mapping
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from benchmarks.quality import Commission, paint
+from benchmarks.quality import MODEL, Commission, paint
 from configs.lifecycle_settings import CheckSettings
+from models.watermark_files import find_font
 from ops.scores.colour_words import asked_colours
-from ops.scores.scorers import Seen, open_scorers
+from ops.scores.scorers import open_scorers
+from ops.scores.seen import Seen
 from training.renderer import BACKGROUNDS, COLOURS, PRODUCTS
 
 PICTURES, SHARE, ROUNDS = 500, 0.05, 8
 """So many of the pictures get a fault in each round, others in every one."""
+LABELS, LABELLED = ("FRESH", "SALE", "MILK", "2026"), 10
+"""One in so many pictures has a label, as its prompt asks."""
 LIMITS = {"seen by a person, %": 10.0, "faults published, %": 1.0}
 
 Fault = Callable[[Image.Image, str, random.Random], tuple[Image.Image, str]]
@@ -55,17 +60,18 @@ def painted(count: int) -> list[tuple[Image.Image, str]]:
     chosen = random.Random(3).sample(scenes, count)
     texts = [f"a {colour} {what} on a {ground} background" for what, colour, ground in chosen]
     commissions = [Commission(text, seed, {"resolution": "128x128", "steps": 10}) for seed, text in enumerate(texts)]
-    return [(Image.fromarray(picture.pixels), texts[number]) for number, picture in paint(commissions)]
+    plain = [(Image.fromarray(picture.pixels), texts[number]) for number, picture in paint(commissions)]
+    return [_well_labelled(*one, number) if number % LABELLED == 0 else one for number, one in enumerate(plain)]
 
 
 class _Look:
     def __init__(self) -> None:
-        self._settings = CheckSettings()
-        self._scorers = open_scorers(self._settings.scorers)
+        self._settings = CheckSettings(scorers=(*CheckSettings().scorers, "lettering"))
+        self._scorers = open_scorers(self._settings)
 
     def doubts(self, image: Image.Image, text: str) -> bool:
         """Whether a person is asked of this picture."""
-        seen, limits = Seen.of(image, text), self._settings.review_below
+        seen, limits = Seen.of(image, text, model=MODEL), self._settings.review_below
         scores = ((name, scorer(seen)) for name, scorer in self._scorers.items())
         return any(score is not None and score < limits.get(name, 0.0) for name, score in scores)
 
@@ -103,6 +109,29 @@ def _other_colour(image: Image.Image, text: str, chance: random.Random) -> tuple
     return image, text.replace(f"a {own} ", f"a {chance.choice(others)} ", 1)
 
 
+def _unreadable(image: Image.Image, text: str, chance: random.Random) -> tuple[Image.Image, str]:
+    """The prompt asks for a label, and the letters on it are none."""
+    word = chance.choice(LABELS)
+    return _labelled(image, "".join(chance.sample("#XWQ%&KZ", len(word)))), f'{text}, with the label "{word}"'
+
+
+def _well_labelled(image: Image.Image, text: str, number: int) -> tuple[Image.Image, str]:
+    word = LABELS[number // LABELLED % len(LABELS)]
+    return _labelled(image, word), f'{text}, with the label "{word}"'
+
+
+def _labelled(image: Image.Image, word: str) -> Image.Image:
+    """With a white label across the product."""
+    labelled, (width, height) = image.convert("RGB"), image.size
+    draw = ImageDraw.Draw(labelled)
+    box = (width // 5, height // 2, 4 * width // 5, height // 2 + height // 6)
+    draw.rectangle(box, (255, 255, 255))
+    face = find_font("", Path())
+    font = ImageFont.truetype(face.path, height // 8, face.index)
+    draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), word, (20, 20, 20), font, anchor="mm")
+    return labelled
+
+
 def _columns(image: Image.Image, text: str) -> tuple[int, int]:
     """The first and the last column of the product, px."""
     shown = Seen(np.asarray(image.convert("RGB")), text).product
@@ -116,4 +145,5 @@ FAULTS: Mapping[str, Fault] = {
     "blurred": _blurred,
     "other background": _other_background,
     "other colour": _other_colour,
+    "unreadable label": _unreadable,
 }

@@ -25,11 +25,12 @@ from models.canny import canny_edges
 from models.engine import BatchingEngine, GenerationJob
 from models.esrgan import load_upscaler
 from models.image import FailedImage, GeneratedImage, InputPicture
+from models.judge import Judge, load_judge
 from models.planning import plan_recipe
 from models.registry import open_registry
 from training.captions import Language, held_out_caption, plain_caption, training_caption_in
 from training.dataset import BACKGROUND_NAMES, COLOUR_NAMES, random_scenes
-from training.judge import Judge, judge_background, judge_colour, judge_picture, load_judge
+from training.judge import judge_background, judge_colour, judge_picture
 from training.renderer import PRODUCTS, Scene, reference_colours, render
 from training.run import BUILTIN, STYLES
 

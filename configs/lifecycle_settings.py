@@ -1,7 +1,7 @@
 """Settings of what happens by itself: catalog sources, refreshes, model releases, checks, retention, alerts."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -71,6 +71,9 @@ class ReleaseSettings(ValueObject):
         return self
 
 
+ScorerName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+
 class CheckSettings(ValueObject):
     """How pictures are checked, and asset checks beyond the built-in ones."""
 
@@ -83,11 +86,15 @@ class CheckSettings(ValueObject):
     )
     freshness_hours: float = Field(default=0, ge=0, description="a catalog not made for so long is stale, h; 0: never")
     scorers: tuple[str, ...] = Field(
-        default=("contrast", "sharpness", "background", "colour", "cut_off"),
-        description="scorers of reviewed catalogs' pictures, 0 to 1; also module:function of your own",
+        default=("contrast", "sharpness", "background", "colour", "cut_off", "adherence"),
+        description="scorers of reviewed catalogs' pictures, 0 to 1; also lettering, and module:function of your own",
+    )
+    scorer_models: dict[ScorerName, NamedPath] = Field(
+        default={}, description="CLIP or reward models that score too, folders of transformers' CLIPModel, by name"
     )
     review_below: dict[str, float] = Field(
-        default={"contrast": 0.4, "sharpness": 0.4, "background": 0.55, "colour": 0.5, "cut_off": 0.97},
+        default={"contrast": 0.4, "sharpness": 0.4, "background": 0.55, "colour": 0.5, "cut_off": 0.97}
+        | {"adherence": 0.5, "lettering": 0.6},
         description="with `review: flagged`, a person is asked of a picture with such a score",
     )
     remake_below: dict[str, float] = Field(
@@ -98,6 +105,13 @@ class CheckSettings(ValueObject):
     def _blocklist_has_words(self) -> "CheckSettings":
         if self.moderation == "blocklist" and not any(word.strip() for word in self.blocked_words):
             raise ValueError("moderation blocklist also needs blocked_words")
+        return self
+
+    @model_validator(mode="after")
+    def _scorers_differ(self) -> "CheckSettings":
+        names = [*(name.rpartition(":")[2] for name in self.scorers), *self.scorer_models]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two scorers are called {twice!r}; scores have one name each")
         return self
 
 

@@ -220,8 +220,10 @@ class Settings(BaseSettings):
         audit = self.audit.model_copy(update={"folder": home / self.audit.folder.expanduser()})
         folders = tuple(home / folder.expanduser() for folder in self.model_folders)
         upscalers = {name: home / file.expanduser() for name, file in self.upscalers.items()}
+        scorers = {name: home / folder.expanduser() for name, folder in self.checks.scorer_models.items()}
         parts = {
             "home": home,
+            "checks": self.checks.model_copy(update={"scorer_models": scorers}),
             "store": store,
             "queue": queue,
             "catalog_source": source,

@@ -235,6 +235,13 @@ def moderation(settings: Settings) -> Iterator[Finding]:
         yield Finding("moderation", State.NOTE, "off; checks.moderation switches it on")
 
 
+def scorers(settings: Settings) -> Iterator[Finding]:
+    """Whatever scores reviewed catalogs' pictures is there."""
+    from ops.scores.scorers import open_scorers
+
+    yield Finding("scorers", State.OK, f"reviewed catalogs' pictures: {', '.join(open_scorers(settings.checks))}")
+
+
 def gateway(settings: Settings) -> Iterator[Finding]:
     """The gateway answers where it should listen, and where clients reach it."""
     place = settings.gateway
@@ -284,6 +291,7 @@ CHECKS: Mapping[str, Callable[[Settings], Iterator[Finding]]] = {
     "upscaler": upscaler,
     "fonts": fonts,
     "moderation": moderation,
+    "scorers": scorers,
     "gateway": gateway,
     "alerts": alerts,
 }

@@ -23,16 +23,15 @@ def subject_hint(request: Mapping[str, object], registry: ModelRegistry) -> str 
         card = registry.card(str(request.get("model_type")))
     except ModelNotFoundError:
         return None
-    if request.get("image_url") or not card.subjects or _names_one(text, card.subjects):
+    if request.get("image_url") or not card.subjects or named_subjects(text, card.subjects):
         return None
     return _hint(card, in_chinese=bool(_HAN.search(text)))
 
 
-def _names_one(text: str, subjects: Mapping[str, Iterable[str]]) -> bool:
-    """Whether a subject's name is in the text: words as such or in the plural, Chinese ones anywhere."""
-    return bool(
-        _pattern(tuple(name for plain, others in subjects.items() for name in (plain, *others))).search(_plain(text))
-    )
+def named_subjects(text: str, subjects: Mapping[str, Iterable[str]]) -> set[str]:
+    """The subjects whose name is in the text: words as such or in the plural, Chinese ones anywhere."""
+    plain = _plain(text)
+    return {name for name, others in subjects.items() if _pattern((name, *others)).search(plain)}
 
 
 @lru_cache

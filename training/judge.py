@@ -1,58 +1,25 @@
-"""The judge of adherence: a small classifier of product and style, and plain colour measurements.
-
-It is trained on renders that the generator never saw (another seed), and is used by benchmarks and tests only.
+"""Training of the judge of adherence, on renders that the generator never saw (another seed); and plain colour
+measurements, for benchmarks and tests.
 """
 
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import save_file
+from torch import Tensor
 
+from models.judge import Judge, judge_logits, to_square
 from training.dataset import Renders
 from training.loop import Schedule, Trainer, Worker
 from training.renderer import BACKGROUNDS, COLOURS, PRODUCTS, STYLES
 from training.vae import to_tensor
 
-SIDE_PX = 64
-"""Pictures are resized and centre-padded to this square before they are judged."""
-
 SRGB_TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
-
-
-class Judge(nn.Module):
-    """Four strided convolutions, then one linear layer for the product and one for the style."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (3, 24, 48, 96, 128)
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(8, after), nn.SiLU()]
-        self.features = nn.Sequential(*layers)
-        self.product = nn.Linear(widths[-1] * 16, len(PRODUCTS))
-        self.style = nn.Linear(widths[-1] * 16, len(STYLES))
-
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, products) and (N, styles) of pictures (N, 3, 64, 64) in [-1, 1]."""
-        features = self.features(pictures).flatten(1)
-        return self.product(features), self.style(features)
-
-
-def to_square(pictures: Tensor) -> Tensor:
-    """Resize (N, 3, H, W) so that the longer side is 64 px and pad the other with the border's colour."""
-    height, width = pictures.shape[-2:]
-    scale = SIDE_PX / max(height, width)
-    small = F.interpolate(pictures, size=(round(height * scale), round(width * scale)), mode="area")
-    down, right = SIDE_PX - small.shape[-2], SIDE_PX - small.shape[-1]
-    return F.pad(small, (right // 2, right - right // 2, down // 2, down - down // 2), mode="replicate")
 
 
 def train_judge(
@@ -60,7 +27,7 @@ def train_judge(
 ) -> None:
     """Train on renders of the given styles, with noise, blur and shift, and write ``judge.pt`` into ``folder``."""
     torch.manual_seed(seed)
-    judge = Judge().to(worker.device)
+    judge = Judge(len(PRODUCTS), len(STYLES)).to(worker.device)
     rng = np.random.default_rng((seed, worker.rank))
 
     def loss_of(_progress: float) -> Tensor:
@@ -87,18 +54,9 @@ def write_judge(folder: Path, target: Path) -> None:
     save_file({name: value.half().contiguous() for name, value in state.items()}, target)
 
 
-@cache
-def load_judge(path: Path) -> Judge:
-    """The trained judge in float32 on the CPU."""
-    judge = Judge()
-    judge.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    return judge.eval()
-
-
-@torch.no_grad()
 def judge_picture(judge: Judge, picture: npt.NDArray[np.uint8]) -> tuple[str, str]:
     """The product and the style that the (H, W, 3) picture shows."""
-    products, styles = judge(to_square(to_tensor(picture[None], torch.device("cpu"))))
+    products, styles = judge_logits(judge, picture)
     return PRODUCTS[int(products.argmax())], STYLES[int(styles.argmax())]
 
 

@@ -19,7 +19,7 @@ from io_managers.image_set import (
 )
 from ops.editions import edition_folder, made_edition
 from ops.review.verdicts import NOTHING_SAID, CatalogVerdicts, Standing, State
-from ops.scores.kept import Scores, scores_key, scores_of
+from ops.scores.kept import Scores, kept_scores, scores_key, told
 from resources.dagster_names import THUMBNAILS, WATERMARKED_IMAGES
 from resources.object_store import ObjectStore, StoredObject
 
@@ -186,7 +186,7 @@ class CatalogViews:
         # A run may be between the two: a row whose thumbnail is still to be made has none.
         thumbnails = {row.row_id: row for row in small}
         beside = [thumbnails.get(row.row_id, ManifestRow(row.row_id, row.status)) for row in made]
-        return CatalogView(catalog, version, made_at_s, made, beside, scores_of(self.store, catalog))
+        return CatalogView(catalog, version, made_at_s, made, beside, told(kept_scores(self.store, catalog)))
 
 
 def _make_room(kept: dict[Any, Any], most: int) -> None:

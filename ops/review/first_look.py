@@ -6,14 +6,15 @@ say otherwise.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from configs.lifecycle_settings import CheckSettings
 from io_managers.image_set import ImageSet, ManifestRow, StoredPicture
 from ops.catalog import ReviewPolicy
 from ops.map_ahead import map_ahead
-from ops.review.verdicts import CatalogVerdicts, State, Verdict, new_verdict
-from ops.scores.kept import Scores, scores_key, scores_of
+from ops.review.verdicts import NOTHING_SAID, CatalogVerdicts, State, Verdict, new_verdict, standings
+from ops.scores.kept import Kept, Scores, kept_scores, scores_key, told
+from ops.scores.scorers import open_scorers, scorer_names
 from resources.object_store import ObjectStore
 
 FIRST_LOOK = "first look"
@@ -21,47 +22,73 @@ FIRST_LOOK = "first look"
 
 
 def look_first(finished: ImageSet, policy: ReviewPolicy, settings: CheckSettings) -> dict[str, Scores]:
-    """Score the pictures that are new, keep the scores, and say what follows; returns the scores by recipe."""
-    store, catalog = finished.store, finished.catalog
+    """Score the pictures that are new, or that a scorer has not seen, keep the scores, and say what follows.
+
+    What it said itself, and nobody else did, it says anew when scorers, limits or the catalog's policy have changed.
+
+    Returns:
+        The scores by recipe.
+    """
+    store, catalog, names = finished.store, finished.catalog, scorer_names(settings)
     rows = [row for row in finished.rows() if row.status.has_picture]
-    known = scores_of(store, catalog)
-    new = [row for row in rows if row.recipe_digest not in known]
-    scored = dict(_scored(new, store, settings))
-    scores = {row.recipe_digest: scored.get(row.recipe_digest, known.get(row.recipe_digest, {})) for row in rows}
-    if scores != known:
-        store.put(scores_key(catalog), json.dumps(scores).encode(), content_type="application/json")
-    verdicts = CatalogVerdicts(store, catalog)
-    said = {one.recipe for one in verdicts.all()}
-    unsaid = (row for row in rows if row.recipe_digest not in said)
-    verdicts.record(list(_verdicts(unsaid, scores, policy, settings)))
+    known = kept_scores(store, catalog)
+    missing = {row.recipe_digest: set(names) - known.get(row.recipe_digest, {}).keys() for row in rows}
+    news = dict(_scored([row for row in rows if missing[row.recipe_digest]], missing, store, settings))
+    every = {row.recipe_digest: {**known.get(row.recipe_digest, {}), **news.get(row.recipe_digest, {})} for row in rows}
+    kept = {recipe: {name: scores[name] for name in names} for recipe, scores in every.items()}
+    if kept != known:
+        store.put(scores_key(catalog), json.dumps(kept).encode(), content_type="application/json")
+    verdicts, scores = CatalogVerdicts(store, catalog), told(kept)
+    verdicts.record(list(_verdicts(rows, scores, policy, settings, verdicts.all())))
     return scores
 
 
-def _scored(rows: list[ManifestRow], store: ObjectStore, settings: CheckSettings) -> Iterator[tuple[str, Scores]]:
-    from ops.scores.scorers import Seen, open_scorers  # numpy, which definitions load without
+def _scored(
+    rows: list[ManifestRow], missing: Mapping[str, Set[str]], store: ObjectStore, settings: CheckSettings
+) -> Iterator[tuple[str, Kept]]:
+    if not rows:
+        return
+    from ops.scores.seen import Seen  # numpy, which definitions load without
 
-    scorers = open_scorers(settings.scorers)
+    scorers = open_scorers(settings)
 
-    def score(row: ManifestRow) -> dict[str, float]:
-        seen = Seen.of(StoredPicture(row, store).image(), row.text)
-        scores = ((name, scorer(seen)) for name, scorer in scorers.items())
-        return {name: round(float(value), 3) for name, value in scores if value is not None}
+    def score(row: ManifestRow) -> Kept:
+        seen = Seen.of(StoredPicture(row, store).image(), row.text, _marks(row), row.model)
+        scores = {name: scorers[name](seen) for name in missing[row.recipe_digest]}
+        return {name: None if value is None else round(float(value), 3) for name, value in scores.items()}
 
     for row, scores in map_ahead(score, rows):
         yield row.recipe_digest, scores
 
 
+def _marks(row: ManifestRow) -> tuple[str, ...]:
+    """The texts on a picture that were written there once it was painted."""
+    params = (step["params"] for step in json.loads(row.recipe or "{}").get("post", ()))
+    return tuple(str(one[name]) for one in params for name in ("text", "label") if one.get(name))
+
+
 def _verdicts(
-    rows: Iterator[ManifestRow], scores: Mapping[str, Scores], policy: ReviewPolicy, settings: CheckSettings
+    rows: list[ManifestRow],
+    scores: Mapping[str, Scores],
+    policy: ReviewPolicy,
+    settings: CheckSettings,
+    said: Sequence[Verdict],
 ) -> Iterator[Verdict]:
+    people = {one.recipe for one in said if one.state and one.by != FIRST_LOOK}
+    held = standings(said)
     for row in rows:
-        known = scores[row.recipe_digest]
-        wrong = _below(known, settings.remake_below) if policy.remake and policy.required else ""
-        doubt = _below(known, settings.review_below)
-        if wrong:
-            yield new_verdict(row.recipe_digest, row.row_id, FIRST_LOOK, state=State.REJECTED, reason=wrong)
-        elif policy.flagged and not doubt:
-            yield new_verdict(row.recipe_digest, row.row_id, FIRST_LOOK, state=State.APPROVED)
+        state, reason = _follows(scores[row.recipe_digest], policy, settings)
+        before = held.get(row.recipe_digest, NOTHING_SAID)
+        if row.recipe_digest not in people and (state, reason) != (before.state, before.reason):
+            yield new_verdict(row.recipe_digest, row.row_id, FIRST_LOOK, state=state, reason=reason)
+
+
+def _follows(scores: Scores, policy: ReviewPolicy, settings: CheckSettings) -> tuple[State, str]:
+    """What scores lead to, with the reason."""
+    if policy.remake and policy.required and (wrong := _below(scores, settings.remake_below)):
+        return State.REJECTED, wrong
+    is_good = policy.flagged and not _below(scores, settings.review_below)
+    return State.APPROVED if is_good else State.UNREVIEWED, ""
 
 
 def _below(scores: Scores, limits: Mapping[str, float]) -> str:

@@ -87,6 +87,12 @@ def to_lab(pixels: NDArray[Any]) -> Lab:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
+def distance(pixels: NDArray[Any], colour: NDArray[Any]) -> Lab:
+    """ΔE (CIE 1976) of RGB pixels (…, 3) from one colour."""
+    found: Lab = np.sqrt(((to_lab(pixels) - to_lab(colour)) ** 2).sum(axis=-1))
+    return found
+
+
 def _colours(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_NAMES[word.lower()] for word in _COLOUR.findall(text)))
 

@@ -9,6 +9,8 @@ FOLDER = "scores/"
 
 Scores = Mapping[str, float]
 """By scorer, 0 to 1."""
+Kept = Mapping[str, float | None]
+"""By scorer; None where it could not tell."""
 
 
 def scores_key(catalog: str) -> str:
@@ -16,10 +18,17 @@ def scores_key(catalog: str) -> str:
     return f"{FOLDER}{catalog}.json"
 
 
-def scores_of(store: ObjectStore, catalog: str) -> dict[str, Scores]:
+def kept_scores(store: ObjectStore, catalog: str) -> dict[str, Kept]:
     """The scores of a catalog's pictures, by recipe and scorer."""
     try:
-        found: dict[str, Scores] = json.loads(store.get(scores_key(catalog)))
+        found: dict[str, Kept] = json.loads(store.get(scores_key(catalog)))
     except ObjectNotFoundError:
         return {}
     return found
+
+
+def told(kept: Mapping[str, Kept]) -> dict[str, Scores]:
+    """Those that say something."""
+    return {
+        recipe: {name: score for name, score in scores.items() if score is not None} for recipe, scores in kept.items()
+    }

@@ -6,8 +6,9 @@ from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 
 from benchmarks.quality import Commission, paint
+from models.judge import load_judge
 from models.sampler import Sampler
-from training.judge import judge_background, judge_colour, judge_picture, load_judge
+from training.judge import judge_background, judge_colour, judge_picture
 from training.run import BUILTIN
 
 TEXT = "a teal mug on a pink background"

@@ -19,7 +19,7 @@ const WORDS = {
     askedFor: "Asked for: {1} to make", comesBack: "Comes back soon: {0}, nothing to make", waits: "is made again soon",
     left: "Left", right: "Right", differing: "Only differences", pairs: "{0} of {1} rows differ", same: "the same picture", missing: "not in this version", takeLeft: "Take the left one back", allModels: "All models",
     onlyOne: "There is one version only. Others are kept once pictures are made again.", seedDiffers: "Seed", textDiffers: "Prompt", modelDiffers: "Model", releaseDiffers: "Release", sizeDiffers: "Size", otherDiffers: "Other settings", noDifference: "No row differs.",
-    lowest: "{0}: lowest first", score_contrast: "Contrast", score_sharpness: "Sharpness", score_background: "Background as asked", score_colour: "Colour as asked", score_cut_off: "Whole product",
+    lowest: "{0}: lowest first", score_contrast: "Contrast", score_sharpness: "Sharpness", score_background: "Background as asked", score_colour: "Colour as asked", score_cut_off: "Whole product", score_adherence: "Product as asked", score_lettering: "Words as asked",
   },
   zh: {
     catalogs: "目录", pictures: "图片", search: "搜索", all: "全部", unreviewed: "待审核", approved: "已通过", rejected: "已拒绝",
@@ -39,7 +39,7 @@ const WORDS = {
     askedFor: "已请求 {0} 张，其中 {1} 张即将生成", comesBack: "{0} 张即将恢复，无需重新生成", waits: "即将重新生成",
     left: "左", right: "右", differing: "仅看不同", pairs: "{1} 行中有 {0} 行不同", same: "同一张图片", missing: "此版本中没有", takeLeft: "恢复左侧图片", allModels: "全部模型",
     onlyOne: "目前只有一个版本。重新生成图片后会保留其他版本。", seedDiffers: "种子", textDiffers: "提示词", modelDiffers: "模型", releaseDiffers: "发布版本", sizeDiffers: "尺寸", otherDiffers: "其他设置", noDifference: "没有不同的行。",
-    lowest: "{0}：最低的在前", score_contrast: "对比度", score_sharpness: "清晰度", score_background: "背景符合要求", score_colour: "颜色符合要求", score_cut_off: "商品完整",
+    lowest: "{0}：最低的在前", score_contrast: "对比度", score_sharpness: "清晰度", score_background: "背景符合要求", score_colour: "颜色符合要求", score_cut_off: "商品完整", score_adherence: "商品符合要求", score_lettering: "文字符合要求",
   },
 };
 const number = new Intl.NumberFormat(locale());

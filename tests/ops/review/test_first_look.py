@@ -72,3 +72,30 @@ def test_pictures_are_scored_once(store, monkeypatch):
     for key in list(store.list("pictures/")):
         store.delete(key.key)
     assert len(look(store, FLAGGED)) == 2
+
+
+def half(seen):
+    return 0.5
+
+
+def test_a_scorer_that_comes_later_scores_what_is_there_and_its_doubts_count(store):
+    look(store, FLAGGED)
+    assert said(store)["mug-0"] == (State.APPROVED, "first look", "")
+    scorers = ("contrast", "cut_off", f"{__name__}:half")
+    scores = look(store, FLAGGED, scorers=scorers, review_below={"half": 0.6})
+    assert all({"half", "contrast"} <= one.keys() <= {"half", "contrast", "cut_off"} for one in scores.values())
+    assert said(store)["mug-0"] == (State.UNREVIEWED, "first look", "")
+    look(store, FLAGGED, scorers=scorers, review_below={"half": 0.4})
+    assert said(store)["mug-0"] == (State.APPROVED, "first look", "")
+
+
+def test_a_star_is_no_verdict_and_each_is_said_once(store):
+    (row,) = [row for row in read_image_set(store, "watermarked_images", "mugs").rows() if row.row_id == "mug-0"]
+    CatalogVerdicts(store, "mugs").record([new_verdict(row.recipe_digest, "mug-0", "ann", star=True)])
+    look(store, FLAGGED)
+    look(store, FLAGGED)
+    assert [(one.row, one.state) for one in CatalogVerdicts(store, "mugs").all()] == [
+        ("mug-0", None),
+        ("mug-0", State.APPROVED),
+        ("mug-1", State.REJECTED),
+    ]

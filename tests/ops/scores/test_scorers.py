@@ -8,7 +8,8 @@ from PIL import Image, ImageFilter
 
 from configs.lifecycle_settings import CheckSettings
 from ops.scores.colour_words import asked_colours
-from ops.scores.scorers import Seen, UnknownScorerError, open_scorers
+from ops.scores.scorers import UnknownScorerError, open_scorers
+from ops.scores.seen import Seen
 from training.renderer import Scene, render
 
 SCENES = [
@@ -24,7 +25,7 @@ LIMITS = CheckSettings().review_below
 def doubts(image, text):
     """The scorers that doubt a picture."""
     seen = Seen.of(image, text)
-    scores = {name: scorer(seen) for name, scorer in open_scorers(CheckSettings().scorers).items()}
+    scores = {name: scorer(seen) for name, scorer in open_scorers(CheckSettings()).items()}
     return {name for name, score in scores.items() if score is not None and score < LIMITS[name]}
 
 
@@ -72,18 +73,32 @@ def test_prompts_tell_background_and_colours_or_nothing(text, background, others
 def test_a_picture_without_a_plain_background_is_scored_for_what_can_be_told_alone():
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 255, (128, 128, 3), dtype=np.uint8))
     seen = Seen.of(noise, "a street at night")
-    scores = {name: scorer(seen) for name, scorer in open_scorers(CheckSettings().scorers).items()}
-    assert {name for name, score in scores.items() if score is None} == {"background", "colour", "cut_off"}
+    scores = {name: scorer(seen) for name, scorer in open_scorers(CheckSettings()).items()}
+    assert {name for name, score in scores.items() if score is None} == {"background", "colour", "cut_off", "adherence"}
 
 
 def always_half(seen):
     return 0.5
 
 
-def test_scorers_of_ones_own_are_named_by_module_and_unknown_ones_refused():
-    (name, scorer) = next(iter(open_scorers([f"{__name__}:always_half"]).items()))
+def test_scorers_of_ones_own_are_named_by_module_and_unknown_ones_refused(tmp_path):
+    (name, scorer) = next(iter(open_scorers(CheckSettings(scorers=[f"{__name__}:always_half"])).items()))
     assert (name, scorer(None)) == ("always_half", 0.5)
     with pytest.raises(UnknownScorerError, match="'sharpnes' is not one of.*module:function"):
-        open_scorers(["sharpnes"])
+        open_scorers(CheckSettings(scorers=["sharpnes"]))
     with pytest.raises(UnknownScorerError, match="cannot be used"):
-        open_scorers(["nowhere:score"])
+        open_scorers(CheckSettings(scorers=["nowhere:score"]))
+    with pytest.raises(UnknownScorerError, match="scorer_models.clip: .*no config.json; name the folder"):
+        open_scorers(CheckSettings(scorer_models={"clip": tmp_path}))
+    with pytest.raises(ValueError, match="two scorers are called 'contrast'"):
+        CheckSettings(scorers=["contrast", "my.module:contrast"])
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=text_of)
+def test_another_product_than_the_prompt_names_is_doubted_for_the_built_in_model_alone(scene):
+    adherence = open_scorers(CheckSettings())["adherence"]
+    picture = drawn(scene)
+    assert adherence(Seen.of(picture, text_of(scene), model="tiny")) > 0.5
+    assert adherence(Seen.of(picture, "一把红色雨伞", model="tiny")) < 0.1
+    assert adherence(Seen.of(picture, "something red", model="tiny")) is None
+    assert adherence(Seen.of(picture, "a red umbrella", model="sdxl")) is None
