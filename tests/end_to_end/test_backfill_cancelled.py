@@ -8,8 +8,8 @@ from benchmarks.stand_in import PICTURE_S, write_stand_in_model
 from tests.support.dagster_daemon import DaemonHome
 from tests.support.dagster_web_server import ask, web_server
 
-NAMES = [f"c{number}" for number in range(6)]
-ROWS = 3
+NAMES = [f"c{number}" for number in range(5)]
+ROWS = 2
 BACKFILLS = """
 query Backfills { partitionBackfillsOrError { ... on PartitionBackfills { results {
   id status title numPartitions isAssetBackfill hasCancelPermission
@@ -30,7 +30,7 @@ mutation Again($id: String!) { reexecutePartitionBackfill(
 class Shop(DaemonHome):
     """A home folder whose pictures are painted by a stand-in."""
 
-    location = "benchmarks.stand_in_location"
+    location = "tests.support.forked_location"
 
     def status(self, backfill):
         """Where a backfill stands."""
@@ -45,7 +45,7 @@ class Shop(DaemonHome):
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cancelled")
-    settings = {"IMAGEGENX_SERVING__SENSOR_WAIT_S": "1", PICTURE_S: "0.3"}
+    settings = {"IMAGEGENX_SERVING__SENSOR_WAIT_S": "1", PICTURE_S: "2"}
     shop = Shop(folder, settings | write_stand_in_model(folder / "model"))
     for name in NAMES:
         rows = "".join(f"r{row},a mug of {name} {row},40\n" for row in range(ROWS))

@@ -13,13 +13,18 @@ import yaml
 from dagster import DagsterEventType, DagsterRunStatus
 
 from benchmarks.main_job import run_main_job
+from benchmarks.stand_in import PICTURE_S, StandInGPUEngine, write_stand_in_model
 from configs.settings import PACKAGE_ROOT
-from resources.gpu_engine import GPUEngine
 from tests.support.dagster_daemon import DaemonHome
-from tests.support.random_model import write_random_model
 
-ROWS = 12
-CATALOG = "id,text,steps\n" + "".join(f"r{row},a mug {row},40\n" for row in range(ROWS))
+ROWS = 16
+CATALOG = "id,text,resolution\n" + "".join(f"r{row},a mug {row},64x64\n" for row in range(ROWS))
+
+
+class Shop(DaemonHome):
+    """A home folder whose pictures are painted by a stand-in, eight at a time."""
+
+    location = "tests.support.forked_location"
 
 
 def retry_as_deployed(home):
@@ -35,8 +40,8 @@ def retry_as_deployed(home):
 @pytest.fixture
 def shop(tmp_path):
     # Signatures differ from one writing to the next, and bytes are compared here.
-    settings = {"IMAGEGENX_SERVING__SENSOR_WAIT_S": "1", "IMAGEGENX_MARKS__POLICY": "off"}
-    shop = DaemonHome(tmp_path, settings | write_random_model(tmp_path / "model"))
+    settings = {"IMAGEGENX_SERVING__SENSOR_WAIT_S": "1", "IMAGEGENX_MARKS__POLICY": "off", PICTURE_S: "0.5"}
+    shop = Shop(tmp_path, settings | write_stand_in_model(tmp_path / "model"))
     retry_as_deployed(shop.home)
     yield shop
     shop.instance.dispose()
@@ -90,5 +95,5 @@ def test_a_killed_catalog_run_is_started_again_and_ends_with_the_bytes_of_one_th
     monkeypatch.setenv("DAGSTER_HOME", "")
     (tmp_path / "whole/catalogs").mkdir(parents=True)
     (tmp_path / "whole/catalogs/shop.csv").write_text(CATALOG, encoding="utf-8")
-    run_main_job("shop", GPUEngine())
+    run_main_job("shop", StandInGPUEngine())
     assert contents(shop.home / "store") == contents(tmp_path / "whole/store")
