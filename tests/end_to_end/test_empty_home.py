@@ -12,7 +12,6 @@ from resources.object_store_resource import ObjectStoreResource
 from resources.open_store import open_store
 from resources.settings_resource import SettingsResource
 from sensors.catalog_source import catalog_source
-from tests.support.s3_server import running_s3_server
 
 CATALOG = """
 watermark: {image_path: brand/shop.png}
@@ -25,14 +24,14 @@ PRODUCTS = "SKU,Title,Picture\n1,a mug,in/mug.png\n2,a hat,\n"
 
 
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory):
+def machines(tmp_path_factory, s3_server):
     """Chooses a machine, by the name of its home."""
     folder = tmp_path_factory.mktemp("machines")
     model = write_stand_in_model(folder / "models")
     with (folder / f"models/{MODEL}.yaml").open("a", encoding="utf-8") as card:
         card.write("modes: [text2img, img2img]\n")
-    with running_s3_server() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in (model | server.environment() | {"DAGSTER_HOME": ""}).items():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (model | s3_server.own_bucket().environment() | {"DAGSTER_HOME": ""}).items():
             patch.setenv(name, value)
 
         def at(machine):

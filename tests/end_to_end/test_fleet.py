@@ -7,23 +7,22 @@ from configs.queue_settings import QueueSettings
 from configs.settings import Settings
 from resources.queue import open_queue
 from tests.support.redis_server import running_redis
-from tests.support.s3_server import running_s3_server
 from tests.support.waiting import wait_until
 
-ROWS = 40
+ROWS = 32
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with running_redis(tmp_path_factory.mktemp("redis")) as redis, running_s3_server() as s3:
-        yield {**s3.environment(), "IMAGEGENX_QUEUE__URL": redis.url}
+def shared(tmp_path_factory, s3_server):
+    with running_redis(tmp_path_factory.mktemp("redis")) as redis:
+        yield {**s3_server.own_bucket().environment(), "IMAGEGENX_QUEUE__URL": redis.url}
 
 
 @pytest.fixture
 def fleet(tmp_path, shared, request):
     own = request.node.name[:30]
     name = {"IMAGEGENX_QUEUE__NAMESPACE": own, "IMAGEGENX_STORE__PREFIX": own}
-    fleet = Fleet(tmp_path, step_s=0.1, shared=shared | name | {"IMAGEGENX_SERVING__CLAIM_AHEAD": "0"})
+    fleet = Fleet(tmp_path, step_s=0.3, shared=shared | name | {"IMAGEGENX_SERVING__CLAIM_AHEAD": "0"})
     yield fleet
     fleet.end()
 
@@ -42,7 +41,7 @@ def started(fleet, count):
 
 
 def test_every_host_paints_a_catalog_whose_run_imports_no_torch(fleet):
-    started(fleet, 4)
+    started(fleet, 3)
 
     told = told_by(fleet.run("shop", ROWS))
 
