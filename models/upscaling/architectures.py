@@ -13,12 +13,14 @@ class Architecture(StrEnum):
     SPAN = "SPAN"
     PLKSR = "PLKSR"
     SWINIR = "SwinIR"
+    HAT = "HAT"
+    DAT = "DAT"
 
 
 _MARKS: tuple[tuple[str, str], ...] = (
-    (r"^layers\.0\.residual_group\.overlap_attn\.", "HAT"),
+    (r"^layers\.0\.residual_group\.overlap_attn\.", Architecture.HAT),
     (r"^layers\.0\.residual_group\.blocks\.0\.attn\.logit_scale$", "Swin2SR"),
-    (r"^layers\.0\.blocks\.\d+\.attn\.(attns|attn_mask|temperature|rpe)", "DAT"),
+    (r"^layers\.0\.blocks\.\d+\.attn\.(attns|attn_mask|temperature|rpe)", Architecture.DAT),
     (r"^layers\.0\.residual_group\.(layers\.0|td)\.", "ATD"),
     (r"^feats\.1\.lk\.(convs|mn_conv)\.", "PLKSR with sparse kernels"),
     (r"^feats\.1\.norm\.", "RealPLKSR normalized over the whole picture"),

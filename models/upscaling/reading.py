@@ -11,6 +11,8 @@ from foundation.error_text import cause_text
 from models.errors import ModelLoadError
 from models.upscaling.architectures import Architecture, architecture_of, architecture_problem, plain_name
 from models.upscaling.compact import compact_network
+from models.upscaling.dat import dat_network, dat_weights
+from models.upscaling.hat import hat_network, hat_weights
 from models.upscaling.network import UpscalingNetwork
 from models.upscaling.plksr import plksr_network, plksr_weights
 from models.upscaling.rrdb_weights import rrdb_network, rrdb_weights
@@ -24,6 +26,8 @@ _READERS: Mapping[str, tuple[Callable[[Weights], UpscalingNetwork], Callable[[We
     Architecture.SPAN: (span_network, span_weights),
     Architecture.PLKSR: (plksr_network, plksr_weights),
     Architecture.SWINIR: (swinir_network, swinir_weights),
+    Architecture.HAT: (hat_network, hat_weights),
+    Architecture.DAT: (dat_network, dat_weights),
 }
 """By architecture: makes the network that published weights are of, and gives these its own names."""
 

@@ -133,8 +133,8 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
     ),
     "t2i_style": ({"style_embedding": (1, 2)}, "T2I-adapter", None, "T2I-adapters are not"),
     "esrgan": ({"conv_first.weight": (2,), "body.0.rdb1.conv1.weight": (2,)}, "upscaler", None, None),
-    "hat": ({"layers.0.residual_group.overlap_attn.x": (2,)}, "upscaler", None, "HAT is not run here; RRDB"),
-    "dat": ({"layers.0.blocks.0.attn.attns.0.rpe_biases": (2,)}, "upscaler", None, "DAT is not run here; RRDB"),
+    "hat": ({"layers.0.residual_group.overlap_attn.x": (2,)}, "upscaler", None, None),
+    "dat": ({"layers.0.blocks.0.attn.attns.0.rpe_biases": (2,)}, "upscaler", None, None),
     "clip": ({"text_model.encoder.layers.0.x": (2,)}, "text encoder", None, None),
     "odd": ({"weight": (2,)}, "unknown", None, "its tensors are of no kind that is known here"),
 }

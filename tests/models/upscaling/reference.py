@@ -32,20 +32,37 @@ def picture() -> torch.Tensor:
 
 def weights_of(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
     """A file's tensors by their shapes; what is no weight is zeros."""
-    fixed = ("relative_position_index", "attn_mask", "no_norm")
+    fixed = ("relative_position_index", "attn_mask", "attn_mask_0", "attn_mask_1", "_SA", "_OCA", "tracked", "no_norm")
     return {
-        name: torch.zeros(shape, dtype=torch.int64 if name.endswith("index") else torch.float32)
+        name: torch.zeros(
+            shape, dtype=torch.int64 if name.endswith(("index", "_SA", "_OCA", "tracked")) else torch.float32
+        )
         if name.endswith(fixed)
+        else _steps(shapes, name)
+        if name.endswith("rpe_biases")
+        else drawn(name, shape).abs()
+        if name.endswith("running_var")
         else drawn(name, shape)
         for name, shape in shapes.items()
     }
 
 
+def _steps(shapes: dict[str, list[int]], name: str) -> torch.Tensor:
+    """The offsets of two places in a window of DAT, whose area is known, and how many they are."""
+    area, count = shapes[name.replace("rpe_biases", "relative_position_index")][0], shapes[name][0]
+    height = next(side for side in range(1, area + 1) if (2 * side - 1) * (2 * area // side - 1) == count)
+    sides = (height, area // height) if "attns.0" in name else (area // height, height)
+    steps = torch.meshgrid(*(torch.arange(1 - side, side) for side in sides), indexing="ij")
+    return torch.stack(steps).flatten(1).T.float().contiguous()
+
+
 def main() -> None:
     """Write the file."""
-    from spandrel.architectures import ESRGAN, PLKSR, SPAN, Compact, SwinIR  # type: ignore[import-not-found]
+    from spandrel.architectures import DAT, ESRGAN, HAT, PLKSR, SPAN, Compact, SwinIR  # type: ignore[import-not-found]
 
     swin = {"img_size": 16, "window_size": 4, "embed_dim": 12, "num_heads": [3, 3], "depths": [2, 3], "mlp_ratio": 2}
+    hat = {"compress_ratio": 3, "squeeze_factor": 6, "overlap_ratio": 0.5}
+    dat = {"img_size": 16, "split_size": [2, 4], "embed_dim": 32, "depth": [4, 3], "num_heads": [4, 4]}
     networks: dict[str, Any] = {
         "compact_x2": Compact.Compact(num_feat=8, num_conv=2, upscale=2),
         "compact_x4": Compact.Compact(num_feat=6, num_conv=3, upscale=4),
@@ -61,12 +78,17 @@ def main() -> None:
         "swinir_x2": SwinIR.SwinIR(**swin, upscale=2, upsampler="pixelshuffle", resi_connection="1conv"),
         "swinir_x3": SwinIR.SwinIR(**swin, upscale=3, upsampler="pixelshuffle", resi_connection="1conv"),
         "swinir_x3_direct": SwinIR.SwinIR(**swin, upscale=3, upsampler="pixelshuffledirect", resi_connection="1conv"),
+        "hat_x2": HAT.HAT(**swin | hat, upscale=2),
+        "hat_x4": HAT.HAT(**swin | hat, upscale=4),
+        "dat_x2": DAT.DAT(**dat, upscale=2),
+        "dat_x3_light": DAT.DAT(**dat, upscale=3, upsampler="pixelshuffledirect", resi_connection="3conv"),
         "rrdb_x4": ESRGAN.ESRGAN(num_filters=8, num_blocks=2, scale=4),
     }
     found = {}
     for name, network in networks.items():
         state = network.eval().state_dict()
-        kept = {key: one for key, one in state.items() if key.endswith(("relative_position_index", "attn_mask"))}
+        fixed = ("index", "attn_mask", "_0", "_1", "_SA", "_OCA", "rpe_biases", "tracked")
+        kept = {key: one for key, one in state.items() if key.endswith(fixed)}
         shapes = {key: list(one.shape) for key, one in state.items()}
         network.load_state_dict(weights_of(shapes) | kept)
         with torch.inference_mode():
