@@ -121,7 +121,7 @@ def test_these_pages_work_and_no_other_page_reaches_them(server, page):
     page.on("websocket", lambda socket: sockets.append(socket))
     page.on("response", lambda answer: failed.append(answer.url) if answer.status in (403, 405, 415) else None)
     page.goto(f"{server}/runs")
-    expect(page.get_by_text("No runs to display").or_(page.get_by_text("No runs")).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("No runs to display").or_(page.get_by_text("No runs")).first).to_be_visible()
     result = page.evaluate(
         """() => new Promise((done) => {
             const socket = new WebSocket(`ws://${location.host}/graphql`, "graphql-ws");

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.support.programs import program
 
@@ -13,11 +13,15 @@ ARGUMENTS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 
+PATIENCE_MS = 60_000
+"""What a page is to show may take so long on a busy machine."""
+
 
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """A headless Chromium. Without one on this machine the test is skipped; in CI (`CI=true`) it fails."""
     program = browser_program()
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield launched

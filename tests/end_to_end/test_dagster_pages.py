@@ -1,4 +1,4 @@
-"""What tenants, files and models write, where operators read it: Dagster's pages."""
+"""Dagster's pages: what they show of a catalog, and what tenants, files and models wrote, as text."""
 
 import json
 import os
@@ -39,16 +39,19 @@ class FailingGPUEngine(StandInGPUEngine):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A home in which a catalog's row failed, a request failed and a file was refused, each with hostile words."""
+    """A home in which a catalog was made, and a row of another, a request and a file failed with hostile words."""
     home = tmp_path_factory.mktemp("home")
     settings = write_stand_in_model(home / "models") | {"IMAGEGENX_HOME": str(home), "DAGSTER_HOME": ""}
     for folder in ("catalogs", "inbox"):
         (home / folder).mkdir()
     (home / "catalogs/spring.csv").write_text("id,text\na,mug\nb,cup\nc,jar\n", encoding="utf-8")
+    rows = [f"r{number},mug {number},128x{128 + number % 2 * 64}" for number in range(12)]
+    (home / "catalogs/mugs.csv").write_text("\n".join(["id,text,resolution", *rows]), encoding="utf-8")
     (home / "inbox" / "bad\x1b[31m\u202e![p](x).csv").write_text("id,text\na,mug\n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
+        run_main_job("mugs", StandInGPUEngine())
         run_main_job("spring", FailingGPUEngine())
         (home / "inbox" / "worse.csv").write_text(CATALOG, encoding="utf-8")
         with dagster_instance(home) as instance:
@@ -57,6 +60,13 @@ def home(tmp_path_factory):
             for observation in refused(instance):
                 instance.report_runless_asset_event(observation)
         yield home, os.environ | settings | {"DAGSTER_HOME": str(home / "dagster")}
+
+
+@pytest.fixture(scope="module")
+def server(home):
+    """The address of a web server over the home."""
+    with web_server(home[1]) as address:
+        yield address
 
 
 def refused(instance):
@@ -107,24 +117,36 @@ def test_metadata_holds_no_markdown_from_outside_and_nothing_that_acts(home):
     assert hostile >= 5, "a failed row, its check, two later stages, a request and a file were told of"
 
 
-def test_dagsters_pages_show_outside_text_as_text(home, page):
+def test_dagsters_pages_show_outside_text_as_text(home, server, page):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     with dagster_instance(home[0]) as instance:
-        (run,) = instance.get_runs()
+        (run,) = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "spring"}))
     views = [
         *(f"assets/{asset}?view=events" for asset in ("generated_images", "catalog_files", "on_demand_images")),
         "assets/generated_images?view=checks&checkDetail=quality",
         "assets/catalog_files?view=checks&checkDetail=accepted",
         f"runs/{run.run_id}",
     ]
-    with web_server(home[1]) as server:
-        for view in views:
-            page.goto(f"{server}/{view}")
-            outside = "![p](x).csv" if "accepted" in view else "graphql?query="
-            expect(page.get_by_text(outside).first).to_be_visible(timeout=20_000)
-            for button in page.get_by_text(re.compile(r"^\[?Show (Table|Markdown)\]?$", re.IGNORECASE)).all():
-                button.click()
-                page.keyboard.press("Escape")
-            assert page.locator("a[href^='javascript:'], img[src*='attacker'], img[src*='graphql?query']").count() == 0
+    for view in views:
+        page.goto(f"{server}/{view}")
+        outside = "![p](x).csv" if "accepted" in view else "graphql?query="
+        expect(page.get_by_text(outside).first).to_be_visible()
+        for button in page.get_by_text(re.compile(r"^\[?Show (Table|Markdown)\]?$", re.IGNORECASE)).all():
+            button.click()
+            page.keyboard.press("Escape")
+        assert page.locator("a[href^='javascript:'], img[src*='attacker'], img[src*='graphql?query']").count() == 0
     assert [url for url in asked if "query=" in url or "attacker" in url] == []
+
+
+def test_the_asset_page_shows_the_contact_sheet_and_the_counts(server, page):
+    page.goto(f"{server}/assets/generated_images?view=partitions&partition=mugs")
+
+    sheet = page.locator('img[src^="data:image/webp;base64,"]').first
+    show = page.get_by_text("[Show Markdown]").first
+    expect(show.or_(sheet).first).to_be_visible()
+    if not sheet.is_visible():
+        show.click()
+    expect(sheet).to_be_visible()
+    assert sheet.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [604, 204]
+    expect(page.get_by_text("manifests/generated_images/mugs.parquet", exact=True)).to_be_visible()
