@@ -80,10 +80,9 @@ class Answers:
             "created_at": task.created_at_s,
             "started_at": task.started_at_s,
             "ended_at": task.ended_at_s,
+            "events_url": self._links.absolute(self._links.events_path(task), self._base_url),
             **self._hint(task),
         }
-        if not task.status.ended:
-            data["events_url"] = self._links.absolute(self._links.events_path(task), self._base_url)
         if place:
             data["queue_position"] = place.position
             data["eta_s"] = None if place.eta_s is None else round(place.eta_s, 1)

@@ -9,7 +9,7 @@ from gateway.changes import TaskChanges
 from gateway.errors import ServiceError
 from gateway.grpc_scheduler import Scheduler
 from gateway.service import GatewayService
-from gateway.streams import StreamHolder, StreamPlaces
+from gateway.streams import RETRY_S, StreamHolder, StreamPlaces
 from gateway.stubs import imagegenx_pb2 as pb2
 from resources.queue import TaskStatus
 
@@ -37,6 +37,8 @@ class Watches:
 
         Args:
             run: runs a blocking call on a thread.
+        Raises:
+            ServiceError: 503 when the gateway shuts down before.
         """
         account, task = await run(lambda: self._scheduler.watched(request))
         told = None
@@ -54,3 +56,4 @@ class Watches:
                         yield state
                     if TaskStatus(state.status.status).ended:
                         return
+        raise ServiceError(503, "The gateway is shutting down. Watch the task again.", retry_after_s=RETRY_S)

@@ -23,7 +23,7 @@ from gateway.documentation import documented
 from gateway.errors import ServiceError, service_error
 from gateway.galleries.calls import gallery_routes
 from gateway.guard import Guard
-from gateway.http_events import event_routes
+from gateway.http_events import come_back, event_routes, is_by_address
 from gateway.http_face import HttpFace
 from gateway.http_images import GENERATE, image_routes
 from gateway.http_openai import EDITS, PREFIX, openai_refusal, openai_routes
@@ -113,6 +113,8 @@ def _lifespan(
 
 
 def _refuse(request: Request, error: ServiceError) -> Response:
+    if error.retry_after_s is not None and is_by_address(request):
+        return come_back(error.message, error.retry_after_s)
     return openai_refusal(error) if request.url.path.startswith(PREFIX) else refusal(error)
 
 

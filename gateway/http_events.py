@@ -15,7 +15,7 @@ from gateway.errors import ServiceError
 from gateway.guard import about_path
 from gateway.http_face import HttpFace, api_key, known_query
 from gateway.preview_watch import PreviewWatch
-from gateway.streams import EventStream, StreamHolder, StreamPlaces
+from gateway.streams import HEADERS, KIND, EventStream, StreamHolder, StreamPlaces
 from resources.accounts import Scope
 from resources.queue import Batch, Preview, Task
 
@@ -127,10 +127,20 @@ def event_routes(face: HttpFace) -> APIRouter:
     """The routes of these calls."""
     calls = EventCalls(face)
     router = APIRouter(tags=["images"], dependencies=[KEY, Depends(about_path), Depends(known_query)])
-    stream = described("text/event-stream", LAST_EVENT)
+    stream = described(KIND, LAST_EVENT)
     router.add_api_route(f"{API}/task/{{task_id}}/events", calls.task, methods=["GET"], **stream)
     router.add_api_route(f"{API}/batch-task/{{batch_task_id}}/events", calls.batch, methods=["GET"], **stream)
     return router
+
+
+def is_by_address(request: Request) -> bool:
+    """Whether an `events_url` was opened, which is what `EventSource` does."""
+    return request.url.path.endswith("/events") and "token" in request.query_params
+
+
+def come_back(why: str, after_s: float) -> Response:
+    """The refusal of now that is none for good, for `EventSource`, which gives up at every status but 200."""
+    return Response(f"retry: {max(1000, round(1000 * after_s))}\n: {why}\n\n", headers=HEADERS, media_type=KIND)
 
 
 def _event(name: str, id: str, data: object) -> bytes:

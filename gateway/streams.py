@@ -11,6 +11,8 @@ from starlette.types import Receive, Scope, Send
 from gateway.errors import ServiceError
 from resources.accounts import Account
 
+KIND = "text/event-stream"
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 RETRY_S = 5
 """Who has all its streams open is asked to come back so soon, s."""
 
@@ -59,8 +61,7 @@ class EventStream(StreamingResponse):
     """A stream of events that has a place from before its first byte until it ends or its client is gone."""
 
     def __init__(self, events: AsyncGenerator[bytes, None], places: StreamPlaces, holder: StreamHolder) -> None:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(events, headers=headers, media_type="text/event-stream")
+        super().__init__(events, headers=HEADERS, media_type=KIND)
         self._events, self._places, self._holder = events, places, holder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -130,15 +130,15 @@ def test_the_end_of_the_server_ends_watches(service, key):
         stub, told = SchedulerServiceStub(channel), threading.Event()
         task_id = submit(stub, key)
 
-        def watch() -> list[str]:
+        def watch() -> list[tuple[int, str]]:
             states = []
             for state in stub.WatchTask(pb2.QueryTaskRequest(task_id=task_id, api_key=key)):
-                states.append(state.status.status)
+                states.append((state.code, state.status.status))
                 told.set()
             return states
 
         watching = pool.submit(watch)
         assert told.wait(20)
         server.stop(5)
-        assert watching.result(20) == ["waiting"]
+        assert watching.result(60) == [(200, "waiting"), (503, "")]
     assert service.queue.task(task_id).status is TaskStatus.WAITING

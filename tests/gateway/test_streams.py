@@ -72,6 +72,18 @@ def test_a_stream_too_many_is_refused_and_told_when_to_come_back(client, strange
         assert opens(stranger, f"/api/v1/image/task/{submitted(stranger)}/events")
 
 
+def test_an_address_of_events_too_many_asks_its_client_to_come_back(client, events):
+    url = client.get(events.removesuffix("/events")).json()["data"]["events_url"]
+    with ExitStack() as clients:
+        open_streams(clients, client, url)
+
+        refused = client.get(url)
+
+        assert (refused.status_code, refused.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        assert refused.text.startswith("retry: 5000\n: Who gave you this address has 2 streams of events open")
+        assert refused.text.endswith("\n\n")
+
+
 def test_a_client_that_hangs_up_gives_its_place_back(client, events):
     with ExitStack() as clients:
         open_streams(clients, client, events)

@@ -28,10 +28,10 @@ class RunningGateway:
 
 
 @contextmanager
-def running_gateway(service: GatewayService, limits: HttpLimits = LIMITS) -> Iterator[RunningGateway]:
-    """Serve until the block ends."""
+def running_gateway(service: GatewayService, limits: HttpLimits = LIMITS, port: int = 0) -> Iterator[RunningGateway]:
+    """Serve until the block ends, on this port or a free one."""
     app = build_app(service)
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as metrics:
+    with socket.create_server(("127.0.0.1", port)) as listener, socket.create_server(("127.0.0.1", 0)) as metrics:
         server = HttpServer(app, limits)
         metrics_server = MetricsServer(app.state.metrics.exposition, metrics)
         thread = threading.Thread(target=server.run, args=([listener],))
