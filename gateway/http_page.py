@@ -89,6 +89,7 @@ class PageCalls:
         if self._key:
             with suppress(QueueError):
                 self._face.service.accounts.revoke(self._key)
+                self._note(AuditEvent.KEY_REVOKED, "page")
             self._key = ""
 
     @service_errors()
@@ -98,9 +99,11 @@ class PageCalls:
             accounts.authenticate(self._key)
             return self._key
         self._key = accounts.create(LOCAL_USER, role="paid", qps=1000, scopes=(*USER_SCOPES, Scope.REVIEW))
-        facts = {"user_id": LOCAL_USER, "key": self._key[:ID_CHARACTERS]}
-        self._face.service.audit.record(AuditEvent.KEY_CREATED, f"page at {caller_address()}", **facts)
+        self._note(AuditEvent.KEY_CREATED, f"page at {caller_address()}")
         return self._key
+
+    def _note(self, event: AuditEvent, who: str) -> None:
+        self._face.service.audit.record(event, who, user_id=LOCAL_USER, key=self._key[:ID_CHARACTERS])
 
     def _file(self, name: str) -> Response:
         if name not in self._files:

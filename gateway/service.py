@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from configs.settings import Settings
 from foundation.kept_secret import kept_secret
@@ -251,12 +252,12 @@ class GatewayService:
         """Delete the caller's ended task for good: its pictures first, then its record. 409 while it goes on."""
         task = self.task(account, task_id)
         if task.status.ended:
+            self.audit.record(AuditEvent.PICTURE_DELETED, account.user_id, task=task.id, key=account.key_id)
             delete_pictures(self.store, task)
         if self.queue.delete(task.id) is False:
             raise ServiceError(
                 409, f"Task '{task_id}' is {task.status.value}. Cancel it first, and delete it once it has ended."
             )
-        self.audit.record(AuditEvent.PICTURE_DELETED, account.user_id, task=task.id, key=account.key_id)
         return task
 
     @service_errors()
@@ -272,10 +273,8 @@ class GatewayService:
     @service_errors()
     def delete_all(self, account: Account) -> DeletedData:
         """Cancel all of the caller's tasks, and delete their pictures and records for good."""
-        deleted = UserData(self.store, self.queue).delete(account.user_id)
-        facts = {"tasks": deleted.tasks, "pictures": deleted.pictures, "key": account.key_id}
-        self.audit.record(AuditEvent.USER_DELETED, account.user_id, **facts)
-        return deleted
+        note = partial(self.audit.record, who=account.user_id, key=account.key_id)
+        return UserData(self.store, self.queue, note).delete(account.user_id)
 
     @service_errors()
     def owned(

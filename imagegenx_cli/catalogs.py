@@ -26,7 +26,6 @@ from ops.catalog.schedules import catalog_schedules
 from ops.freshness import made_at_s
 from ops.input_pictures import InputPictures
 from ops.prospect import prospect
-from resources.audit import AuditEvent, open_audit, this_person
 from resources.open_store import open_store
 
 if TYPE_CHECKING:
@@ -76,7 +75,6 @@ def retire(name: str) -> None:
     with dagster_instance(settings.home) as instance:
         catalogs.retire(name)
         remove_partition(instance, name)
-    open_audit(settings).record(AuditEvent.CATALOG_RETIRED, this_person(), catalog=name)
     days = settings.retention.retired_days
     say(f"catalog '{name}' is retired. Its pictures go after {days} days; `catalog add` brings it back.")
     if dropped := _in_inbox(name, settings):

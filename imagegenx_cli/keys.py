@@ -32,7 +32,7 @@ def create_key(user: str, role: str, qps: int | None, expires_days: int | None, 
             _show(key, account)
         except BaseException:  # a full disk, a closed pipe, Ctrl-C
             accounts.revoke(key)
-            _record_revoked(key)
+            record_revoked(load_settings(), key)
             raise
 
 
@@ -57,7 +57,7 @@ def revoke_key(key: str) -> None:
     with _accounts() as accounts:
         if not accounts.revoke(key):
             raise NoSuchKeyError
-    _record_revoked(key)
+    record_revoked(load_settings(), key)
     say("Revoked.")
 
 
@@ -68,8 +68,9 @@ def list_keys() -> None:
     say_table(rows)
 
 
-def _record_revoked(key: str) -> None:
-    open_audit(load_settings()).record(AuditEvent.KEY_REVOKED, this_person(), key=key[:ID_CHARACTERS])
+def record_revoked(settings: Settings, key: str) -> None:
+    """Tell the audit log of a key that this person made worthless."""
+    open_audit(settings).record(AuditEvent.KEY_REVOKED, this_person(), key=key[:ID_CHARACTERS])
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from ops.store_life import (
     heal,
     verify_store,
 )
+from resources.audit import AuditEvent, open_audit, this_person
 from resources.open_store import open_store
 
 SHOWN_DAMAGES = 20
@@ -53,10 +54,13 @@ def verify(catalogs: Sequence[str], *, healing: bool, as_json: bool) -> int:
     Returns:
         the exit status: 1 if anything is damaged.
     """
-    store = open_store(load_settings().store)
+    settings = load_settings()
+    store = open_store(settings.store)
     store.check()
     found = verify_store(store, frozenset(catalogs))
     moved = heal(store, found.damages) if healing else 0
+    if moved:
+        open_audit(settings).record(AuditEvent.STORE_HEALED, this_person(), moved=moved)
     if as_json:
         print_json(_as_report(found, moved))
     else:

@@ -1,10 +1,13 @@
 """`imagegenx user delete`: everything that is kept of a user."""
 
+from functools import partial
+
 from configs.settings import load_settings
 from foundation.errors import ImageGenXError
+from imagegenx_cli.keys import record_revoked
 from imagegenx_cli.terminal import say
 from resources.accounts import open_accounts
-from resources.audit import AuditEvent, open_audit, this_person
+from resources.audit import open_audit, this_person
 from resources.open_store import open_store
 from resources.queue import open_queue
 from resources.user_data import UserData
@@ -22,12 +25,12 @@ def delete_user(user: str) -> None:
         keys = [account.key_id for account in accounts.list() if account.user_id == user]
         for key in keys:
             accounts.revoke(key)
-        deleted = UserData(open_store(settings.store), queue).delete(user)
+            record_revoked(settings, key)
+        note = partial(open_audit(settings).record, who=this_person(), keys=len(keys))
+        deleted = UserData(open_store(settings.store), queue, note).delete(user)
     finally:
         accounts.close()
         queue.close()
-    facts = {"user_id": user, "keys": len(keys), "tasks": deleted.tasks, "pictures": deleted.pictures}
-    open_audit(settings).record(AuditEvent.USER_DELETED, this_person(), **facts)
     say(f"user {user}: {len(keys)} keys revoked, {deleted.tasks} tasks and {deleted.pictures} pictures deleted")
     if deleted.left:
         raise NotAllDeletedError(

@@ -38,8 +38,11 @@ class AuditEvent(StrEnum):
     USER_DELETED = "user.deleted"
     ROWS_REJECTED = "rows.rejected"
     VERDICTS_GIVEN = "verdicts.given"
+    CATALOG_REGISTERED = "catalog.registered"
+    CATALOG_SET = "catalog.set"
     CATALOG_RETIRED = "catalog.retired"
     GARBAGE_COLLECTED = "garbage.collected"
+    STORE_HEALED = "damage.healed"
     RELEASE_ROLLED_OUT = "release.rolled_out"
     CATALOG_CHANGED = "catalog.changed"
 

@@ -2,13 +2,14 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from models.errors import InvalidRequestError
 from models.recipe import Recipe
+from resources.audit import AuditEvent
 from resources.mark_records import RECORDS, record_of
 from resources.object_store import ObjectStore
 from resources.queue import RequestQueue, Task, UsageEntry
@@ -43,10 +44,10 @@ def delete_pictures(store: ObjectStore, task: Task) -> int:
 
 
 class UserData:
-    """The data of users in one queue and store."""
+    """The data of users in one queue and store; `note` tells the audit log what is gone, also after an outage."""
 
-    def __init__(self, store: ObjectStore, queue: RequestQueue) -> None:
-        self._store, self._queue = store, queue
+    def __init__(self, store: ObjectStore, queue: RequestQueue, note: Callable[..., None]) -> None:
+        self._store, self._queue, self._note = store, queue, note
         self._ledger = UsageLedger(store, queue)
 
     def delete(self, user: str, wait_s: float = WAIT_S) -> DeletedData:
@@ -56,12 +57,15 @@ class UserData:
         may have sent the same picture.
         """
         deleted = DeletedData()
-        self._ledger.collect()
-        deadline = time.monotonic() + wait_s
-        while (left := self._delete_tasks(user, deleted)) and time.monotonic() < deadline:
-            time.sleep(_LOOK_AGAIN_S)
-        deleted.left = left
-        deleted.pictures += self._delete_former(user)
+        try:
+            self._ledger.collect()
+            deadline = time.monotonic() + wait_s
+            while (left := self._delete_tasks(user, deleted)) and time.monotonic() < deadline:
+                time.sleep(_LOOK_AGAIN_S)
+            deleted.left = left
+            deleted.pictures += self._delete_former(user)
+        finally:
+            self._note(AuditEvent.USER_DELETED, user_id=user, **asdict(deleted))
         return deleted
 
     def _delete_tasks(self, user: str, deleted: DeletedData) -> int:

@@ -71,7 +71,7 @@ def catalog_source(
     kept = KeptMemory(object_store.store, "catalog_source")
     before = kept.read(cursor.memory) or "{}"
     round_ = _Round(json.loads(before))
-    catalogs = open_catalogs(current, object_store.store)
+    catalogs = open_catalogs(current, object_store.store, "sensor catalog_source")
     for name, source in _sources(current, catalogs):
         try:
             found = _look(context, source, _state(context, name, source, round_.states.get(name)), current, catalogs)

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from configs.settings import Settings
@@ -22,6 +23,7 @@ from ops.catalog.reading import catalog_digest, is_name
 from ops.catalog.registered import RegisteredCatalogs, Registration
 from ops.catalog.rows import RawCatalog
 from ops.catalog.yaml_file import YamlSyntaxError
+from resources.audit import open_audit, this_person
 from resources.object_store import ObjectStore
 from resources.shared_folder import refresh_marks
 from resources.taken_files import TakenFiles
@@ -31,12 +33,16 @@ _YAML = (".yaml", ".yml")
 _OBJECT_KEY = re.compile(r"(?:pictures|uploads|inputs|\d{8})/[^\s,;\"'\]}]+")
 
 
-def open_catalogs(settings: Settings, store: ObjectStore) -> RegisteredCatalogs:
+def open_catalogs(settings: Settings, store: ObjectStore, who: str = "") -> RegisteredCatalogs:
     """The registered catalogs of a store, what is new or has changed in `settings.catalog_folder` among them.
 
     Where files have not been taken from that folder before, the store's own catalogs, registered or retired, stay.
+
+    Args:
+        who: changes them, for the audit log; by default who runs this process.
     """
-    catalogs = RegisteredCatalogs(store, renew_after_s=settings.retention.orphan_hours * 3600 / 2)
+    note = partial(open_audit(settings).record, who=who or this_person())
+    catalogs = RegisteredCatalogs(store, renew_after_s=settings.retention.orphan_hours * 3600 / 2, note=note)
     refresh_marks(settings)  # checking rows draws their texts
     if settings.catalog_folder.is_dir():
         _take_over(settings, catalogs)

@@ -6,7 +6,7 @@ last, says which contents are the catalog. A reader thus sees the catalog before
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from ops.catalog.problems import CatalogError, CatalogProblem, ProblemList
 from ops.catalog.reading import Catalog, catalog_content, catalog_name, check_catalog, is_name
 from ops.catalog.rows import NO_REVIEW, CatalogSchedule, ReviewPolicy
 from ops.map_ahead import map_ahead
+from resources.audit import AuditEvent
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore, StoredObject
 
 if TYPE_CHECKING:
@@ -87,11 +88,15 @@ class RegisteredCatalogs:
     Args:
         renew_after_s: age at which content that is stored already is written anew, so that no collector of garbage
             removes it before a record names it again; half of `retention.orphan_hours`.
+        note: tells the audit log of a change, with the catalog and what else is to be known.
     """
 
-    def __init__(self, store: ObjectStore, *, renew_after_s: float) -> None:
+    def __init__(
+        self, store: ObjectStore, *, renew_after_s: float, note: Callable[..., None] = lambda event, **facts: None
+    ) -> None:
         self.store = store
         self._renew_after_s = renew_after_s
+        self._note = note
 
     def names(self) -> list[str]:
         """The names of the registered catalogs, in order."""
@@ -177,6 +182,7 @@ class RegisteredCatalogs:
         contents[INPUTS + registration.content] = lambda: content
         keep_all(self.store, contents, renew_after_s=self._renew_after_s)
         self._write(REGISTERED, registration)
+        self._note(AuditEvent.CATALOG_REGISTERED, catalog=registration.name, content=registration.content)
         self.store.delete(_key(RETIRED, registration.name))
 
     def give(self, name: str, given: Mapping[str, str], registry: "ModelRegistry") -> Registration:
@@ -191,6 +197,7 @@ class RegisteredCatalogs:
         )
         changed = with_given(own, {key: value for key, value in {**before.given, **given}.items() if value})
         self._write(REGISTERED, changed)
+        self._note(AuditEvent.CATALOG_SET, catalog=name, given=changed.given)
         return changed
 
     def retire(self, name: str) -> None:
@@ -201,6 +208,7 @@ class RegisteredCatalogs:
             return
         self._write(RETIRED, replace(registration, shipped=False))
         self.store.delete(_key(REGISTERED, name))
+        self._note(AuditEvent.CATALOG_RETIRED, catalog=name)
 
     def keep_retired(self, registration: Registration) -> None:
         """Note a catalog that was retired elsewhere, without its contents."""

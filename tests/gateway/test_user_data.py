@@ -5,6 +5,7 @@ from typer.testing import CliRunner
 
 from imagegenx_cli.main import app
 from resources.mark_records import MarkRecord, keep_record
+from resources.object_store import StoreUnavailableError
 from tests.support.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
@@ -56,3 +57,26 @@ def test_the_operator_deletes_a_user_with_the_keys(client, service, settings, us
     assert httpx.get(task["result"]["original_url"]).status_code == 404
     (event,) = [one for one in service.audit.read() if one["event"] == "user.deleted" and one.get("user_id") == user]
     assert (event["tasks"], event["pictures"]) == (1, 2)
+    key = client.headers["X-API-Key"][:12]
+    assert [one["key"] for one in service.audit.read() if one["event"] == "key.revoked"] == [key]
+
+
+def test_what_was_deleted_before_an_outage_is_in_the_audit_log(client, service, user, painter, monkeypatch) -> None:
+    task, other = made(client), made(client)
+    delete, deleted = service.store.delete, []
+
+    def failing(key: str) -> None:
+        if len(deleted) == 5:
+            raise StoreUnavailableError("no answer in time.")
+        delete(key)
+        deleted.append(key)
+
+    monkeypatch.setattr(service.store, "delete", failing)
+    assert client.delete("/api/v1/image/tasks").status_code == 503
+    assert client.delete(f"/api/v1/image/picture/{task['task_id']}").status_code == 503
+    told = [one for one in service.audit.read() if one["who"] == user]
+    assert [(one["event"], one.get("pictures"), one.get("task")) for one in told] == [
+        ("user.deleted", 2, None),
+        ("picture.deleted", None, task["task_id"]),
+    ]
+    assert other["status"] == "success"

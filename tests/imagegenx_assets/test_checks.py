@@ -233,9 +233,8 @@ def test_rejected_rows_are_neither_painted_nor_published(shop, monkeypatch):
     result = shop.result("generated_images")
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert shop.findings("generated_images")["moderated"] == ("3", "1", "WARN")
-    first, again = open_audit(load_settings()).read()
-    assert (first["event"], first["catalog"], first["rows"], first["of"]) == ("rows.rejected", "shop", 1, 3)
-    assert again["event"] == "rows.rejected"
+    first, _ = (one for one in open_audit(load_settings()).read() if one["event"] == "rows.rejected")
+    assert (first["catalog"], first["rows"], first["of"]) == ("shop", 1, 3)
 
 
 def test_a_rejected_picture_is_not_painted_again_and_a_moderator_judges_what_is_stored(shop, monkeypatch):

@@ -152,8 +152,9 @@ def test_catalogs_are_listed_and_retired_for_good(imagegenx, home, file):
         f"{home}/inbox/cups.csv still lies in the watched folder: an edit of it would register the catalog again.",
     ]
     assert list(partitions(home)) == []
-    (event,) = json.loads(imagegenx("audit", "--event", "catalog", "--json")[1])
-    assert event["catalog"] == "cups"
+    events = json.loads(imagegenx("audit", "--event", "catalog", "--json")[1])
+    assert [event["event"] for event in events] == ["catalog.registered", "catalog.retired"]
+    assert {event["catalog"] for event in events} == {"cups"}
     (listed,) = json.loads(imagegenx("catalog", "list", "--json")[1])
     said = {"name": "cups", "state": "retired", "file": "cups.csv"}
     assert listed == said | dict.fromkeys(("made_at", "schedule", "next_due", "owner"), "")
@@ -228,3 +229,5 @@ def test_set_says_what_a_csv_cannot(imagegenx, home, file):
     status, _, error = imagegenx("catalog", "set", "cups", "cron=often")
     assert (status, "cron" in error) == (1, True)
     assert imagegenx("catalog", "set", "cups", "cron=", "review=", "owner=")[1].endswith("as its file says.\n")
+    given = [event["given"] for event in json.loads(imagegenx("audit", "--event", "catalog.set", "--json")[1])]
+    assert given == [{"cron": "0 6 * * 1", "owner": "ann", "review": "required"}, {}]
