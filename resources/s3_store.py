@@ -96,7 +96,7 @@ class S3ObjectStore:
             written = client.put_object(
                 self._bucket, name, io.BytesIO(data), len(data), content_type=content_type, part_size=PART_SIZE_BYTES
             )
-        return StoredObject(key, len(data), _bare(written.etag))
+            return StoredObject(key, len(data), _etag(written.etag))
 
     def get(self, key: str) -> bytes:
         """The object's bytes, checked against their announced length."""
@@ -113,6 +113,7 @@ class S3ObjectStore:
         with self._request(key) as client:
             response = client.get_object(self._bucket, name, offset=start)
             try:
+                _etag(response.headers.get("etag"))
                 yield from response.stream(CHUNK_BYTES)
             finally:
                 response.close()
@@ -123,13 +124,12 @@ class S3ObjectStore:
         name = self._name(key)
         with self._request(key) as client:
             try:
-                found = client.stat_object(self._bucket, name)
+                return _stored(key, client.stat_object(self._bucket, name))
             except S3Error as exc:
                 if exc.code != "NoSuchKey":
                     raise
                 self._require_bucket(client)
                 return None
-        return _stored(key, found)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Ask the service page by page, as the iteration goes on."""
@@ -171,7 +171,8 @@ class S3ObjectStore:
 
     def _write_check(self, client: Minio) -> None:
         name = f"{self._folder}{TEMP_FOLDER}/check"
-        client.put_object(self._bucket, name, io.BytesIO(CHECK), len(CHECK), content_type="text/plain")
+        written = client.put_object(self._bucket, name, io.BytesIO(CHECK), len(CHECK), content_type="text/plain")
+        _etag(written.etag)
 
     def _name(self, key: str) -> str:
         check_key(key)
@@ -180,6 +181,7 @@ class S3ObjectStore:
     def _download(self, client: Minio, name: str) -> bytes:
         response = client.get_object(self._bucket, name)
         try:
+            _etag(response.headers.get("etag"))
             return bytes(response.read())
         finally:
             response.close()
@@ -252,7 +254,7 @@ class S3ObjectStore:
         except (HTTPError, OSError, ServerError) as exc:
             self._reached = False
             raise StoreUnavailableError(self._outage(_reason(exc))) from exc
-        except (MinioException, ParseError) as exc:
+        except (MinioException, ParseError, ValueError) as exc:
             raise StoreUnavailableError(self._outage("it answers, but not as S3 does")) from exc
 
     def _error(self, exc: S3Error, key: str) -> StoreError:
@@ -320,8 +322,11 @@ def _reason(exc: Exception) -> str:
 
 def _stored(key: str, found: Object) -> StoredObject:
     written_s = found.last_modified.timestamp() if found.last_modified else 0.0
-    return StoredObject(key, found.size or 0, _bare(found.etag), written_s)
+    return StoredObject(key, found.size or 0, _etag(found.etag), written_s)
 
 
-def _bare(etag: str | None) -> str:
-    return (etag or "").strip('"')
+def _etag(given: str | None) -> str:
+    """What S3 always gives with an object, bare; MinioException for an answer from something else, as proxies give."""
+    if etag := (given or "").strip('"'):
+        return etag
+    raise MinioException("the answer has no ETag")

@@ -25,6 +25,7 @@ from resources.open_store import open_store
 from resources.s3_store import S3ObjectStore
 from tests.support.faulty_network import Relay, closed_port, refusing_server, silent_listener
 from tests.support.s3_server import S3Server
+from tests.support.web_server import Answer, reply, running_web_server
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 USES: dict[str, Callable[[ObjectStore], object]] = {
@@ -129,6 +130,21 @@ def test_a_service_that_is_ill_or_not_s3_is_called_so(answer: bytes, reason: str
         assert time.monotonic() - start < 5
     assert text.startswith(f"S3 service at '{endpoint}': ")
     assert f"{reason}. {OUTAGE}" in text
+
+
+class Everywhere(dict[str, Answer]):
+    """One answer, whatever is asked for."""
+
+    def get(self, path: str, other: object = None) -> Answer:  # type: ignore[override]
+        return self["*"]
+
+
+@pytest.mark.parametrize("page", [b"<html>Sign in", b"<html><body/></html>", b"\xff\xfe", b""])
+@pytest.mark.parametrize("name", [name for name in USES_AND_CHECK if name != "delete"])
+def test_a_page_where_s3_should_answer_is_no_object_no_success_and_no_empty_store(name: str, page: bytes) -> None:
+    with running_web_server(Everywhere({"*": reply(body=page, content_type="text/html")})) as web:
+        text = failure(USES_AND_CHECK[name], open_store(offline_settings(web.netloc)), StoreUnavailableError)
+    assert text == f"S3 service at '{web.netloc}': it answers, but not as S3 does. {OUTAGE}"
 
 
 @pytest.mark.parametrize("name", USES_AND_CHECK)

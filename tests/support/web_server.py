@@ -61,7 +61,8 @@ def reply(status: int = 200, body: bytes = b"", **headers: str) -> Answer:
         for name, value in {"content_length": str(len(body)), **headers}.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
-        handler.wfile.write(body)
+        if handler.command != "HEAD":
+            handler.wfile.write(body)
 
     return answer
 
@@ -101,7 +102,7 @@ def running_web_server(
                 web.answers.get(self.path, reply(404))(self)
             self.close_connection = True
 
-        do_GET = do_POST = _serve
+        do_GET = do_POST = do_HEAD = do_PUT = _serve
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
