@@ -5,7 +5,6 @@ import os
 import random
 import secrets
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -149,7 +148,7 @@ class CallbackDeliverer:
             logger.error("callback of %s given up after try %d of %d: %s", subject, callback.attempt, most, exc)
             return
         wait_s = self._wait_s(callback.attempt, exc)
-        self._queue.callback_failed(callback, time.time() + wait_s)
+        self._queue.callback_failed(callback, wait_s)
         DELIVERIES.labels("retried").inc()
         logger.warning("callback of %s, try %d of %d, next in %.0f s: %s", subject, callback.attempt, most, wait_s, exc)
 

@@ -81,7 +81,7 @@ def model_release(
     # Without its key among the partitions, the page of `model_releases` shows no observation of a model.
     add_partitions(context.instance, MODEL_PARTITIONS, sorted(digests.keys() - before.digests.keys()))
     memory, requests = before.at(digests, current.releases), list[RunRequest]()
-    if memory.clean_at_s + RESCAN_S > time.time():
+    if 0 <= time.time() - memory.clean_at_s < RESCAN_S:  # a clock that was set back tells nothing
         reason = "No release has changed."
     else:
         requests, reason = _roll_out(context, releases, memory, current, object_store)

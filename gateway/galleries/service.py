@@ -199,7 +199,7 @@ def _verdict(place: str, item: Mapping[str, Any], by: str) -> Verdict:
         raise bad_field(f"{place}.row", "must be the id of the catalog's row")
     if state not in (None, *State) or (state is None and star is None):
         raise bad_field(f"{place}.state", f"{shown(state)} is not one of {', '.join(State)}; or give only star")
-    if star not in (None, True, False) or (isinstance(star, int) and not isinstance(star, bool)):
+    if not (star is None or isinstance(star, bool)):
         raise bad_field(f"{place}.star", "must be true or false")
     if not isinstance(reason, str) or len(reason) > MAX_REASON:
         raise bad_field(f"{place}.reason", f"must be text of at most {MAX_REASON} characters")

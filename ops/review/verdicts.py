@@ -6,10 +6,11 @@ the recipe of the finished file: one that comes back, with an edition or a relea
 """
 
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from uuid import uuid4
 
@@ -76,11 +77,15 @@ class CatalogVerdicts:
         self._read: dict[str, tuple[Verdict, ...]] = {}
 
     def record(self, verdicts: Sequence[Verdict]) -> None:
-        """Keep these; they are in the store once this returns."""
+        """Keep these, which hold over earlier ones, whatever clock those were given by; then they are in the store."""
         if verdicts:
-            key = f"{self._prefix}{round(verdicts[0].at_s * 1000):013d}-{uuid4().hex}.jsonl"
-            self._store.put(key, _encoded(verdicts), content_type="application/x-ndjson")
-            self._read[key] = tuple(verdicts)
+            keys = [found.key for found in self._store.list(self._prefix)]
+            last_s = int(_name(keys[-1]).partition("-")[0]) / 1000 if keys else 0.0
+            late_s = last_s + 0.001 - verdicts[0].at_s if last_s > verdicts[0].at_s else 0.0
+            kept = tuple(replace(one, at_s=one.at_s + late_s) for one in verdicts)
+            key = f"{self._prefix}{math.floor(kept[-1].at_s * 1000):013d}-{uuid4().hex}.jsonl"
+            self._store.put(key, _encoded(kept), content_type="application/x-ndjson")
+            self._read[key] = kept
 
     def all(self) -> list[Verdict]:
         """Every verdict, once, in order of time."""
@@ -95,7 +100,7 @@ class CatalogVerdicts:
     def version(self) -> str:
         """What changes when a verdict comes: the number of objects, and the last one's name."""
         keys = [found.key for found in self._store.list(self._prefix)]
-        return f"{len(keys)}:{keys[-1].rpartition('/')[2]}" if keys else ""
+        return f"{len(keys)}:{_name(keys[-1])}" if keys else ""
 
     def _refresh(self) -> None:
         for _ in range(_LOOKS):
@@ -146,7 +151,7 @@ def merge_verdicts(store: ObjectStore, *, at_least: int = MERGED_FROM) -> int:
     for folder, keys in parts.items():
         if len(keys) >= at_least:
             whole = {one.id: one for _, data in map_ahead(store.get, keys) for one in _decoded(data)}
-            newest = keys[-1].rpartition("/")[2].partition("-")[0]
+            newest = _name(keys[-1]).partition("-")[0]
             name = f"{folder}/{newest}-{uuid4().hex}.jsonl"
             store.put(name, _encoded(whole.values()), content_type="application/x-ndjson")
             for key in keys:
@@ -158,6 +163,11 @@ def merge_verdicts(store: ObjectStore, *, at_least: int = MERGED_FROM) -> int:
 def new_verdict(recipe: str, row: str, by: str, *, id: str = "", state: State | None = None, **said: object) -> Verdict:
     """A verdict of this moment; `id` is made up if none is given."""
     return Verdict(id or uuid4().hex, recipe, row, by, time.time(), state, **said)  # type: ignore[arg-type]
+
+
+def _name(key: str) -> str:
+    """Of a verdicts' object: when the last of them was given, in ms, and something unique."""
+    return key.rpartition("/")[2]
 
 
 def _encoded(verdicts: Iterable[Verdict]) -> bytes:

@@ -55,15 +55,15 @@ class CallbackBox:
         """It was delivered."""
         self._settle(callback, "")
 
-    def callback_failed(self, callback: DueCallback, retry_at_s: float | None) -> None:
-        """It was not delivered; it is due again at `retry_at_s` (Unix time), or given up if that is None."""
-        self._settle(callback, "" if retry_at_s is None else str(round(retry_at_s * 1000)))
+    def callback_failed(self, callback: DueCallback, retry_in_s: float | None) -> None:
+        """It was not delivered; it is due again in so long, or given up if that is None."""
+        self._settle(callback, "" if retry_in_s is None else round(retry_in_s * 1000))
 
     def callbacks_waiting(self) -> int:
         """How many callbacks are due now or later."""
         return self._link.call(lambda client: int(client.zcard(f"{self._link.prefix}callbacks")))
 
-    def _settle(self, callback: DueCallback, retry_ms: str) -> None:
+    def _settle(self, callback: DueCallback, retry_ms: int | str) -> None:
         self._link.run("settle_callback", {"id": callback.id, "attempt": callback.attempt, "retry_ms": retry_ms})
 
     def _due(self, id: str, kind: str, ref: str, url: str, owner: str, attempt: int) -> DueCallback | None:

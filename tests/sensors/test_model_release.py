@@ -58,6 +58,22 @@ def test_a_new_lora_backfills_exactly_the_catalogs_that_used_it(ticker, shops):
     assert backfill.status is BulkActionStatus.REQUESTED
 
 
+def test_a_clock_that_was_ahead_holds_up_no_later_roll_out(ticker, shops, monkeypatch):
+    old = shops.recipe("a lamp", lora="soft")
+    shops.replace("soft.safetensors", "second")
+    look(ticker)
+    for catalog in ("soft", "softer"):
+        remake(shops, catalog, "a bag")
+    with monkeypatch.context() as ahead:
+        ahead.setattr("time.time", lambda: 4e9)
+        ticker.tick(model_release)
+    shops.make("plain", old)
+
+    ticker.tick(model_release)
+
+    assert [catalogs for _, catalogs in ticker.backfills()] == [["soft", "softer"], ["plain"]]
+
+
 def test_a_model_whose_files_are_replaced_one_by_one_is_taken_when_it_is_whole(ticker, shops):
     shops.replace("own/model.safetensors", "second")
     first = ticker.tick(model_release)

@@ -40,6 +40,15 @@ def test_the_last_word_holds_and_a_star_is_a_word_of_its_own(store) -> None:
     assert said(store, "cups") == {}
 
 
+def test_the_last_word_holds_also_over_one_by_a_clock_that_was_ahead(store, monkeypatch) -> None:
+    with monkeypatch.context() as ahead:
+        ahead.setattr("ops.review.verdicts.time.time", lambda: 4e9)
+        CatalogVerdicts(store, "mugs").record([new_verdict("a", "1", "ann", state=State.APPROVED)])
+    for state, by in ((State.REJECTED, "bob"), (State.UNREVIEWED, "ann"), (State.REJECTED, "cid")):
+        CatalogVerdicts(store, "mugs").record([new_verdict("a", "1", by, state=state)])
+        assert said(store)["a"] == (state.value, False, "", by)
+
+
 def test_many_people_at_once_lose_nothing_while_their_verdicts_are_merged(store) -> None:
     def review(person):
         verdicts = CatalogVerdicts(store, "mugs")
