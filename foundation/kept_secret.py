@@ -7,19 +7,28 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from foundation.errors import ImageGenXError
 from foundation.private_folder import make_private
 
 SECRET_BYTES = 32
 
 
+class LostSecretError(ImageGenXError):
+    """What was kept is there no more."""
+
+
 def kept_secret(file: Path, make: Callable[[], bytes] = partial(secrets.token_bytes, SECRET_BYTES)) -> bytes:
-    """The secret in `file`, made if there is none; processes that ask at the same time get the same one."""
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
+    """The secret in `file`, made if there is none; processes that ask at the same time get the same one.
+
+    Raises:
+        LostSecretError: the file is empty, as a machine leaves it that loses its power: anybody could sign with that.
+    """
+    if not file.exists():
         make_private(file.parent)
         _write(file, make())
-        return file.read_bytes()
+    if not (secret := file.read_bytes()):
+        raise LostSecretError(f"the secret in {file} is lost: the file is empty. Remove it, and a new one is made.")
+    return secret
 
 
 def _write(file: Path, secret: bytes) -> None:

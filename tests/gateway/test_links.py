@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation.kept_secret import kept_secret
+from foundation.kept_secret import LostSecretError, kept_secret
 from gateway.errors import ServiceError
 from gateway.links import PictureLinks
 from resources.queue import Task, TaskPicture, TaskStatus
@@ -49,6 +49,12 @@ def test_another_gateway_with_the_same_secret_opens_it(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["secret"]
     with pytest.raises(ServiceError, match="does not belong"):
         links(b"another").key("img_a", "thumb", token(url))
+
+
+def test_nothing_is_signed_with_a_secret_that_a_crash_has_emptied(tmp_path) -> None:
+    (tmp_path / "secret").touch()
+    with pytest.raises(LostSecretError, match=r"secret is lost: the file is empty\. Remove it"):
+        kept_secret(tmp_path / "secret")
 
 
 def test_a_url_ends_some_time_after_its_task() -> None:
