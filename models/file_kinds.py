@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from models.adapters.adapter_base import adapter_base
+from models.adapters.adapter_base import ADAPTED, adapter_base
 from models.adapters.adapter_file import adapter_problem
 from models.adapters.tensor_names import is_adapter
 from models.bases import CONTEXT_WIDTHS, Base, base_of_names, base_said
@@ -70,34 +70,46 @@ TEXT_ENCODERS = {
 RUNS = {Base.SD1: "sd", Base.SDXL: "sdxl"}
 """The families that run checkpoints in one file, by base."""
 
-_IP_ADAPTER = re.compile(r"(^|[._])ip_adapter|^image_proj\.|^pulid_")
-"""Also those with LoRAs in them (FaceID), those of Flux.1, and PuLID, which are named so, too."""
-_OTHER_CONTROL = {"lora_controlnet": "Control-LoRA", "lllite_": "ControlNet-LLLite"}
 _UNION = ("task_embedding", "control_add_embedding", "num_control_type", "control_type")
 _MARKS: tuple[tuple[str, Kind], ...] = (
-    (r"^(adapter\.)?body\.\d+\.(block1|in_conv|resnets)\.|^style_embedding$", Kind.T2I_ADAPTER),
     (r"^control_model\.|(^|\.)input_hint_block\.|controlnet_(cond_embedding|down_blocks|blocks)\.", Kind.CONTROLNET),
     (r"^(emb_params|clip_l|clip_g)$|^string_to_param", Kind.EMBEDDING),
     (r"^model\.diffusion_model\.|double_blocks\.0|joint_blocks\.0|single_transformer_blocks\.0", Kind.DIFFUSION_MODEL),
     (r"^(transformer_blocks|noise_refiner|context_refiner|down_blocks|input_blocks)\.0", Kind.DIFFUSION_MODEL),
     (r"^blocks\.\d+\.(self|cross)_attn\.", Kind.DIFFUSION_MODEL),
     (r"^(first_stage_model\.)?decoder\.(conv_in|conv1|mid)", Kind.VAE),
-    (
-        r"^(text_model\.)?encoder\.(layers|block)\.|^(model\.)?layers\.0\.self_attn|^transformer\.resblocks",
-        Kind.TEXT_ENCODER,
-    ),
+    (r"^(text_model\.)?encoder\.layers\.", Kind.TEXT_ENCODER),
 )
 _FIELDS = {
     Kind.VAE: "vae",
     Kind.TEXT_ENCODER: "parts: text_encoder",
     Kind.EMBEDDING: "embeddings",
 }
-_REFUSED = {
-    Kind.DIFFUSION_MODEL: "it holds the UNet or transformer of {0} alone, which is not taken from a file: use a folder",
-    Kind.IP_ADAPTER: "IP-Adapters are not run here: use a ControlNet, or an input picture",
-    Kind.T2I_ADAPTER: "T2I-adapters are not run here: use a ControlNet",
-    Kind.UNKNOWN: "its tensors are of no kind that is known here",
-}
+_NO = "which is not run here"
+_NO_CONTROL = f"{_NO}: use a whole ControlNet"
+_ARE_NOT = "are not run here: use a ControlNet"
+_NO_PART = "which is not taken from a file: use a folder"
+_REFUSED: tuple[tuple[re.Pattern[str], Kind, str], ...] = tuple(
+    (re.compile(mark, re.MULTILINE), kind, reason)
+    for mark, kind, reason in (
+        (r"lora_controlnet", Kind.CONTROLNET, f"it is a Control-LoRA, {_NO_CONTROL}"),
+        (r"lllite_", Kind.CONTROLNET, f"it is a ControlNet-LLLite, {_NO_CONTROL}"),
+        (r"(^|\.)controlnet_(blocks|x_embedder)\.", Kind.CONTROLNET, f"it is a ControlNet of a transformer, {_NO}"),
+        # Those with LoRAs in them (FaceID), those of Flux.1, and PuLID are named so, too.
+        (r"(^|[._])ip_adapter|^image_proj\.|^pulid_", Kind.IP_ADAPTER, f"IP-Adapters {_ARE_NOT}, or an input picture"),
+        (r"^(adapter\.)?body\.\d+\.(block1|in_conv|resnets)\.", Kind.T2I_ADAPTER, f"T2I-adapters {_ARE_NOT}"),
+        (r"^style_embedding$", Kind.T2I_ADAPTER, f"T2I-adapters {_ARE_NOT}"),
+        (r"^t5xxl$", Kind.EMBEDDING, f"it is an embedding for T5, {_NO}"),
+        (r"^(text_model\.)?encoder\.block\.", Kind.TEXT_ENCODER, f"it is a T5 encoder, {_NO_PART}"),
+        (r"^(model\.)?layers\.0\.self_attn", Kind.TEXT_ENCODER, f"it is a language model, {_NO_PART}"),
+        (r"^transformer\.resblocks", Kind.TEXT_ENCODER, f"it is a CLIP encoder in the layout of OpenCLIP, {_NO_PART}"),
+        (r"^vision_model\.", Kind.TEXT_ENCODER, f"it is a CLIP encoder of pictures, {_NO}"),
+        (r"^(en|de)coder\.layers\.\d+\.(weight|bias|conv)", Kind.VAE, f"it is a tiny VAE (TAESD), {_NO}"),
+        (r"(^|\.)motion_modules\.", Kind.DIFFUSION_MODEL, f"it is a motion module, {_NO}"),
+    )
+)
+"""What is told by its names and not run."""
+_NOT_ALONE = f"it holds the UNet or transformer of {{}} alone, {_NO_PART}"
 
 
 def file_kind(file: Path) -> FileKind:
@@ -119,28 +131,31 @@ def header_kind(header: Header, adapter_problem: Callable[[], str | None] = lamb
         adapter_problem: says why an adapter's file cannot be used.
     """
     names = header.tensors
-    if other := next((what for mark, what in _OTHER_CONTROL.items() if any(mark in name for name in names)), ""):
-        return FileKind(Kind.CONTROLNET, reason=f"it is a {other}, which is not run here: use a whole ControlNet")
-    if any(_IP_ADAPTER.search(name) for name in names):
-        return FileKind(Kind.IP_ADAPTER, reason=_REFUSED[Kind.IP_ADAPTER])
+    text = "\n".join(names)
+    if refused := next((FileKind(kind, None, why) for mark, kind, why in _REFUSED if mark.search(text)), None):
+        return refused
     if is_adapter(names):
         return _adapter(header, adapter_problem())
     if kind := checkpoint_kind(header):
         return kind
     if architecture := architecture_of(names):
         return FileKind(Kind.UPSCALER, reason=architecture_problem(architecture))
-    text = "\n".join(names)
     found = next((kind for mark, kind in _MARKS if re.search(mark, text, re.MULTILINE)), Kind.UNKNOWN)
     base = base_of_names(names) or _context_base(header) or base_said(header.metadata)
     if found is Kind.CONTROLNET:
         return FileKind(found, base, union_reason(names) or _controlnet_reason(base), "controlnet")
     if found is Kind.DIFFUSION_MODEL and base in (*RUNS, Base.SD2):
-        return FileKind(found, base, _PIX2PIX if unet_channels(header) == _PIX2PIX_CHANNELS else "", "parts: unet")
+        return FileKind(found, base, _channels_reason(header), "parts: unet")
+    if found is Kind.VAE and any(len(entry.shape) == 5 for entry in names.values()):
+        return FileKind(found, base, "it is a VAE of moving pictures (Wan, Qwen-Image): use a folder")
     if found is Kind.EMBEDDING:
         base = Base.SDXL if "clip_g" in names else CONTEXT_WIDTHS.get((*header.shape("emb_params"), 0, 0)[1])
     if found is Kind.DIFFUSION_MODEL and base in _TRANSFORMERS:
         return FileKind(found, base, "", "parts: transformer")
-    return FileKind(found, base, _REFUSED.get(found, "").format(base or "this kind"), _FIELDS.get(found, ""))
+    if found is Kind.DIFFUSION_MODEL:
+        return FileKind(found, base, _NOT_ALONE.format(base or "this kind"))
+    reason = "its tensors are of no kind that is known here" if found is Kind.UNKNOWN else ""
+    return FileKind(found, base, reason, _FIELDS.get(found, ""))
 
 
 def unet_problem(pictures: float, context_width: object) -> str:
@@ -159,6 +174,14 @@ def unet_channels(header: Header) -> int:
     return next((header.shape(name)[1] for name in _FIRST_LAYERS if len(header.shape(name)) == 4), 0)
 
 
+def _channels_reason(header: Header) -> str:
+    channels = unet_channels(header)
+    if channels in (0, 4, 9):
+        return ""
+    taken = f"its UNet takes {channels} channels, and not 4, or 9 for inpainting: it is not run here"
+    return _PIX2PIX if channels == _PIX2PIX_CHANNELS else taken
+
+
 def checkpoint_kind(header: Header) -> FileKind | None:
     """That of a whole checkpoint in the original layout; None if it is none."""
     names = header.tensors
@@ -172,8 +195,8 @@ def checkpoint_kind(header: Header) -> FileKind | None:
         return None
     if base is Base.REFINER:
         return FileKind(Kind.CHECKPOINT, base, _REFINER)
-    if unet_channels(header) == _PIX2PIX_CHANNELS:
-        return FileKind(Kind.CHECKPOINT, base, _PIX2PIX)
+    if reason := _channels_reason(header):
+        return FileKind(Kind.CHECKPOINT, base, reason)
     if base is Base.SD2:
         return FileKind(Kind.CHECKPOINT, base, "it has several noise schedules: its card must name one in `config`")
     return FileKind(Kind.CHECKPOINT, base, "" if base in RUNS else f"{base} is not run from one file")
@@ -199,7 +222,7 @@ def _adapter(header: Header, problem: str | None) -> FileKind:
         base, _ = adapter_base(header)
     except ModelLoadError as exc:
         return FileKind(Kind.ADAPTER, base_said(header.metadata), problem or str(exc))
-    runs = base is None or base in (*RUNS, Base.SD2)
+    runs = base is None or base in ADAPTED
     return FileKind(Kind.ADAPTER, base, problem or ("" if runs else f"adapters of {base} are not used here"), "loras")
 
 

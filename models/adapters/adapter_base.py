@@ -21,6 +21,8 @@ _FAMILY_BASES = {"sd": (Base.SD1, Base.SD2), "sdxl": (Base.SDXL,), "flux": (Base
     "qwen_image": (Base.QWEN,),
     "z_image": (Base.Z_IMAGE,),
 }
+ADAPTED = frozenset(base for bases in _FAMILY_BASES.values() for base in bases)
+"""Whose adapters some family takes."""
 _CONTEXT = re.compile(r"attn2_to_[kv]$")
 _INPUTS = (Role.DOWN, Role.HADA_W1_B, Role.DIFF)
 """Matrices whose second side is what a layer takes."""

@@ -82,7 +82,13 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
         lora(3072, "lora_unet_double_blocks_0_img_attn_qkv"),
         "adapter",
         "Flux.1",
-        "adapters of Flux.1 are not used here",
+        None,
+    ),
+    "lora_wan": (
+        lora(5120, "lora_unet_blocks_0_self_attn_q"),
+        "adapter",
+        "Wan",
+        "adapters of Wan are not used here",
     ),
     "oft": ({f"{LORA}.oft_blocks": (2, 2, 2)}, "adapter", None, "it is an OFT"),
     "embedding": ({"emb_params": (2, 768)}, "embedding", "Stable Diffusion 1.x", None),
@@ -102,6 +108,13 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
     ),
     "t2i": ({"adapter.body.0.resnets.0.block1.weight": (2,)}, "T2I-adapter", None, "T2I-adapters are not run here"),
     "t2i_first": ({"body.0.block1.weight": (2,), "conv_in.weight": (2,)}, "T2I-adapter", None, "T2I-adapters are not"),
+    "pulid": ({"pulid_ca.0.norm1.weight": (2,)}, "IP-Adapter", None, "IP-Adapters are"),
+    "control_dit": (
+        {"controlnet_blocks.0.weight": (2, 2)},
+        "ControlNet",
+        None,
+        "it is a ControlNet of a transformer",
+    ),
     "control_lora": (
         {"lora_controlnet": (0,), "input_blocks.0.0.weight": (2,), "input_hint_block.0.weight": (2,)},
         "ControlNet",
@@ -136,6 +149,20 @@ FILES: dict[str, tuple[dict[str, tuple[int, ...]], str, str | None, str | None]]
     "hat": ({"layers.0.residual_group.overlap_attn.x": (2,)}, "upscaler", None, None),
     "dat": ({"layers.0.blocks.0.attn.attns.0.rpe_biases": (2,)}, "upscaler", None, None),
     "clip": ({"text_model.encoder.layers.0.x": (2,)}, "text encoder", None, None),
+    "t5": ({"encoder.block.0.layer.0.SelfAttention.q.weight": (2, 2)}, "text encoder", None, "it is a T5 encoder"),
+    "words": ({"model.layers.0.self_attn.q_proj.weight": (2, 2)}, "text encoder", None, "it is a language model"),
+    "open_clip": ({"transformer.resblocks.0.ln_1.weight": (2,)}, "text encoder", None, "it is a CLIP encoder in the"),
+    "clip_vision": ({"vision_model.post_layernorm.weight": (2,)}, "text encoder", None, "it is a CLIP encoder of pic"),
+    "taesd": ({"decoder.layers.0.weight": (2,)}, "VAE", None, "it is a tiny VAE (TAESD)"),
+    "vae_video": ({"decoder.conv1.weight": (2, 2, 3, 3, 3)}, "VAE", None, "it is a VAE of moving pictures"),
+    "motion": ({"down_blocks.0.motion_modules.0.x": (2,)}, "diffusion model alone", None, "it is a motion module"),
+    "embedding_t5": ({"clip_l": (2, 768), "t5xxl": (2, 4096)}, "embedding", None, "it is an embedding for T5"),
+    "depth": (
+        {FIRST: (8, 5, 3, 3), CONTEXT: (2, 1024), "cond_stage_model.model.x": (2,)},
+        "checkpoint",
+        "Stable Diffusion 2.x",
+        "its UNet takes 5 channels, and not 4, or 9 for inpainting",
+    ),
     "odd": ({"weight": (2,)}, "unknown", None, "its tensors are of no kind that is known here"),
 }
 OTHERS: dict[str, tuple[bytes, str, str]] = {
@@ -218,7 +245,8 @@ def test_a_part_is_told_with_the_field_of_a_card_that_names_it(imagegenx, scanne
         **{f"{name}.safetensors": "parts: transformer" for name in ("flux", "flux_dev", "sd3")},
         **{"unet_only.safetensors": "parts: unet", "vae.safetensors": "vae", "clip.safetensors": "parts: text_encoder"},
         **{"embedding.safetensors": "embeddings", "embedding_xl.safetensors": "embeddings"},
-        **{"control.safetensors": "controlnet", "lora_sd1.safetensors": "loras", "lora_xl.safetensors": "loras"},
+        **{f"lora_{base}.safetensors": "loras" for base in ("sd1", "xl", "flux")},
+        "control.safetensors": "controlnet",
     }
     (entry,) = json.loads(imagegenx("models", "scan", tmp_path, "--json")[1])
     told = (entry["kind"], entry["base"], entry["works"], entry["card_field"])

@@ -198,3 +198,4 @@ def test_a_folder_of_peft_paints_as_peft_merges_it(sd, tmp_path, settings):
     file, merged = dialects.peft_folder(sd, tmp_path / "peft", **settings)
 
     check(sd, file, merged)
+    check_that_unknown_names_are_refused(file)

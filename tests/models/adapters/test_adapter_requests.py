@@ -151,20 +151,21 @@ def write(file: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, st
     return file
 
 
-REFUSED = {
-    "an IA³": {f"{LAYER}.on_input": ()},
-    "a GLoRA": {f"{LAYER}.a1.weight": (4, 4)},
-    "an OFT": {f"{LAYER}.oft_blocks": (4, 4, 4)},
-    "a T-LoRA": {f"{LAYER}.lambda_layer": (4,)},
-    "a LoRA with biases of its own": {f"{LAYER}.lora_up.bias": (64,)},
-    "an embedding, or holds one": {"bundle_emb.cat.string_to_param.*": (2, 64)},
-}
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_a_kind_that_is_not_read_is_refused_by_name(tmp_path, kind):
-    ((odd, shape),) = REFUSED[kind].items()
-
+@pytest.mark.parametrize(
+    ("kind", "odd", "shape"),
+    [
+        ("an IA³", f"{LAYER}.on_input", ()),
+        ("an IA³", "base_model.model.mid_block.attentions.0.to_k.ia3_l", (64, 1)),
+        ("a GLoRA", f"{LAYER}.a1.weight", (4, 4)),
+        ("an OFT", f"{LAYER}.oft_blocks", (4, 4, 4)),
+        ("an OFT", f"{LAYER}.boft_blocks", (4, 4, 4)),
+        ("an OFT", "base_model.model.mid_block.attentions.0.to_q.oft_R.weight", (4, 4)),
+        ("a T-LoRA", f"{LAYER}.lambda_layer", (4,)),
+        ("a LoRA with biases of its own", f"{LAYER}.lora_up.bias", (64,)),
+        ("an embedding, or holds one", "bundle_emb.cat.string_to_param.*", (2, 64)),
+    ],
+)
+def test_a_kind_that_is_not_read_is_refused_by_name(tmp_path, kind, odd, shape):
     problem = adapter_problem(write(tmp_path / "odd.safetensors", {odd: shape} | PLAIN))
 
     assert problem == (

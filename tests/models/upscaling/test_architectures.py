@@ -83,6 +83,7 @@ def test_weights_are_found_where_programs_put_them(tmp_path, outer):
         ("feats.1.norm.weight", "RealPLKSR normalized over the whole picture"),
         ("to_img.init_pos", "RealPLKSR with DySample"),
         ("residual_layer.0.residual_layer.0.layer.0.fn.0.weight", "OmniSR"),
+        ("unet1.conv1.conv.0.weight", "Real-CUGAN"),
         ("weight", "its architecture"),
     ],
 )
