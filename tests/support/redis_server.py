@@ -5,6 +5,7 @@ them on another, put its folder first: `PATH=/opt/valkey/bin:$PATH .venv/bin/pyt
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -68,6 +69,13 @@ class RedisServer:
     def kill(self) -> None:
         """End it as a crash does."""
         self._signal(signal.SIGKILL)
+
+    def lose_everything(self) -> None:
+        """Let it crash and start again without its data, as on a new disk."""
+        self.kill()
+        for file in self._folder.glob("appendonly*"):
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+        self.start()
 
     def stop(self) -> None:
         """End it in order."""
