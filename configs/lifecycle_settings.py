@@ -78,7 +78,19 @@ class CheckSettings(ValueObject):
     """How pictures are checked, and asset checks beyond the built-in ones."""
 
     sample: int = Field(default=32, ge=1, le=10_000, description="pictures a check opens, of those a run made")
-    moderation: str = Field(default="", description="blocklist, or module:Class of a moderator; empty for none")
+    moderation: str = Field(
+        default="", description="blocklist, nudenet, or module:Class of a moderator or detector; empty for none"
+    )
+    moderation_fails: Literal["closed", "open"] = Field(
+        default="closed", description="publish no picture that a moderator could not judge, or publish it, and say so"
+    )
+    reject_above: dict[str, float] = Field(
+        default={
+            **{"FEMALE_GENITALIA_EXPOSED": 0.4, "MALE_GENITALIA_EXPOSED": 0.4, "ANUS_EXPOSED": 0.4},
+            **{"FEMALE_BREAST_EXPOSED": 0.5, "BUTTOCKS_EXPOSED": 0.6},
+        },
+        description="by a detector's classes, as nudenet's: what is surer of one, 0 to 1, goes to quarantine",
+    )
     blocked_words: tuple[str, ...] = Field(
         default=(),
         description="words that no prompt, negative prompt or mark may have, while there is a moderator; "
@@ -94,12 +106,19 @@ class CheckSettings(ValueObject):
     )
     review_below: dict[str, float] = Field(
         default={"contrast": 0.4, "sharpness": 0.4, "background": 0.55, "colour": 0.5, "cut_off": 0.97}
-        | {"adherence": 0.5, "lettering": 0.6},
+        | {"adherence": 0.5, "lettering": 0.6, "moderation": 0.4},
         description="with `review: flagged`, a person is asked of a picture with such a score",
     )
     remake_below: dict[str, float] = Field(
         default={"contrast": 0.1}, description="with `remake`, a picture with such a score is made again at once"
     )
+
+    @field_validator("reject_above")
+    @classmethod
+    def _are_scores(cls, value: dict[str, float]) -> dict[str, float]:
+        if wrong := [f"{name} {limit}" for name, limit in value.items() if not 0 < limit <= 1]:
+            raise ValueError(f"{wrong[0]}: a limit is above 0 and at most 1")
+        return value
 
     @model_validator(mode="after")
     def _blocklist_has_words(self) -> "CheckSettings":

@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from imagegenx_assets.catalog_step import CatalogStep
-from io_managers.image_set import MAX_STORED_PIXELS, ImageSet
+from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, Status
 from models.image import open_stored_picture
 from ops.catalog.schedules import catalog_freshness_hours
 from ops.checks import (
@@ -119,7 +119,7 @@ def _moderated(step: CatalogStep, made: ImageSet) -> Outcome:
     if moderation is None:
         return Outcome(0)
     outcome = check_moderated(made, moderation.stamp)
-    if rejected := sum(not problem.blocks for problem in outcome.problems):
+    if rejected := sum(row.status is Status.REJECTED for row in made.rows()):
         facts = {"catalog": step.catalog, "rows": rejected, "of": outcome.checked}
         open_audit(step.settings).record(AuditEvent.ROWS_REJECTED, moderation.stamp, **facts)
     return outcome

@@ -35,6 +35,8 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(models_app, name="models")
 keys_app = typer.Typer(help="API keys of the gateway.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+quarantine_app = typer.Typer(help="Pictures that a moderator rejected.", no_args_is_help=True)
+app.add_typer(quarantine_app, name="quarantine")
 user_app = typer.Typer(help="What is kept of users.", no_args_is_help=True)
 app.add_typer(user_app, name="user")
 
@@ -449,6 +451,25 @@ def store_verify(
     from imagegenx_cli.store import verify
 
     raise typer.Exit(verify(catalogs or [], healing=heal, as_json=as_json))
+
+
+@quarantine_app.command("list")
+def quarantine_list(as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False) -> None:
+    """Print what is rejected, by whom and why."""
+    from imagegenx_cli.quarantine import list_rejected
+
+    list_rejected(as_json=as_json)
+
+
+@quarantine_app.command("release")
+def quarantine_release(
+    keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="As `list` and the error name them.")],
+    why: Annotated[str, typer.Option(help="The reason, for the audit log.")],
+) -> None:
+    """Allow rejected pictures for good: the next run, or the same request again, makes them."""
+    from imagegenx_cli.quarantine import release
+
+    release(keys, why)
 
 
 @app.command()

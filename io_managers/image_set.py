@@ -61,6 +61,7 @@ class ManifestRow:
         post_process: what the row asks of later steps, as JSON of a `PostProcess`.
         spread, fingerprint: the `Look` of the stored file; 0 and "" in manifests of versions that did not look.
         moderated_by: the moderator that allowed the picture, with its version; "" if none was asked.
+        verdict: what it saw, as JSON: `scores` by class, the `margin` to the nearest limit; "" if it tells nothing.
         carry: what the catalog lets travel along, as a JSON object of texts; "" if nothing.
     """
 
@@ -84,6 +85,7 @@ class ManifestRow:
     spread: float = 0.0
     fingerprint: str = ""
     moderated_by: str = ""
+    verdict: str = ""
     carry: str = ""
 
 

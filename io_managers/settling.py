@@ -55,7 +55,7 @@ def is_outage(error: ImageGenXError) -> bool:
 
 def new_row(of: ManifestRow, status: Status) -> ManifestRow:
     """The row of a catalog's row anew: what the catalog says of it, and nothing of a picture."""
-    return ManifestRow(of.row_id, status, post_process=of.post_process, carry=of.carry)
+    return ManifestRow(of.row_id, status, post_process=of.post_process, verdict=of.verdict, carry=of.carry)
 
 
 def recipe_row(of: ManifestRow, status: Status, recipe: Recipe, file_format: str) -> ManifestRow:
@@ -84,7 +84,7 @@ def with_recipe(row: ManifestRow, recipe: Recipe) -> ManifestRow:
 
 _NO_FILE: dict[str, Any] = {
     **{"key": "", "digest": "", "size_bytes": 0, "width_px": 0, "height_px": 0, "format": "", "seconds": 0.0},
-    **{"spread": 0.0, "fingerprint": "", "moderated_by": ""},
+    **{"spread": 0.0, "fingerprint": "", "moderated_by": "", "verdict": ""},
 }
 
 

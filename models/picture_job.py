@@ -62,6 +62,7 @@ class PictureOutcome(ValueObject):
     spread: float = Field(default=0.0, ge=0, description="see `Look`")
     fingerprint: str = Field(default="", description="see `Look`")
     moderated_by: str = Field(default="", description="the moderator that allowed it, with its version")
+    verdict: str = Field(default="", description="what that saw, as a manifest's rows have it")
     reused: bool = Field(default=False, description="it was in the store already")
     error: str = ""
     cause: FailureCause | None = Field(default=None, description="of the error")

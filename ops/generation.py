@@ -1,6 +1,6 @@
 """Generation: catalog rows become recipes, and jobs for those whose picture is not stored yet."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -154,12 +154,12 @@ class _Generation:
     """What becomes of planned rows before anything is painted.
 
     Attributes:
-        moderated: keys of the pictures that the moderator has allowed already.
+        moderated: verdicts on the pictures that the moderator has allowed already, by key.
     """
 
     generator: Generator
     inputs: InputPictures
-    moderated: frozenset[str]
+    moderated: Mapping[str, str]
 
     def rows(self, planned: Iterable[PlannedRow]) -> Iterator[ManifestRow | Wanted]:
         """Each row, done with or wanted."""
@@ -208,16 +208,17 @@ class _Generation:
         kept = replace(kept, size_bytes=size_bytes)
         if moderation is None:
             return kept
+        if row.key in self.moderated:
+            return replace(kept, moderated_by=moderation.stamp, verdict=self.moderated[row.key])
         try:
-            if row.key not in self.moderated:
-                picture = open_stored_picture(self.generator.store.get(row.key), MAX_STORED_PIXELS)
-                moderation.review(row.key, picture, recipe)
+            picture = open_stored_picture(self.generator.store.get(row.key), MAX_STORED_PIXELS)
+            allowed = moderation.review(row.key, picture, recipe)
         except ImageGenXError as exc:
             if is_outage(exc):
                 raise
             rejected = isinstance(exc, PictureRejectedError)
             return row.failed(str(exc), Status.REJECTED if rejected else Status.FAILED)
-        return replace(kept, moderated_by=moderation.stamp)
+        return replace(kept, moderated_by=allowed.by, verdict=allowed.verdict)
 
     def _not_painted(self, row: PlannedRow, recipe: Recipe | None, stored: StoredObject | str | None) -> ManifestRow:
         """A row that is not painted; what was stored for it before its words were blocked goes to quarantine."""
@@ -226,10 +227,10 @@ class _Generation:
         return row.failed(row.error, row.status)
 
 
-def _moderated(generator: Generator, catalog: str) -> frozenset[str]:
-    """Keys of the pictures that the moderator, in its present version, allowed in the catalog's last run."""
+def _moderated(generator: Generator, catalog: str) -> dict[str, str]:
+    """Verdicts on the pictures that the moderator, in its present version, allowed in the last run, by key."""
     if generator.moderation is None:
-        return frozenset()
+        return {}
     last = generator.reuse.last() if generator.reuse else last_image_set(generator.store, ASSET, catalog)
     rows = last.rows() if last else ()
-    return frozenset(row.key for row in rows if row.moderated_by == generator.moderation.stamp)
+    return {row.key: row.verdict for row in rows if row.moderated_by == generator.moderation.stamp}

@@ -10,37 +10,46 @@ same with one call, in front of post-processing and storing::
     if moderation:
         moderation.review(original_key, image, recipe)        # PictureRejectedError: fail the task with its text
 
-A rejected picture goes to `quarantine/` below its own key, with the verdict as JSON beside it, and nowhere else. What
-later stages made of it before goes from the store with the next run, even if that leaves a catalog without pictures.
+A rejected picture goes to quarantine (see `ops.quarantine`), and nowhere else. What later stages made of it before goes
+from the store with the next run, even if that leaves a catalog without pictures.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from configs.lifecycle_settings import CheckSettings
 from foundation.error_text import cause_text
 from foundation.errors import FailureCause, told
 from models.blocklist import Blocklist
-from models.encoding import CONTENT_TYPES, encode_picture, rgb_picture
+from models.decoding.pool import process_decoders
+from models.encoding import rgb_picture
 from models.errors import ImageGenXError
-from resources.object_store import ObjectNotFoundError, ObjectStore
+from ops.quarantine import QUARANTINE, Quarantine, Quarantined
+from resources.object_store import ObjectStore
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from models.detector import Detector
     from models.recipe import Recipe
-    from models.request import ImageFormat
 
-QUARANTINE = "quarantine/"
+logger = logging.getLogger(__name__)
+
 NO_WORDS = Blocklist(())
-_QUALITY = 95
+_MOST_PIXELS = 16_000_000
+"""The memory of so many is a detector's to take, beside its picture's."""
+UNJUDGED = ", which could not judge it"
+"""After a moderator's stamp, with `checks.moderation_fails: open`."""
 
 
 class ModerationError(ImageGenXError):
@@ -57,10 +66,37 @@ class PictureRejectedError(ImageGenXError):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a picture may be published, and if not, why: for the person who asked for it."""
+    """Whether a picture may be published, and if not, why: for the person who asked for it.
+
+    Attributes:
+        scores: by class, 0 to 1, of a moderator that gives any.
+        margin: how far the nearest of them is from its limit, 0 to 1.
+        released_by: the person who allows what the moderator does not.
+    """
 
     allowed: bool
     reasons: tuple[str, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    margin: float | None = None
+    released_by: str = ""
+
+    def to_json(self) -> str:
+        """What a manifest keeps of it; "" if that is nothing."""
+        said = {"scores": self.scores, "margin": self.margin, "released_by": self.released_by}
+        kept = {name: value for name, value in said.items() if value not in (None, "", {})}
+        return json.dumps(kept) if kept else ""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The moderator that allowed a picture, with its version, "" if none was asked, and its verdict as JSON."""
+
+    by: str = ""
+    verdict: str = ""
+
+
+NOBODY = Allowed()
+"""Need be asked."""
 
 
 class Moderator(Protocol):
@@ -89,8 +125,47 @@ class WordModerator:
         return Verdict(not found, tuple(f"the prompt has the blocked word '{word}'" for word in found))
 
 
+class DetectorModerator:
+    """Rejects pictures in which a detector sees more of something than `checks.reject_above` allows.
+
+    The detector works in processes of its own: it may crash and hang without harm to others.
+
+    Args:
+        name: of the detector, as `module:Class`.
+    Raises:
+        ModerationError: if it cannot work here, or has no such class as a limit names.
+    """
+
+    def __init__(self, name: str, detector: type[Detector], settings: CheckSettings) -> None:
+        self._name, self._limits = name, settings.reject_above
+        try:
+            release = detector.release()
+        except ImageGenXError as exc:
+            raise ModerationError(f"checks.moderation '{settings.moderation}': {exc}") from exc
+        if unknown := sorted(self._limits.keys() - set(detector.classes)):
+            known = ", ".join(detector.classes)
+            raise ModerationError(
+                f"checks.reject_above: {settings.moderation} has no class {unknown[0]}; it has {known}."
+            )
+        limits = json.dumps(self._limits, sort_keys=True).encode()
+        self.version = f"{release}-{hashlib.sha256(limits).hexdigest()[:8]}"
+
+    def judge(self, picture: Image, recipe: Recipe) -> Verdict:
+        """See `Moderator.judge`."""
+        about = json.dumps({"detector": self._name, "size": picture.size})
+        answer = process_decoders("detect").ask("detect", picture.tobytes(), _MOST_PIXELS, about)
+        seen: dict[str, float] = answer.head["scores"]
+        scores = {name: seen[name] for name in self._limits}
+        above = {name: score for name, score in scores.items() if not score <= self._limits[name]}
+        reasons = (f"{name} {score:.2f}, above {self._limits[name]:.2f}" for name, score in above.items())
+        margins = (1 - score / self._limits[name] for name, score in scores.items())
+        return Verdict(not above, tuple(reasons), scores, round(max(min(margins, default=1.0), 0.0), 3))
+
+
 BUILT_IN: dict[str, Callable[[CheckSettings], Moderator]] = {"blocklist": WordModerator}
 """Moderators by name; any other is `module:Class`, called with the `CheckSettings`."""
+DETECTORS = {"nudenet": "models.nudenet:NudeNet"}
+"""Detectors by name; any other is given like a moderator, whose classes have no method `scores`."""
 
 
 class Moderation:
@@ -101,14 +176,23 @@ class Moderation:
         blocklist: words that no request may have; looked for before anything is painted.
     """
 
-    def __init__(self, moderator: Moderator, name: str, store: ObjectStore, blocklist: Blocklist = NO_WORDS) -> None:
+    def __init__(
+        self,
+        moderator: Moderator,
+        name: str,
+        store: ObjectStore,
+        blocklist: Blocklist = NO_WORDS,
+        *,
+        fails_open: bool = False,
+    ) -> None:
         self.stamp = f"{name} {moderator.version}"
         self.blocklist = blocklist
         self._moderator = moderator
         self._name = name
-        self._store = store
+        self._quarantine = Quarantine(store)
+        self._fails_open = fails_open
 
-    def review(self, key: str, picture: Image | NDArray[np.uint8], recipe: Recipe) -> None:
+    def review(self, key: str, picture: Image | NDArray[np.uint8], recipe: Recipe) -> Allowed:
         """Judge a picture that is to be stored under `key`.
 
         Args:
@@ -118,32 +202,26 @@ class Moderation:
             ModerationError: if the moderator fails; nothing is stored or removed then.
         """
         image = rgb_picture(picture)
-        verdict = self._verdict(image, recipe)
+        try:
+            verdict = self._moderator.judge(image, recipe)
+        except Exception as exc:  # whatever a moderator dies of, the picture must not be published unjudged
+            error = f"moderator '{self._name}' could not judge the picture: {told(exc)}"
+            if not self._fails_open:
+                raise ModerationError(error) from exc
+            logger.warning("%s; it is published nonetheless, as checks.moderation_fails says.", error)
+            return Allowed(self.stamp + UNJUDGED)
         if verdict.allowed:
-            return
-        ending = cast("ImageFormat", key.rpartition(".")[2])
-        data = encode_picture(image, ending, _QUALITY, recipe)
-        self._store.put(QUARANTINE + key, data, content_type=CONTENT_TYPES[ending])
-        record = {"moderator": self.stamp, "reasons": list(verdict.reasons), "recipe": recipe.to_json()}
-        document = json.dumps(record, ensure_ascii=False, indent=1).encode()
-        self._store.put(_verdict_key(key), document, content_type="application/json")
-        self._store.delete(key)
+            return Allowed(self.stamp, verdict.to_json())
+        if person := self._quarantine.released_by(recipe):
+            return Allowed(self.stamp, replace(verdict, released_by=person).to_json())
+        rejected = Quarantined(key, self.stamp, verdict.reasons, recipe.to_json(), verdict.scores)
+        self._quarantine.put(rejected, image)
         raise PictureRejectedError(self._text(key, verdict.reasons))
 
     def known_rejection(self, key: str) -> str:
         """Why this moderator, in this version, rejected the picture of `key` before; "" if it did not."""
-        try:
-            record = json.loads(self._store.get(_verdict_key(key)))
-        except ObjectNotFoundError:
-            return ""
-        return self._text(key, record["reasons"]) if record["moderator"] == self.stamp else ""
-
-    def _verdict(self, picture: Image, recipe: Recipe) -> Verdict:
-        try:
-            return self._moderator.judge(picture, recipe)
-        except Exception as exc:  # whatever a moderator dies of, the picture must not be published unjudged
-            reason = told(exc)
-            raise ModerationError(f"moderator '{self._name}' could not judge the picture: {reason}") from exc
+        found = self._quarantine.find(key)
+        return self._text(key, found.reasons) if found and found.moderator == self.stamp else ""
 
     def _text(self, key: str, reasons: Iterable[str]) -> str:
         why = "; ".join(reasons) or "no reason given"
@@ -158,23 +236,21 @@ def open_moderation(settings: CheckSettings, store: ObjectStore) -> Moderation |
     """
     if not settings.moderation:
         return None
-    make = BUILT_IN.get(settings.moderation) or _named_class(settings.moderation)
-    return Moderation(make(settings), settings.moderation, store, Blocklist(settings.blocked_words))
+    name = settings.moderation
+    make = BUILT_IN.get(name) or _named_class(DETECTORS.get(name, name))
+    words, fails_open = Blocklist(settings.blocked_words), settings.moderation_fails == "open"
+    return Moderation(make(settings), name, store, words, fails_open=fails_open)
 
 
 def _named_class(name: str) -> Callable[[CheckSettings], Moderator]:
     module, colon, attribute = name.partition(":")
     if not colon:
-        known = ", ".join(BUILT_IN)
+        known = ", ".join([*BUILT_IN, *DETECTORS])
         raise ModerationError(f"checks.moderation '{name}': not one of {known}, nor written as module:Class.")
     try:
-        made: Callable[[CheckSettings], Moderator] = getattr(importlib.import_module(module), attribute)
+        made: Any = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as exc:
         raise ModerationError(
             f"checks.moderation '{name}': {cause_text(exc)}. Install it, or correct the name."
         ) from exc
-    return made
-
-
-def _verdict_key(key: str) -> str:
-    return f"{QUARANTINE}{key}.json"
+    return partial(DetectorModerator, name, made) if hasattr(made, "scores") else made

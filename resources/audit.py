@@ -34,6 +34,7 @@ class AuditEvent(StrEnum):
     LOGIN_REFUSED = "login.refused"
     REQUEST_REJECTED = "request.rejected"
     PICTURE_REJECTED = "picture.rejected"
+    PICTURE_RELEASED = "picture.released"
     PICTURE_DELETED = "picture.deleted"
     USER_DELETED = "user.deleted"
     ROWS_REJECTED = "rows.rejected"

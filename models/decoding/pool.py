@@ -14,15 +14,18 @@ from typing import Any, Literal
 
 from models.decoding.errors import UnreadableError
 
-Op = Literal["size", "decode", "transparency", "manifest", "marks"]
+Op = Literal["size", "decode", "transparency", "manifest", "marks", "detect"]
 
-MAX_CPU_S: dict[Op, float] = {"size": 1.0, "decode": 4.0, "transparency": 4.0, "manifest": 1.0, "marks": 15.0}
+MAX_CPU_S: dict[Op, float] = {
+    **{"size": 1.0, "decode": 4.0, "transparency": 4.0, "manifest": 1.0},
+    **{"marks": 15.0, "detect": 30.0},
+}
 """Seconds of computing that one picture may cost."""
 MAX_WALL_S = 60.0
 """Nothing is waited for longer, however busy the machine is, s."""
 MOST_PROCESSES = 4
 MOST_READERS = 2
-"""Of marks, which takes seconds: no picture that is only decoded waits for one of these."""
+"""Of marks, which takes seconds, and detectors: no picture that is only decoded waits for one of these."""
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _START = "import sys; sys.path[:] = sys.argv[1:]; from models.decoding.process import serve; serve()"
@@ -36,6 +39,13 @@ class Answer:
 
     head: dict[str, Any]
     body: bytes
+
+
+_COSTLY = (
+    "cannot be read: it costs more time or memory than a picture of its size may. Save it anew, smaller or as a plain "
+    "PNG or JPEG."
+)
+_DIED = "the process that looks at pictures crashed, or took more time or memory than it may"
 
 
 class _EndedError(Exception):
@@ -65,9 +75,9 @@ class _Decoder:
         """Whether it can be asked."""
         return self._process.poll() is None
 
-    def ask(self, op: Op, data: bytes, max_pixels: int, anchors: str) -> Answer:
+    def ask(self, op: Op, data: bytes, max_pixels: int, about: str) -> Answer:
         """Its answer; _EndedError if it ends first, _KilledError if somebody else ended it."""
-        question = {"op": op, "max_pixels": max_pixels, "cpu_s": MAX_CPU_S[op], "bytes": len(data), "anchors": anchors}
+        question = {"op": op, "max_pixels": max_pixels, "cpu_s": MAX_CPU_S[op], "bytes": len(data), "about": about}
         timer = threading.Timer(MAX_WALL_S, self._end_as_too_slow)
         timer.daemon = True
         timer.start()
@@ -114,17 +124,17 @@ class Decoders:
         self._places = threading.Semaphore(most)
         self._idle: list[_Decoder] = []
 
-    def ask(self, op: Op, data: bytes, max_pixels: int, anchors: str = "") -> Answer:
+    def ask(self, op: Op, data: bytes, max_pixels: int, about: str = "") -> Answer:
         """What a decoder process makes of a picture file.
 
         Args:
-            anchors: certificates, PEM, of those whose signatures of marks are one's own.
+            about: what else is to be known: whose signatures of marks are one's own, as PEM; which detector is meant.
 
         Raises:
             UnreadableError: if it cannot be decoded, or not within the limits of time and memory.
         """
         with self._places:
-            answer = self._answer(op, data, max_pixels, anchors)
+            answer = self._answer(op, data, max_pixels, about)
         if error := answer.head.get("error"):
             raise UnreadableError(error)
         return answer
@@ -134,24 +144,21 @@ class Decoders:
         while self._idle:
             self._idle.pop().end()
 
-    def _answer(self, op: Op, data: bytes, max_pixels: int, anchors: str) -> Answer:
+    def _answer(self, op: Op, data: bytes, max_pixels: int, about: str) -> Answer:
         try:
             try:
-                return self._ask(op, data, max_pixels, anchors)
+                return self._ask(op, data, max_pixels, about)
             except _KilledError:
-                return self._ask(op, data, max_pixels, anchors)
+                return self._ask(op, data, max_pixels, about)
         except _EndedError:
-            raise UnreadableError(
-                "cannot be read: it costs more time or memory than a picture of its size may. Save it anew, smaller or "
-                "as a plain PNG or JPEG."
-            ) from None
+            raise UnreadableError(_DIED if op == "detect" else _COSTLY) from None
         except (_KilledError, OSError) as exc:
             raise UnreadableError(f"could not be read: no decoder process is to be had ({exc or 'killed'}).") from exc
 
-    def _ask(self, op: Op, data: bytes, max_pixels: int, anchors: str) -> Answer:
+    def _ask(self, op: Op, data: bytes, max_pixels: int, about: str) -> Answer:
         decoder = self._take()
         try:
-            answer = decoder.ask(op, data, max_pixels, anchors)
+            answer = decoder.ask(op, data, max_pixels, about)
         except BaseException:
             decoder.end()
             raise
@@ -167,23 +174,24 @@ class Decoders:
             return _Decoder()
 
 
-_decoders, _readers = Decoders(), Decoders(MOST_READERS)
+_decoders, _readers, _detectors = Decoders(), Decoders(MOST_READERS), Decoders(MOST_READERS)
 
 
 def process_decoders(op: Op) -> Decoders:
     """The decoders that all threads of this process share for this purpose."""
-    return _readers if op in ("marks", "manifest") else _decoders
+    return {"marks": _readers, "manifest": _readers, "detect": _detectors}.get(op, _decoders)
 
 
 def _end() -> None:
     _decoders.close()
     _readers.close()
+    _detectors.close()
 
 
 def _start_afresh() -> None:
     """In a forked process: the parent's decoders answer the parent."""
-    global _decoders, _readers
-    _decoders, _readers = Decoders(), Decoders(MOST_READERS)
+    global _decoders, _readers, _detectors
+    _decoders, _readers, _detectors = Decoders(), Decoders(MOST_READERS), Decoders(MOST_READERS)
 
 
 atexit.register(_end)

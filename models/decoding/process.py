@@ -96,9 +96,11 @@ def _answer(question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], byte
             return {"size": size_of(data, question["max_pixels"])}, b""
         if question["op"] == "manifest":
             return {"manifest": _manifest_is_read(data)}, b""
+        if question["op"] == "detect":
+            return {"scores": _detected(question["about"], data)}, b""
         picture = decoded(data, question["max_pixels"])
         if question["op"] == "marks":
-            return {"marks": _marks(data, picture, question["anchors"])}, b""
+            return {"marks": _marks(data, picture, question["about"])}, b""
         if question["op"] == "transparency":
             return {}, _transparency(picture)
         return {"mode": picture.mode, "size": picture.size}, picture.tobytes()
@@ -110,6 +112,16 @@ def _marks(data: bytes, picture: Image.Image, anchors: str) -> list[dict[str, An
     from models.marks.reading import as_json, read_marks
 
     return as_json(read_marks(data, picture, anchors))
+
+
+def _detected(about: str, data: bytes) -> dict[str, float]:
+    from models.detector import detect
+    from models.errors import ModelError
+
+    try:
+        return detect(about, data)
+    except ModelError as exc:
+        raise UnreadableError(str(exc)) from exc
 
 
 def _manifest_is_read(data: bytes) -> bool:

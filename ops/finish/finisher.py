@@ -21,7 +21,7 @@ from models.recipe import Recipe
 from models.request import ImageFormat
 from models.statement import MarkError, mark_step
 from ops.marking import Marker
-from ops.moderation import Moderation, ModerationError, PictureRejectedError
+from ops.moderation import NOBODY, Allowed, Moderation, ModerationError, PictureRejectedError
 from ops.stages import Change
 from ops.thumbnail import make_thumbnail
 from resources.mark_records import record_of
@@ -114,7 +114,7 @@ class FinishedPicture:
     Attributes:
         digest: SHA-256 of its file, hex.
         seconds: spent by stage; those that the picture came with among them.
-        moderated_by: the moderator that allowed it, with its version; "" if none was asked.
+        allowed: by whom, if a moderator was asked.
         reused: it was stored before.
     """
 
@@ -127,7 +127,7 @@ class FinishedPicture:
     thumb_key: str = ""
     look: Look | None = None
     tile: "Image | None" = None
-    moderated_by: str = ""
+    allowed: Allowed = NOBODY
     reused: bool = False
 
     @property
@@ -173,7 +173,7 @@ class Finisher:
         seconds = dict(seconds or {})
         image = rgb_picture(pixels)
         with _timed(seconds, "moderate") if plan.moderate else nullcontext():
-            moderated_by = self._review(plan, image)
+            allowed = self._review(plan, image)
         for change in plan.changes:
             with _timed(seconds, change.step.op):
                 image = self._changed(change, image)
@@ -185,7 +185,7 @@ class Finisher:
             self._keep_record(plan)
             self._put(plan.key, data, plan.format)
             thumb_key = thumb.result() if thumb else ""
-        return replace(finished, thumb_key=thumb_key, moderated_by=moderated_by)
+        return replace(finished, thumb_key=thumb_key, allowed=allowed)
 
     def find(self, plan: PicturePlan, *, made_after_s: float = 0.0) -> FinishedPicture | None:
         """The picture, if it is stored already, after this time; None if it must be made. Raises what `finish` does.
@@ -207,24 +207,22 @@ class Finisher:
                 return None
             except (RecipeNotFoundError, PictureError):
                 return None
-            moderated_by = "" if plan.changes else self._review(plan, image)
+            allowed = NOBODY if plan.changes else self._review(plan, image)
             thumb_key = self._store_thumbnail(plan, image) if plan.thumbnail else ""
         found = _described(plan, data, image, seconds)
-        return replace(found, thumb_key=thumb_key, moderated_by=moderated_by, reused=True)
+        return replace(found, thumb_key=thumb_key, allowed=allowed, reused=True)
 
     def _is_older(self, key: str, time_s: float) -> bool:
         stored = self._calls(lambda: self.store.stat(key))
         return stored is not None and stored.written_s <= time_s
 
-    def _review(self, plan: PicturePlan, image: "Image") -> str:
-        """The moderator that allows the picture; "" if none need be asked."""
+    def _review(self, plan: PicturePlan, image: "Image") -> Allowed:
         if not plan.moderate:
-            return ""
+            return NOBODY
         moderation = self.moderation
         if moderation is None:
             raise ModerationError("a moderator must allow the picture, but checks.moderation names none here.")
-        self._calls(lambda: moderation.review(plan.key, image, plan.generated))
-        return moderation.stamp
+        return self._calls(lambda: moderation.review(plan.key, image, plan.generated))
 
     def _refuse_rejected(self, plan: PicturePlan) -> None:
         moderation = self.moderation if plan.moderate else None

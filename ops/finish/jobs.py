@@ -58,7 +58,8 @@ def job_outcome(job: PictureJob, finished: FinishedPicture) -> PictureOutcome:
         seconds=0.0 if finished.reused else sum(computed),
         spread=look.spread if look else 0.0,
         fingerprint=look.fingerprint if look else "",
-        moderated_by=finished.moderated_by,
+        moderated_by=finished.allowed.by,
+        verdict=finished.allowed.verdict,
         reused=finished.reused,
     )
 

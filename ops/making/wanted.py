@@ -91,4 +91,5 @@ def _with_outcome(row: ManifestRow, outcome: PictureOutcome, status: Status) -> 
         spread=outcome.spread,
         fingerprint=outcome.fingerprint,
         moderated_by=outcome.moderated_by,
+        verdict=outcome.verdict or row.verdict,
     )

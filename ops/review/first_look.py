@@ -35,7 +35,8 @@ def look_first(finished: ImageSet, policy: ReviewPolicy, settings: CheckSettings
     missing = {row.recipe_digest: set(names) - known.get(row.recipe_digest, {}).keys() for row in rows}
     news = dict(_scored([row for row in rows if missing[row.recipe_digest]], missing, store, settings))
     every = {row.recipe_digest: {**known.get(row.recipe_digest, {}), **news.get(row.recipe_digest, {})} for row in rows}
-    kept = {recipe: {name: scores[name] for name in names} for recipe, scores in every.items()}
+    margins = {row.recipe_digest: _margin(row) for row in rows}
+    kept = {recipe: {name: scores[name] for name in names} | margins[recipe] for recipe, scores in every.items()}
     if kept != known:
         store.put(scores_key(catalog), json.dumps(kept).encode(), content_type="application/json")
     verdicts, scores = CatalogVerdicts(store, catalog), told(kept)
@@ -65,6 +66,12 @@ def _marks(row: ManifestRow) -> tuple[str, ...]:
     """The texts on a picture that were written there once it was painted."""
     params = (step["params"] for step in json.loads(row.recipe or "{}").get("post", ()))
     return tuple(str(one[name]) for one in params for name in ("text", "label") if one.get(name))
+
+
+def _margin(row: ManifestRow) -> dict[str, float | None]:
+    """How far a picture was from being rejected by the moderator, if that tells, as a score like the others."""
+    said = json.loads(row.verdict) if row.verdict else {}
+    return {"moderation": said["margin"]} if "margin" in said else {}
 
 
 def _verdicts(

@@ -17,7 +17,7 @@ from ops.catalog import INPUTS, RegisteredCatalogs
 from ops.editions import FOLDER as EDITIONS
 from ops.editions import edition_folder, forget_editions, surplus_editions
 from ops.map_ahead import map_ahead
-from ops.moderation import QUARANTINE
+from ops.quarantine import QUARANTINE
 from ops.store_life.catalogs import RETIRED, catalog_objects, catalog_of
 from ops.store_life.references import References, keys_of_catalogs
 from ops.store_life.retention import Retention

@@ -9,12 +9,11 @@ from enum import StrEnum
 from io_managers.image_set import MANIFESTS, SUPERSEDED, ImageSet, decode_manifest
 from ops.editions import FOLDER as EDITIONS
 from ops.map_ahead import map_ahead
-from ops.moderation import QUARANTINE
+from ops.quarantine import DAMAGED
 from ops.store_life.catalogs import catalog_of
 from ops.store_life.references import TABLES, UnreadableManifestError, named_keys
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
 
-DAMAGED = f"{QUARANTINE}damaged/"
 _SOURCES = (MANIFESTS, EDITIONS, SUPERSEDED)
 
 

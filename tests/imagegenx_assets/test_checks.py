@@ -1,5 +1,6 @@
 """The checks of a catalog's assets, in runs of the main job."""
 
+import json
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +12,7 @@ from imagegenx_assets.catalog_step import CheckFailedError
 from io_managers.image_set import read_image_set
 from models.engine import Engine
 from models.image import GeneratedImage
+from ops.quarantine import Quarantine
 from resources.audit import open_audit
 from resources.dagster_names import STAGES
 from resources.local_store import LocalObjectStore
@@ -164,6 +166,20 @@ def test_what_is_lost_from_the_store_is_made_again_and_checked_by_the_next_run(s
     assert shop.findings("generated_images")["files whole"] == ("3", "0", "passed")
 
 
+def test_a_file_that_lost_one_of_its_marks_is_not_published(shop):
+    shop.run()
+    row = next(read_image_set(shop.store, "watermarked_images", "shop").rows())
+    unlabelled = shop.store.get(row.key).replace(b"TC260:AIGC", b"TC260:AIGX")
+    shop.store.put(row.key, unlabelled, content_type="image/webp")
+    shop.store.delete("galleries/shop/index.html")
+
+    with pytest.raises(CheckFailedError, match="check 'quality' of watermarked_images"):
+        shop.run()
+
+    assert shop.findings("watermarked_images")["marked"] == ("3", "1", "ERROR")
+    assert shop.store.stat("galleries/shop/index.html") is None
+
+
 def followers(shop, cursor=None):
     """The assets that automation asks for now, and its cursor."""
     from imagegenx_assets.definitions import defs
@@ -296,3 +312,34 @@ def test_what_was_made_of_a_rejected_picture_goes_and_its_neighbours_stay(shop, 
 
     assert {row_id for row_id, key in before.items() if shop.store.stat(key) is None} == {"b"}
     assert [one.key for one in shop.store.list("superseded/")] == []
+
+
+def test_what_a_detector_rejects_comes_back_once_a_person_releases_it(shop, monkeypatch):
+    def verdicts(asset):
+        rows = read_image_set(shop.store, asset, "shop").rows()
+        return {row.row_id: json.loads(row.verdict) for row in rows if row.status.has_picture}
+
+    monkeypatch.setenv("IMAGEGENX_CHECKS__MODERATION", "tests.support.own_detector:Colours")
+    monkeypatch.setenv("IMAGEGENX_CHECKS__REJECT_ABOVE", '{"RED": 1.0}')
+    shop.run()
+    assert verdicts("thumbnails") == verdicts("generated_images")
+    reds = {row: verdict["scores"]["RED"] for row, verdict in verdicts("generated_images").items()}
+    second, first = sorted(reds.values())[-2:]
+    monkeypatch.setenv("IMAGEGENX_CHECKS__REJECT_ABOVE", json.dumps({"RED": (first + second) / 2}))
+
+    shop.run()
+
+    assert {row for row in reds if reds[row] == second} <= verdicts("thumbnails").keys()
+    assert reds.keys() - verdicts("thumbnails").keys() == {row for row in reds if reds[row] == first}
+    assert shop.findings("generated_images")["moderated"] == ("3", "1", "WARN")
+    (rejected,) = Quarantine(shop.store).all()
+    assert rejected.scores["RED"] == pytest.approx(first, abs=0.01)  # now of the stored file
+    assert shop.store.stat(rejected.key) is None
+
+    Quarantine(shop.store).release(rejected.key, "ann", "it is a hat")
+    shop.run()
+
+    released = [verdict for verdict in verdicts("thumbnails").values() if "released_by" in verdict]
+    assert [one["released_by"] for one in released] == ["ann"]
+    assert verdicts("thumbnails").keys() == reds.keys()
+    assert shop.findings("generated_images")["moderated"] == ("3", "0", "passed")

@@ -98,7 +98,7 @@ def test_a_class_is_imported_by_its_name(store):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("strict", "checks.moderation 'strict': not one of blocklist, nor written as module:Class"),
+        ("strict", "checks.moderation 'strict': not one of blocklist, nudenet, nor written as module:Class"),
         ("no_such_module:Strict", "checks.moderation 'no_such_module:Strict': No module named 'no_such_module'"),
         ("json:Strict", "checks.moderation 'json:Strict': module 'json' has no attribute 'Strict'"),
     ],

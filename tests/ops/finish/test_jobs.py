@@ -15,7 +15,7 @@ from models.image import open_stored_picture
 from models.picture_job import PictureJob
 from models.request import PostProcess
 from ops.finish import Failure, Finisher, failed_outcome, job_outcome, job_plan
-from ops.moderation import ModerationError, PictureRejectedError, open_moderation
+from ops.moderation import Allowed, ModerationError, PictureRejectedError, open_moderation
 from ops.stages import redoing, upscaling, watermarking
 from resources.local_store import LocalObjectStore
 from tests.support.recipes import a_recipe, some_pixels
@@ -149,7 +149,7 @@ def test_a_moderator_allows_or_rejects_before_anything_is_stored(settings, store
 
     allowing = moderated(settings, store, moderation="blocklist")
     made = allowing.finish(plan, some_pixels(1))
-    assert made.moderated_by == allowing.find(plan).moderated_by == allowing.moderation.stamp
+    assert made.allowed == allowing.find(plan).allowed == Allowed(allowing.moderation.stamp)
     with pytest.raises(PictureRejectedError):
         refusing.find(plan)
     assert allowing.find(plan) is None

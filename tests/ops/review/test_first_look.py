@@ -1,12 +1,13 @@
 """What the first look at a catalog's pictures leads to."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from configs.lifecycle_settings import CheckSettings
-from io_managers.image_set import read_image_set
+from io_managers.image_set import encode_manifest, manifest_key, read_image_set
 from ops.catalog import ReviewPolicy
 from ops.review.catalog_view import CatalogViews
 from ops.review.first_look import look_first
@@ -99,3 +100,14 @@ def test_a_star_is_no_verdict_and_each_is_said_once(store):
         ("mug-0", State.APPROVED),
         ("mug-1", State.REJECTED),
     ]
+
+
+def test_a_picture_that_a_moderator_nearly_rejected_waits_for_a_person(store):
+    rows = list(read_image_set(store, "watermarked_images", "mugs").rows())
+    nearly = [replace(rows[0], verdict='{"scores": {"RED": 0.4}, "margin": 0.2}'), *rows[1:]]
+    store.put(manifest_key("watermarked_images", "mugs"), encode_manifest(nearly), content_type="application/parquet")
+
+    scores = look(store, FLAGGED, remake_below={})
+
+    assert scores[rows[0].recipe_digest]["moderation"] == 0.2
+    assert "mug-0" not in said(store)

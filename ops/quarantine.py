@@ -1,0 +1,107 @@
+"""Quarantine: rejected pictures, kept with their verdicts until a person releases them or their time is over."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from models.encoding import CONTENT_TYPES, encode_picture
+from models.errors import ImageGenXError
+from models.recipe import Recipe
+from ops.map_ahead import map_ahead
+from resources.object_store import ObjectNotFoundError, ObjectStore
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from models.request import ImageFormat
+
+QUARANTINE, RELEASED = "quarantine/", "released/"
+DAMAGED = f"{QUARANTINE}damaged/"
+"""Where files are that were no longer whole; no moderator has seen these."""
+_QUALITY = 95
+
+
+class NotInQuarantineError(ImageGenXError):
+    """No rejected picture is kept under this name."""
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A rejected picture.
+
+    Attributes:
+        key: where it would have been stored; it is at `quarantine/` below that.
+        moderator: who rejected it, with its version.
+        recipe: what was generated, as JSON.
+        scores: by class, of a moderator that gives any.
+    """
+
+    key: str
+    moderator: str
+    reasons: tuple[str, ...]
+    recipe: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+class Quarantine:
+    """The rejected pictures of a store, and those that a person released."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def put(self, rejected: Quarantined, image: "Image") -> None:
+        """Keep a picture here, and no longer where it would be published from."""
+        ending = cast("ImageFormat", rejected.key.rpartition(".")[2])
+        data = encode_picture(image, ending, _QUALITY, Recipe.from_json(rejected.recipe))
+        self._store.put(QUARANTINE + rejected.key, data, content_type=CONTENT_TYPES[ending])
+        document = json.dumps(asdict(rejected), ensure_ascii=False, indent=1).encode()
+        self._store.put(_record_key(rejected.key), document, content_type="application/json")
+        self._store.delete(rejected.key)
+
+    def find(self, key: str) -> Quarantined | None:
+        """The picture that would have been stored there; None if none was rejected."""
+        try:
+            given = json.loads(self._store.get(_record_key(key)))
+        except ObjectNotFoundError:
+            return None
+        return Quarantined(**{**given, "key": key, "reasons": tuple(given["reasons"])})
+
+    def all(self) -> Iterator[Quarantined]:
+        """Every rejected picture."""
+        keys = (found.key for found in self._store.list(QUARANTINE) if found.key.endswith(".json"))
+        names = (key.removeprefix(QUARANTINE).removesuffix(".json") for key in keys if not key.startswith(DAMAGED))
+        return (found for _, found in map_ahead(self.find, names) if found)
+
+    def release(self, key: str, by: str, why: str) -> Quarantined:
+        """Allow a picture for good, whatever moderators say: the next run, or the same request again, makes it.
+
+        Raises:
+            NotInQuarantineError: if there is no such picture.
+        """
+        found = self.find(key)
+        if found is None:
+            raise NotInQuarantineError(f"'{key}': not in quarantine. `imagegenx quarantine list` tells what is.")
+        said = {"by": by, "why": why, "at_s": time.time(), **asdict(found)}
+        document = json.dumps(said, ensure_ascii=False, indent=1).encode()
+        recipe = Recipe.from_json(found.recipe)
+        self._store.put(_release_key(recipe), document, content_type="application/json")
+        self._store.delete(QUARANTINE + key)
+        self._store.delete(_record_key(key))
+        return found
+
+    def released_by(self, recipe: Recipe) -> str:
+        """Who released the picture of a recipe; "" if nobody did."""
+        try:
+            return str(json.loads(self._store.get(_release_key(recipe)))["by"])
+        except ObjectNotFoundError:
+            return ""
+
+
+def _record_key(key: str) -> str:
+    return f"{QUARANTINE}{key}.json"
+
+
+def _release_key(recipe: Recipe) -> str:
+    return f"{RELEASED}{recipe.digest}.json"
