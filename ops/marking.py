@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from models.marks.reading import Found, Layer
 
-VERSION = 2
+VERSION = 3
 """Of the invisible mark; another one wherever that gives other pixels."""
 READ_BACK_PX = 256
 """From this shorter side on, the invisible mark must be found in a file; in a smaller one it may be."""

@@ -38,9 +38,11 @@ MIN_SIDE_PX = 64
 """Smaller pictures are not marked: there is no room for the identifier."""
 _ERROR = 6.2
 """Mean square of the change, in levels: 40 dB below a picture's range."""
-_EXTREME, _BRIGHT, _BESIDE = 1.3, 229, 0.9
-"""By how much the mark is stronger in white and black, where half is cut off; from this level on a little more light
-makes white, and by how much the mark is stronger elsewhere if all the picture is so bright."""
+_BRIGHT, _WHITE, _BESIDE = 229, 251.5, 0.9
+"""From this level on a little more light makes white; what is above this is white; by how much the mark is stronger
+elsewhere if all is so bright."""
+_LESS = 0.2
+"""Where a picture is flat, its mark is weaker by this share, if there is detail everywhere else to tell of it."""
 _NEARBY = 5
 """Of so many squares around, the plainest says how strong the mark may be."""
 _KEPT = 0.3
@@ -58,7 +60,7 @@ class _Part(NamedTuple):
 
     Attributes:
         signs: of its values, with the identifier.
-        room: (H, W), how strong it may be at each pixel.
+        room: how strong it may be in each square of `COARSE_PX`.
         shape: the strength of its values, the sum of their squares given.
         weights: by which values are read.
         gain: what is read of a value that is 1 strong.
@@ -87,15 +89,15 @@ class _Part(NamedTuple):
         """The power that each bit takes, at strength 1."""
         return self._sums(self.shape**2)
 
-    def painted(self, boosts: "Values") -> "Plane":
-        """The mark, in levels, with each bit so much stronger."""
+    def painted(self, boosts: "Values", plane: "Plane") -> "Plane":
+        """The mark, in levels, with each bit so much stronger, as large as the plane."""
         values = self.shape * self.signs * boosts[self.layout.groups]
         spectrum = np.zeros((TILE_PX, TILE_PX), np.complex128)
         spectrum[self.layout.rows, self.layout.columns] = values[::2] + 1j * values[1::2]
         tile = np.fft.ifft2(spectrum).real.astype(np.float32)
-        height, width = self.room.shape
-        mark: Plane = np.tile(tile, (-(-height // TILE_PX), -(-width // TILE_PX)))[:height, :width] * self.room
-        return mark
+        height, width = plane.shape
+        mark: Plane = np.tile(tile, (-(-height // TILE_PX), -(-width // TILE_PX)))[:height, :width]
+        return mark * in_full(self.room, plane)
 
     def _sums(self, values: "Values") -> "Values":
         return np.bincount(self.layout.groups, values, CODED_BITS + 1).astype(np.float64)
@@ -142,30 +144,39 @@ def mark_pixels(pixels: "NDArray[np.uint8]", identifier: bytes, strength: float 
     parts = _parts(planes[0], details, spectra, encoded(identifier))
     host, reach, cost = (sum(one) for one in zip(*((p.read(spectra), p.reach, p.cost) for p in parts), strict=True))
     boosts = _boosts(host, reach, cost)
-    broad, fine, tint = (part.painted(boosts) for part in parts)
+    broad, fine, tint = (part.painted(boosts, planes[0]) for part in parts)
     return _changed(pixels, broad + fine, tint, strength)
 
 
 def _changed(pixels: "NDArray[np.uint8]", bright: "Plane", tint: "Plane", strength: float) -> "NDArray[np.uint8]":
     """A picture, so much brighter and bluer, but not more than may be."""
+    from PIL import Image, ImageChops
+
     some = pixels[::2, ::2].astype(np.float32)
     change = bright[::2, ::2, None] + tint[::2, ::2, None] * _OF_TINT
     error = float(np.mean((np.clip(some + change, 0, 255) - some) ** 2))
     share = np.float32(strength * min((_ERROR / max(error, 1e-9)) ** 0.5, 1))
-    changed = np.empty_like(pixels)
-    for colour, of_tint in enumerate(_OF_TINT * share):
-        changed[..., colour] = np.clip(np.rint(pixels[..., colour] + (share * bright + of_tint * tint)), 0, 255)
-    return changed
+    # Pixels are whole, so that the change alone may be rounded.
+    colours = (share * bright + of_tint * tint + np.float32(128.5) for of_tint in _OF_TINT * share)
+    changes = Image.merge("RGB", [Image.fromarray(colour.clip(0, 255).astype(np.uint8)) for colour in colours])
+    return np.asarray(ImageChops.add(Image.fromarray(pixels), changes, 1, -128))
 
 
 def _parts(
     luma: "Plane", details: "Sequence[Detail]", spectra: "Sequence[NDArray[np.complex128]]", code: "NDArray[np.float32]"
 ) -> "list[_Part]":
-    bright = luma >= _BRIGHT
-    extreme = np.where(np.abs(luma - 127.5) > 124, np.float32(_EXTREME), np.float32(1))
-    more = np.where(bright, extreme, np.float32(1 + _BESIDE * bright.mean()))
+    squares = luma[::COARSE_PX, ::COARSE_PX]
+    bright, white = squares >= _BRIGHT, squares > _WHITE
+    beside = np.where(bright, np.float32(1), np.float32(1 + _BESIDE * bright.mean()))
     parts = [
-        _part(channel, details[channel.plane], spectra[channel.plane], more, np.append(code, 1)) for channel in CHANNELS
+        _part(
+            channel,
+            details[channel.plane],
+            spectra[channel.plane],
+            np.where(white, np.float32(channel.white), beside),
+            np.append(code, 1),
+        )
+        for channel in CHANNELS
     ]
     # What tells more per change than the others bears more of it; fine detail, at most what the others leave.
     telling = [float(np.sum(part.weights * part.shape * part.gain)) for part in parts]
@@ -181,11 +192,11 @@ def _parts(
 
 def _part(channel: Channel, detail: Detail, spectrum: "NDArray[np.complex128]", more: "Plane", code: "Values") -> _Part:
     layout = layout_of(channel)
-    coarse, trust = _room(detail.deviation, channel), detail.trust
-    room = in_full(coarse, more) * more
+    room, trust = _room(detail.deviation, channel) * more, detail.trust
+    pixels = float(room.size * COARSE_PX**2)
     seen = spectrum[layout.rows, layout.columns]
-    noise = _KEPT * radial_power(seen, layout) / 2 + channel.noise * float(np.mean(trust**2)) * more.size / 2
-    told = float(np.mean(trust * coarse * more[::COARSE_PX, ::COARSE_PX])) * more.size
+    noise = _KEPT * radial_power(seen, layout) / 2 + channel.noise * float(np.mean(trust**2)) * pixels / 2
+    told = float(np.mean(trust * room)) * pixels
     gain = told / TILE_PX**2 * layout.passed / 2
     shape = (layout.passed**2 / noise) ** 0.25
     shape *= TILE_PX**2 / (len(shape) * np.mean(shape**2)) ** 0.5  # a tile of standard deviation 1
@@ -199,7 +210,9 @@ def _room(deviation: "Plane", channel: Channel) -> "Plane":
 
     # The least nearby, so that a plain ground beside an edge counts as plain.
     detail = minimum_filter(deviation, _NEARBY, mode="reflect")
-    room: Plane = np.clip(channel.of_detail * detail - channel.less, channel.flat, channel.strongest)
+    room: Plane = channel.of_detail * detail - channel.less
+    flat = channel.flat * (1 - _LESS * float(np.mean(room > channel.flat)))
+    room = np.clip(room, flat, channel.strongest)
     strongest = channel.strongest
     while float(np.mean(room * room)) > channel.error:
         strongest *= 0.9

@@ -37,9 +37,11 @@ _LOOKED_AT_PX = 1536
 """Of each side of a picture, in the middle, the mark is looked for."""
 SCALES = (1.0, 2.0, 0.5, 0.95, 0.9, 1.05)
 """By how much a picture is enlarged before the mark is looked for: the sizes that copies often have."""
+_WHITE, _MUCH, _BESIDE_PX = 253, 0.1, 5
+"""What is as bright is white; the share of it in which a mark may be lost; of so many pixels around, none may be so."""
 _SHIFTS = 3
-FALSE_FINDS = len(SCALES) * _SHIFTS * 2 * FALSE_WORD
-"""Bound of the chance that an identifier is found in a picture that has none: about 8e-9."""
+FALSE_FINDS = len(SCALES) * _SHIFTS * 4 * FALSE_WORD
+"""Bound of the chance that an identifier is found in a picture that has none: about 2e-8."""
 
 
 def find_mark(pixels: "NDArray[np.uint8]", scales: "Sequence[float]" = SCALES) -> bytes | None:
@@ -48,11 +50,26 @@ def find_mark(pixels: "NDArray[np.uint8]", scales: "Sequence[float]" = SCALES) -
     Args:
         scales: by how much the picture is enlarged, in turn, to look for it.
     """
-    planes = planes_of(_middle(pixels))
+    middle = _middle(pixels)
+    planes, told = planes_of(middle), _told(middle)
     for scale in scales:
-        if identifier := _found([plane if scale == 1 else _scaled(plane, scale) for plane in planes]):
+        scaled = [plane if scale == 1 else _scaled(plane, scale) for plane in planes]
+        if identifier := _found(scaled):
+            return identifier
+        if told is not None and (identifier := _found(scaled, told if scale == 1 else _scaled(told, scale))):
             return identifier
     return None
+
+
+def _told(pixels: "NDArray[np.uint8]") -> "Plane | None":
+    """1 where a picture may tell of its mark, 0 in and beside white, which a brighter copy has in its stead."""
+    from scipy.ndimage import maximum_filter
+
+    white = pixels.min(2) >= _WHITE
+    if white.mean() < _MUCH:
+        return None
+    told: Plane = (~maximum_filter(white, _BESIDE_PX)).astype(np.float32)
+    return told
 
 
 def _middle(pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
@@ -61,10 +78,10 @@ def _middle(pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
     return pixels[top : top + _LOOKED_AT_PX, left : left + _LOOKED_AT_PX]
 
 
-def _found(planes: "Sequence[Plane]") -> bytes | None:
+def _found(planes: "Sequence[Plane]", told: "Plane | None" = None) -> bytes | None:
     if min(planes[0].shape) < MIN_SIDE_PX // 2:
         return None
-    spectra = [spectrum_of(detail_of(plane).fine) for plane in planes]
+    spectra = [spectrum_of(detail_of(plane, told).fine) for plane in planes]
     seen = [_whitened(spectra[channel.plane], channel) for channel in CHANNELS]
     shifts = _likely_shifts(seen)
     words = _words(seen, shifts, np.zeros((len(shifts), CODED_BITS)))

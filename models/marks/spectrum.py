@@ -34,6 +34,7 @@ class Channel(NamedTuple):
         lowest, highest: radii of its frequencies, in periods a tile.
         flat, strongest: its standard deviation, in levels of 255, where the picture is flat, and at most.
         of_detail, less: it is this share of the picture's own detail, less so many levels.
+        white: by how much it is stronger in white, where half of it is cut off.
         error: its mean square, in levels, at most.
         noise: the mean square of what a usual encoder adds at each of its frequencies, in levels.
     """
@@ -45,14 +46,15 @@ class Channel(NamedTuple):
     strongest: float
     of_detail: float
     less: float
+    white: float
     error: float
     noise: float
 
 
-BROAD = Channel(0, 4, 17, 1.2, 4.5, 0.35, 0, 2.2, 4)
-FINE = Channel(0, 18, 30, 0, 5, 0.4, 1, 6, 6)
+BROAD = Channel(0, 4, 17, 1.2, 4.5, 0.35, 0, 1.3, 2.2, 4)
+FINE = Channel(0, 18, 30, 0, 5, 0.4, 1, 1.3, 6, 6)
 """Only where there is detail: encoders drop it elsewhere."""
-TINT = Channel(1, 3, 14, 1.7, 4, 0.5, 0, 3.2, 27)
+TINT = Channel(1, 3, 14, 1.3, 4, 0.5, 0, 2.2, 3.2, 27)
 CHANNELS = (BROAD, FINE, TINT)
 
 
@@ -127,15 +129,24 @@ class Detail(NamedTuple):
     trust: "Plane"
 
 
-def detail_of(plane: "Plane") -> Detail:
-    """The detail of a plane."""
+def detail_of(plane: "Plane", told: "Plane | None" = None) -> Detail:
+    """The detail of a plane.
+
+    Args:
+        told: 1 at each pixel that tells something, 0 at others, which then have no detail; None if all do.
+    """
     from scipy.ndimage import uniform_filter
 
-    fine = plane - uniform_filter(plane, _BOX_PX, mode="reflect")
+    if told is None:
+        fine = plane - uniform_filter(plane, _BOX_PX, mode="reflect")
+    else:
+        around, share = (uniform_filter(one, _BOX_PX, mode="reflect") for one in (plane * told, told))
+        fine = (plane - around / np.maximum(share, 1e-6)) * told
     height, width = (-(-side // COARSE_PX) for side in plane.shape)
     gaps = [(0, size * COARSE_PX - side) for size, side in zip((height, width), plane.shape, strict=True)]
     squares = np.pad(fine, gaps, "edge") if any(gap for _, gap in gaps) else fine
-    power = np.square(squares).reshape(height, COARSE_PX, width, COARSE_PX).mean((1, 3))
+    cut = squares.reshape(height, COARSE_PX, width, COARSE_PX)
+    power = np.einsum("ykxl,ykxl->yx", cut, cut) / np.float32(COARSE_PX**2)
     deviation = np.sqrt(np.maximum(uniform_filter(power, _AROUND, mode="reflect"), 0))
     trust = 1 / (deviation + np.float32(_NOISE))
     return Detail(fine * in_full(trust, plane), deviation, trust)

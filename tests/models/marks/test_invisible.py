@@ -23,6 +23,13 @@ def shape_picture(seed, side_px=320):
     return np.clip(picture + random.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
 
 
+def disc_on_white(side_px=256):
+    """A small dark disc, all else white, uint8."""
+    y, x = np.mgrid[:side_px, :side_px] / side_px
+    shade = (1 - 0.4 * x)[..., None] * (70, 120, 150)
+    return np.where((np.hypot(x - 0.45, y - 0.6) < 0.165)[..., None], shade, 255).astype(np.uint8)
+
+
 def hard_texture(seed, side_px=256):
     """Grain of several sizes, far stronger than the mark, uint8."""
     random = np.random.default_rng(seed)
@@ -72,12 +79,29 @@ def test_a_hard_texture_does_not_hide_it(attack):
     assert find_mark(np.asarray(ATTACKS[attack](marked)), (1.0,)) == IDENTIFIER
 
 
+def test_it_is_found_in_what_is_left_beside_white_that_got_brighter():
+    identifiers = [bytes([n]) * 6 for n in range(1, 4)]
+    marked = [Image.fromarray(mark_pixels(disc_on_white(), identifier)) for identifier in identifiers]
+
+    assert [find_mark(np.asarray(ATTACKS["10 % brighter"](one)), (1.0,)) for one in marked] == identifiers
+    assert [find_mark(np.asarray(one)) for one in marked] == identifiers
+
+
+def test_a_flat_ground_changes_by_less_than_a_level_or_so():
+    grey = np.full((256, 256, 3), 140, np.uint8)
+
+    change = mark_pixels(grey, IDENTIFIER).astype(float) - grey
+
+    assert (change @ (0.299, 0.587, 0.114)).std() < 1.3
+    assert 10 * np.log10(255**2 / np.mean(change**2)) > 42.5
+
+
 def test_no_mark_is_found_where_none_is():
     random = np.random.default_rng(1)
     noise = random.integers(0, 256, (3, 128, 128, 3)).astype(np.uint8)
     plain = [np.full((200, 160, 3), level, np.uint8) for level in (0, 128, 255)]
 
-    assert [find_mark(one) for one in (*noise, *plain, *map(shape_picture, range(2)))] == [None] * 8
+    assert [find_mark(one) for one in (*noise, *plain, disc_on_white(), *map(shape_picture, range(2)))] == [None] * 9
     assert FALSE_FINDS <= 1e-6
 
 
