@@ -154,12 +154,11 @@ class DetectorModerator:
         """See `Moderator.judge`."""
         about = json.dumps({"detector": self._name, "size": picture.size})
         answer = process_decoders("detect").ask("detect", picture.tobytes(), _MOST_PIXELS, about)
-        seen: dict[str, float] = answer.head["scores"]
-        scores = {name: seen[name] for name in self._limits}
-        above = {name: score for name, score in scores.items() if not score <= self._limits[name]}
-        reasons = (f"{name} {score:.2f}, above {self._limits[name]:.2f}" for name, score in above.items())
-        margins = (1 - score / self._limits[name] for name, score in scores.items())
-        return Verdict(not above, tuple(reasons), scores, round(max(min(margins, default=1.0), 0.0), 3))
+        scores: dict[str, float] = {name: answer.head["scores"][name] for name in self._limits}
+        seen = [(name, scores[name], limit) for name, limit in self._limits.items()]
+        reasons = tuple(f"{name} {score:.2f}, above {limit:.2f}" for name, score, limit in seen if score > limit)
+        margin = min((1 - score / limit for _, score, limit in seen), default=1.0)
+        return Verdict(not reasons, reasons, scores, round(max(margin, 0.0), 3))
 
 
 BUILT_IN: dict[str, Callable[[CheckSettings], Moderator]] = {"blocklist": WordModerator}
