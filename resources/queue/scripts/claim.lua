@@ -13,7 +13,17 @@ local QUICK_MS = A.lease_ms / 6
 local TRIAL = P .. 'trial:' .. A.worker -- how many suspects this worker tried last and, until another turn, since when
 
 local preparing = A.preparing -- tasks of each owner whose input pictures this worker fetches
-local function has_share(owner) return (preparing[owner] or 0) < A.preparing_each end
+local rooms = {} -- pictures that the limits of each owner let it begin now
+local over = {} -- owners whose budget is spent
+
+-- Who may not begin one is looked at again when one of its tasks ends.
+local function has_room(owner)
+  if not rooms[owner] then rooms[owner], over[owner] = room_of(owner) end
+  if rooms[owner] < 1 then redis.call('HSET', usage_key(owner), 'waits', '1') end
+  return rooms[owner] >= 1
+end
+
+local function has_share(owner) return (preparing[owner] or 0) < A.preparing_each and has_room(owner) end
 
 local held = tonumber(redis.call('HGET', P .. 'held', A.worker) or 0)
 local given = {}
@@ -27,6 +37,11 @@ local function give(id, task, attempt)
   redis.call('HDEL', key, 'returned')
   redis.call('ZADD', P .. 'leases', text(NOW + A.lease_ms), id)
   redis.call('HINCRBY', P .. 'held', A.worker, 1)
+  if rooms[task.owner] < math.huge then
+    redis.call('SADD', going_key(task.owner), id)
+    redis.call('EXPIRE', going_key(task.owner), A.task_ttl_s)
+    rooms[task.owner] = rooms[task.owner] - task.pictures
+  end
   changed(id, task)
   if task.inputs then preparing[task.owner] = (preparing[task.owner] or 0) + 1 end
   if TURNS[task.lane] == 'bulk' then bulk_left = bulk_left - 1 end
@@ -52,7 +67,7 @@ local function take_suspects(suspects, most)
   local size = 0
   for _, found in ipairs(suspects) do
     local is_last_try = found.attempt >= A.max_deliveries
-    if size == most or (is_last_try and size > 0) then break end
+    if size == most or (is_last_try and size > 0) or not has_room(found.task.owner) then break end
     take_over(found)
     size = size + 1
     if is_last_try then break end
@@ -82,8 +97,12 @@ end
 local function take_abandoned(abandoned)
   local suspects = {}
   for _, found in ipairs(abandoned) do
-    if is_suspect(found) then
-      if not may_wait(found) then suspects[#suspects + 1] = found end
+    local may_begin = has_room(found.task.owner)
+    if over[found.task.owner] then
+      found.task.holder = '' -- who had it has been let go of
+      finish_spent(found.id, found.task)
+    elseif is_suspect(found) then
+      if may_begin and not may_wait(found) then suspects[#suspects + 1] = found end
     elseif #given < A.count and has_share(found.task.owner) and (bulk_left > 0 or TURNS[found.task.lane] ~= 'bulk') then
       take_over(found)
     end
@@ -169,6 +188,9 @@ if not given_before() then
       take_fresh(turn)
       turn = #given < A.count and next_turn()
     end
+  end
+  for owner, is_spent in pairs(over) do
+    if is_spent then stop_spending(owner) end
   end
   if #given > 0 then remember() end
 end

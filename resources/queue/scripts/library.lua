@@ -211,6 +211,7 @@ local DAY_MS = 24 * 3600 * 1000
 local USAGE_DAYS = 62 -- whose sums are kept here; all of it is in the ledger
 local USAGE_KEPT = 1000000 -- entries, where no gateway moves them to the ledger
 local ENDED_AT_ONCE = 100
+local DEAREST_FADES = 0.98 -- a picture, of what is kept for the next one
 
 local function usage_key(owner) return P .. 'usage:' .. owner end
 
@@ -230,12 +231,52 @@ local function forget_days(owner, before)
   end
 end
 
--- Whether an owner has spent what its last submission was told that it may.
-local function is_spent(owner)
-  local limits = redis.call('HGET', usage_key(owner), 'limits')
-  for _, limit in ipairs(limits and cjson.decode(limits) or {}) do
-    if spent(owner, limit) >= limit.most then return true end
+local function going_key(owner) return P .. 'going:' .. owner end
+
+-- GPU ms of a task, whichever workers worked on it.
+local function gpu_ms(task)
+  local total = 0
+  for name, ms in pairs(task) do
+    if string.sub(name, 1, 4) == 'gpu:' then total = total + tonumber(ms) end
   end
+  return total
+end
+
+-- GPU ms that an owner's tasks under way have taken, and that those with a worker should take more; nil for none.
+local function going_on(owner, each_ms)
+  local taken, expected = 0, nil
+  for _, id in ipairs(redis.call('SMEMBERS', going_key(owner))) do
+    local task = fields(task_key(id))
+    if task.status ~= 'processing' then
+      redis.call('SREM', going_key(owner), id)
+    else
+      taken = taken + gpu_ms(task)
+      local left = each_ms * task.pictures - (task['gpu:' .. task.token] or 0)
+      if task.holder ~= '' then expected = (expected or 0) + math.max(left, 0) end
+    end
+  end
+  return taken, expected
+end
+
+-- How many pictures an owner may begin within the limits that its last submission came with, and whether one of them is
+-- spent. What is under way keeps what it should take, each picture as much as the dearest lately; where nothing is, one
+-- may begin.
+local function room_of(owner)
+  local room = math.huge
+  local limits, dearest = unpack(redis.call('HMGET', usage_key(owner), 'limits', 'dearest'))
+  for _, limit in ipairs(limits and cjson.decode(limits) or {}) do
+    if NOW < limit.before * DAY_MS then
+      local each, taken, expected = limit.each, 0, nil
+      if limit.counts == 'gpu_ms' then
+        each = math.max(each, dearest or 0)
+        taken, expected = going_on(owner, each)
+      end
+      local left = limit.most - spent(owner, limit) - taken
+      if left <= 0 then return 0, true end
+      room = math.min(room, math.max(math.floor((left - (expected or 0)) / each), expected and 0 or 1))
+    end
+  end
+  return room, false
 end
 
 -- What made a task's pictures, and what they are: {model, release, pictures, bytes}.
@@ -258,19 +299,20 @@ end
 -- Counts what a task that ends has cost, whichever workers worked on it: for the ledger, and for its owner's limits.
 local function record_usage(id, task, status, result)
   if task.pictures then redis.call('HINCRBY', usage_key(task.owner), 'open', -task.pictures) end
-  local gpu_ms = 0
-  for name, ms in pairs(task) do
-    if string.sub(name, 1, 4) == 'gpu:' then gpu_ms = gpu_ms + tonumber(ms) end
-  end
-  if gpu_ms == 0 and (task.job or status ~= 'success') then return end
+  local took_ms = gpu_ms(task)
+  if took_ms == 0 and (task.job or status ~= 'success') then return end
   local model, release, pictures, bytes = unpack(made(task, status, result))
   redis.call('XADD', P .. 'usage', 'MAXLEN', '~', USAGE_KEPT, '*', 'task', id, 'owner', task.owner, 'model', model, 'release', release,
-    'status', status, 'pictures', pictures, 'bytes', text(bytes), 'gpu_ms', text(gpu_ms))
+    'status', status, 'pictures', pictures, 'bytes', text(bytes), 'gpu_ms', text(took_ms))
   local day = math.floor(NOW / DAY_MS)
-  for name, more in pairs({pictures = pictures, bytes = bytes, gpu_ms = gpu_ms}) do
+  for name, more in pairs({pictures = pictures, bytes = bytes, gpu_ms = took_ms}) do
     if redis.call('HINCRBY', usage_key(task.owner), text(day) .. ':' .. name, text(more)) == more then
       forget_days(task.owner, day - USAGE_DAYS)
     end
+  end
+  if pictures > 0 then
+    local dearest = DEAREST_FADES * (redis.call('HGET', usage_key(task.owner), 'dearest') or 0)
+    redis.call('HSET', usage_key(task.owner), 'dearest', text(math.max(took_ms / pictures, dearest)))
   end
   redis.call('EXPIRE', usage_key(task.owner), USAGE_DAYS * 24 * 3600)
 end
@@ -293,18 +335,21 @@ local function finish(id, task, status, result, reason, cause)
   if task.previews then redis.call('DEL', previews_key(id)) end
   record_usage(id, task, status, result)
   if task.job then tell_waiters(id, task, status) else tell_client(id, task, status, result) end
+  if redis.call('HDEL', usage_key(task.owner), 'waits') == 1 then ring() end
+end
+
+local function finish_spent(id, task)
+  finish(id, task, 'failed', '', 'The budget is spent. GET /api/v1/usage tells when there is some again.', 'budget')
 end
 
 -- Ends the waiting requests of an owner whose budget is spent, the first of them.
 local function stop_spending(owner)
-  if not is_spent(owner) then return end
+  local _, is_spent = room_of(owner)
+  if not is_spent then return end
   for _, lane in ipairs(REQUESTS) do
     for _, entry in ipairs(redis.call('XRANGE', stream_key(lane, owner), '-', '+', 'COUNT', ENDED_AT_ONCE)) do
       local task = fields(task_key(entry[2][2]))
-      if task.status == 'waiting' then
-        finish(entry[2][2], task, 'failed', '', 'The budget is spent. GET /api/v1/usage tells when'
-          .. ' there is some again.', 'budget')
-      end
+      if task.status == 'waiting' then finish_spent(entry[2][2], task) end
     end
   end
 end

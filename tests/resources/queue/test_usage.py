@@ -1,6 +1,8 @@
 """What tasks cost, over workers that die, cancels and ledgers that are written twice."""
 
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -129,3 +131,76 @@ def test_what_waits_is_stopped_once_the_gpu_time_is_spent(queue):
     left = [queue.task(task.id) for task in tasks if task.id not in {claim.id for claim in claims}]
     assert {(task.status, task.cause) for task in left if task} == {(TaskStatus.FAILED, FailureCause.BUDGET)}
     assert queue.task(other.id).status is not TaskStatus.FAILED
+
+
+def gpu_limit(most_ms, each_ms):
+    """A budget of today and tomorrow, lest midnight come in between."""
+    today = int(datetime.now(UTC).timestamp() // DAY_S)
+    return [SpendingLimit("gpu_s_per_day", "gpu_ms", today, today + 2, most_ms, each_ms)]
+
+
+def paint_one(queue, gpu_s, limits):
+    """What a picture of ada's takes is known from now on."""
+    submit(queue, limits=limits)
+    queue.succeed(queue.claim("w", 1)[0], result(), gpu_s=gpu_s)
+
+
+@pytest.mark.parametrize("way", ["succeed", "fail", "cancelled", "give_back", "worker_ended"])
+def test_what_is_under_way_keeps_its_share_of_a_budget_until_it_ends(queue, way):
+    limits = gpu_limit(1700, 10)
+    paint_one(queue, 0.4, limits)
+    tasks = [submit(queue, limits=limits) for _ in range(4)]
+    other = submit(queue, owner="joe")
+    claims = queue.claim("w", 8)
+    assert {claim.id for claim in claims} == {*(task.id for task in tasks[:3]), other.id}
+    assert queue.claim("v", 8) == [], "three pictures may take 1,200 of the 1,300 ms that are left"
+    claim = next(claim for claim in claims if claim.id == tasks[0].id)
+    match way:
+        case "succeed":
+            queue.succeed(claim, result(), gpu_s=0.1)
+        case "fail":
+            queue.fail(claim, "no", gpu_s=0.1)
+        case "cancelled":
+            queue.cancelled(claim, gpu_s=0.1)
+        case "give_back":
+            queue.give_back([claim])
+        case "worker_ended":
+            queue.worker_ended("w")
+    assert len(queue.claim("v", 8)) == 1
+
+
+def test_a_worker_that_waits_hears_when_a_budget_has_room_again(open_queue):
+    queue = open_queue(lease_s=600)
+    paint_one(queue, 0.9, gpu_limit(2000, 10))
+    for _ in range(2):
+        submit(queue, limits=gpu_limit(2000, 10))
+    (claim,) = queue.claim("w", 8)
+    assert queue.claim("v", 8) == []
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(queue.claim, "v", 8, 120)
+        began_s = time.monotonic()
+        queue.succeed(claim, result(), gpu_s=0.01)
+        assert len(waiting.result()) == 1
+    assert time.monotonic() - began_s < 110, "not at the end of its wait"
+
+
+def test_what_dead_workers_spent_counts_and_ends_what_they_had(queue):
+    task = submit(queue, limits=gpu_limit(1000, 10))
+    for worker in ("u", "v"):
+        (claim,) = queue.claim(worker, 8)
+        queue.progress_all([(claim, 10, 0.6)])
+        queue.worker_ended(worker)
+    waiting = submit(queue, limits=gpu_limit(1000, 10))
+    assert queue.claim("w", 8) == []
+    ended = [queue.task(one.id) for one in (task, waiting)]
+    assert [(one.status, one.cause) for one in ended] == [(TaskStatus.FAILED, FailureCause.BUDGET)] * 2
+    assert queue.used("ada").open == 0
+
+
+def test_a_budget_of_a_time_that_is_over_holds_nothing_back(queue):
+    today = int(datetime.now(UTC).timestamp() // DAY_S)
+    limits = [SpendingLimit("gpu_s_per_day", "gpu_ms", today - 1, today, 100, 30)]
+    paint_one(queue, 0.09, limits)
+    for _ in range(3):
+        submit(queue, limits=limits)
+    assert len(queue.claim("w", 8)) == 3
