@@ -69,6 +69,7 @@ class Scheduler:
             thumb_url=result.get("thumb_url"),
             error_msg=cast("str | None", data.get("error_msg")),
             pictures=[pb2.Picture(**{name: one[name] for name in _PICTURE}) for one in result.get("pictures", ())],
+            metadata=cast("Mapping[str, str]", data.get("metadata") or {}),
         )
         return pb2.QueryTaskResponse(code=200, message="ok", status=status)
 
@@ -105,8 +106,13 @@ def request_data(request: pb2.SubmitTaskRequest) -> dict[str, object]:
         post_process["watermark"] = watermark
     if post_process:
         params["post_process"] = post_process
-    controls = {"controls": [_control(control) for control in request.controls]} if request.controls else {}
-    return {"text": request.text, **_given(request, _OTHERS), **controls, "params": params}
+    several = {
+        "controls": [_control(control) for control in request.controls],
+        "callback_events": list(request.callback_events),
+        "metadata": dict(request.metadata),
+    }
+    given = {name: value for name, value in several.items() if value}
+    return {"text": request.text, **_given(request, _OTHERS), **given, "params": params}
 
 
 def _given(message: object, names: tuple[str, ...]) -> dict[str, object]:

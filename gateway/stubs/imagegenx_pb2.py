@@ -28,41 +28,49 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgateway/stubs/imagegenx.proto\x12\timagegenx\"\xf3\x02\n\x11SubmitTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x03 \x01(\t\x12\x12\n\nmodel_type\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12%\n\x06params\x18\x06 \x01(\x0b\x32\x15.imagegenx.TaskParams\x12\x16\n\timage_url\x18\x07 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08mask_url\x18\x08 \x01(\tH\x01\x88\x01\x01\x12\x1e\n\x11\x63ontrol_image_url\x18\t \x01(\tH\x02\x88\x01\x01\x12\x19\n\x0c\x63\x61llback_url\x18\n \x01(\tH\x03\x88\x01\x01\x12\x10\n\x08priority\x18\x0b \x01(\t\x12$\n\x08\x63ontrols\x18\x0c \x03(\x0b\x32\x12.imagegenx.ControlB\x0c\n\n_image_urlB\x0b\n\t_mask_urlB\x14\n\x12_control_image_urlB\x0f\n\r_callback_url\"c\n\x07\x43ontrol\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\t\x12\x13\n\x06weight\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\r\n\x05start\x18\x04 \x01(\x02\x12\x0b\n\x03\x65nd\x18\x05 \x01(\x02\x42\t\n\x07_weight\"\xe4\x03\n\nTaskParams\x12\x12\n\nresolution\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\x05\x12\x11\n\tcfg_scale\x18\x03 \x01(\x02\x12\x0f\n\x07sampler\x18\x04 \x01(\t\x12\x16\n\tlora_name\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x0blora_weight\x18\x06 \x01(\x02\x12\x31\n\x0cpost_process\x18\x07 \x01(\x0b\x32\x16.imagegenx.PostProcessH\x01\x88\x01\x01\x12\x1a\n\rnegative_text\x18\x08 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04seed\x18\t \x01(\x03H\x03\x88\x01\x01\x12\x10\n\x08strength\x18\n \x01(\x02\x12\x12\n\nnum_images\x18\x0b \x01(\x05\x12\x10\n\x08schedule\x18\x0c \x01(\t\x12\x1b\n\x0e\x63ontrol_weight\x18\x0e \x01(\x02H\x04\x88\x01\x01\x12\x15\n\rcontrol_start\x18\x0f \x01(\x02\x12\x13\n\x0b\x63ontrol_end\x18\x10 \x01(\x02\x12\x12\n\nstep_cache\x18\x11 \x01(\t\x12\x1e\n\x05loras\x18\r \x03(\x0b\x32\x0f.imagegenx.LoraB\x0c\n\n_lora_nameB\x0f\n\r_post_processB\x10\n\x0e_negative_textB\x07\n\x05_seedB\x11\n\x0f_control_weight\"4\n\x04Lora\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"\x9f\x01\n\x0bPostProcess\x12\x1d\n\x10super_resolution\x18\x01 \x01(\tH\x00\x88\x01\x01\x12,\n\twatermark\x18\x02 \x01(\x0b\x32\x14.imagegenx.WatermarkH\x01\x88\x01\x01\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\x12\x10\n\x08upscaler\x18\x04 \x01(\tB\x13\n\x11_super_resolutionB\x0c\n\n_watermark\"n\n\tWatermark\x12\x0e\n\x06\x65nable\x18\x01 \x01(\x08\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04\x66ont\x18\x03 \x01(\t\x12\r\n\x05\x63olor\x18\x04 \x01(\t\x12\x10\n\x08position\x18\x05 \x01(\t\x12\x14\n\x0ctransparency\x18\x06 \x01(\x02\"U\n\x12SubmitTaskResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x14\n\x07task_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\n\n\x08_task_id\"4\n\x10QueryTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x02 \x01(\t\"i\n\x11QueryTaskResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x15.imagegenx.TaskStatusH\x00\x88\x01\x01\x42\t\n\x07_status\"\xdd\x01\n\nTaskStatus\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x10\n\x08progress\x18\x03 \x01(\x05\x12\x19\n\x0coriginal_url\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tthumb_url\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x16\n\terror_msg\x18\x06 \x01(\tH\x02\x88\x01\x01\x12$\n\x08pictures\x18\x07 \x03(\x0b\x32\x12.imagegenx.PictureB\x0f\n\r_original_urlB\x0c\n\n_thumb_urlB\x0c\n\n_error_msg\"r\n\x07Picture\x12\x14\n\x0coriginal_url\x18\x01 \x01(\t\x12\x11\n\tthumb_url\x18\x02 \x01(\t\x12\x12\n\nresolution\x18\x03 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x04 \x01(\t\x12\x0c\n\x04size\x18\x05 \x01(\x03\x12\x0c\n\x04seed\x18\x06 \x01(\x03\"&\n\x13QueryGPULoadRequest\x12\x0f\n\x07\x61pi_key\x18\x01 \x01(\t\"\\\n\x14QueryGPULoadResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\tgpu_loads\x18\x03 \x03(\x0b\x32\x12.imagegenx.GPULoad\"\\\n\x07GPULoad\x12\x11\n\tdevice_id\x18\x01 \x01(\x05\x12\x13\n\x0butilization\x18\x02 \x01(\x02\x12\x13\n\x0bmemory_used\x18\x03 \x01(\x02\x12\x14\n\x0cmemory_total\x18\x04 \x01(\x02\x32\x89\x03\n\x10SchedulerService\x12I\n\nSubmitTask\x12\x1c.imagegenx.SubmitTaskRequest\x1a\x1d.imagegenx.SubmitTaskResponse\x12\x46\n\tQueryTask\x12\x1b.imagegenx.QueryTaskRequest\x1a\x1c.imagegenx.QueryTaskResponse\x12O\n\x0cQueryGPULoad\x12\x1e.imagegenx.QueryGPULoadRequest\x1a\x1f.imagegenx.QueryGPULoadResponse\x12G\n\nCancelTask\x12\x1b.imagegenx.QueryTaskRequest\x1a\x1c.imagegenx.QueryTaskResponse\x12H\n\tWatchTask\x12\x1b.imagegenx.QueryTaskRequest\x1a\x1c.imagegenx.QueryTaskResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgateway/stubs/imagegenx.proto\x12\timagegenx\"\xfb\x03\n\x11SubmitTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x03 \x01(\t\x12\x12\n\nmodel_type\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12%\n\x06params\x18\x06 \x01(\x0b\x32\x15.imagegenx.TaskParams\x12\x16\n\timage_url\x18\x07 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08mask_url\x18\x08 \x01(\tH\x01\x88\x01\x01\x12\x1e\n\x11\x63ontrol_image_url\x18\t \x01(\tH\x02\x88\x01\x01\x12\x19\n\x0c\x63\x61llback_url\x18\n \x01(\tH\x03\x88\x01\x01\x12\x10\n\x08priority\x18\x0b \x01(\t\x12$\n\x08\x63ontrols\x18\x0c \x03(\x0b\x32\x12.imagegenx.Control\x12<\n\x08metadata\x18\r \x03(\x0b\x32*.imagegenx.SubmitTaskRequest.MetadataEntry\x12\x17\n\x0f\x63\x61llback_events\x18\x0e \x03(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0c\n\n_image_urlB\x0b\n\t_mask_urlB\x14\n\x12_control_image_urlB\x0f\n\r_callback_url\"c\n\x07\x43ontrol\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\t\x12\x13\n\x06weight\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\r\n\x05start\x18\x04 \x01(\x02\x12\x0b\n\x03\x65nd\x18\x05 \x01(\x02\x42\t\n\x07_weight\"\xe4\x03\n\nTaskParams\x12\x12\n\nresolution\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\x05\x12\x11\n\tcfg_scale\x18\x03 \x01(\x02\x12\x0f\n\x07sampler\x18\x04 \x01(\t\x12\x16\n\tlora_name\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x0blora_weight\x18\x06 \x01(\x02\x12\x31\n\x0cpost_process\x18\x07 \x01(\x0b\x32\x16.imagegenx.PostProcessH\x01\x88\x01\x01\x12\x1a\n\rnegative_text\x18\x08 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04seed\x18\t \x01(\x03H\x03\x88\x01\x01\x12\x10\n\x08strength\x18\n \x01(\x02\x12\x12\n\nnum_images\x18\x0b \x01(\x05\x12\x10\n\x08schedule\x18\x0c \x01(\t\x12\x1b\n\x0e\x63ontrol_weight\x18\x0e \x01(\x02H\x04\x88\x01\x01\x12\x15\n\rcontrol_start\x18\x0f \x01(\x02\x12\x13\n\x0b\x63ontrol_end\x18\x10 \x01(\x02\x12\x12\n\nstep_cache\x18\x11 \x01(\t\x12\x1e\n\x05loras\x18\r \x03(\x0b\x32\x0f.imagegenx.LoraB\x0c\n\n_lora_nameB\x0f\n\r_post_processB\x10\n\x0e_negative_textB\x07\n\x05_seedB\x11\n\x0f_control_weight\"4\n\x04Lora\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"\x9f\x01\n\x0bPostProcess\x12\x1d\n\x10super_resolution\x18\x01 \x01(\tH\x00\x88\x01\x01\x12,\n\twatermark\x18\x02 \x01(\x0b\x32\x14.imagegenx.WatermarkH\x01\x88\x01\x01\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\x12\x10\n\x08upscaler\x18\x04 \x01(\tB\x13\n\x11_super_resolutionB\x0c\n\n_watermark\"n\n\tWatermark\x12\x0e\n\x06\x65nable\x18\x01 \x01(\x08\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04\x66ont\x18\x03 \x01(\t\x12\r\n\x05\x63olor\x18\x04 \x01(\t\x12\x10\n\x08position\x18\x05 \x01(\t\x12\x14\n\x0ctransparency\x18\x06 \x01(\x02\"U\n\x12SubmitTaskResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x14\n\x07task_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\n\n\x08_task_id\"4\n\x10QueryTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x02 \x01(\t\"i\n\x11QueryTaskResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x15.imagegenx.TaskStatusH\x00\x88\x01\x01\x42\t\n\x07_status\"\xc5\x02\n\nTaskStatus\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x10\n\x08progress\x18\x03 \x01(\x05\x12\x19\n\x0coriginal_url\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tthumb_url\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x16\n\terror_msg\x18\x06 \x01(\tH\x02\x88\x01\x01\x12$\n\x08pictures\x18\x07 \x03(\x0b\x32\x12.imagegenx.Picture\x12\x35\n\x08metadata\x18\x08 \x03(\x0b\x32#.imagegenx.TaskStatus.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\r_original_urlB\x0c\n\n_thumb_urlB\x0c\n\n_error_msg\"r\n\x07Picture\x12\x14\n\x0coriginal_url\x18\x01 \x01(\t\x12\x11\n\tthumb_url\x18\x02 \x01(\t\x12\x12\n\nresolution\x18\x03 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x04 \x01(\t\x12\x0c\n\x04size\x18\x05 \x01(\x03\x12\x0c\n\x04seed\x18\x06 \x01(\x03\"&\n\x13QueryGPULoadRequest\x12\x0f\n\x07\x61pi_key\x18\x01 \x01(\t\"\\\n\x14QueryGPULoadResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\tgpu_loads\x18\x03 \x03(\x0b\x32\x12.imagegenx.GPULoad\"\\\n\x07GPULoad\x12\x11\n\tdevice_id\x18\x01 \x01(\x05\x12\x13\n\x0butilization\x18\x02 \x01(\x02\x12\x13\n\x0bmemory_used\x18\x03 \x01(\x02\x12\x14\n\x0cmemory_total\x18\x04 \x01(\x02\x32\x89\x03\n\x10SchedulerService\x12I\n\nSubmitTask\x12\x1c.imagegenx.SubmitTaskRequest\x1a\x1d.imagegenx.SubmitTaskResponse\x12\x46\n\tQueryTask\x12\x1b.imagegenx.QueryTaskRequest\x1a\x1c.imagegenx.QueryTaskResponse\x12O\n\x0cQueryGPULoad\x12\x1e.imagegenx.QueryGPULoadRequest\x1a\x1f.imagegenx.QueryGPULoadResponse\x12G\n\nCancelTask\x12\x1b.imagegenx.QueryTaskRequest\x1a\x1c.imagegenx.QueryTaskResponse\x12H\n\tWatchTask\x12\x1b.imagegenx.QueryTaskRequest\x1a\x1c.imagegenx.QueryTaskResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway.stubs.imagegenx_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SUBMITTASKREQUEST_METADATAENTRY']._loaded_options = None
+  _globals['_SUBMITTASKREQUEST_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_TASKSTATUS_METADATAENTRY']._loaded_options = None
+  _globals['_TASKSTATUS_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_SUBMITTASKREQUEST']._serialized_start=45
-  _globals['_SUBMITTASKREQUEST']._serialized_end=416
-  _globals['_CONTROL']._serialized_start=418
-  _globals['_CONTROL']._serialized_end=517
-  _globals['_TASKPARAMS']._serialized_start=520
-  _globals['_TASKPARAMS']._serialized_end=1004
-  _globals['_LORA']._serialized_start=1006
-  _globals['_LORA']._serialized_end=1058
-  _globals['_POSTPROCESS']._serialized_start=1061
-  _globals['_POSTPROCESS']._serialized_end=1220
-  _globals['_WATERMARK']._serialized_start=1222
-  _globals['_WATERMARK']._serialized_end=1332
-  _globals['_SUBMITTASKRESPONSE']._serialized_start=1334
-  _globals['_SUBMITTASKRESPONSE']._serialized_end=1419
-  _globals['_QUERYTASKREQUEST']._serialized_start=1421
-  _globals['_QUERYTASKREQUEST']._serialized_end=1473
-  _globals['_QUERYTASKRESPONSE']._serialized_start=1475
-  _globals['_QUERYTASKRESPONSE']._serialized_end=1580
-  _globals['_TASKSTATUS']._serialized_start=1583
-  _globals['_TASKSTATUS']._serialized_end=1804
-  _globals['_PICTURE']._serialized_start=1806
-  _globals['_PICTURE']._serialized_end=1920
-  _globals['_QUERYGPULOADREQUEST']._serialized_start=1922
-  _globals['_QUERYGPULOADREQUEST']._serialized_end=1960
-  _globals['_QUERYGPULOADRESPONSE']._serialized_start=1962
-  _globals['_QUERYGPULOADRESPONSE']._serialized_end=2054
-  _globals['_GPULOAD']._serialized_start=2056
-  _globals['_GPULOAD']._serialized_end=2148
-  _globals['_SCHEDULERSERVICE']._serialized_start=2151
-  _globals['_SCHEDULERSERVICE']._serialized_end=2544
+  _globals['_SUBMITTASKREQUEST']._serialized_end=552
+  _globals['_SUBMITTASKREQUEST_METADATAENTRY']._serialized_start=439
+  _globals['_SUBMITTASKREQUEST_METADATAENTRY']._serialized_end=486
+  _globals['_CONTROL']._serialized_start=554
+  _globals['_CONTROL']._serialized_end=653
+  _globals['_TASKPARAMS']._serialized_start=656
+  _globals['_TASKPARAMS']._serialized_end=1140
+  _globals['_LORA']._serialized_start=1142
+  _globals['_LORA']._serialized_end=1194
+  _globals['_POSTPROCESS']._serialized_start=1197
+  _globals['_POSTPROCESS']._serialized_end=1356
+  _globals['_WATERMARK']._serialized_start=1358
+  _globals['_WATERMARK']._serialized_end=1468
+  _globals['_SUBMITTASKRESPONSE']._serialized_start=1470
+  _globals['_SUBMITTASKRESPONSE']._serialized_end=1555
+  _globals['_QUERYTASKREQUEST']._serialized_start=1557
+  _globals['_QUERYTASKREQUEST']._serialized_end=1609
+  _globals['_QUERYTASKRESPONSE']._serialized_start=1611
+  _globals['_QUERYTASKRESPONSE']._serialized_end=1716
+  _globals['_TASKSTATUS']._serialized_start=1719
+  _globals['_TASKSTATUS']._serialized_end=2044
+  _globals['_TASKSTATUS_METADATAENTRY']._serialized_start=439
+  _globals['_TASKSTATUS_METADATAENTRY']._serialized_end=486
+  _globals['_PICTURE']._serialized_start=2046
+  _globals['_PICTURE']._serialized_end=2160
+  _globals['_QUERYGPULOADREQUEST']._serialized_start=2162
+  _globals['_QUERYGPULOADREQUEST']._serialized_end=2200
+  _globals['_QUERYGPULOADRESPONSE']._serialized_start=2202
+  _globals['_QUERYGPULOADRESPONSE']._serialized_end=2294
+  _globals['_GPULOAD']._serialized_start=2296
+  _globals['_GPULOAD']._serialized_end=2388
+  _globals['_SCHEDULERSERVICE']._serialized_start=2391
+  _globals['_SCHEDULERSERVICE']._serialized_end=2784
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SubmitTaskRequest(_message.Message):
-    __slots__ = ("task_id", "user_id", "api_key", "model_type", "text", "params", "image_url", "mask_url", "control_image_url", "callback_url", "priority", "controls")
+    __slots__ = ("task_id", "user_id", "api_key", "model_type", "text", "params", "image_url", "mask_url", "control_image_url", "callback_url", "priority", "controls", "metadata", "callback_events")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     API_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +31,8 @@ class SubmitTaskRequest(_message.Message):
     CALLBACK_URL_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     CONTROLS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    CALLBACK_EVENTS_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     user_id: str
     api_key: str
@@ -36,7 +45,9 @@ class SubmitTaskRequest(_message.Message):
     callback_url: str
     priority: str
     controls: _containers.RepeatedCompositeFieldContainer[Control]
-    def __init__(self, task_id: _Optional[str] = ..., user_id: _Optional[str] = ..., api_key: _Optional[str] = ..., model_type: _Optional[str] = ..., text: _Optional[str] = ..., params: _Optional[_Union[TaskParams, _Mapping]] = ..., image_url: _Optional[str] = ..., mask_url: _Optional[str] = ..., control_image_url: _Optional[str] = ..., callback_url: _Optional[str] = ..., priority: _Optional[str] = ..., controls: _Optional[_Iterable[_Union[Control, _Mapping]]] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    callback_events: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, task_id: _Optional[str] = ..., user_id: _Optional[str] = ..., api_key: _Optional[str] = ..., model_type: _Optional[str] = ..., text: _Optional[str] = ..., params: _Optional[_Union[TaskParams, _Mapping]] = ..., image_url: _Optional[str] = ..., mask_url: _Optional[str] = ..., control_image_url: _Optional[str] = ..., callback_url: _Optional[str] = ..., priority: _Optional[str] = ..., controls: _Optional[_Iterable[_Union[Control, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., callback_events: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Control(_message.Message):
     __slots__ = ("model", "image", "weight", "start", "end")
@@ -155,7 +166,14 @@ class QueryTaskResponse(_message.Message):
     def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., status: _Optional[_Union[TaskStatus, _Mapping]] = ...) -> None: ...
 
 class TaskStatus(_message.Message):
-    __slots__ = ("task_id", "status", "progress", "original_url", "thumb_url", "error_msg", "pictures")
+    __slots__ = ("task_id", "status", "progress", "original_url", "thumb_url", "error_msg", "pictures", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +181,7 @@ class TaskStatus(_message.Message):
     THUMB_URL_FIELD_NUMBER: _ClassVar[int]
     ERROR_MSG_FIELD_NUMBER: _ClassVar[int]
     PICTURES_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     status: str
     progress: int
@@ -170,7 +189,8 @@ class TaskStatus(_message.Message):
     thumb_url: str
     error_msg: str
     pictures: _containers.RepeatedCompositeFieldContainer[Picture]
-    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[str] = ..., progress: _Optional[int] = ..., original_url: _Optional[str] = ..., thumb_url: _Optional[str] = ..., error_msg: _Optional[str] = ..., pictures: _Optional[_Iterable[_Union[Picture, _Mapping]]] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[str] = ..., progress: _Optional[int] = ..., original_url: _Optional[str] = ..., thumb_url: _Optional[str] = ..., error_msg: _Optional[str] = ..., pictures: _Optional[_Iterable[_Union[Picture, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Picture(_message.Message):
     __slots__ = ("original_url", "thumb_url", "resolution", "format", "size", "seed")

@@ -73,6 +73,18 @@ def test_every_parameter_of_a_request_can_be_sent(stub, service, key):
     assert (request["priority"], request["callback_url"]) == ("bulk", "https://app.example/hook")
 
 
+def test_what_a_caller_says_beside_a_request_comes_back_and_chooses_its_callbacks(stub, service, key):
+    words = {"order": "7", "名": "杯"}
+    hook = {"callback_url": "https://app.example/hook", "callback_events": ["task.failed"]}
+    task_id = submit(stub, key, metadata=words, **hook)
+    request = service.queue.task(task_id).request
+    assert (request["metadata"], request["callback_events"]) == (words, ["task.failed"])
+    state = stub.QueryTask(pb2.QueryTaskRequest(task_id=task_id, api_key=key))
+    assert dict(state.status.metadata) == words
+    wrong = pb2.SubmitTaskRequest(text="a cat", api_key=key, callback_events=["task.lost"])
+    assert "callback_events.0: 'task.lost' is not one of" in stub.SubmitTask(wrong).message
+
+
 def test_a_task_is_cancelled_by_its_owner_alone(stub, service, key):
     task_id = submit(stub, key)
     other = service.accounts.create("eve")

@@ -45,6 +45,8 @@ def test_the_fields_are_those_of_the_contract():
             "callback_url": (10, text, optional),
             "priority": (11, text, False),
             "controls": (12, "Control", False),
+            "metadata": (13, "MetadataEntry", False),
+            "callback_events": (14, text, False),
         },
         pb2.Control: {
             "model": (1, text, False),
@@ -106,6 +108,7 @@ def test_the_fields_are_those_of_the_contract():
             "thumb_url": (5, text, optional),
             "error_msg": (6, text, optional),
             "pictures": (7, "Picture", False),
+            "metadata": (8, "MetadataEntry", False),
         },
         pb2.QueryGPULoadRequest: {"api_key": (1, text, False)},
         pb2.QueryGPULoadResponse: {
