@@ -83,11 +83,11 @@ def test_other_readings_are_none(text, word):
 
 def test_a_long_text_is_looked_at_quickly():
     signs = Blocklist(["c++x", "a machine gun", "oil+++"])
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     for text in ("+" * 10_000, "c" + "+" * 9_999, "g." * 5_000, "o1l" * 3_000, "a\u0488" * 5_000, "\u0488" * 10_000):
         signs.found(text)
     signs.found("b " * 30_000)
-    assert time.perf_counter() - began_s < 5
+    assert time.process_time() - began_s < 5
 
 
 def test_a_word_that_is_not_latin_may_stand_inside_a_text():

@@ -115,7 +115,7 @@ class WaitingModel(Model):
 
     def release(self) -> None:
         self.is_asked.set()
-        assert self.may_go.wait(30)
+        assert self.may_go.wait(60)
         super().release()
 
 
@@ -125,14 +125,14 @@ def test_the_pool_answers_while_a_model_is_being_released():
         pass
     worker = threading.Thread(target=use, args=(pool, "b", 1))
     worker.start()
-    assert slow.is_asked.wait(30)
+    assert slow.is_asked.wait(60)
 
     answer = threading.Thread(target=lambda: (pool.has_room(1, None), slow.may_go.set()))
     answer.start()
-    answer.join(10)
+    answer.join(60)
     answered = not answer.is_alive()
     slow.may_go.set()
-    worker.join(30)
+    worker.join(60)
     assert answered
     assert slow.releases == 1
 
@@ -143,16 +143,16 @@ def test_a_model_that_is_being_released_is_not_released_for_room_as_well():
         pass
     releaser = threading.Thread(target=pool.release, args=([key("slow")],))
     releaser.start()
-    assert slow.is_asked.wait(30)
+    assert slow.is_asked.wait(60)
 
     slow.is_asked.clear()
     other = threading.Thread(target=use, args=(pool, "b", 1))
     other.start()
-    other.join(10)
+    other.join(60)
     assert not other.is_alive()
     assert not slow.is_asked.is_set()
     slow.may_go.set()
-    releaser.join(30)
+    releaser.join(60)
 
     assert slow.releases == 1
     assert key("slow") not in pool
@@ -236,19 +236,19 @@ def test_releasing_waits_for_whoever_uses_the_model():
         with pool.lease(key("a"), Model, 1) as model:
             models.append(model)
             entered.set()
-            leave.wait(10)
+            leave.wait(60)
             assert model.releases == 0
 
     worker = threading.Thread(target=work)
     worker.start()
-    entered.wait(10)
+    entered.wait(60)
     releaser = threading.Thread(target=pool.release, args=([key("a")],))
     releaser.start()
     releaser.join(0.1)
     assert releaser.is_alive()
     leave.set()
-    worker.join(10)
-    releaser.join(10)
+    worker.join(60)
+    releaser.join(60)
 
     assert models[0].releases == 1
     assert key("a") not in pool

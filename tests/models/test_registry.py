@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import unicodedata
 from pathlib import Path
 
@@ -239,13 +238,13 @@ def test_a_renamed_file_is_another_release_and_a_readme_is_none(cards):
 
 
 def test_files_are_looked_at_again_only_after_a_while(cards, monkeypatch):
-    monkeypatch.setattr(ModelRegistry, "release_fresh_s", 0.2)
+    monkeypatch.setattr(ModelRegistry, "release_fresh_s", 3600.0)
     registry = ModelRegistry.load([cards], "mine")
     before = registry.release("mine")
     (cards / "weights/merges.txt").write_bytes(b"changed")
 
     assert registry.release("mine") == before
-    time.sleep(0.25)
+    monkeypatch.setattr(ModelRegistry, "release_fresh_s", 0.0)
     assert registry.release("mine") != before
 
 

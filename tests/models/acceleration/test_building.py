@@ -35,7 +35,7 @@ def test_a_build_is_told_while_it_takes_long_and_is_named_as_long_as_it_runs(tol
     with builds.run("engine", "exporting", "compiling") as go_on:
         assert builds.now() == ("engine: exporting (step 1 of 2), 0 s",)
         go_on()
-        assert told.wait(10)
+        assert told.wait(60)
         assert builds.now()[0].startswith("engine: compiling (step 2 of 2), ")
 
     assert builds.now() == ()

@@ -13,6 +13,8 @@ from models.pipeline_pool import PoolKey
 from models.request import Priority
 from tests.support.listening import Waiting
 
+SOON_S = 60
+"""Long for a busy machine, and half of what the loop waits for company."""
 GROUP = Group("m", PoolKey("m", "eager", "cpu", "float32"))
 
 
@@ -34,7 +36,7 @@ class Steps:
         return False
 
     def advance(self, turn, report) -> None:
-        assert self.gate.acquire(timeout=30)
+        assert self.gate.acquire(timeout=60)
         if self.failure:
             raise self.failure
         self.turns.append([ticket.id for ticket in turn[1]])
@@ -57,7 +59,7 @@ def heard():
 
 @pytest.fixture
 def loop(runner):
-    loop = StepLoop(runner, max_wait_s=10)
+    loop = StepLoop(runner, max_wait_s=2 * SOON_S)
     yield loop
     for _ in range(1000):
         runner.gate.release()
@@ -129,7 +131,7 @@ def test_nothing_waits_unless_more_is_announced(loop, runner, heard):
     loop.submit(ticket(heard, 1))
     heard.wait_for(lambda: heard.results)
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SOON_S
 
 
 def test_an_announced_feed_is_waited_for_until_it_says_that_it_is_done(loop, runner, heard):
@@ -155,7 +157,7 @@ def test_a_full_batch_waits_for_nothing(loop, runner, heard):
     heard.wait_for(lambda: len(heard.results) == 3)
     loop.announce(-1)
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SOON_S
 
 
 def test_a_listener_that_raises_stops_nobody_else(loop, runner, heard, caplog):

@@ -42,10 +42,10 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
 def test_a_file_that_costs_more_than_its_bytes_is_refused_before_it_is_decoded(data, rule):
     file = data()
     for look in (check_picture, open_picture):
-        began_s = time.monotonic()
+        began_s = time.process_time()
         with pytest.raises(PictureError, match=rule):
             look(file)
-        assert time.monotonic() - began_s < 5
+        assert time.process_time() - began_s < 5
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
@@ -223,10 +223,10 @@ def test_whatever_is_made_of_a_file_it_is_a_picture_or_one_short_error(seed, cha
         at = place % len(data)
         data[at : at + len(values)] = values
     file = bytes(data[:cut]) + more
-    began_s = time.monotonic()
+    began_s = time.process_time()
     try:
         outcome = open_picture(file, max_pixels=10**6).mode
     except PictureError as exc:
         outcome = str(exc)
     assert outcome in ("L", "LA", "RGB", "RGBA") or (outcome.startswith("the picture ") and len(outcome) < 300)
-    assert time.monotonic() - began_s < 5
+    assert time.process_time() - began_s < 5

@@ -147,7 +147,7 @@ def test_it_ends_with_its_parent_however_that_ends():
         parent.stdin.close()
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-    child.wait(30)
+    child.wait(60)
 
 
 def test_ctrl_c_and_inherited_signals_leave_it_as_it_should_be(decoders, started):

@@ -42,10 +42,10 @@ def test_whatever_is_made_of_a_marked_file_its_marks_are_told_or_it_is_refused(m
     if doubled:
         data[doubled[0] : doubled[0]] = data[doubled[0] : sum(doubled)]
     file = io.BytesIO(data[:cut]).getvalue()
-    began_s = time.monotonic()
+    began_s = time.process_time()
     try:
         told = [one.says for one in marks_in(file, 10**6, "")]
     except PictureError as exc:
         told = [str(exc)]
     assert all(len(text) < 2000 and "costs more time or memory" not in text for text in told)
-    assert time.monotonic() - began_s < 5
+    assert time.process_time() - began_s < 5
