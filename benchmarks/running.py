@@ -36,7 +36,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "attacks": {f"attack_{name}": f"attacks:run:{name}" for name in ATTACKS},
     "false_marks": {"marks_false_finds": "marks:false_finds", "marks_walk": "marks_walk:run"},
     "soak": {"soak": "soak:run", "engine_soak": "engine_soak:run"},
-    "review": {"first_look": "first_look:run"},
+    "review": {"first_look": "first_look:run", "review_day": "review_day:run"},
     "quality": {
         "builtin_speed": "quality:speed",
         "adherence": "quality:adherence",

@@ -58,10 +58,10 @@ class ServingStack:
         self.key = accounts.create("soak", qps=10_000)
         accounts.close()
         dagster_home(self.home)
-        socket, workspace = write_workspace(Path(self._folder.name))
+        socket, self._workspace = write_workspace(Path(self._folder.name))
         self._stack.start("code server", code_server_command(socket), engine_threads(self.settings))
         self._stack.wait_until("the code server", socket.exists, START_S)
-        self._stack.start("daemon", daemon_command(workspace))
+        self._stack.start("daemon", daemon_command(self._workspace))
         self.start_gateway()
         return self
 
@@ -102,6 +102,15 @@ class ServingStack:
         if self._gateway:
             self._gateway.kill()
             self._gateway.wait()
+
+    def restart_daemon(self) -> None:
+        """`kill -9` Dagster's daemon, and start another."""
+        import psutil
+
+        for child in psutil.Process().children(recursive=True):
+            if "dagster._daemon" in child.cmdline():
+                child.kill()
+        self._stack.start("daemon", daemon_command(self._workspace))
 
     def restart_redis(self) -> None:
         """Stop the private Redis and start it again over what it kept."""
