@@ -5,15 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dagster import (
-    AssetKey,
-    AssetSelection,
-    DagsterInstance,
-    DagsterRunStatus,
-    RunRequest,
-    RunsFilter,
-    SensorEvaluationContext,
-)
+from dagster import AssetKey, AssetSelection, DagsterInstance, RunRequest, RunsFilter, SensorEvaluationContext
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
@@ -21,6 +13,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from configs.settings import Settings
 from resources.dagster_names import CATALOG_PARTITIONS, CATALOG_POOL, GALLERY
+from sensors.serving_runs import OPEN
 
 CATALOG_ASSETS = AssetSelection.groups(CATALOG_PARTITIONS)
 FEW = 2
@@ -31,13 +24,6 @@ FLEET_RUNS = 4
 """So many catalog runs at once keep few workers busy: one plans or ends while others have pictures under way."""
 
 _OPEN = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
-_UNDER_WAY = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 _ID_LETTERS = 32
 
 
@@ -104,7 +90,7 @@ def catalogs_in_open_backfills(context: SensorEvaluationContext) -> set[str]:
 
 def catalogs_under_way(instance: DagsterInstance) -> set[str]:
     """The catalogs that a run is about to make, or is making."""
-    runs = instance.get_runs(RunsFilter(statuses=_UNDER_WAY))
+    runs = instance.get_runs(RunsFilter(statuses=OPEN))
     return {run.tags[PARTITION_NAME_TAG] for run in runs if PARTITION_NAME_TAG in run.tags}
 
 

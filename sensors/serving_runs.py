@@ -17,18 +17,19 @@ _ON_GPU = ("text", "denoise", "decode", "upscale")
 LONGEST_LOOK_S = 50.0
 """The daemon ends a tick after 60 s: a look that comes later than this found the sensor or Redis away meanwhile."""
 
-_OPEN = [
+OPEN = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.STARTING,
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
+"""Of runs that wait, start or work."""
 
 
 def open_runs(instance: DagsterInstance) -> Sequence[RunRecord]:
     """The serving runs that are waiting, starting or working."""
-    return instance.get_run_records(RunsFilter(job_name=SERVING_JOB, statuses=_OPEN))
+    return instance.get_run_records(RunsFilter(job_name=SERVING_JOB, statuses=OPEN))
 
 
 @dataclass(frozen=True)

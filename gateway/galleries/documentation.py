@@ -47,6 +47,7 @@ class CatalogGallery(BaseModel):
     columns: list[str]
     rows: list[list[Any]]
     token: str = Field(description="opens /catalogs/{name}/file/{file}")
+    dagster_url: str = Field(description="its page in Dagster, as alerts.ui_url says; empty if that does not")
 
 
 class CatalogState(BaseModel):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
 from foundation.outside_text import one_line
 from foundation.problems import shown
@@ -12,13 +13,14 @@ from gateway.galleries.wishes import pictures_to_make, read_wish
 from gateway.service import GatewayService
 from io_managers.live_progress import live_progress
 from ops.catalog import CatalogError, RegisteredCatalogs, Registration
-from ops.editions import made_edition
+from ops.editions import made_edition, wanted_edition
 from ops.map_ahead import map_ahead
 from ops.review.asked import asked_changes
 from ops.review.catalog_view import COLUMNS, NOW, CatalogView, CatalogViews
 from ops.review.verdicts import MAX_REASON, Standing, State, Verdict, new_verdict
 from resources.accounts import Account
 from resources.audit import AuditEvent
+from resources.dagster_names import GALLERY
 from resources.object_store import InvalidKeyError
 
 MAX_VERDICTS = 5_000
@@ -59,18 +61,19 @@ class Galleries:
             "columns": COLUMNS,
             "rows": view.table(),
             "token": self._links.grant(f"catalog {catalog}"),
+            "dagster_url": self._dagster_url(catalog),
         }
 
     @service_errors()
     def versions(self, catalog: str) -> dict[str, object]:
         """What the catalog can be compared with and go back to, the latest first."""
         self._registration(catalog)
-        edition = made_edition(self._service.store, catalog).edition
-        found = [
-            {"of": of, "edition": edition if of == NOW else _edition(of), "at_s": at_s}
-            for of, at_s in self.views.versions(catalog)
-        ]
-        return {"versions": found}
+        store, versions = self._service.store, dict(self.views.versions(catalog))
+        now = made_edition(store, catalog).edition
+        if f"edition-{now}" in versions:  # a run has replaced its pictures, and has not ended yet
+            now = wanted_edition(store, catalog).edition
+        numbers = {of: now if of == NOW else _edition(of) for of in versions}
+        return {"versions": [{"of": of, "edition": numbers[of], "at_s": at_s} for of, at_s in versions.items()]}
 
     @service_errors()
     def wish(self, account: Account, catalog: str, what: str, given: Mapping[str, Any]) -> dict[str, object]:
@@ -151,6 +154,11 @@ class Galleries:
             "token": token,
             "progress": live_progress(self._service.store, catalog),
         }
+
+    def _dagster_url(self, catalog: str) -> str:
+        """The catalog's page in Dagster, whose runs made it; "" if nobody has said where that is."""
+        page = self._service.settings.alerts.ui_url.rstrip("/")
+        return page and f"{page}/assets/{GALLERY}?partition={quote(catalog)}"
 
     def _head(self, registration: Registration) -> dict[str, object]:
         review = registration.review

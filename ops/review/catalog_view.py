@@ -1,6 +1,7 @@
 """A catalog as its reviewers see it: the rows of its finished pictures, with their files and thumbnails."""
 
 import hashlib
+import json
 import re
 import threading
 from collections import Counter
@@ -183,10 +184,18 @@ class CatalogViews:
 
     def _read(self, catalog: str, keys: tuple[str, str], version: str, made_at_s: float) -> CatalogView:
         made, small = (list(ImageSet(catalog, decode_manifest(self.store.get(key)), self.store).rows()) for key in keys)
-        # A run may be between the two: a row whose thumbnail is still to be made has none.
+        # A run may be between the two: a row whose thumbnail is still to be made has none, not its last picture's.
         thumbnails = {row.row_id: row for row in small}
-        beside = [thumbnails.get(row.row_id, ManifestRow(row.row_id, row.status)) for row in made]
+        found = ((row, thumbnails.get(row.row_id)) for row in made)
+        beside = [one if one and _shows(one, row) else ManifestRow(row.row_id, row.status) for row, one in found]
         return CatalogView(catalog, version, made_at_s, made, beside, told(kept_scores(self.store, catalog)))
+
+
+def _shows(thumbnail: ManifestRow, row: ManifestRow) -> bool:
+    """Whether it is of this picture: its recipe is the picture's and a step more."""
+    small, whole = json.loads(thumbnail.recipe or "{}"), json.loads(row.recipe or "{}")
+    steps = whole.get("post", [])
+    return bool({**small, "post": small.get("post", [])[: len(steps)]} == {**whole, "post": steps})
 
 
 def _make_room(kept: dict[Any, Any], most: int) -> None:

@@ -149,7 +149,7 @@ function sideCell(row, other) {
   if (!row) { cell.append(element("p", "nothing-there soft", word("missing"))); return cell; }
   if (row.file) {
     const link = element("a", "", "", {href: fileUrl(comparison.name, row.file, row.token, "", row.of), target: "_blank", rel: "noopener"});
-    link.append(Object.assign(element("img", "", "", {alt: row.text, loading: "lazy"}), {src: fileUrl(comparison.name, row.thumbnail || row.file, row.token, "", row.of)}));
+    link.append(Object.assign(element("img", "", "", {alt: row.text, loading: "lazy"}), {src: fileUrl(comparison.name, row.thumbnail, row.token, "", row.of)}));
     cell.append(link);
   } else cell.append(element("p", "nothing-there wrong", row.error || word("failed")));
   const facts = [["text", row.text], ["seed", row.seed === null ? "" : `${word("seed")} ${row.seed}`], ["model", row.model], ["release", row.release.slice(0, 12)], ["size", row.file ? `${row.width_px}×${row.height_px}` : ""]];

@@ -17,6 +17,7 @@ const gallery = {
     const at = this.current?.id ?? new URLSearchParams(location.search).get("at");
     Object.assign(this, {token: told.token, version: told.version, review: told.review, madeAt: told.made_at_s});
     this.rows = rowsOf(told);
+    Object.assign($("dagster"), {href: told.dagster_url, hidden: !told.dagster_url});
     for (const row of this.rows) row.words = `${row.id}\n${row.text}\n${Object.values(row.carry).join("\n")}`.toLowerCase();
     this.scorers = [...new Set(this.rows.flatMap((row) => Object.keys(row.scores)))];
     await this.poll();
@@ -278,7 +279,7 @@ const gallery = {
 
   drawDeck() {
     const any = this.rows.length > 0;
-    $("deck").hidden = !any;
+    $("deck").hidden = !any || (!this.shown.length && !this.verdicts.undoable.length);
     $("open-versions").hidden = !any;
     if (!any) return;
     $("chosen").textContent = this.selected.size ? word("selected", number.format(this.selected.size)) : this.shown.length ? word("of", number.format(this.at + 1), number.format(this.shown.length)) : "";
@@ -420,8 +421,9 @@ async function attempt(call) {
   try { await call(); }
   catch (error) {
     if (!(error instanceof Refused) && !(error instanceof TypeError)) throw error;
-    $("notice").textContent = error.code === 404 ? `${word("noCatalog")} ${error.message}` : error instanceof Refused ? error.message : word("offline");
+    $("notice").textContent = error instanceof Refused ? error.message : word("offline");
     $("notice").hidden = false;
+    if (error.code === 404 && !gallery.rows.length) $("tools").hidden = $("open-versions").hidden = true;
     if (!("ready" in document.documentElement.dataset) && error.code !== 404) setTimeout(() => attempt(call), 3000);
   }
 }

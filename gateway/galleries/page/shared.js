@@ -7,7 +7,7 @@ const WORDS = {
     next: "Next picture", selected: "{0} selected", clear: "Clear", select: "Select", saved: "All saved", saving: "Saving {0}…", download: "Download",
     unsaved: "{0} not saved yet: the gateway cannot be reached. Trying again…", refused: "{0} could not be saved: {1}",
     signIn: "Sign in", why: "Catalogs are for who reviews them: enter an API key with the scope “review”.", how: "Make one with", enter: "Sign in",
-    none: "No catalogs yet", noneHow: "Add one with", noMatch: "No picture fits these filters.", showAll: "Show all pictures", noCatalog: "No catalog is named like that.",
+    none: "No catalogs yet", noneHow: "Add one with", noMatch: "No picture fits these filters.", showAll: "Show all pictures",
     unmade: "No pictures yet", unmadeHow: "They appear here once the catalog has been made. In Dagster, materialize its assets; on the command line:",
     making: "Making {0} of {1}", ofFailed: "{0} failed", model: "Model", sort: "Sort", order: "Catalog order", byId: "Id", reviewed: "Last reviewed", flat: "Least contrast first",
     reason: "Reason", why1: "Blurred", why2: "Cut off", why3: "Wrong colour", why4: "Wrong background", why5: "Unreadable text", other: "Other…",
@@ -27,7 +27,7 @@ const WORDS = {
     next: "下一张", selected: "已选 {0} 张", clear: "清除", select: "选择", saved: "已全部保存", saving: "正在保存 {0} 条…", download: "下载",
     unsaved: "{0} 条尚未保存：无法连接网关，正在重试…", refused: "{0} 条无法保存：{1}",
     signIn: "登录", why: "目录供审核者查看：请输入带有 “review” 权限的 API 密钥。", how: "创建密钥：", enter: "登录",
-    none: "还没有目录", noneHow: "添加目录：", noMatch: "没有符合筛选条件的图片。", showAll: "显示全部图片", noCatalog: "没有这个名称的目录。",
+    none: "还没有目录", noneHow: "添加目录：", noMatch: "没有符合筛选条件的图片。", showAll: "显示全部图片",
     unmade: "还没有图片", unmadeHow: "目录生成后图片会显示在这里。请在 Dagster 中生成，或在命令行运行：",
     making: "已生成 {0} / {1}", ofFailed: "{0} 张失败", model: "模型", sort: "排序", order: "目录顺序", byId: "编号", reviewed: "最近审核", flat: "对比度最低的在前",
     reason: "原因", why1: "模糊", why2: "被裁切", why3: "颜色不对", why4: "背景不对", why5: "文字无法辨认", other: "其他…",
@@ -95,7 +95,7 @@ const versionName = ({of, edition}) => (of === "now" ? word("editionNow", editio
 // The rows of a gallery as objects.
 const rowsOf = (told) => told.rows.map((values, n) => {
   const row = Object.fromEntries(told.columns.map((name, i) => [name, values[i]]));
-  return Object.assign(row, {n, id: row.row_id, recipe: row.recipe_digest, carry: row.carry ? JSON.parse(row.carry) : {}});
+  return Object.assign(row, {n, id: row.row_id, recipe: row.recipe_digest, thumbnail: row.thumbnail || row.file, carry: row.carry ? JSON.parse(row.carry) : {}});
 });
 
 function progressWords(progress) {

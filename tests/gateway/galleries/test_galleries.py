@@ -8,9 +8,11 @@ import httpx
 import pytest
 
 from gateway.main import open_service
+from io_managers.image_set import manifest_key
 from io_managers.live_progress import publish_progress
 from ops.catalog import ReviewPolicy
 from ops.review.verdicts import CatalogVerdicts
+from resources.dagster_names import THUMBNAILS
 from tests.support.reviewed_catalog import store_reviewed
 from tests.support.running_gateway import running_gateway
 
@@ -81,6 +83,26 @@ def test_a_gallery_opens_its_pictures_and_saves_them_by_their_rows(reviewing, pe
         assert httpx.get(url, params={"token": token}).status_code == 403
     missing = f"{reviewing.url}/catalogs/{quote('春装')}/file/other.webp"
     assert httpx.get(missing, params={"token": told["token"]}).status_code == 404
+
+
+def test_a_gallery_leads_to_dagster_where_that_is_said(reviewing, person, monkeypatch) -> None:
+    store_reviewed(reviewing.service.store, "春装", 1)
+    address, ann, settings = f"{API}/{quote('春装')}", person(), reviewing.service.settings
+    assert ann.get(address).json()["data"]["dagster_url"] == ""
+    alerts = settings.alerts.model_copy(update={"ui_url": "https://dagster.example/"})
+    monkeypatch.setattr(reviewing.service, "settings", settings.model_copy(update={"alerts": alerts}))
+    told = ann.get(address).json()["data"]["dagster_url"]
+    assert told == "https://dagster.example/assets/gallery?partition=%E6%98%A5%E8%A3%85"
+
+
+def test_a_new_picture_is_not_shown_with_the_thumbnail_of_the_one_before(reviewing, person) -> None:
+    store, ann = reviewing.service.store, person()
+    store_reviewed(store, "mugs", 2, failed=0)
+    small = store.get(manifest_key(THUMBNAILS, "mugs"))
+    new = store_reviewed(store, "mugs", 2, failed=0, edition=1)
+    store.put(manifest_key(THUMBNAILS, "mugs"), small, content_type="application/octet-stream")
+    told = ann.get(f"{API}/mugs").json()["data"]
+    assert [row[-2:] for row in told["rows"]] == [[row.key.rpartition("/")[2], ""] for row in new]
 
 
 def test_verdicts_are_told_to_others_with_who_and_when_and_outlive_the_gateway(reviewing, person) -> None:
