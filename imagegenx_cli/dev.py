@@ -89,9 +89,10 @@ def _serve(settings: Settings, ports: Ports, folder: Path, queue: RequestQueue) 
     code_socket, workspace = write_workspace(folder)
     token = os.environ.get(_PAGE_TOKEN, secrets.token_urlsafe(24))
     with ProcessStack(settings.home / "logs") as stack, _ending_waits(queue), _ending_once():
+        addresses = _addresses(settings, ports)
         engine = {**engine_threads(settings), **engine_fleet(settings)}
-        stack.start("code server", code_server_command(code_socket), engine)
-        stack.start("gateway", [sys.executable, "-P", "-m", "gateway"], _gateway_settings(ports, token))
+        stack.start("code server", code_server_command(code_socket), {**engine, **addresses})
+        stack.start("gateway", [sys.executable, "-P", "-m", "gateway"], {**addresses, _PAGE_TOKEN: token})
         stack.wait_until("Dagster's code server", code_socket.exists, START_S)
         stack.start("daemon", daemon_command(workspace))
         stack.start("web server", web_server_command(workspace, ports.ui))
@@ -186,9 +187,10 @@ def engine_fleet(settings: Settings) -> Mapping[str, str]:
     return {} if "fleet" in settings.engine.model_fields_set else {"IMAGEGENX_ENGINE__FLEET": "true"}
 
 
-def _gateway_settings(ports: Ports, token: str) -> Mapping[str, str]:
+def _addresses(settings: Settings, ports: Ports) -> Mapping[str, str]:
+    """Where the parts listen, as the pages of each link to the other."""
     return {
-        _PAGE_TOKEN: token,
+        "IMAGEGENX_ALERTS__UI_URL": settings.alerts.ui_url or f"http://{HOST}:{ports.ui}",
         "IMAGEGENX_GATEWAY__HOST": HOST,
         "IMAGEGENX_GATEWAY__HTTP_PORT": str(ports.http),
         "IMAGEGENX_GATEWAY__GRPC_PORT": str(ports.grpc),

@@ -145,7 +145,10 @@ def dev(tmp_path_factory):
 def test_one_command_serves_a_picture(dev):
     for name in ("http", "ui"):
         assert f"http://127.0.0.1:{dev.ports[name]}" in dev.text()
-
+    for part in ("api grpc", "-m gateway"):  # whose pages link to each other
+        environment = dev.part(part).environ()
+        assert environment["IMAGEGENX_GATEWAY__HTTP_PORT"] == str(dev.ports["http"])
+        assert environment["IMAGEGENX_ALERTS__UI_URL"] == f"http://127.0.0.1:{dev.ports['ui']}"
     assert dev.made(text="a red mug").size == (64, 64)
 
 
