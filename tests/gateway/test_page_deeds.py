@@ -83,6 +83,15 @@ def test_shape_and_count_are_asked_for(page, local, painter) -> None:
     expect(page.locator("#place")).to_have_text("4 / 5")
 
 
+def test_a_lora_is_chosen_with_its_weight(page, local, painter) -> None:
+    expect(page.locator("#lora-weight-choice")).to_be_hidden()
+    page.locator("#lora").select_option("pastel")
+    page.locator("#lora-weight").fill("0.6")
+    make(page, "a mug")
+    wait_for_pictures(page, 1)
+    assert [asked(local)["params"][name] for name in ("lora_name", "lora_weight")] == ["pastel", 0.6]
+
+
 def test_a_part_of_an_added_picture_is_repainted(page, local, painter) -> None:
     page.set_input_files("#add-file", TEAL)
     page.get_by_role("radio", name="Repaint a part").check()
