@@ -64,12 +64,11 @@ def build_app(service: GatewayService) -> FastAPI:
         lifespan=_lifespan(changes, metrics, page, face),
         exception_handlers=_HANDLERS,
     )
-    app.state.face, app.state.metrics, app.state.routes = face, metrics, []
+    app.state.face, app.state.metrics = face, metrics
     galleries = gallery_routes(face, page.headers)
     apis = (image_routes(face), event_routes(face), verify_routes(face), openai_routes(face), usage_routes(face))
     for router in (*apis, galleries, page_routes(page)):
-        app.include_router(router)
-        app.state.routes += router.routes
+        app.router.routes += router.routes  # an included router would look for each route twice
     app.add_middleware(
         Guard,
         settings=service.settings.gateway,
@@ -137,7 +136,7 @@ async def _http_error(request: Request, exc: Exception) -> Response:
 
 def _methods(request: Request) -> set[str]:
     """Every method that the path takes; the router itself knows only those of the first route that fits it."""
-    fitting = (route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE)
+    fitting = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
     return {method for route in fitting for method in route.methods}
 
 

@@ -15,7 +15,7 @@ from gateway.answers import API, answer
 from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, described
 from gateway.errors import bad_field, named_as
 from gateway.guard import about, about_path
-from gateway.http_face import HttpFace, api_key, is_multipart, json_object, known_query
+from gateway.http_face import DirectRoute, HttpFace, api_key, is_multipart, json_object, known_query
 from gateway.inputs import INPUT_NAMES
 from gateway.picture_file import PictureFile
 from gateway.waiting import answer_as_preferred
@@ -196,7 +196,8 @@ class ImageCalls:
 def image_routes(face: HttpFace) -> APIRouter:
     """The routes of these calls."""
     calls = ImageCalls(face)
-    router = APIRouter(tags=["images"], dependencies=[KEY, Depends(about_path), Depends(known_query)])
+    before = [KEY, Depends(about_path), Depends(known_query)]
+    router = APIRouter(tags=["images"], dependencies=before, route_class=DirectRoute)
     generate = described("Submitted", GENERATE_BODY | IDEMPOTENT)
     batch = described("SubmittedBatch", BATCH_BODY | IDEMPOTENT)
     add = router.add_api_route

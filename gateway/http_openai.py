@@ -19,7 +19,7 @@ from gateway.caller_waits import CallerWaits
 from gateway.documentation import form_body, request_properties
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.guard import about
-from gateway.http_face import HttpFace, json_object, known_query
+from gateway.http_face import DirectRoute, HttpFace, json_object, known_query
 from gateway.openai_events import KEEP_ALIVE, OpenAIEvents
 from gateway.preview_watch import PreviewWatch
 from gateway.streams import EventStream, StreamHolder, StreamPlaces
@@ -239,7 +239,8 @@ def openai_error(error: ServiceError) -> dict[str, object]:
 def openai_routes(face: HttpFace) -> APIRouter:
     """The routes of these calls."""
     calls = OpenAICalls(face)
-    router = APIRouter(tags=["OpenAI"], dependencies=[Security(HTTPBearer(auto_error=False)), Depends(known_query)])
+    before = [Security(HTTPBearer(auto_error=False)), Depends(known_query)]
+    router = APIRouter(tags=["OpenAI"], dependencies=before, route_class=DirectRoute)
     json_body = {"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}}
     form = {"requestBody": {"required": True, "content": _FORM}}
     options: dict[str, Any] = {"response_model": None, "responses": _RESPONSES}

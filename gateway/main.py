@@ -1,5 +1,6 @@
 """The gateway process: HTTP, gRPC and the deliverer of callbacks, until SIGTERM or Ctrl-C."""
 
+import gc
 import logging
 import os
 import signal
@@ -53,6 +54,7 @@ def run_gateway(settings: Settings) -> None:
         app = build_app(service)
         server = HttpServer(app, limits, on_exit=app.state.face.changes.close)
         with _beside(service, grpc, MetricsServer(app.state.metrics.exposition, metrics)):
+            gc.freeze()  # what is here now stays, and is not looked through again and again
             logger.info("HTTP on %s", service.settings.gateway.http_url)
             for ending in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(ending, lambda *_: None)  # uvicorn raises it again once it has shut down

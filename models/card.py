@@ -1,6 +1,7 @@
 """A model card: one YAML file that says where a model's files are and what it can do."""
 
 import re
+import time
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -56,6 +57,10 @@ def _family_samplers(data: Mapping[str, Any]) -> tuple[Sampler, ...]:
 
 def _as_source(given: object) -> object:
     return {"source": given} if isinstance(given, str) else given
+
+
+_TRAITS: dict[tuple[object, ...], tuple[int, Traits]] = {}
+"""The traits of cards by all that decides them, and the second that they were read in."""
 
 
 class CardDefaults(ValueObject):
@@ -208,8 +213,14 @@ class ModelCard(ValueObject):
 
     @property
     def traits(self) -> Traits:
-        """What its files say of what a request can ask of it."""
-        return traits(self.family, self.config_path or self.path, self.options)
+        """What its files say of what a request can ask of it; they are looked at once a second for all that ask."""
+        places = (self.source, self.revision, self.config, self.folder, self.hub_folder)
+        key, second = (self.family, bool(self.options.get("true_cfg")), *places), int(time.monotonic())
+        at, known = _TRAITS.get(key, (-1, None))
+        if known is None or at != second:
+            known = traits(self.family, self.config_path or self.path, self.options)
+            _TRAITS[key] = second, known
+        return known
 
     @property
     def possible_samplers(self) -> tuple[Sampler, ...]:

@@ -4,11 +4,21 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
-_Call = tuple["Future[Any]", Callable[[], Any]]
+
+class Settled(Protocol):
+    """What is told how a call ends; see `concurrent.futures.Future`."""
+
+    def set_running_or_notify_cancel(self) -> bool: ...
+    def set_result(self, result: Any, /) -> None: ...
+    def set_exception(self, exception: BaseException, /) -> None: ...
+    def cancel(self) -> object: ...
+
+
+_Call = tuple[Settled, Callable[[], Any]]
 
 
 class FairThreads:
@@ -32,6 +42,11 @@ class FairThreads:
         After `close` nothing is called, and the future is cancelled.
         """
         future: Future[T] = Future()
+        self.settle(owner, function, future)
+        return future
+
+    def settle(self, owner: str, function: Callable[[], object], future: Settled) -> None:
+        """`submit`, for a future of one's own."""
         with self._lock:
             self._waiting.setdefault(owner, deque()).append((future, function))
             if self._running.total() < self._most and (turn := self._next()):
@@ -39,7 +54,6 @@ class FairThreads:
                     self._pool.submit(self._work, *turn)
                 except RuntimeError:  # closed
                     future.cancel()
-        return future
 
     def held(self) -> Counter[str]:
         """How many calls each owner has, waiting and under way."""
@@ -79,7 +93,7 @@ class FairThreads:
                 turn = self._next()
 
 
-def _do(future: "Future[Any]", function: Callable[[], Any]) -> None:
+def _do(future: Settled, function: Callable[[], Any]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:

@@ -64,7 +64,7 @@ class Submitting:
             QueueUnavailableError: Redis cannot be used now. Whether the task was accepted is unknown; submitting it
                 again with the same id or key is safe.
         """
-        request = task.seeded().model_dump(mode="json")
+        request = task.seeded()
         key = _once(self._link, owner, idempotency_key)
         verdict, found, created_ms = self._accept(
             [_stored(task, request)], owner, key, task.digest, uploads=uploads, limits=limits
@@ -86,7 +86,7 @@ class Submitting:
 
         Raises what `submit` does.
         """
-        stored, key = _stored(task, task.request.model_dump(mode="json")), _once(self._link, owner, idempotency_key)
+        stored, key = _stored(task, task.given), _once(self._link, owner, idempotency_key)
         verdict, found, _ = self._accept([stored], owner, key, task.digest, uploads=uploads, dry=True, limits=limits)
         return self._known(found) if verdict == "known" else None
 
@@ -112,7 +112,7 @@ class Submitting:
         Raises what `submit` does.
         """
         batch_id = new_batch_id()
-        stored = [_stored(task, task.seeded().model_dump(mode="json")) for task in tasks]
+        stored = [_stored(task, task.seeded()) for task in tasks]
         digest = hashlib.sha256(json.dumps([callback_url, *(new["digest"] for new in stored)]).encode()).hexdigest()
         key = _once(self._link, owner, idempotency_key)
         verdict, found, created_ms = self._accept(

@@ -110,16 +110,22 @@ class NewTask(ValueObject):
     request: GenerationRequest
 
     @cached_property
+    def given(self) -> dict[str, Any]:
+        """The request as JSON data."""
+        return self.request.model_dump(mode="json")
+
+    @cached_property
     def digest(self) -> str:
         """The sha256, in hex, of the request as it was given: equal digests, equal content.
 
         An uploaded picture counts by its content, which its key names, not by the day that it came on.
         """
-        given = self.request.model_dump(mode="json")
         undated = {
-            name: _UPLOAD_DAY.sub(r"\1", url) for name, url in input_references(given) if isinstance(url, str) and url
+            name: _UPLOAD_DAY.sub(r"\1", url)
+            for name, url in input_references(self.given)
+            if isinstance(url, str) and url
         }
-        return hashlib.sha256(json.dumps(with_references(given, undated), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(with_references(self.given, undated), sort_keys=True).encode()).hexdigest()
 
     def is_like(self, task: Task) -> bool:
         """Whether a task that the queue knows has the same content; a seed that was drawn for it is not its content."""
@@ -132,13 +138,11 @@ class NewTask(ValueObject):
             request = request.model_copy(update={"params": params})
         return NewTask(id=self.id, request=request).digest == self.digest
 
-    def seeded(self) -> GenerationRequest:
-        """The request with a seed: its own, or one drawn at random."""
-        params = self.request.params
-        if params.seed is not None:
-            return self.request
-        drawn = params.model_copy(update={"seed": secrets.randbelow(MAX_SEED + 1)})
-        return self.request.model_copy(update={"params": drawn})
+    def seeded(self) -> dict[str, Any]:
+        """The request as JSON data, with a seed: its own, or one drawn at random."""
+        params = self.given["params"]
+        seed = secrets.randbelow(MAX_SEED + 1) if params["seed"] is None else params["seed"]
+        return {**self.given, "params": {**params, "seed": seed}}
 
 
 class Batch(ValueObject):

@@ -95,7 +95,6 @@ local function accept(new)
   if new.inputs then redis.call('HSET', task_key(new.id), 'inputs', '1') end
   if new.brief then redis.call('HSET', task_key(new.id), 'brief', new.brief) end
   redis.call('ZADD', P .. 'owned:' .. A.owner, text(NOW), new.id)
-  changed(new.id, new)
 end
 
 local known = used_before()

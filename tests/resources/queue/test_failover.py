@@ -92,6 +92,7 @@ def test_the_news_of_tasks_come_from_the_new_primary(pair):
         pair.queue.check()
         wait_until(lambda: news.count(None) == 2)
         last = pair.queue.submit(new_task(), owner="ann")
+        pair.queue.cancel(last.id)
         wait_until(lambda: last.id in news)
     finally:
         stop.set()

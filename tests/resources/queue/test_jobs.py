@@ -313,6 +313,7 @@ def test_jobs_are_changes_of_nobodys_tasks_and_end_in_no_users_list(queue, ensur
         ensure(jobs(3))
         do(queue)
         queue.submit(new_task(id="mine"), owner="ann")
+        queue.claim("w", 1)
         heard = channel.get_message(timeout=DEADLINE_S)
         channel.close()
 
