@@ -20,7 +20,7 @@ from tests.support.open_gateway import close, end_tasks, new_service
 from tests.support.waiting import wait_until
 from tests.support.web_server import reply, running_web_server
 
-WAIT_S = 30
+WAIT_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def open_service(home):
     opened = []
 
     def make(**callbacks):
-        quick = {"first_retry_s": 0.05, "timeout_s": 5} | callbacks
+        quick = {"first_retry_s": 0.05, "timeout_s": WAIT_S} | callbacks
         service = new_service(home, callbacks=quick, gateway={"allow_private_hosts": ("127.0.0.1",)})
         opened.append(service)
         return service
@@ -262,7 +262,7 @@ time.sleep(60)
 
 
 def test_a_callback_whose_gateway_is_killed_before_it_is_noted_is_delivered_again_with_the_same_id(open_service, web):
-    service = open_service(timeout_s=0.5)
+    service = open_service(timeout_s=1)
     submit(service, f"{web.url}/hook")
     end_tasks(service.queue)
     process = subprocess.Popen([sys.executable, "-c", DELIVER, service.settings.model_dump_json()])
@@ -283,9 +283,8 @@ def test_a_callback_whose_gateway_is_killed_before_it_is_noted_is_delivered_agai
     with delivering(service):
         wait_until(lambda: service.queue.callbacks_waiting() == 0)
 
-    first, second = web.calls
-    assert first.headers["webhook-id"] == second.headers["webhook-id"]
-    assert first.body == second.body
+    assert len(web.calls) > 1
+    assert len({(call.headers["webhook-id"], call.body) for call in web.calls}) == 1
 
 
 def test_several_gateways_deliver_each_callback_once(open_service, web):

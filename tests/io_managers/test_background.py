@@ -4,6 +4,7 @@ import time
 import pytest
 
 from io_managers.background import BackgroundPool
+from tests.support.waiting import wait_until
 
 
 def test_results_come_back_oldest_first():
@@ -26,7 +27,8 @@ def test_submit_waits_while_the_queue_is_full():
     with BackgroundPool(workers=2, queue=3) as pool:
         feeder = threading.Thread(target=feed, args=(pool,))
         feeder.start()
-        time.sleep(0.3)
+        wait_until(lambda: len(submitted) == 5)
+        time.sleep(0.2)
         assert len(submitted) == 5
         release.set()
         feeder.join()
