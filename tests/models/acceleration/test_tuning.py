@@ -40,7 +40,7 @@ def test_compiled_code_is_kept_with_the_home_folder_unless_the_operator_says_whe
 
 def test_a_compiled_model_gives_the_latents_of_diffusers(random_models, monkeypatch):
     # The capture, shapes and padding of compiled passes, without the minutes that a C++ compiler takes for each shape.
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     workbench = Workbench(random_models.folder)
     pipeline = workbench.pipelines["small"]
     items = [make_item(Mode.TEXT2IMG, seed=1, steps=2), make_item(Mode.CONTROLNET, seed=2, steps=2)]
@@ -70,21 +70,25 @@ def test_joined_projections_change_no_latents_and_take_no_memory(random_models, 
     assert any(name.endswith("to_qkv.weight") for name, _ in model.unet.named_parameters())
 
 
-@pytest.mark.parametrize("sampler", Sampler)
-def test_every_pass_has_one_memory_layout_so_that_its_graph_is_used_again(random_models, sampler):
+@pytest.fixture(scope="module")
+def channels_last(random_models):
+    """A workbench whose small model lies in memory as on a GPU."""
     workbench = Workbench(random_models.folder)
-    model = workbench.models["small"]
-    # As on a GPU.
-    model.unet.to(memory_format=torch.channels_last)
+    workbench.models["small"].unet.to(memory_format=torch.channels_last)
+    return workbench
+
+
+@pytest.mark.parametrize("sampler", Sampler)
+def test_every_pass_has_one_memory_layout_so_that_its_graph_is_used_again(channels_last, sampler):
     layouts = set()
 
     def watch(unet, positional, inputs):
         layouts.add((inputs["sample"].shape, inputs["sample"].stride()))
 
-    model.unet.register_forward_pre_hook(watch, with_kwargs=True)
     items = [make_item(seed=seed, sampler=sampler, steps=3) for seed in (1, 2)]
 
-    workbench.together(items, joins=[0, 1], sizes=(4,), model=model)
+    with channels_last.models["small"].unet.register_forward_pre_hook(watch, with_kwargs=True):
+        channels_last.together(items, joins=[0, 1], sizes=(4,))
 
     assert layouts == {((4, 4, 8, 8), (256, 64, 8, 1))}
 

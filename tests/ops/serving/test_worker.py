@@ -265,8 +265,8 @@ def test_an_idle_worker_ends_and_says_goodbye(shop):
 
 
 def test_a_worker_of_full_age_hands_its_tasks_to_the_next_without_losing_one(shop):
-    tasks = [shop.submit(resolution="64x64", steps=40) for _ in range(20)]
-    first = shop.worker(max_lifetime_s=1.0, handover_s=0.0)
+    tasks = [shop.submit(resolution="64x64", steps=40) for _ in range(10)]
+    first = shop.worker(max_lifetime_s=0.3, handover_s=0.0)
     assert first.end() is End.LIFETIME
     left = [task for task in shop.queue.tasks(tasks) if not task.status.ended]
 
@@ -282,7 +282,7 @@ def test_a_worker_of_full_age_hands_its_tasks_to_the_next_without_losing_one(sho
 def test_tasks_that_have_begun_are_finished_at_the_hand_over(shop, gate):
     begun = shop.submit(resolution="64x64")
     worker = shop.worker(engine=gate)
-    gate.entered.acquire(timeout=30)
+    gate.entered.acquire(timeout=60)
 
     worker.stop()
     gate.opened.set()
@@ -413,7 +413,7 @@ def test_a_picture_stored_by_a_worker_that_died_is_not_painted_again(shop, gate)
 def test_a_lost_claim_is_dropped_and_the_other_workers_result_stands(shop, gate):
     task_id = shop.submit(resolution="64x64")
     slow = shop.worker(engine=gate)
-    gate.entered.acquire(timeout=30)
+    gate.entered.acquire(timeout=60)
     shop.queue.worker_ended(slow.id)
     slow.stop(20.0)
     shop.worker()
@@ -446,7 +446,8 @@ def test_the_heartbeat_tells_what_the_worker_has_done(shop):
     worker = shop.worker(run_id="run-1")
     shop.ended(shop.submit(resolution="64x64"))
 
-    (state,) = shop.until(lambda: [one for one in shop.queue.workers() if one.counters.get("pictures")])
+    done = {"seconds_denoise", "tasks_success"}
+    (state,) = shop.until(lambda: [one for one in shop.queue.workers() if done <= one.counters.keys()])
 
     assert (state.id, state.run_id) == (worker.id, "run-1")
     assert state.counters["tasks_success"] == 1
