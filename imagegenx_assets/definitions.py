@@ -9,8 +9,7 @@ from imagegenx_assets.jobs import catalog_pictures
 from imagegenx_assets.on_demand import on_demand_images, serving_run
 from imagegenx_assets.published import published_images
 from imagegenx_assets.releases import SOURCES, accepted
-from imagegenx_assets.store_upkeep import nightly_collection, store_upkeep
-from imagegenx_assets.upkeep import dagster_upkeep, daily_upkeep
+from imagegenx_assets.upkeep import dagster_upkeep, daily_upkeep, nightly_collection, store_upkeep
 from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.table_io_manager import TableIOManager
 from resources.gpu_engine import GPUEngine

@@ -1,21 +1,10 @@
-"""The daily job that keeps the Dagster database from growing for ever."""
+"""The nightly jobs that keep the store and Dagster's database from growing for ever."""
 
-from dagster import DefaultScheduleStatus, OpExecutionContext, ScheduleDefinition, in_process_executor, job, op
+from dagster import DefaultScheduleStatus, ScheduleDefinition, in_process_executor, job
 
-from imagegenx_assets.on_demand import on_demand_images
-from ops.upkeep import delete_old_check_results, delete_old_runs
-from resources.settings_resource import SettingsResource
+from ops.garbage_collection import collect_store_garbage
+from ops.upkeep import remove_old_runs
 from sensors.owned import part_tags
-
-
-@op(tags={"dagster/kind": "dagster"})
-def remove_old_runs(context: OpExecutionContext, settings: SettingsResource) -> int:
-    """Delete runs that ended more than `serving.keep_runs_days` ago, and check results as old, that nobody needs."""
-    days = settings.current.serving.keep_runs_days
-    deleted = delete_old_runs(context.instance, days, disposable_asset=on_demand_images.key.to_user_string())
-    results = delete_old_check_results(context.instance, days)
-    context.log.info(f"{deleted} runs deleted that ended more than {days} days ago, and {results} results of checks.")
-    return deleted
 
 
 @job(
@@ -39,4 +28,25 @@ daily_upkeep = ScheduleDefinition(
         "Keeps the Dagster database bounded, every night. Catalogs are not scheduled here: the sensor catalog_schedule"
         " keeps the schedules that settings and catalog files bring."
     ),
+)
+
+
+@job(
+    tags=part_tags("operations"),
+    executor_def=in_process_executor,
+    description="Removes from the store what nothing refers to any more, and what is past its retention"
+    " (`retention.*`), like `imagegenx store gc`. One run at a time.",
+)
+def store_upkeep() -> None:
+    """See the job's description."""
+    collect_store_garbage()
+
+
+nightly_collection = ScheduleDefinition(
+    name="nightly_collection",
+    job=store_upkeep,
+    tags=part_tags("operations"),
+    cron_schedule="10 4 * * *",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Collects the store's garbage every night. Stop it here to collect by hand: `imagegenx store gc`.",
 )

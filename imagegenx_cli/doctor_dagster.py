@@ -131,11 +131,9 @@ def _daemon(instance: "DagsterInstance", *, deployed: bool) -> Finding:
 
 def _switched_off(instance: "DagsterInstance") -> Iterator[Finding]:
     """Sensors and schedules that somebody has stopped on Dagster's pages."""
-    from dagster._core.scheduler.instigation import InstigatorStatus
-
     states = instance.all_instigator_state()
-    stopped = {state.instigator_name for state in states if state.status is InstigatorStatus.STOPPED}
-    stopped -= {state.instigator_name for state in states if state.status is not InstigatorStatus.STOPPED}
+    stopped = {state.instigator_name for state in states if state.status.name == "STOPPED"}
+    stopped -= {state.instigator_name for state in states if state.status.name != "STOPPED"}
     if stopped:
         remedy = "Switch them on again on Dagster's page of automations, unless that is meant."
         yield Finding("daemon", State.NOTE, f"switched off: {', '.join(sorted(stopped))}.", remedy)
@@ -143,8 +141,8 @@ def _switched_off(instance: "DagsterInstance") -> Iterator[Finding]:
 
 def _unknown_catalogs(instance: "DagsterInstance", settings: Settings) -> Iterator[Finding]:
     """Settings that name a catalog there is not: they say nothing by themselves."""
-    from imagegenx_assets.store_upkeep import registered_catalogs
     from ops.catalog import open_catalogs
+    from ops.garbage_collection import registered_catalogs
     from resources.open_store import open_store
 
     registered = registered_catalogs(instance, open_catalogs(settings, open_store(settings.store)))

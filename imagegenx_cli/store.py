@@ -31,7 +31,7 @@ def collect(*, dry_run: bool, as_json: bool) -> None:
         QueueUnavailableError: if the queue cannot be asked which pictures its tasks still have; nothing is removed.
         UnreadableManifestError: if a manifest cannot be read; no picture is removed.
     """
-    from imagegenx_assets.store_upkeep import collect_for
+    from ops.garbage_collection import collect_for
 
     settings = load_settings()
     store = open_store(settings.store)

@@ -1,4 +1,4 @@
-"""Upkeep of the Dagster instance: ended runs and results of checks that nobody needs any more are deleted."""
+"""Upkeep of the Dagster instance: the op that deletes ended runs and results of checks that nobody needs any more."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,13 +9,28 @@ from dagster import (
     DagsterEventType,
     DagsterInstance,
     DagsterRunStatus,
+    OpExecutionContext,
     RunsFilter,
+    op,
 )
 from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
+from resources.dagster_names import ON_DEMAND_IMAGES
+from resources.settings_resource import SettingsResource
+
 _ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 _PAGE = 100
+
+
+@op(tags={"dagster/kind": "dagster"})
+def remove_old_runs(context: OpExecutionContext, settings: SettingsResource) -> int:
+    """Delete runs that ended more than `serving.keep_runs_days` ago, and check results as old, that nobody needs."""
+    days = settings.current.serving.keep_runs_days
+    deleted = delete_old_runs(context.instance, days, disposable_asset=ON_DEMAND_IMAGES)
+    results = delete_old_check_results(context.instance, days)
+    context.log.info(f"{deleted} runs deleted that ended more than {days} days ago, and {results} results of checks.")
+    return deleted
 
 
 def delete_old_runs(instance: DagsterInstance, keep_days: int, *, disposable_asset: str) -> int:

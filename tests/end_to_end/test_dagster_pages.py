@@ -11,9 +11,9 @@ from playwright.sync_api import expect
 from benchmarks.main_job import run_main_job
 from benchmarks.stand_in import StandInEngine, StandInGPUEngine, write_stand_in_model
 from imagegenx_assets.definitions import RESOURCES, defs
-from imagegenx_assets.on_demand import materialization
 from imagegenx_cli.embedded_dagster import dagster_instance
 from models.image import FailedImage
+from ops.serve_requests import materialization
 from ops.serving import ResultGroup
 from sensors.catalog_source import catalog_source
 from tests.support.dagster_web_server import web_server

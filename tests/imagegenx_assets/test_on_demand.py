@@ -11,10 +11,11 @@ import pytest
 import sqlalchemy
 
 from configs.settings import load_settings
-from imagegenx_assets.on_demand import DAYS, materialization
+from imagegenx_assets.on_demand import DAYS
 from models.admission import parse_request
 from models.engine import BatchingEngine
 from models.registry import open_registry
+from ops.serve_requests import materialization
 from ops.serving import ResultGroup
 from resources.queue import NewTask, TaskStatus, new_task_id, open_queue
 from tests.support.random_model import write_random_model
@@ -198,7 +199,7 @@ def test_a_run_that_dagster_takes_for_dead_serves_no_more(long_serving, monkeypa
 @pytest.mark.timeout(60)
 def test_a_process_that_a_hung_thread_would_keep_for_ever_is_ended():
     code = (
-        "import threading; from imagegenx_assets.on_demand import end_process_within\n"
+        "import threading; from ops.serve_requests import end_process_within\n"
         "threading.Thread(target=threading.Event().wait).start(); end_process_within(0.1)\n"
     )
 
@@ -207,7 +208,7 @@ def test_a_process_that_a_hung_thread_would_keep_for_ever_is_ended():
 
 def test_a_run_whose_engine_hangs_fails_with_the_reason_and_its_process_is_ended(long_serving, monkeypatch):
     patience_s = []
-    monkeypatch.setattr("imagegenx_assets.on_demand.end_process_within", patience_s.append)
+    monkeypatch.setattr("ops.serve_requests.end_process_within", patience_s.append)
     monkeypatch.setattr(BatchingEngine, "submit", lambda *given: threading.Event())
     monkeypatch.setattr(BatchingEngine, "cancel", lambda *given: None)
     monkeypatch.setenv("IMAGEGENX_SERVING__STEP_TIMEOUT_S", "1")

@@ -1,4 +1,4 @@
-"""The nightly job that removes from the store what nothing refers to, and what has been kept long enough."""
+"""The op that removes from the store what nothing refers to, and what has been kept long enough."""
 
 from contextlib import nullcontext
 from functools import partial
@@ -8,17 +8,12 @@ from dagster import (
     AssetMaterialization,
     DagsterInstance,
     DagsterRunStatus,
-    DefaultScheduleStatus,
     OpExecutionContext,
     RunsFilter,
-    ScheduleDefinition,
-    in_process_executor,
-    job,
     op,
 )
 
 from configs.settings import Settings
-from imagegenx_assets.partitions import CATALOGS
 from ops.catalog import RegisteredCatalogs, open_catalogs
 from ops.review.verdicts import merge_verdicts
 from ops.store_life import (
@@ -30,11 +25,10 @@ from ops.store_life import (
     only_collection,
 )
 from resources.audit import AuditEvent, open_audit, this_person
-from resources.dagster_names import STORE_GARBAGE, UPKEEP_POOL
+from resources.dagster_names import CATALOG_PARTITIONS, STORE_GARBAGE, UPKEEP_POOL
 from resources.object_store import ObjectStore
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
-from sensors.owned import part_tags
 
 WITHOUT_MANIFEST = frozenset(("serving_run", "dagster_upkeep", "store_upkeep"))
 """Jobs whose runs, however long, store nothing that a later manifest of theirs will name."""
@@ -57,27 +51,6 @@ def collect_store_garbage(
     metadata: dict[str, Any] = {**totals, **{f"removed: {reason}": told for reason, told in reasons.items()}}
     context.log_event(AssetMaterialization(STORE_GARBAGE, description="Removed from the store.", metadata=metadata))
     return done.objects
-
-
-@job(
-    tags=part_tags("operations"),
-    executor_def=in_process_executor,
-    description="Removes from the store what nothing refers to any more, and what is past its retention"
-    " (`retention.*`), like `imagegenx store gc`. One run at a time.",
-)
-def store_upkeep() -> None:
-    """See the job's description."""
-    collect_store_garbage()
-
-
-nightly_collection = ScheduleDefinition(
-    name="nightly_collection",
-    job=store_upkeep,
-    tags=part_tags("operations"),
-    cron_schedule="10 4 * * *",
-    default_status=DefaultScheduleStatus.RUNNING,
-    description="Collects the store's garbage every night. Stop it here to collect by hand: `imagegenx store gc`.",
-)
 
 
 def collect_for(
@@ -124,4 +97,4 @@ def active_runs(instance: DagsterInstance) -> tuple[float | None, int]:
 
 def registered_catalogs(instance: DagsterInstance, catalogs: RegisteredCatalogs) -> set[str]:
     """The catalogs that are partitions, or registered."""
-    return {*instance.get_dynamic_partitions(CATALOGS.name or ""), *catalogs.names()}
+    return {*instance.get_dynamic_partitions(CATALOG_PARTITIONS), *catalogs.names()}

@@ -6,7 +6,8 @@ from dagster._core.test_utils import create_run_for_test
 
 from configs.settings import load_settings
 from imagegenx_assets.definitions import RESOURCES
-from imagegenx_assets.store_upkeep import active_runs, collect_for, store_upkeep
+from imagegenx_assets.upkeep import store_upkeep
+from ops.garbage_collection import active_runs, collect_for
 from ops.store_life import CollectionUnderWayError, collection_lock, only_collection
 from ops.store_life.collection_lock import LOCKS
 from resources.audit import open_audit
