@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from configs.settings import PACKAGE_ROOT
 from foundation.private_folder import make_private
 from imagegenx_cli.files import FileError, write_file
-from resources.dagster_names import PROCESS_TAG
+from resources.dagster_names import GRPC_INFO_TAG, PROCESS_TAG
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun
@@ -106,8 +106,6 @@ def _process_is_dead(run: "DagsterRun") -> bool:
 
 def _code_server_is_dead(run: "DagsterRun") -> bool:
     """Whether the run was started by a code server on this machine that is no more; its runs end with it."""
-    from dagster._core.storage.tags import GRPC_INFO_TAG
-
     path = json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket")
     if not path or _is_elsewhere(Path(path).parent.name):
         return False

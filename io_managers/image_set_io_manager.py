@@ -1,6 +1,7 @@
 """The IO manager of image sets."""
 
 from functools import partial
+from typing import Any
 
 from dagster import (
     ConfigurableIOManager,
@@ -11,7 +12,6 @@ from dagster import (
     TableColumn,
     TableSchema,
 )
-from dagster._core.definitions.metadata import RawMetadataValue
 
 from io_managers.image_set import ImageSet, ImageStream, ManifestRow, Status, manifest_types, read_image_set
 from io_managers.image_set_writer import ImageSetWriter, WriteReport
@@ -56,7 +56,7 @@ class ImageSetIOManager(ConfigurableIOManager):
             return read_image_set(self.object_store.store, context.asset_key.path[-1], context.asset_partition_key)
 
 
-def describe(report: WriteReport, uri: str) -> dict[str, RawMetadataValue]:
+def describe(report: WriteReport, uri: str) -> dict[str, Any]:
     """A run's metadata.
 
     Where the manifest is, its columns and first rows, counts by status, seconds by stage, releases, bytes, and a
@@ -64,7 +64,7 @@ def describe(report: WriteReport, uri: str) -> dict[str, RawMetadataValue]:
     """
     counts = {str(status): report.counts[status] for status in Status}
     seconds = {f"{stage}_s": round(spent_s, 3) for stage, spent_s in report.seconds.items()}
-    described: dict[str, RawMetadataValue] = {
+    described: dict[str, Any] = {
         "manifest": report.manifest,
         "dagster/uri": uri,
         "dagster/partition_row_count": report.counts.total(),

@@ -1,7 +1,7 @@
 """The IO manager of tables."""
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagster import (
     ConfigurableIOManager,
@@ -12,7 +12,6 @@ from dagster import (
     TableMetadataValue,
     TableSchema,
 )
-from dagster._core.definitions.metadata import RawMetadataValue
 
 from io_managers.image_set import read_parquet
 from io_managers.outages import outages_retried
@@ -38,7 +37,7 @@ class TableIOManager(ConfigurableIOManager):
         key, types = table_key(context.asset_key.path[-1], context.partition_key), obj.dtypes.items()
         with outages_retried(context):
             stored = self.object_store.store.put(key, buffer.getvalue(), content_type="application/vnd.apache.parquet")
-        described: dict[str, RawMetadataValue] = {
+        described: dict[str, Any] = {
             "table": key,
             "dagster/uri": self.object_store.uri(key),
             "dagster/partition_row_count": len(obj),

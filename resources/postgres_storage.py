@@ -9,7 +9,6 @@ from typing import Any
 
 import sqlalchemy
 from dagster import StringSource
-from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
 import resources.alembic_paths  # noqa: F401 as it says
@@ -34,14 +33,14 @@ _NETWORK = {
 class PostgresStorage(DagsterPostgresStorage):
     """What `storage: postgres:` is in a dagster.yaml, with the same `postgres_url` and the same tables."""
 
-    def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
+    def __init__(self, postgres_url: str, inst_data: Any = None) -> None:
         super().__init__(postgres_url, inst_data=inst_data)
         patience = _Patience()
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             sqlalchemy.event.listen(storage._engine, "do_connect", patience.connect)
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "PostgresStorage":
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> "PostgresStorage":
         """The storage that a dagster.yaml describes."""
         return cls(config_value["postgres_url"], inst_data)
 

@@ -23,7 +23,6 @@ from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from dagster._serdes import ConfigurableClassData
 
 import resources.alembic_paths  # noqa: F401 as it says
 
@@ -49,12 +48,12 @@ OPEN_FILES = 8
 class SqliteStorage(DagsterSqliteStorage):
     """What `storage: sqlite:` is in a dagster.yaml, with the same files below the same `base_dir`."""
 
-    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+    def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         super().__init__(base_dir, inst_data)
         self._event_log_storage = EventLogStorage(self._event_log_storage._base_dir)
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "SqliteStorage":
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> "SqliteStorage":
         """The storage that a dagster.yaml describes."""
         return cls.from_local(inst_data=inst_data, **config_value)
 
@@ -62,7 +61,7 @@ class SqliteStorage(DagsterSqliteStorage):
 class EventLogStorage(SqliteEventLogStorage):
     """The events of all runs; safe to use from many threads, one at a time."""
 
-    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+    def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         super().__init__(base_dir, inst_data)
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dagster import DefaultSensorStatus, RunRequest, RunsFilter, SensorEvaluationContext, SensorResult, SkipReason
-from dagster._core.storage.tags import RUN_KEY_TAG
 from dagster._utils.schedules import get_latest_completed_cron_tick, get_next_cron_tick
 
 from configs.settings import Settings
 from ops.catalog import CatalogSchedule, open_catalogs
 from ops.catalog.schedules import catalog_schedules
 from ops.editions import request_edition
-from resources.dagster_names import CATALOG_PARTITIONS
+from resources.dagster_names import CATALOG_PARTITIONS, RUN_KEY_TAG
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory

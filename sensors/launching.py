@@ -4,15 +4,15 @@ import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dagster import AssetKey, AssetSelection, DagsterInstance, RunRequest, RunsFilter, SensorEvaluationContext
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from configs.settings import Settings
-from resources.dagster_names import CATALOG_PARTITIONS, CATALOG_POOL, GALLERY
+from resources.dagster_names import CATALOG_PARTITIONS, CATALOG_POOL, GALLERY, PARTITION_NAME_TAG
 from sensors.serving_runs import OPEN
 
 CATALOG_ASSETS = AssetSelection.groups(CATALOG_PARTITIONS)
@@ -83,9 +83,7 @@ def add_backfill(context: SensorEvaluationContext, launch: Launch) -> str:
 
 def catalogs_in_open_backfills(context: SensorEvaluationContext) -> set[str]:
     """The catalogs that a backfill is about to make, or is making."""
-    assert context.repository_def
-    open_ones = context.instance.get_backfills(BulkActionsFilter(statuses=_OPEN))
-    return set(backfilled_catalogs(open_ones, context))
+    return set(backfilled_catalogs(context, statuses=_OPEN))
 
 
 def catalogs_under_way(instance: DagsterInstance) -> set[str]:
@@ -94,11 +92,11 @@ def catalogs_under_way(instance: DagsterInstance) -> set[str]:
     return {run.tags[PARTITION_NAME_TAG] for run in runs if PARTITION_NAME_TAG in run.tags}
 
 
-def backfilled_catalogs(backfills: Iterable[PartitionBackfill], context: SensorEvaluationContext) -> Iterable[str]:
-    """The catalogs that these backfills are, or were, for."""
+def backfilled_catalogs(context: SensorEvaluationContext, **wanted: Any) -> Iterable[str]:
+    """The catalogs that some backfills are, or were, for: by the fields of Dagster's filter."""
     assert context.repository_def
     graph = context.repository_def.asset_graph
-    for backfill in backfills:
+    for backfill in context.instance.get_backfills(BulkActionsFilter(**wanted)):
         if backfill.is_asset_backfill and _GALLERY in (backfill.asset_selection or ()):
             data = backfill.get_asset_backfill_data(graph)
             yield from data.get_target_partitions_subset(_GALLERY).get_partition_keys()

@@ -16,7 +16,6 @@ from dagster import (
     SensorResult,
     SkipReason,
 )
-from dagster._core.execution.backfill import BulkActionsFilter
 
 from configs.lifecycle_settings import ReleaseSettings
 from configs.settings import Settings
@@ -218,5 +217,4 @@ def _place(catalog: str) -> float:
 def _done(context: SensorEvaluationContext, memory: _Memory) -> set[str]:
     """The catalogs that were backfilled for these releases, whatever came of it."""
     since = datetime.fromtimestamp(memory.since_s, UTC)
-    ours = context.instance.get_backfills(BulkActionsFilter(tags={RELEASE_TAG: memory.release}, created_after=since))
-    return set(backfilled_catalogs(ours, context))
+    return set(backfilled_catalogs(context, tags={RELEASE_TAG: memory.release}, created_after=since))

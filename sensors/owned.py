@@ -1,10 +1,10 @@
 """What Dagster's pages show of every job, sensor and schedule beside its description: its owner and its part."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
-from dagster import SensorDefinition, sensor
-from dagster._utils.warnings import disable_dagster_warnings
+from dagster import BetaWarning, SensorDefinition, sensor
 
 from resources.dagster_names import OWNERS
 
@@ -28,7 +28,7 @@ def owned_sensor(part: Part, **attributes: Any) -> Callable[[_Evaluate], SensorD
 
     def declare(evaluate: _Evaluate) -> SensorDefinition:
         # Owners of sensors are announced as subject to change.
-        with disable_dagster_warnings():
+        with warnings.catch_warnings(action="ignore", category=BetaWarning):
             return sensor(owners=OWNERS, tags=part_tags(part), **attributes)(evaluate)
 
     return declare

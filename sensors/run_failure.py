@@ -15,16 +15,11 @@ from dagster import (
     SensorResult,
     SkipReason,
 )
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-    WILL_RETRY_TAG,
-)
 
 from configs.settings import Settings
 from foundation.logs import without_secrets
 from foundation.outside_text import printable
+from resources.dagster_names import PARTITION_NAME_TAG, RANGE_END_TAG, RANGE_START_TAG, WILL_RETRY_TAG
 from resources.outbound import DeliveryRefusedError, OutboundError, open_outbound
 from resources.settings_resource import SettingsResource
 from sensors.owned import owned_sensor
@@ -145,8 +140,8 @@ def _partitions(tags: Mapping[str, str]) -> list[str]:
     """The partition of the run; of a range, its first and last one as Dagster writes them: `first...last`."""
     if PARTITION_NAME_TAG in tags:
         return [tags[PARTITION_NAME_TAG]]
-    if ASSET_PARTITION_RANGE_START_TAG in tags:
-        return [f"{tags[ASSET_PARTITION_RANGE_START_TAG]}...{tags[ASSET_PARTITION_RANGE_END_TAG]}"]
+    if RANGE_START_TAG in tags:
+        return [f"{tags[RANGE_START_TAG]}...{tags[RANGE_END_TAG]}"]
     return []
 
 

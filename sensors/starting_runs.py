@@ -11,7 +11,6 @@ from dagster import (
     SensorEvaluationContext,
     SkipReason,
 )
-from dagster._core.launcher import WorkerStatus
 
 from resources.settings_resource import SettingsResource
 from sensors.owned import owned_sensor
@@ -44,7 +43,7 @@ def _look(instance: DagsterInstance) -> Iterator[str]:
     for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTING])):
         health = instance.run_launcher.check_run_worker_health(run)
         # It may have begun, or ended, meanwhile.
-        if health.status is WorkerStatus.FAILED and _is_starting(instance, run):
+        if health.status.name == "FAILED" and _is_starting(instance, run):
             instance.report_run_failed(run, f"The run ended before it began: {health.msg}")
             yield f"run {run.run_id} ended before it began"
         else:

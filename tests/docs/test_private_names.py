@@ -6,8 +6,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from dagster._core.storage import tags
 
 from configs.settings import PACKAGE_ROOT
+from resources import dagster_names
 
 PACKAGES = (
     "foundation",
@@ -57,3 +59,10 @@ def test_dagster_still_has_them(module):
     held = importlib.import_module(module)
     gone = {name for name in names if not hasattr(held, name)}
     assert gone == set()
+
+
+def test_the_tags_are_those_that_dagster_writes():
+    ours = {name: value for name, value in vars(dagster_names).items() if "dagster/" in str(value)}
+    theirs = {name: getattr(tags, name.replace("RANGE", "ASSET_PARTITION_RANGE"), None) for name in ours}
+    assert len(ours) == 8
+    assert ours == theirs
