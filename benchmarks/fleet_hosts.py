@@ -15,7 +15,6 @@ from typing import cast
 
 from benchmarks.stand_in import SteppingEngine, serve, write_stand_in_model
 from configs.settings import load_settings
-from resources.gpu_engine import GPUEngine
 from resources.object_store import ObjectStore, StoredObject
 from resources.open_store import open_store
 
@@ -139,7 +138,7 @@ def _catalog(name: str) -> None:
     """Run the main job; tell on standard output how it went and what it took."""
     from benchmarks.main_job import run_main_job
 
-    result = run_main_job(name, GPUEngine())
+    result = run_main_job(name)
     made = (event.materialization for event in result.get_asset_materialization_events())
     (generated,) = [one for one in made if one.asset_key.path == ["generated_images"]]
     figures = {what: float(str(generated.metadata[what].value)) for what in ("made", "reused", "failed", "wall_s")}

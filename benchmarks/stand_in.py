@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from models.batching.ticket import Listener
 from models.engine import Engine, GenerationJob, OnStep
@@ -16,6 +16,7 @@ from models.recipe import Recipe
 from models.request import Priority
 from models.resolution import Resolution
 from resources.gpu_engine import GPUEngine
+from resources.settings_resource import SettingsResource
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,6 +150,9 @@ class StandInGPUEngine(GPUEngine):
     """The Dagster resource of the stand-in engine."""
 
     picture_s: float = 0.0
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**{"settings": SettingsResource(), **fields})
 
     @property
     def engine(self) -> Engine:

@@ -27,13 +27,13 @@ from sensors.run_failure import run_failure_alert
 from sensors.starting_runs import starting_runs
 
 _settings = SettingsResource()
-_store = ObjectStoreResource()
+_store = ObjectStoreResource(settings=_settings)
 
 RESOURCES = {
     "settings": _settings,
-    "gpu_engine": GPUEngine(),
+    "gpu_engine": GPUEngine(settings=_settings),
     "object_store": _store,
-    "request_queue": RequestQueueResource(),
+    "request_queue": RequestQueueResource(settings=_settings),
     "image_sets": ImageSetIOManager(object_store=_store, settings=_settings),
     "tables": TableIOManager(object_store=_store),
 }

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from dagster import ConfigurableResource
+from dagster import ConfigurableResource, ResourceDependency
 from pydantic import PrivateAttr
 
-from configs.settings import load_settings
 from models.registry import ModelRegistry
 from resources.own_gpu import with_own_gpu
+from resources.settings_resource import SettingsResource
 from resources.weight_store import open_loading_registry
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class GPUEngine(ConfigurableResource[None]):
     Nothing is read or loaded before the first use, and PyTorch is imported only where pictures are computed.
     """
 
+    settings: ResourceDependency[SettingsResource]
     _registry: ModelRegistry | None = PrivateAttr(default=None)
     _engine: "Engine | None" = PrivateAttr(default=None)
 
@@ -28,7 +29,7 @@ class GPUEngine(ConfigurableResource[None]):
     def registry(self) -> ModelRegistry:
         """The models by name. Raises ConfigError listing every problem of every model card."""
         if self._registry is None:
-            self._registry = open_loading_registry(load_settings())
+            self._registry = open_loading_registry(self.settings.current)
         return self._registry
 
     @property
@@ -37,5 +38,5 @@ class GPUEngine(ConfigurableResource[None]):
         if self._engine is None:
             from models.engine import BatchingEngine
 
-            self._engine = BatchingEngine(self.registry, with_own_gpu(load_settings()).engine)
+            self._engine = BatchingEngine(self.registry, with_own_gpu(self.settings.current).engine)
         return self._engine

@@ -1,11 +1,12 @@
 """The object store as a Dagster resource."""
 
-from dagster import ConfigurableResource
+from dagster import ConfigurableResource, ResourceDependency
 from pydantic import PrivateAttr
 
-from configs.settings import StoreSettings, load_settings
+from configs.settings import StoreSettings
 from resources.object_store import ObjectStore
 from resources.open_store import open_store
+from resources.settings_resource import SettingsResource
 
 
 class ObjectStoreResource(ConfigurableResource["ObjectStoreResource"]):
@@ -16,20 +17,21 @@ class ObjectStoreResource(ConfigurableResource["ObjectStoreResource"]):
     secret, is part of Dagster's run configuration.
     """
 
+    settings: ResourceDependency[SettingsResource]
     _store: ObjectStore | None = PrivateAttr(default=None)
 
     @property
     def store(self) -> ObjectStore:
         """The checked store; its bucket or folder exists."""
         if self._store is None:
-            store = open_store(load_settings().store)
+            store = open_store(self.settings.current.store)
             store.check()
             self._store = store
         return self._store
 
     def uri(self, key: str) -> str:
         """Where an object is, for people and other programs: an `s3://` or `file://` address that opens nothing."""
-        return object_uri(load_settings().store, key)
+        return object_uri(self.settings.current.store, key)
 
 
 def object_uri(store: StoreSettings, key: str) -> str:

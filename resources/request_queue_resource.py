@@ -1,10 +1,10 @@
 """The request queue as a Dagster resource."""
 
-from dagster import ConfigurableResource
+from dagster import ConfigurableResource, ResourceDependency
 from pydantic import PrivateAttr
 
-from configs.settings import load_settings
 from resources.queue import RequestQueue, open_queue
+from resources.settings_resource import SettingsResource
 
 
 class RequestQueueResource(ConfigurableResource["RequestQueueResource"]):
@@ -14,13 +14,14 @@ class RequestQueueResource(ConfigurableResource["RequestQueueResource"]):
     Redis, and no password, is part of Dagster's run configuration.
     """
 
+    settings: ResourceDependency[SettingsResource]
     _queue: RequestQueue | None = PrivateAttr(default=None)
 
     @property
     def queue(self) -> RequestQueue:
         """The queue; Redis has answered."""
         if self._queue is None:
-            queue = open_queue(load_settings())
+            queue = open_queue(self.settings.current)
             queue.check()
             self._queue = queue
         return self._queue

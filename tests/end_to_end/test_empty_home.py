@@ -54,7 +54,7 @@ def drop(settings):
 def look_at_inbox(instance):
     from imagegenx_assets.definitions import defs
 
-    resources = {"settings": SettingsResource(), "object_store": ObjectStoreResource()}
+    resources = {"settings": SettingsResource(), "object_store": ObjectStoreResource(settings=SettingsResource())}
     repository = defs.get_repository_def()
     with dg.build_sensor_context(
         instance=instance, repository_def=repository, sensor_name="catalog_source", resources=resources
@@ -66,7 +66,7 @@ def look_at_inbox(instance):
         cursor=f"{float(looked_at) - 1e6}\n{memory}",
         repository_def=repository,
         sensor_name="catalog_source",
-        resources={"settings": SettingsResource(), "object_store": ObjectStoreResource()},
+        resources={"settings": SettingsResource(), "object_store": ObjectStoreResource(settings=SettingsResource())},
     ) as context:
         return [request.partition_key for request in catalog_source(context).run_requests]
 

@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 
 ROWS, REJECTED, GIVEN_UP = 20, 3, 1
 TOKEN = SecretStr("start-up-token")
-RESOURCES = {"settings": SettingsResource(), "object_store": ObjectStoreResource()}
+RESOURCES = {"settings": SettingsResource(), "object_store": ObjectStoreResource(settings=SettingsResource())}
 IDS = [f"m{number}" for number in range(ROWS)]
 
 
@@ -46,7 +46,8 @@ def verdicts(store):
 
 
 def tick(instance, cursor):
-    return reviews_sensor(dg.build_sensor_context(instance=instance, cursor=cursor), **RESOURCES)
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=RESOURCES) as context:
+        return reviews_sensor(context)
 
 
 def test_a_spreadsheet_becomes_delivered_pictures_and_no_verdict_is_lost_to_kills(tmp_path, monkeypatch) -> None:

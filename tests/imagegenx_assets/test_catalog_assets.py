@@ -421,8 +421,9 @@ def away(shop, monkeypatch):
     from imagegenx_assets.definitions import RESOURCES
 
     monkeypatch.setattr(outages, "FIRST_WAIT_S", 0.01)
-    store = AwayResource(root=str(shop.home / "store"))
-    return {"object_store": store, "image_sets": ImageSetIOManager(object_store=store, settings=RESOURCES["settings"])}
+    settings = RESOURCES["settings"]
+    store = AwayResource(settings=settings, root=str(shop.home / "store"))
+    return {"object_store": store, "image_sets": ImageSetIOManager(object_store=store, settings=settings)}
 
 
 def test_a_step_is_tried_again_after_an_outage_and_makes_nothing_twice(shop, away):

@@ -5,6 +5,7 @@ import pytest
 from io_managers.table_io_manager import TableIOManager
 from resources.object_store import ObjectNotFoundError
 from resources.object_store_resource import ObjectStoreResource
+from resources.settings_resource import SettingsResource
 
 TABLE = pd.DataFrame({"id": ["a", "b"], "text": ["红色T恤", ""], "steps": [20, 50], "cfg_scale": [4.0, 7.5]})
 
@@ -12,7 +13,7 @@ TABLE = pd.DataFrame({"id": ["a", "b"], "text": ["红色T恤", ""], "steps": [20
 @pytest.fixture
 def tables(tmp_path, monkeypatch):
     monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path))
-    return TableIOManager(object_store=ObjectStoreResource())
+    return TableIOManager(object_store=ObjectStoreResource(settings=SettingsResource()))
 
 
 def test_a_table_comes_back_as_it_was_stored(tables):

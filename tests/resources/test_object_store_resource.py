@@ -20,6 +20,7 @@ from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
 from resources.object_store_resource import ObjectStoreResource
 from resources.s3_store import S3ObjectStore
+from resources.settings_resource import SettingsResource
 from tests.support.faulty_network import closed_port
 from tests.support.s3_server import S3Server
 
@@ -53,7 +54,7 @@ def definitions() -> Definitions:
         return first + b" second"
 
     assets: list[AssetsDefinition] = [first, second]
-    objects = ObjectStoreResource()
+    objects = ObjectStoreResource(settings=SettingsResource())
     return Definitions(assets=assets, resources={"objects": objects, "io_manager": BytesIOManager(objects=objects)})
 
 
@@ -91,8 +92,8 @@ def test_a_store_that_is_down_fails_the_run_with_what_to_do(
 
 def test_the_resource_shows_dagster_no_setting_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEGENX_STORE__SECRET_KEY", "top-secret")
-    resource = ObjectStoreResource()
-    assert type(resource).model_fields == {}
+    resource = ObjectStoreResource(settings=SettingsResource())
+    assert set(type(resource).model_fields) == {"settings"}
     assert "top-secret" not in repr(resource)
 
 
@@ -100,7 +101,8 @@ def test_loading_the_resource_imports_no_client_and_reads_no_setting() -> None:
     code = (
         "import json, os, sys\n"
         "from resources.object_store_resource import ObjectStoreResource\n"
-        "ObjectStoreResource()\n"
+        "from resources.settings_resource import SettingsResource\n"
+        "ObjectStoreResource(settings=SettingsResource())\n"
         "json.dump([name for name in ('minio', 'urllib3', 'torch') if name in sys.modules], sys.stdout)\n"
     )
     environment = {"IMAGEGENX_CONFIG": "/does/not/exist"}

@@ -4,6 +4,7 @@ import sys
 from dagster import asset, materialize_to_memory
 
 from resources.request_queue_resource import RequestQueueResource
+from resources.settings_resource import SettingsResource
 from tests.resources.queue.conftest import new_task
 
 
@@ -15,7 +16,7 @@ def test_an_asset_uses_the_private_queue_of_the_home_folder(tmp_path, monkeypatc
         task = requests.queue.submit(new_task(), owner="ann")
         return [claim.id for claim in requests.queue.claim("w", 1)] == [task.id]
 
-    resource = RequestQueueResource()
+    resource = RequestQueueResource(settings=SettingsResource())
 
     assert materialize_to_memory([sent], resources={"requests": resource}).output_for_node("sent")
     assert (tmp_path / "redis" / "appendonly.aof").exists() or (tmp_path / "redis" / "appendonlydir").exists()

@@ -18,16 +18,16 @@ def instance(tmp_path, monkeypatch):
 
 
 def made(catalog, days_ago=0.0):
-    store = ObjectStoreResource().store
+    store = ObjectStoreResource(settings=SettingsResource()).store
     page = f"galleries/{catalog}/index.html"
     store.put(page, b"page", content_type="text/html")
     make_old(store, [page], days_ago)
 
 
 def tick(instance, cursor=None):
-    context = dg.build_sensor_context(instance=instance, cursor=cursor)
-    resources = {"settings": SettingsResource(), "object_store": ObjectStoreResource()}
-    return stale_catalogs_sensor(context, **resources)
+    resources = {"settings": SettingsResource(), "object_store": ObjectStoreResource(settings=SettingsResource())}
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources) as context:
+        return stale_catalogs_sensor(context)
 
 
 def test_each_stale_catalog_fails_its_check_once(instance):

@@ -39,7 +39,7 @@ class Sensor:
 
     def tick(self):
         """How many runs the sensor asks for, or why it asks for none."""
-        resources = {"settings": SettingsResource(), "request_queue": RequestQueueResource()}
+        resources = {"settings": SettingsResource(), "request_queue": RequestQueueResource(settings=SettingsResource())}
         with dg.build_sensor_context(instance=self.instance, resources=resources, cursor=self.cursor) as context:
             result = queue_sensor(context)
             self.cursor = context.cursor

@@ -17,7 +17,7 @@ from sensors.reviews import reviews_sensor
 from tests.support.catalog_writer import REGISTRY, write
 from tests.support.reviewed_catalog import store_reviewed, store_rows
 
-RESOURCES = {"settings": SettingsResource(), "object_store": ObjectStoreResource()}
+RESOURCES = {"settings": SettingsResource(), "object_store": ObjectStoreResource(settings=SettingsResource())}
 
 
 @pytest.fixture
@@ -42,7 +42,8 @@ def say(store, state, *rows):
 
 
 def tick(instance, cursor=None):
-    return reviews_sensor(dg.build_sensor_context(instance=instance, cursor=cursor), **RESOURCES)
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=RESOURCES) as context:
+        return reviews_sensor(context)
 
 
 def checked(result):

@@ -18,14 +18,15 @@ API = "/api/v1/catalogs/mugs"
 def tick(reviewing, monkeypatch):
     """Ticks of the sensor over the gateway's store; returns what each launches."""
     monkeypatch.setenv("IMAGEGENX_HOME", str(reviewing.service.settings.home))
-    resources = {"settings": SettingsResource(), "object_store": ObjectStoreResource()}
+    resources = {"settings": SettingsResource(), "object_store": ObjectStoreResource(settings=SettingsResource())}
     cursors = [None]
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("catalogs", ["mugs"])
 
         def tick(cursor=None):
-            context = dg.build_sensor_context(instance=instance, cursor=cursor or cursors[-1])
-            result = asked_changes_sensor(context, **resources)
+            before = cursor or cursors[-1]
+            with dg.build_sensor_context(instance=instance, cursor=before, resources=resources) as context:
+                result = asked_changes_sensor(context)
             if isinstance(result, dg.SkipReason):
                 return []
             cursors.append(result.cursor)
