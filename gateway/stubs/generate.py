@@ -13,7 +13,7 @@ def generate(folder: Path = _PACKAGE) -> None:
     from grpc_tools import protoc  # type: ignore[import-untyped]
 
     with TemporaryDirectory() as out:
-        outputs = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
+        outputs = [f"--{kind}_out={out}" for kind in ("python", "pyi")]
         # The compiler sees the proto as gateway/stubs/imagegenx.proto: the imports in the stubs follow from that path.
         sources = [f"-Igateway/stubs={_PACKAGE.parent}", "gateway/stubs/imagegenx.proto"]
         if status := protoc.main(["protoc", *outputs, *sources]):

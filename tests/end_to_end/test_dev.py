@@ -20,9 +20,9 @@ from PIL import Image, ImageChops
 from playwright.sync_api import expect
 
 from gateway.stubs import imagegenx_pb2 as pb2
-from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from imagegenx_cli.processes import is_alive
 from tests.support.random_model import CARD, write_random_model
+from tests.support.scheduler_stub import SchedulerServiceStub
 
 TOOL = Path(sys.executable).with_name("imagegenx")
 DEADLINE_S = 180

@@ -13,7 +13,6 @@ from gateway.errors import ServiceError
 from gateway.grpc_scheduler import request_data
 from gateway.grpc_server import GrpcError, start_grpc
 from gateway.stubs import imagegenx_pb2 as pb2
-from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from models.admission import parse_request
 from models.errors import InvalidRequestError
 from models.gpu_load import GPULoad
@@ -21,6 +20,7 @@ from resources.accounts import Scope
 from resources.queue import WorkerState, original_key
 from tests.support.open_gateway import close, end_tasks, new_service
 from tests.support.redis_server import running_redis
+from tests.support.scheduler_stub import SchedulerServiceStub
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 

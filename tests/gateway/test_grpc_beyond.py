@@ -8,9 +8,9 @@ import pytest
 
 from gateway.grpc_server import start_grpc
 from gateway.stubs import imagegenx_pb2 as pb2
-from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from resources.queue import TaskStatus
 from tests.support.open_gateway import close, end_tasks, new_service
+from tests.support.scheduler_stub import SchedulerServiceStub
 from tests.support.waiting import wait_until
 
 

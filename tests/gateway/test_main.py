@@ -21,9 +21,9 @@ from configs.settings import Settings
 from gateway.main import open_service
 from gateway.service import GatewayService
 from gateway.stubs import imagegenx_pb2 as pb2
-from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from tests.support.gateway_process import ROOT, gateway_process
 from tests.support.painter import Painter
+from tests.support.scheduler_stub import SchedulerServiceStub
 from tests.support.waiting import wait_until
 
 MUG = {"text": "a red mug", "params": {"resolution": "128×96"}}

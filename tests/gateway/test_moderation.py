@@ -8,8 +8,8 @@ from configs.lifecycle_settings import CheckSettings
 from gateway.grpc_server import start_grpc
 from gateway.main import open_service
 from gateway.stubs import imagegenx_pb2 as pb2
-from gateway.stubs.imagegenx_pb2_grpc import SchedulerServiceStub
 from tests.support.running_gateway import running_gateway
+from tests.support.scheduler_stub import SchedulerServiceStub
 
 
 @pytest.fixture(scope="module")
