@@ -58,22 +58,28 @@ def decoded(words: "NDArray[np.float32]") -> bytes | None:
 
 
 def _most_likely_bits(words: "NDArray[np.float32]") -> "NDArray[np.uint8]":
-    # State s is entered by its highest bit, from the two states that share its lower bits.
-    states, count = np.arange(_STATES), len(words)
-    bit, before = states >> _MEMORY - 1, (states << 1) % _STATES
+    # A state is entered by its highest bit, from the even and the odd state that share its lower bits.
+    count = len(words)
+    values = words.reshape(count, _STEPS, -1)
+    signs = (_outputs()[first::2].transpose(2, 1, 0).reshape(-1, _STATES) for first in (0, 1))
+    gains = ((values @ one).reshape(count, _STEPS, 2, -1).swapaxes(0, 1) for one in signs)
     likeness = np.full((count, _STATES), -np.inf, np.float32)
     likeness[:, 0] = 0
-    took = np.empty((_STEPS, count, _STATES), bool)
-    first, second = _outputs()[before, bit].T, _outputs()[before + 1, bit].T
-    for step, values in enumerate(words.reshape(count, _STEPS, -1).swapaxes(0, 1)):
-        even, odd = likeness[:, before] + values @ first, likeness[:, before + 1] + values @ second
-        took[step] = odd > even
-        likeness = np.maximum(even, odd)
-    bits, state = np.empty((count, _STEPS), np.uint8), np.zeros(count, int)
+    took = np.empty((_STEPS, count, 2, _STATES // 2), bool)
+    for step, (even_gain, odd_gain) in enumerate(zip(*gains, strict=True)):
+        even, odd = likeness[:, None, ::2] + even_gain, likeness[:, None, 1::2] + odd_gain
+        np.greater(odd, even, out=took[step])
+        likeness = np.maximum(even, odd).reshape(count, -1)
+    return np.array([_traced_back(took[:, place].tobytes()) for place in range(count)], np.uint8)
+
+
+def _traced_back(took: bytes) -> list[int]:
+    """The bits that led to state 0, if this says for each step and state whether the odd one went before it."""
+    bits, state = [], 0
     for step in range(_STEPS - 1, -1, -1):
-        bits[:, step] = state >> _MEMORY - 1
-        state = (state << 1) % _STATES + took[step, np.arange(count), state]
-    return bits
+        bits.append(state >> _MEMORY - 1)
+        state = (state << 1) % _STATES + took[step * _STATES + state]
+    return bits[::-1]
 
 
 @cache
