@@ -240,15 +240,9 @@ class _FileSettings(Settings):
     """Settings whose arguments come from the file, so that the environment wins over them."""
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, _secret_files(file_secret_settings), init_settings
+    def settings_customise_sources(cls, *given: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
+        arguments, *others = super().settings_customise_sources(*given, **sources)
+        return *others, arguments
 
 
 def _secret_files(source: PydanticBaseSettingsSource) -> NestedSecretsSettingsSource:

@@ -1,19 +1,10 @@
 """Callbacks in the form of the Standard Webhooks specification (https://www.standardwebhooks.com)."""
 
-import base64
 import json
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
-
-_SECRET_BYTES = 32
-
-
-def new_secret() -> str:
-    """A new signing secret: `whsec_` and 32 random bytes in base64."""
-    return f"whsec_{base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode('ascii')}"
 
 
 def body_of(payload: Mapping[str, object]) -> bytes:

@@ -11,10 +11,10 @@ from standardwebhooks import Webhook
 
 import resources.sqlite_storage  # noqa: F401 Dagster's own storage takes no path with % or ?
 from foundation.errors import ImageGenXError
-from resources.outbound.webhooks import new_secret
 from resources.settings_resource import SettingsResource
 from sensors.run_failure import MOST_PER_TICK, MOST_TRIES, REFUSED_TRIES, run_failure_alert
 from tests.support.dagster_instances import local_instance
+from tests.support.webhook_secret import new_secret
 
 SECRET = new_secret()
 

@@ -5,8 +5,8 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from resources.outbound import DeliveryRefusedError, TransferError, UrlRefusedError
-from resources.outbound.webhooks import new_secret
 from tests.support.web_server import raw, redirect, reply, running_web_server
+from tests.support.webhook_secret import new_secret
 
 EVENT = {"type": "task.success", "data": {"task_id": "img_1", "text": "一只猫"}}
 
