@@ -23,6 +23,7 @@ from ops.input_pictures import InputPictures
 from ops.making.in_process import EngineMaker
 from resources.gpu_engine import GPUEngine
 from resources.open_store import open_store
+from resources.settings_resource import SettingsResource
 
 ROWS = 128
 LIMITS = {"generated_images / engine": 1.10, "whole job / engine": 1.10}
@@ -38,7 +39,7 @@ def run() -> dict[str, float]:
 
 def _main() -> None:
     """The child process: all timings, as JSON on the last line of standard output."""
-    settings, gpu_engine = load_settings(), GPUEngine()
+    settings, gpu_engine = load_settings(), GPUEngine(settings=SettingsResource())
     _write_catalog(settings.catalog_folder / "small.csv", "a blue hat on a pink background", 4)
     catalog = settings.catalog_folder / "bench.csv"
     _write_catalog(catalog, "a red mug on a white background", ROWS)

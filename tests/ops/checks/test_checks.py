@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -53,7 +53,7 @@ def edited(image_set, change):
 
 
 def table(ids, resolution="64×64"):
-    return pd.DataFrame({"id": list(ids), "resolution": resolution})
+    return pa.table({"id": list(ids), "resolution": [resolution] * len(ids)})
 
 
 def whats(outcome):
