@@ -28,7 +28,7 @@ def web_server(environment):
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
 
 def wait_for(url, process):

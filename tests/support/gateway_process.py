@@ -45,7 +45,7 @@ class GatewayProcess:
         return found[1]
 
     def ended(self) -> int:
-        status = self.process.wait(timeout=30)
+        status = self.process.wait(timeout=60)
         self._reader.join()
         self.process.stderr.close()
         return status

@@ -21,7 +21,7 @@ from resources.queue.redis_server import redis_executable
 from tests.support.waiting import wait_until
 
 PASSWORD = "correct-horse"
-START_TIMEOUT_S = 20
+START_TIMEOUT_S = 60
 
 
 class RedisServer:
