@@ -270,7 +270,7 @@ def test_the_picture_of_a_caller_who_hangs_up_for_good_is_cancelled(service, key
 
 
 def test_a_picture_is_made_for_the_call_that_came_back(service, key, user, monkeypatch) -> None:
-    monkeypatch.setattr(caller_waits, "COMES_BACK_WITHIN_S", 5)
+    monkeypatch.setattr(caller_waits, "COMES_BACK_WITHIN_S", 1.5)
     with (
         running_gateway(service) as gateway,
         OpenAI(base_url=f"{gateway.url}/v1", api_key=key, timeout=2, max_retries=0) as hasty,
@@ -280,7 +280,7 @@ def test_a_picture_is_made_for_the_call_that_came_back(service, key, user, monke
             hasty.images.generate(prompt="a red mug")
         patient, again = hasty.with_options(timeout=60), {"x-stainless-retry-count": "1"}
         answer = pool.submit(patient.images.generate, prompt="a red mug", extra_headers=again)
-        time.sleep(6)  # the one who hung up would have been given up by now
+        time.sleep(2)  # the one who hung up would have been given up by now
         with Painter(service.queue, service.store):
             assert len(answer.result(60).data) == 1
     assert len(service.queue.owned(user)) == 1
