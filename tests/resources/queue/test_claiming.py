@@ -205,10 +205,10 @@ def test_a_late_worker_may_still_end_what_nobody_took_over(queue):
 
 
 def test_heartbeats_keep_claims_and_their_end_frees_them(open_queue):
-    queue = open_queue(lease_s=2)
+    queue = open_queue(lease_s=4)
     submit(queue)
     (claim,) = queue.claim("w", 1)
-    until = time.monotonic() + 3
+    until = time.monotonic() + 5
     while time.monotonic() < until:
         assert queue.renew(state("w"), [claim]).lost == frozenset()
         assert queue.claim("other", 1, block_s=0.3) == []
