@@ -121,7 +121,7 @@ async def _known_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ImageGenXError)
     error = exc if isinstance(exc, ServiceError) else service_error(exc)
     if error.code == 500:
-        logger.error("%s %s: %s", request.method, request.scope["path"], exc)
+        logger.error("%s %s: %s", request.method, request.scope["path"], exc.__cause__ or exc)
     return _refuse(request, error)
 
 

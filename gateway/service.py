@@ -19,7 +19,7 @@ from gateway.model_states import ModelStates
 from gateway.uploads import CheckedUploads, Uploads, together
 from models.admission import parse_request
 from models.blocklist import Blocklist
-from models.errors import ImageGenXError, RejectedError
+from models.errors import ImageGenXError, PictureError, RejectedError
 from models.gpu_load import GPULoad
 from models.registry import ModelRegistry
 from models.request import STORED, CallbackEvent, GenerationRequest, input_references, with_references
@@ -268,7 +268,10 @@ class GatewayService:
         def may_see(record: MarkRecord) -> bool:
             return Scope.OPERATE in account.scopes or (bool(record.owner) and record.owner == account.user_id)
 
-        return verify(data, self.settings, self.store, may_see)
+        try:
+            return verify(data, self.settings, self.store, may_see)
+        except PictureError as exc:
+            raise bad_field("file", str(exc)) from exc
 
     @service_errors()
     def delete_all(self, account: Account) -> DeletedData:

@@ -101,6 +101,17 @@ def test_what_is_no_picture_is_refused(client, form, code):
     assert client.post(VERIFY, **form).status_code == code
 
 
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp", "gif", "bmp"])
+def test_a_picture_that_was_cut_off_is_refused_by_its_field(client, format):
+    file = io.BytesIO()
+    Image.fromarray(shape_picture(1, 256)).save(file, format)
+    size = len(file.getvalue())
+    for part in (size // 2, size - size // 8):
+        answer = client.post(VERIFY, files={"file": ("a", file.getvalue()[:part])})
+        assert answer.status_code in (200, 422), answer.text
+        assert answer.status_code == 200 or answer.json()["data"]["problems"][0]["field"] == "file"
+
+
 def test_a_key_is_needed_and_must_be_one_that_may_read(client, service, marked):
     submits = service.accounts.create("sue", scopes=[Scope.SUBMIT])
 
