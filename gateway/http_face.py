@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
@@ -178,13 +179,21 @@ def is_multipart(request: Request) -> bool:
 def json_object(body: bytes | str, field: str = "") -> Mapping[str, object]:
     """The object in a JSON body: 400 if it is not JSON, 422 if it is something else than an object."""
     try:
-        data = json.loads(body)
+        data = json.loads(body, object_pairs_hook=_named_once)
     except (ValueError, RecursionError) as exc:
-        reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+        reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc).partition("; use sys.")[0]
         raise ServiceError(400, f"{field or 'The body'} is not JSON: {reason[:200]}.") from exc
     if not isinstance(data, dict):
         raise bad_field(field, f"{shown(data)} is not an object with fields")
     return data
+
+
+def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON: of a name that it has twice, either value may be meant."""
+    if len(found := dict(pairs)) < len(pairs):
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"{shown(twice)} is given twice")
+    return found
 
 
 def declared_bytes(request: Request) -> int | None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
@@ -48,6 +49,8 @@ MAX_PARTIAL_IMAGES = 3
 """As OpenAI allows."""
 _WHOLE_NUMBERS = ("n", "steps", "seed", "output_compression", "partial_images")
 _NUMBERS = ("cfg_scale", "strength", "lora_weight")
+_NUMBER = re.compile(r"[-+.0-9eE]+", re.ASCII)
+"""What JSON could say, too: not all digits and signs that Python reads."""
 _KNOWN = (
     *("prompt", "model", "response_format", "output_format", "stream", "partial_images"),
     *(*_PARAMS, *_OWN_PARAMS, *_WITHOUT_EFFECT, *_REFUSED),
@@ -306,11 +309,10 @@ def _numbers(texts: Mapping[str, str]) -> dict[str, Any]:
     read: dict[str, Any] = dict(texts)
     with suppress(ValueError, RecursionError):
         read |= {"loras": json.loads(texts["loras"])} if "loras" in texts else {}
-    for name, kind in [*((name, int) for name in _WHOLE_NUMBERS), *((name, float) for name in _NUMBERS)]:
-        try:
-            read[name] = kind(texts[name])
-        except (KeyError, ValueError):
-            continue
+    for name in {*_WHOLE_NUMBERS, *_NUMBERS} & texts.keys():
+        if _NUMBER.fullmatch(texts[name]):
+            with suppress(ValueError):
+                read[name] = (int if name in _WHOLE_NUMBERS else float)(texts[name])
     return read
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from starlette.responses import RedirectResponse, Response
 
@@ -16,7 +16,7 @@ from gateway.errors import ServiceError
 from gateway.galleries import documentation
 from gateway.galleries.documentation import documented_call
 from gateway.galleries.service import Galleries
-from gateway.http_face import HttpFace, json_object
+from gateway.http_face import HttpFace, json_object, known_query
 from gateway.picture_file import PictureFile
 from ops.file_names import file_stem
 from ops.review.catalog_view import NOW
@@ -139,7 +139,9 @@ def gallery_routes(face: HttpFace, page_headers: dict[str, str]) -> APIRouter:
 
     def add(method: str, path: str, call: Callable[..., Any], gives: type[BaseModel], **takes: type[BaseModel]) -> None:
         described = documented_call(gives, **takes)
-        router.add_api_route(f"{API}{path}", call, methods=[method], dependencies=[KEY], **described)
+        router.add_api_route(
+            f"{API}{path}", call, methods=[method], dependencies=[KEY, Depends(known_query)], **described
+        )
 
     add("GET", "", calls.index, documentation.CatalogIndex)
     add("GET", "/{name}", calls.gallery, documentation.CatalogGallery)

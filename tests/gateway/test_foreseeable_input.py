@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from gateway.http_server import FIRST_BYTES
+from tests.support.painter import drawn, encoded
 from tests.support.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
@@ -56,6 +57,35 @@ def test_odd_values_in_paths_and_queries_are_answered(client, path, odd) -> None
         answer = client.get(url, headers=headers)
         assert answer.status_code in (200, 400, 401, 403, 404, 422), answer.text
         assert answer.json()["code"] == answer.status_code
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('{"text": "a hat", "text": "a mug"}', "'text' is given twice"),
+        ('{"text": "a", "params": {"steps": 1, "seed": 2, "steps": 9}}', "'steps' is given twice"),
+        (
+            f'{{"text": "a", "params": {{"seed": {ODD[0]}}}}}',
+            "Exceeds the limit (4300 digits) for integer string conversion: value has",
+        ),
+    ],
+)
+def test_json_of_which_two_things_may_be_meant_is_refused(client, body, reason) -> None:
+    for path in (GENERATE, "/v1/images/generations"):
+        answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+        assert f"The body is not JSON: {reason}" in answer.text
+        assert "sys." not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("field", "given"), [("n", "\uff11"), ("n", "1_0"), ("seed", " 7"), ("steps", "0x1"), ("cfg_scale", "1_0.0")]
+)
+def test_numbers_of_a_form_are_those_of_json(client, field, given) -> None:
+    form = {"prompt": "a mug", "strength": "0.5", field: given}
+    picture = encoded(drawn("a mug", 96, 96), "png")
+    answer = client.post("/v1/images/edits", data=form, files={"image": ("a.png", picture)})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, field), answer.text
 
 
 def test_a_link_token_of_thousands_of_digits_is_no_token(gateway) -> None:

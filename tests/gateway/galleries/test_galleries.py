@@ -62,6 +62,7 @@ def test_the_index_shows_each_catalog_with_its_review_and_its_run(reviewing, per
     assert (mugs["progress"]["made"], mugs["progress"]["total"]) == (3, 10)
     assert len(mugs["covers"]) == 4
     assert [one["name"] for one in ann.get(API, params={"search": "春"}).json()["data"]["catalogs"]] == ["春装"]
+    assert ann.get(API, params={"serach": "春"}).status_code == 422
     publish_progress(store, "mugs", "generated_images", None)
     assert ann.get(API).json()["data"]["catalogs"][0]["progress"] is None
 
