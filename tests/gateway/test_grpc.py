@@ -347,8 +347,8 @@ def test_streams_that_only_wait_leave_the_calls_their_threads(channel, stub, key
     watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(90)]  # two threads take 128 calls
     assert [next(watch).status for watch in watches] == [SERVING] * 90
 
-    assert stub.SubmitTask(cat(key), timeout=20).code == 200
-    assert health.Check(health_pb2.HealthCheckRequest(), timeout=20).status == SERVING
+    assert stub.SubmitTask(cat(key), timeout=60).code == 200
+    assert health.Check(health_pb2.HealthCheckRequest(), timeout=60).status == SERVING
 
     never.set()
     for call in idle + watches:
@@ -362,14 +362,14 @@ def test_who_watches_the_health_hears_that_the_server_ends(server, channel):
         stopping = pool.submit(server.stop, 5)
         assert next(watch).status == NOT_SERVING
         watch.cancel()
-        stopping.result(20)
+        stopping.result(60)
 
 
 def test_calls_beyond_the_most_are_refused_at_once(stub, server, service, key, monkeypatch):
     go_on, ended = threading.Event(), threading.Semaphore(0)
 
     def slow(given: str, *scopes: Scope):
-        go_on.wait(20)
+        go_on.wait(60)
         raise ServiceError(418, "late")
 
     monkeypatch.setattr(service, "authenticate", slow)
@@ -378,7 +378,7 @@ def test_calls_beyond_the_most_are_refused_at_once(stub, server, service, key, m
         calls = [one.SubmitTask.future(cat(key)) for one in [stub, SchedulerServiceStub(other)] * 70]
         for call in calls:
             call.add_done_callback(lambda _: ended.release())
-        assert all(ended.acquire(timeout=20) for _ in range(12))
+        assert all(ended.acquire(timeout=60) for _ in range(12))
         go_on.set()
         codes = [call.code() for call in calls]
 
@@ -434,13 +434,13 @@ def test_stopping_lets_a_call_under_way_end_and_takes_no_other(stub, server, ser
 
     def slow(given: str, *scopes: Scope):
         begun.set()
-        go_on.wait(20)
+        go_on.wait(60)
         raise ServiceError(418, "late")
 
     monkeypatch.setattr(service, "authenticate", slow)
     with ThreadPoolExecutor() as pool:
         under_way = pool.submit(stub.SubmitTask, cat(key))
-        assert begun.wait(20)
+        assert begun.wait(60)
         stopping = pool.submit(server.stop, 20)
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as late:
             for _ in range(1000):
@@ -453,8 +453,8 @@ def test_stopping_lets_a_call_under_way_end_and_takes_no_other(stub, server, ser
         assert code == grpc.StatusCode.UNAVAILABLE
         assert not under_way.done()
         go_on.set()
-        assert under_way.result(20).code == 418
-        stopping.result(20)
+        assert under_way.result(60).code == 418
+        stopping.result(60)
 
 
 def test_a_call_whose_deadline_passed_while_it_waited_for_a_thread_is_not_begun(
@@ -465,7 +465,7 @@ def test_a_call_whose_deadline_passed_while_it_waited_for_a_thread_is_not_begun(
     def slow(given: str, *scopes: Scope):
         keys.append(given)
         begun.release()
-        go_on.wait(20)
+        go_on.wait(60)
         raise ServiceError(418, "late")
 
     monkeypatch.setattr(service, "authenticate", slow)
@@ -475,7 +475,7 @@ def test_a_call_whose_deadline_passed_while_it_waited_for_a_thread_is_not_begun(
         with pytest.raises(grpc.RpcError) as expired:
             stub.SubmitTask(cat("expired"), timeout=0.1)
         assert expired.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        time.sleep(0.5)  # the server's clock for this call began later than the client's, by its way here
+        time.sleep(2)  # the server's clock for this call began later than the client's, by its way here
         go_on.set()
         assert busy.result(60).code == 418
         assert stub.SubmitTask(cat("next")).code == 418
