@@ -17,7 +17,8 @@ from benchmarks.catalog_memory import write_catalog
 from benchmarks.child import child_output
 from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
 from configs.settings import load_settings
-from io_managers.image_set import PARQUET, Status, encode_manifest, manifest_key, read_image_set
+from io_managers.image_set import Status, encode_manifest, manifest_key, read_image_set
+from io_managers.image_set_writer import PARQUET
 from io_managers.settling import recipe_row
 from ops.catalog import FolderFiles, read_catalog
 from ops.finish import Finisher

@@ -53,9 +53,9 @@ from resources.request_queue_resource import RequestQueueResource
 from resources.settings_resource import SettingsResource
 
 if TYPE_CHECKING:
-    from pyarrow import Table
+    from pandas import DataFrame as Table
 else:
-    Table = Any  # Dagster reads the annotations while definitions load, and Arrow is slow to import
+    Table = Any  # Dagster reads the annotations while definitions load, and pandas is slow to import
 
 _SHOWN_PROBLEMS = 50
 """Of a catalog's; `catalog validate` lists them all. Dagster keeps what is raised, and sends it to every viewer."""
@@ -79,7 +79,7 @@ class Generation(Derivation):
     )
 
 
-@catalog_asset(after=[CATALOG_FILES], kinds={"arrow", "parquet"}, io_manager="tables", follows=False)
+@catalog_asset(after=[CATALOG_FILES], kinds={"pandas", "parquet"}, io_manager="tables", follows=False)
 def prompt_catalog(
     context: AssetExecutionContext,
     settings: SettingsResource,

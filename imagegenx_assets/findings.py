@@ -1,7 +1,6 @@
 """What the check of each asset looks at; see `imagegenx_assets.checks`."""
 
 import time
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from imagegenx_assets.catalog_step import CatalogStep
@@ -32,22 +31,22 @@ from ops.moderation import open_moderation
 from resources.audit import AuditEvent, open_audit
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from pandas import DataFrame
 
 _AGAIN = "Materialize gallery again."
 
 
-def of_table(table: "pa.Table") -> Findings:
+def of_table(table: "DataFrame") -> Findings:
     """Of `prompt_catalog`."""
-    ids = Counter(table["id"].to_pylist())
-    twice = [row_id for row_id, times in ids.items() if times > 1]
+    ids = table["id"].astype(str)
+    twice = ids[ids.duplicated()].unique().tolist()
     problems = [Problem(row_id, "is the id of more than one row") for row_id in twice]
-    if not ids:
+    if ids.empty:
         problems.append(Problem("", "the catalog has no rows"))
-    return {"rows unique": Outcome(len(table), problems, "Correct the catalog's file and materialize it again.")}
+    return {"rows unique": Outcome(len(ids), problems, "Correct the catalog's file and materialize it again.")}
 
 
-def of_generated(step: CatalogStep, table: "pa.Table") -> Findings:
+def of_generated(step: CatalogStep, table: "DataFrame") -> Findings:
     """Of `generated_images`."""
     made = step.images()
     return {

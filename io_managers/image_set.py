@@ -13,6 +13,7 @@ from models.recipe import Recipe
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import pyarrow as pa
     from PIL.Image import Image
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 PICTURES, MANIFESTS, SUPERSEDED = "pictures/", "manifests/", "superseded/"
 """Where pictures, manifests and the manifests they replaced are, by prefix."""
-PARQUET = "application/vnd.apache.parquet"
 ROWS_PER_BATCH = 512
 MAX_STORED_PIXELS = 178_000_000
 """What Pillow decodes at most; stored pictures are our own, so the limit of input pictures is not theirs."""
@@ -143,12 +143,18 @@ class StoredPicture:
 class ImageSet:
     """Lazy view over a manifest: the rows are in memory (as Arrow columns), the pictures are not.
 
-    Iteration and `len` cover the rows that have a picture, in catalog order; `rows` the failed ones too.
+    Iteration and `len` cover the rows that have a picture, in catalog order; `rows` and `table` the failed ones too.
     """
 
     catalog: str
     manifest: pa.Table
     store: ObjectStore
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The manifest as a table, one line per catalog row; columns as in `ManifestRow`."""
+        table: pd.DataFrame = self.manifest.to_pandas()
+        return table
 
     @property
     def row_ids(self) -> list[str]:
@@ -234,8 +240,6 @@ def decode_manifest(data: bytes) -> pa.Table:
     import pyarrow as pa
 
     table, schema = read_parquet(data), manifest_schema()
-    if table.schema.equals(schema):
-        return table
     columns = {
         field.name: table[field.name].cast(field.type)
         if field.name in table.column_names
@@ -255,6 +259,11 @@ def read_parquet(data: bytes) -> pa.Table:
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+
+
+def manifest_types() -> list[tuple[str, str]]:
+    """Name and type of each column of a manifest."""
+    return [(field.name, str(field.type)) for field in manifest_schema()]
 
 
 @functools.cache

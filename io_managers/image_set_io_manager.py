@@ -9,14 +9,16 @@ from dagster import (
     MetadataValue,
     OutputContext,
     ResourceDependency,
+    TableColumn,
+    TableSchema,
 )
 
-from io_managers.image_set import ImageSet, ImageStream, ManifestRow, Status, manifest_schema, read_image_set
+from io_managers.image_set import ImageSet, ImageStream, ManifestRow, Status, manifest_types, read_image_set
 from io_managers.image_set_writer import ImageSetWriter, WriteReport
 from io_managers.live_progress import publish_progress
 from io_managers.outages import outages_retried
 from io_managers.progress_log import ProgressLog
-from io_managers.text_table import table_schema, text_table
+from io_managers.text_table import text_table
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 
@@ -66,7 +68,7 @@ def describe(report: WriteReport, uri: str) -> dict[str, Any]:
         "manifest": report.manifest,
         "dagster/uri": uri,
         "dagster/partition_row_count": report.counts.total(),
-        "dagster/column_schema": table_schema(manifest_schema()),
+        "dagster/column_schema": TableSchema([TableColumn(name, kind) for name, kind in manifest_types()]),
         **counts,
         **seconds,
         "model_releases": MetadataValue.json(report.releases),

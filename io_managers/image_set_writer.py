@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from io_managers.background import BackgroundPool
 from io_managers.image_set import (
-    PARQUET,
     ImageSet,
     ImageStream,
     ManifestRow,
@@ -34,6 +33,7 @@ from resources.progress import report_pictures
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+PARQUET = "application/vnd.apache.parquet"
 SHOWN_REASONS, SHOWN_ROWS, SHOWN_FAILURES = 5, 5, 20
 _REASONS_KEPT = 1_000
 _FILE_FIELDS = ("digest", "size_bytes", "width_px", "height_px", "spread", "fingerprint")

@@ -9,7 +9,7 @@ from io_managers.image_set import ImageStream, ManifestRow, ReadLast, Status
 from models.errors import ImageGenXError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import pandas as pd
 
 _SHOWN = 5
 _LEFT_OUT = "was never made, and is not among the `rows` that the last run was for"
@@ -19,25 +19,24 @@ class UnknownRowsError(ImageGenXError):
     """A run is for rows that its catalog does not have."""
 
 
-def choose_rows(table: "pa.Table", row_ids: Collection[str]) -> "pa.Table":
+def choose_rows(table: "pd.DataFrame", row_ids: Collection[str]) -> "pd.DataFrame":
     """The rows of a catalog with these ids; all for none. Raises UnknownRowsError naming ids of no row."""
     if not row_ids:
         return table
-    ids = table["id"].to_pylist()
+    ids = table["id"].astype(str)
     if unknown := sorted(set(row_ids) - set(ids)):
         named = ", ".join(f"'{row_id[:80]}'" for row_id in unknown[:_SHOWN])
         known = ", ".join(f"'{row_id[:80]}'" for row_id in ids[:_SHOWN])
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         raise UnknownRowsError(f"rows: the catalog has no row {named}{more}. Its rows are {known}, …")
-    wanted = set(row_ids)
-    return table.filter([row_id in wanted for row_id in ids])
+    return table[ids.isin(set(row_ids))]
 
 
-def with_other_rows(stream: ImageStream, table: "pa.Table", last: ReadLast) -> ImageStream:
+def with_other_rows(stream: ImageStream, table: "pd.DataFrame", last: ReadLast) -> ImageStream:
     """A stream of all rows of a catalog: those of `stream`, and the others as the last run left them."""
     if len(stream.row_ids) == len(table):
         return stream
-    ids = table["id"].to_pylist()
+    ids = table["id"].astype(str).tolist()
     others = _kept(set(ids) - set(stream.row_ids), last)
     return replace(stream, row_ids=ids, rows=_all(others, stream))
 

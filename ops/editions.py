@@ -8,20 +8,21 @@ lets them go. Pictures are stored under their recipes, so the copies cost no pic
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from io_managers.image_set import PARQUET, manifest_key
+from io_managers.image_set import manifest_key
 from ops.gallery_page import contact_sheet_key, gallery_key
 from resources.dagster_names import IMAGE_SETS
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import pandas as pd
 
 FOLDER = "editions/"
 _KNOWN_CHANGES = 200
+_PARQUET = "application/vnd.apache.parquet"
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def forget_editions(store: ObjectStore, catalog: str, gone: Sequence[int]) -> No
     _write(store, _made_key(catalog), asdict(Made(made.edition, kept)))
 
 
-def edited(table: "pa.Table", wanted: Wanted) -> "pa.Table":
+def edited(table: "pd.DataFrame", wanted: Wanted) -> "pd.DataFrame":
     """A catalog's table with the prompts that were edited, as far as the file still has those which they replace."""
     if not wanted.texts:
         return table
@@ -185,10 +186,10 @@ def edited(table: "pa.Table", wanted: Wanted) -> "pa.Table":
         new, of_file = wanted.texts.get(row_id, (own, own))
         return new if own == of_file else own
 
-    return _changed(table, "text", text)
+    return table.assign(text=[text(str(row), str(own)) for row, own in zip(table["id"], table["text"], strict=True)])
 
 
-def reseeded(table: "pa.Table", wanted: Wanted) -> "pa.Table":
+def reseeded(table: "pd.DataFrame", wanted: Wanted) -> "pd.DataFrame":
     """A catalog's table with the seeds of an edition; those of edition 0 are the catalog's own."""
     edition, counts = wanted.seed_edition, wanted.rows
     if not (edition or counts or wanted.fixed):
@@ -198,16 +199,7 @@ def reseeded(table: "pa.Table", wanted: Wanted) -> "pa.Table":
         first = wanted.fixed.get(row_id, edition_seed(own, edition) if edition else own)
         return edition_seed(first, counts[row_id]) if row_id in counts else first
 
-    return _changed(table, "seed", seed)
-
-
-def _changed(table: "pa.Table", column: str, new: Callable[[str, Any], object]) -> "pa.Table":
-    """The table with one column made anew, of a row's id and its own value."""
-    import pyarrow as pa
-
-    values = [new(*row) for row in zip(table["id"].to_pylist(), table[column].to_pylist(), strict=True)]
-    kind = table.schema.field(column).type
-    return table.set_column(table.column_names.index(column), column, pa.array(values, kind))
+    return table.assign(seed=[seed(str(row), int(own)) for row, own in zip(table["id"], table["seed"], strict=True)])
 
 
 def edition_seed(seed: int, edition: int) -> int:
@@ -223,7 +215,7 @@ def edition_folder(catalog: str, edition: int) -> str:
 def _copies(catalog: str, edition: int) -> list[tuple[str, str, str]]:
     """(source, target, content type) of all that is kept; the page last, so that it never lacks what it shows."""
     folder = edition_folder(catalog, edition)
-    sets = [(manifest_key(asset, catalog), f"{folder}{asset}.parquet", PARQUET) for asset in IMAGE_SETS]
+    sets = [(manifest_key(asset, catalog), f"{folder}{asset}.parquet", _PARQUET) for asset in IMAGE_SETS]
     sheet = (contact_sheet_key(catalog), f"{folder}contact_sheet.png", "image/png")
     return [*sets, sheet, (gallery_key(catalog), f"{folder}index.html", "text/html; charset=utf-8")]
 

@@ -30,7 +30,7 @@ from ops.stages import generated_format
 from resources.object_store import ObjectStore, StoredObject
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import pandas as pd
 
 ASSET = "generated_images"
 """The asset that is made of these pictures."""
@@ -106,7 +106,7 @@ class PlannedRow:
         return failed_row(self.row(), error, status)
 
 
-def generate_images(catalog: str, table: "pa.Table", generator: Generator, inputs: InputPictures) -> ImageStream:
+def generate_images(catalog: str, table: "pd.DataFrame", generator: Generator, inputs: InputPictures) -> ImageStream:
     """Make a catalog's pictures: rows whose picture is stored are kept, the others go to the maker.
 
     Args:
@@ -114,11 +114,11 @@ def generate_images(catalog: str, table: "pa.Table", generator: Generator, input
     Returns:
         a stream that makes pictures as it is pulled; a row that cannot be made fails alone.
     """
-    carried = table[CARRY].to_pylist() if CARRY in table.column_names else [""] * len(table)
+    carried = table[CARRY] if CARRY in table else [""] * len(table)
     requests = zip(table_requests(table), carried, strict=True)
-    planned = (replace(plan_row(*row, generator, inputs), carry=carry) for row, carry in requests)
+    planned = (replace(plan_row(*row, generator, inputs), carry=str(carry)) for row, carry in requests)
     rows = _Generation(generator, inputs, _moderated(generator, catalog)).rows(planned)
-    return ImageStream(catalog, table["id"].to_pylist(), made_rows(rows, generator.maker))
+    return ImageStream(catalog, table["id"].tolist(), made_rows(rows, generator.maker))
 
 
 def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inputs: InputPictures) -> PlannedRow:

@@ -38,7 +38,7 @@ from ops.catalog.template import MAX_ROWS
 from ops.map_ahead import map_ahead
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import pandas as pd
 
     from models.registry import ModelRegistry
 
@@ -65,7 +65,7 @@ class Catalog:
     """
 
     name: str
-    table: "pa.Table"
+    table: "pd.DataFrame"
     schedule: CatalogSchedule | None
     digest: str
     pictures: tuple[CatalogPicture, ...]
@@ -163,18 +163,19 @@ def given_id(row: RawRow) -> str:
 
 
 def row_request(row: Mapping[str, object]) -> GenerationRequest:
-    """The request of one row of a catalog's table."""
+    """The request of one row of a catalog's table (a mapping, or a pandas Series)."""
     cells = {name: str(row[name]) for name in COLUMNS if name in row}  # a table may be older than a column
     if cells["watermark_font_size"] == str(_AUTOMATIC):
         del cells["watermark_font_size"]
     return GenerationRequest.model_validate(request_data(cells))
 
 
-def table_requests(table: "pa.Table") -> Iterator[tuple[str, GenerationRequest]]:
+def table_requests(table: "pd.DataFrame") -> Iterator[tuple[str, GenerationRequest]]:
     """(row id, request) of each row of a catalog's table."""
-    for batch in table.to_batches(_ROWS_PER_BATCH):
-        for row in batch.to_pylist():
-            yield row["id"], row_request(row)
+    columns = list(table.columns)
+    for values in table.itertuples(index=False, name=None):
+        row = dict(zip(columns, values, strict=True))
+        yield str(row["id"]), row_request(row)
 
 
 def raw_catalog(ending: str, content: bytes, files: CatalogFiles, problems: ProblemList) -> RawCatalog:
@@ -323,15 +324,13 @@ _SEED = list(COLUMNS).index("seed")
 _AUTOMATIC = 0
 _NUMERIC = ("integer", "number")
 _EMPTY = {"prose": "", "word": "", "loras": "", "controls": "", "integer": _AUTOMATIC, "number": 0.0}
-_TYPES = {"integer": "int64", "number": "float64"}
-"""Of columns that are no texts."""
-_ROWS_PER_BATCH = 512
+_DTYPES = {"prose": "str", "word": "str", "loras": "str", "controls": "str", "integer": "int64", "number": "float64"}
 
 
-def _table(records: list[tuple[object, ...]]) -> "pa.Table":
-    import pyarrow as pa
+def _table(records: list[tuple[object, ...]]) -> "pd.DataFrame":
+    import pandas as pd
 
-    schema = pa.schema([(name, _TYPES.get(column.kind, "string")) for name, column in COLUMNS.items()])
-    *columns, carried = map(list, zip(*records, strict=True))
-    table = pa.table(dict(zip(COLUMNS, columns, strict=True)), schema=schema)
-    return table.append_column(CARRY, [carried]) if any(carried) else table
+    table = pd.DataFrame.from_records(records, columns=[*COLUMNS, CARRY])
+    if not table[CARRY].any():
+        table = table.drop(columns=CARRY)
+    return table.astype({name: _DTYPES[column.kind] for name, column in COLUMNS.items()})

@@ -11,7 +11,7 @@ from models.resolution import Resolution
 from ops.checks.outcome import Outcome, Problem
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import pandas as pd
 
 Size = tuple[int, int]
 PostJson = dict[str, Any]
@@ -35,11 +35,11 @@ class AfterStage:
     format: Callable[[PostJson], str]
 
 
-def catalog_rows(table: "pa.Table") -> Iterator[RowBefore]:
+def catalog_rows(table: "pd.DataFrame") -> Iterator[RowBefore]:
     """The rows of a catalog, with the sizes they ask for."""
-    for row_id, resolution in zip(table["id"].to_pylist(), table["resolution"].to_pylist(), strict=True):
+    for row_id, resolution in zip(table["id"], table["resolution"], strict=True):
         asked = Resolution.parse(resolution)
-        yield RowBefore(row_id, (asked.width_px, asked.height_px))
+        yield RowBefore(str(row_id), (asked.width_px, asked.height_px))
 
 
 def manifest_rows(images: ImageSet) -> Iterator[RowBefore]:

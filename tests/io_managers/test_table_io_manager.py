@@ -1,5 +1,5 @@
 import dagster as dg
-import pyarrow as pa
+import pandas as pd
 import pytest
 
 from io_managers.table_io_manager import TableIOManager
@@ -7,7 +7,7 @@ from resources.object_store import ObjectNotFoundError
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 
-TABLE = pa.table({"id": ["a", "b"], "text": ["红色T恤", ""], "steps": [20, 50], "cfg_scale": [4.0, 7.5]})
+TABLE = pd.DataFrame({"id": ["a", "b"], "text": ["红色T恤", ""], "steps": [20, 50], "cfg_scale": [4.0, 7.5]})
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_a_table_comes_back_as_it_was_stored(tables):
 
     loaded = tables.load_input(dg.build_input_context(asset_key="prompt_catalog", partition_key="春装"))
 
-    assert loaded == TABLE
+    pd.testing.assert_frame_equal(loaded, TABLE)
 
 
 def test_the_metadata_has_the_true_key_and_size(tables):

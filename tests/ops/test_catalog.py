@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from io_managers.image_set import encode_table, read_parquet
 from models.planning import row_seed
 from models.request import Mode, Priority
-from ops.catalog import COLUMNS, CatalogError, FolderFiles, catalog_name, read_catalog, row_request, table_requests
+from ops.catalog import COLUMNS, CatalogError, FolderFiles, catalog_name, read_catalog, row_request
 from ops.catalog.endings import MAX_BYTES
 from tests.support.catalog_writer import REGISTRY, problems, read, write
 from tests.support.fuzzing import TIMES
@@ -17,7 +16,7 @@ from tests.support.fuzzing import TIMES
 
 def test_the_table_has_every_column_with_every_default_filled_in(tmp_path: Path) -> None:
     table = read(tmp_path, "a.csv", "text\na red mug\n").table
-    (row,) = table.to_pylist()
+    (row,) = table.to_dict("records")
     row_id = row["id"]
     assert row == {
         **{"id": row_id, "text": "a red mug", "negative_text": "", "model_type": "tiny", "resolution": "128×128"},
@@ -47,7 +46,7 @@ def test_the_table_has_every_column_with_every_default_filled_in(tmp_path: Path)
         **{"watermark_color": "#FFFFFF", "watermark_transparency": 0.7, "watermark_image": "", "watermark_font": ""},
         **{"watermark_font_size": 0, "watermark_margin": 20, "watermark_scale": 0.15, "format": "webp"},
     }
-    assert table.column_names == list(COLUMNS)
+    assert list(table.columns) == list(COLUMNS)
 
 
 def test_a_row_names_several_loras_in_one_cell(tmp_path: Path) -> None:
@@ -55,8 +54,8 @@ def test_a_row_names_several_loras_in_one_cell(tmp_path: Path) -> None:
     ((_, request),) = catalog.requests()
 
     assert [(lora.name, lora.weight) for lora in request.params.loras] == [("sketch", 0.5), ("pastel", 1.0)]
-    assert catalog.table["loras"].to_pylist()[0] == "sketch:0.5; pastel:1.0"
-    assert row_request(catalog.table.to_pylist()[0]) == request
+    assert catalog.table["loras"][0] == "sketch:0.5; pastel:1.0"
+    assert row_request(catalog.table.iloc[0]) == request
     assert problems(tmp_path, "b.csv", "text,loras\na mug,sketch; skech\n") == [
         "line 2, loras: LoRA of model 'tiny': 'skech' is not one of sketch, pastel. Nearest: sketch."
     ]
@@ -79,13 +78,16 @@ def test_a_row_of_the_table_becomes_its_request_again(tmp_path: Path) -> None:
     mark = post.watermark
     assert (mark.enable, mark.text, mark.color, mark.transparency) == (True, "© 店", "#0080FF", 0.5)
     assert request.priority is Priority.BULK
-    assert row_request(catalog.table.to_pylist()[0]) == request
+    assert row_request(catalog.table.iloc[0]) == row_request(catalog.table.to_dict("records")[0]) == request
 
 
 def test_a_table_survives_parquet(tmp_path: Path) -> None:
+    import pandas as pd
+
     catalog = read(tmp_path, "a.csv", "text,seed\nNA,1\n红色,9007199254740991\n")
-    again = read_parquet(encode_table(catalog.table))
-    assert list(table_requests(again)) == list(catalog.requests())
+    catalog.table.to_parquet(tmp_path / "a.parquet")
+    again = pd.read_parquet(tmp_path / "a.parquet")
+    assert [row_request(row) for _, row in again.iterrows()] == [request for _, request in catalog.requests()]
 
 
 @pytest.mark.parametrize("name", ["春季-2025.csv", "a.b.csv", "_x.yaml", f"{'x' * 100}.csv"])
@@ -179,7 +181,7 @@ def test_a_row_names_several_control_pictures_in_one_cell(tmp_path: Path) -> Non
     ]
     assert [picture.reference for picture in catalog.pictures] == ["edges.png"]
     assert catalog.objects == ("k/2.png",)
-    assert row_request(catalog.table.to_pylist()[0]) == request
+    assert row_request(catalog.table.iloc[0]) == request
     assert problems(tmp_path, "b.csv", "text,controls\na mug,depth=edges.png; ../x.png\n") == [
         "line 2, controls: '../x.png' must not contain '.', '..' or empty parts: it stays in the catalog's folder",
         "line 2, controls: ControlNet of model 'tiny': 'depth' is unknown: none has a name.",
@@ -190,7 +192,7 @@ def test_a_table_that_is_older_than_a_column_is_read(tmp_path: Path) -> None:
     catalog = read(tmp_path, "a.csv", "id,text\na,a mug\n")
     ((_, request),) = catalog.requests()
 
-    assert row_request(catalog.table.drop_columns(["controls", "upscaler"]).to_pylist()[0]) == request
+    assert row_request(catalog.table.drop(columns=["controls", "upscaler"]).iloc[0]) == request
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.catalog_writer import cells, problems, read, write
+from tests.support.catalog_writer import problems, read, write
 
 PRODUCTS = (
     "Handle,Title,Colour,SKU,Status,Body (HTML)\n"
@@ -18,7 +18,7 @@ PRODUCTS = (
 
 def made(folder: Path, yaml: str, table: str = PRODUCTS, name: str = "products.csv") -> list[list[str]]:
     write(folder, name, table)
-    return cells(read(folder, "a.yaml", f"rows_from: {name}\n{yaml}").table, "id", "text")
+    return read(folder, "a.yaml", f"rows_from: {name}\n{yaml}").table[["id", "text"]].to_numpy().tolist()
 
 
 def told(folder: Path, yaml: str, table: str = PRODUCTS) -> list[str]:
@@ -44,7 +44,7 @@ def test_several_columns_have_patterns_and_defaults_hold_for_all(tmp_path: Path)
         "template: {text: '{Title} ({{new}})', id: '{SKU}/{Handle}'}\n"
     )
     assert made(tmp_path, yaml)[0] == ["T-1/tee", "Linen tee ({new})"]
-    assert set(read(tmp_path, "a.yaml", f"rows_from: products.csv\n{yaml}").table["steps"].to_pylist()) == {7}
+    assert set(read(tmp_path, "a.yaml", f"rows_from: products.csv\n{yaml}").table["steps"]) == {7}
 
 
 def test_lines_of_json_may_hold_more_than_is_taken(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from configs.settings import Settings
 from ops.catalog import CatalogSchedule, open_catalogs
 from ops.catalog.schedules import catalog_freshness_hours, freshness_hours
 from resources.local_store import LocalObjectStore
-from tests.support.catalog_writer import cells, problems, read
+from tests.support.catalog_writer import problems, read
 
 WATERMARK = ["watermark_text", "watermark_image", "watermark_position"]
 
@@ -20,18 +20,18 @@ def test_rows_take_the_defaults_they_do_not_name(tmp_path: Path) -> None:
         "a.yaml",
         "defaults: {steps: 12, format: png}\nrows:\n- text: a mug\n- {text: a hat, steps: 30, format: jpeg}\n",
     )
-    assert cells(catalog.table, "steps", "format") == [[12, "png"], [30, "jpg"]]
+    assert catalog.table[["steps", "format"]].to_numpy().tolist() == [[12, "png"], [30, "jpg"]]
 
 
 def test_values_are_taken_to_the_letter(tmp_path: Path) -> None:
     text = 'rows:\n- text: no\n- text: 2024-01-01\n- text: 1e3\n- text: "null"\n- {text: NA, seed: null}\n'
-    assert read(tmp_path, "a.yml", text).table["text"].to_pylist() == ["no", "2024-01-01", "1e3", "null", "NA"]
+    assert read(tmp_path, "a.yml", text).table["text"].tolist() == ["no", "2024-01-01", "1e3", "null", "NA"]
 
 
 def test_a_default_does_not_change_the_seed_of_a_row(tmp_path: Path) -> None:
     rows = "rows:\n- text: a mug\n- text: a hat\n"
     before, after = read(tmp_path, "a.yaml", rows), read(tmp_path, "b.yaml", f"defaults: {{format: png}}\n{rows}")
-    assert before.table["seed"].to_pylist() == after.table["seed"].to_pylist()
+    assert before.table["seed"].tolist() == after.table["seed"].tolist()
 
 
 def test_a_watermark_marks_every_row_that_does_not_bring_its_own(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_watermark_marks_every_row_that_does_not_bring_its_own(tmp_path: Path)
         "rows:\n- text: a\n- {text: b, watermark_text: 夏}\n- {text: c, watermark_image: logo.png}\n"
         "- {text: d, watermark_text: ''}\n",
     )
-    marks = cells(catalog.table, *WATERMARK)
+    marks = catalog.table[WATERMARK].to_numpy().tolist()
     assert marks == [["春", "", "tile"], ["夏", "", "tile"], ["", "logo.png", "tile"], ["", "", "tile"]]
     requests = [request.params.post_process.watermark for _, request in catalog.requests()]
     assert [(mark.enable, mark.type, mark.font_size) for mark in requests] == [
@@ -52,7 +52,7 @@ def test_a_watermark_marks_every_row_that_does_not_bring_its_own(tmp_path: Path)
 
 def test_a_watermark_that_is_not_enabled_marks_nothing(tmp_path: Path) -> None:
     catalog = read(tmp_path, "a.yaml", "watermark: {enable: false, text: 春}\nrows: [{text: a}]\n")
-    assert catalog.table["watermark_text"].to_pylist() == [""]
+    assert catalog.table["watermark_text"].tolist() == [""]
 
 
 def test_a_row_has_one_kind_of_watermark(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Editions of a catalog."""
 
-import pyarrow as pa
+import pandas as pd
 import pytest
 
 from io_managers.image_set import manifest_key
@@ -49,10 +49,10 @@ def editions(store):
 
 
 def test_a_catalog_begins_with_edition_0_and_its_own_seeds(store):
-    table = pa.table({"id": ["a"], "seed": [7]})
+    table = pd.DataFrame({"id": ["a"], "seed": [7]})
 
     assert begin_edition(store, "shop") == 0
-    assert reseeded(table, Wanted())["seed"].to_pylist() == [7]
+    assert reseeded(table, Wanted())["seed"].tolist() == [7]
     finish_edition(store, "shop", keep=1)
     assert list(store.list("editions/")) == []
 
@@ -152,14 +152,14 @@ def test_a_run_that_is_killed_between_the_copies_and_their_record_leaves_none_be
 
 
 def seeds(store, table):
-    return reseeded(table, wanted_edition(store, "shop"))["seed"].to_pylist()
+    return reseeded(table, wanted_edition(store, "shop"))["seed"].tolist()
 
 
 def texts(store, table):
-    return edited(table, wanted_edition(store, "shop"))["text"].to_pylist()
+    return edited(table, wanted_edition(store, "shop"))["text"].tolist()
 
 
-TABLE = pa.table({"id": ["a", "b"], "seed": [7, 8], "text": ["a mug", "a jug"]})
+TABLE = pd.DataFrame({"id": ["a", "b"], "seed": [7, 8], "text": ["a mug", "a jug"]})
 
 
 def test_an_edited_prompt_is_a_new_edition_that_reseeds_no_row(store):
@@ -180,7 +180,7 @@ def test_an_edit_lapses_once_the_file_has_another_prompt_and_can_be_taken_back(s
     request_changes(store, "shop", {"a": RowChange(text="a red mug", shown="a mug")}, "wish-1")
     request_changes(store, "shop", {"a": RowChange(text="a blue mug", shown="a red mug")}, "wish-2")
     assert texts(store, TABLE) == ["a blue mug", "a jug"]
-    assert texts(store, TABLE.set_column(2, "text", [["a green mug", "a jug"]])) == ["a green mug", "a jug"]
+    assert texts(store, TABLE.assign(text=["a green mug", "a jug"])) == ["a green mug", "a jug"]
 
     request_changes(store, "shop", {"a": RowChange(text="a mug", shown="a blue mug")}, "wish-3")
 

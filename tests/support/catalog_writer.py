@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from models.registry import BUILTIN_CARDS, ModelRegistry
@@ -19,11 +18,6 @@ def write(folder: Path, name: str, text: str | bytes) -> Path:
 
 def read(folder: Path, name: str, text: str | bytes) -> Catalog:
     return read_catalog(write(folder, name, text), REGISTRY)
-
-
-def cells(table: pa.Table, *columns: str) -> list[list[object]]:
-    """The rows of a table, of some of its columns."""
-    return [list(row.values()) for row in table.select(columns).to_pylist()]
 
 
 def problems(folder: Path, name: str, text: str | bytes) -> list[str]:

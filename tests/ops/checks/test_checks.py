@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-import pyarrow as pa
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -53,7 +53,7 @@ def edited(image_set, change):
 
 
 def table(ids, resolution="64×64"):
-    return pa.table({"id": list(ids), "resolution": [resolution] * len(ids)})
+    return pd.DataFrame({"id": list(ids), "resolution": resolution})
 
 
 def whats(outcome):

@@ -1,11 +1,11 @@
+import io
 import threading
 import time
 
-import pyarrow as pa
+import pandas as pd
 import pytest
 
 from configs.lifecycle_settings import RetentionSettings
-from io_managers.image_set import encode_table
 from io_managers.reuse import ANNOUNCEMENTS, Reuse, announced, announced_keys
 from io_managers.table_io_manager import table_key
 from ops.catalog import RegisteredCatalogs
@@ -81,8 +81,11 @@ def test_objects_of_others_are_left_alone(local_store):
 def test_a_picture_that_a_catalog_names_as_input_stays(local_store, tmp_path):
     keys = sorted(store_orphans(local_store, 4))
     local_store.put("uploads/20240101/a.png", b"", content_type="image/png")
-    table = encode_table(pa.table({"id": ["a"], "image": [keys[0]], "mask": [None]}))
-    local_store.put(table_key("prompt_catalog", "shop"), table, content_type="x/parquet")
+    table = pd.DataFrame({"id": ["a"], "image": [keys[0]], "mask": [None]})
+    table.to_parquet(tmp_path / "table.parquet")
+    local_store.put(
+        table_key("prompt_catalog", "shop"), (tmp_path / "table.parquet").read_bytes(), content_type="x/parquet"
+    )
     (tmp_path / "new.csv").write_text(f"text,image,controls\nmug,{keys[1]},\ncup,,uploads/20240101/a.png:0.5\n")
     catalogs = RegisteredCatalogs(local_store, renew_after_s=3600)
     catalogs.register(tmp_path / "new.csv", REGISTRY)
@@ -202,8 +205,10 @@ def test_a_catalog_that_is_registered_again_while_it_goes_keeps_the_pictures_tha
     make_old(local_store, [orphan])
 
     def write_manifest(store):
-        table = encode_table(pa.table({"id": ["a"], "key": [orphan]}))
-        store.put("manifests/thumbnails/old.parquet", table, content_type="x/parquet")
+        table = pd.DataFrame({"id": ["a"], "key": [orphan]})
+        data = io.BytesIO()
+        table.to_parquet(data)
+        store.put("manifests/thumbnails/old.parquet", data.getvalue(), content_type="x/parquet")
 
     store = ComesBack(local_store.root, "manifests/generated_images/old", write_manifest)
 
