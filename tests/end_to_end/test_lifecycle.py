@@ -12,7 +12,7 @@ from configs.settings import PACKAGE_ROOT
 from io_managers.image_set import ImageSet, decode_manifest
 from ops.editions import edition_folder, edition_seed, made_edition
 from tests.support.dagster_daemon import DaemonHome
-from tests.support.forked_location import PRELOADED, REAL
+from tests.support.preloaded import REAL, VARIABLE
 
 BUILTIN = PACKAGE_ROOT / "models/builtin"
 CARD = """
@@ -47,7 +47,7 @@ class Shop(DaemonHome):
         self.put_lora("pastel")
         models = {"IMAGEGENX_MODEL_FOLDERS": json.dumps([str(self.models)]), "IMAGEGENX_DEFAULT_MODEL": "shop"}
         # The schedule is due every minute, and the first edition is looked at only after some of them.
-        super().__init__(folder, models | {"IMAGEGENX_RETENTION__EDITIONS": "50", PRELOADED: REAL})
+        super().__init__(folder, models | {"IMAGEGENX_RETENTION__EDITIONS": "50", VARIABLE: REAL})
 
     def put_lora(self, name):
         """Make a shipped LoRA the content of the catalog's."""

@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +52,11 @@ def write_lora(file: Path, value: float) -> None:
 
 
 @pytest.fixture
-def engine(registry) -> BatchingEngine:
+def engine(registry) -> Iterator[BatchingEngine]:
     settings = EngineSettings(device="cpu", max_batch_size=4, max_batch_wait_ms=5000)
-    return BatchingEngine(registry, settings, PipelinePool())
+    engine = BatchingEngine(registry, settings, PipelinePool())
+    yield engine
+    engine.release()  # or what a test has left would be among the batches of the next one
 
 
 def job(registry, seed: int, text="a", model="plain", image=None, mask=None, control=None, **params) -> GenerationJob:
@@ -138,6 +141,7 @@ def test_jobs_are_read_only_a_bounded_number_ahead(registry, engine):
     for done in range(1, 30):
         next(results)
         assert len(read) <= done + 4 * LOOK_AHEAD_BATCHES + 4
+    results.close()
 
 
 def test_the_oldest_job_is_never_passed_over(registry, engine):

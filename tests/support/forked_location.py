@@ -1,17 +1,16 @@
 """A code location whose runs are forked from a process that has loaded it: each begins at once.
 
-Dagster spawns a process for each run, which takes seconds to load Dagster, the definitions and PyTorch.
+Dagster spawns a process for each run, which takes seconds to load Dagster, the definitions and PyTorch. Only a code
+server may load this: it changes how its process starts others, and the stand-in replaces the engine.
 """
 
 import os
 from importlib import import_module
 from multiprocessing import context, get_context
 
-PRELOADED = "IMAGEGENX_TEST_PRELOADED"
-"""The environment variable of the modules to load before, the code location first; by default that of a stand-in."""
-REAL = "imagegenx_assets.definitions models.families.stable_diffusion"
+from tests.support.preloaded import STAND_IN, VARIABLE
 
-modules = os.environ.get(PRELOADED, "benchmarks.stand_in_location").split()
+modules = os.environ.get(VARIABLE, STAND_IN).split()
 defs = import_module(modules[0]).defs
 
 get_context("spawn").Process = context.ForkServerProcess

@@ -1,0 +1,6 @@
+"""What `forked_location` has loaded before a run begins; apart from it, which changes the process that imports it."""
+
+VARIABLE = "IMAGEGENX_TEST_PRELOADED"
+"""The environment variable of the modules, the code location first."""
+STAND_IN = "benchmarks.stand_in_location"
+REAL = "imagegenx_assets.definitions models.families.stable_diffusion"
