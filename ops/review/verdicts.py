@@ -81,7 +81,7 @@ class CatalogVerdicts:
         if verdicts:
             keys = [found.key for found in self._store.list(self._prefix)]
             last_ms = int(_name(keys[-1]).partition("-")[0]) if keys else 0
-            is_late = verdicts[0].at_s * 1000 < last_ms + 1
+            is_late = verdicts[0].at_s * 1000 < last_ms
             late_s = (last_ms + 1.5) / 1000 - verdicts[0].at_s if is_late else 0.0  # whatever is lost in rounding
             kept = tuple(replace(one, at_s=one.at_s + late_s) for one in verdicts)
             key = f"{self._prefix}{math.floor(kept[-1].at_s * 1000):013d}-{uuid4().hex}.jsonl"
