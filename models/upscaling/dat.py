@@ -1,5 +1,6 @@
 """DAT: attention of places and of channels in turn, each beside a convolution (arXiv:2308.03364)."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -50,7 +51,7 @@ class RectangleAttention(nn.Module):
         return torch.roll(unwindowed(found, query.shape, self._window), self._shift, (1, 2))
 
 
-class _Adaptive(nn.Module):
+class AdaptiveAttention(nn.Module):
     """Attention and a convolution of its values, each of which weighs the other."""
 
     def __init__(self, channels: int, squeezed: Sides, *, has_bias: bool) -> None:
@@ -79,16 +80,16 @@ class _Adaptive(nn.Module):
         result: Tensor = self.proj(self.joined(attended, convolved).permute(0, 2, 3, 1))
         return result
 
+    @abstractmethod
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Each (N, H, W, channels), same shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def joined(self, attended: Tensor, convolved: Tensor) -> Tensor:
         """Both (N, channels, H, W), same shape."""
-        raise NotImplementedError
 
 
-class SpatialAttention(_Adaptive):
+class SpatialAttention(AdaptiveAttention):
     """Attention of places: half of the channels in windows of one shape, half in those turned by 90 degrees."""
 
     def __init__(
@@ -102,18 +103,18 @@ class SpatialAttention(_Adaptive):
         )
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """See `_Adaptive`."""
+        """See `AdaptiveAttention`."""
         halves = zip(*(one.chunk(2, dim=3) for one in (query, key, value)), strict=True)
         return torch.cat([attn(*half) for attn, half in zip(self.attns, halves, strict=True)], dim=3)
 
     def joined(self, attended: Tensor, convolved: Tensor) -> Tensor:
-        """See `_Adaptive`."""
+        """See `AdaptiveAttention`."""
         by_channel, by_place = self.channel_interaction(convolved), self.spatial_interaction(attended)
         both: Tensor = attended * by_channel.sigmoid() + convolved * by_place.sigmoid()
         return both
 
 
-class CrossChannelAttention(_Adaptive):
+class CrossChannelAttention(AdaptiveAttention):
     """Attention of channels, over the whole picture."""
 
     def __init__(self, channels: int, squeezed: Sides, heads: int, *, has_bias: bool) -> None:
@@ -121,7 +122,7 @@ class CrossChannelAttention(_Adaptive):
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """See `_Adaptive`."""
+        """See `AdaptiveAttention`."""
         heads = self.temperature.shape[0]
         rows, columns, values = (one.flatten(1, 2).mT.unflatten(1, (heads, -1)) for one in (query, key, value))
         alike = functional.normalize(rows, dim=-1) @ functional.normalize(columns, dim=-1).mT
@@ -130,7 +131,7 @@ class CrossChannelAttention(_Adaptive):
         return together
 
     def joined(self, attended: Tensor, convolved: Tensor) -> Tensor:
-        """See `_Adaptive`."""
+        """See `AdaptiveAttention`."""
         by_channel, by_place = self.channel_interaction(attended), self.spatial_interaction(convolved)
         both: Tensor = attended * by_place.sigmoid() + convolved * by_channel.sigmoid()
         return both
