@@ -91,7 +91,8 @@ def _delimiter(text: str, candidates: str) -> str:
 
 def _records(text: str, delimiter: str, skipped: int, problems: ProblemList) -> Iterator[tuple[str, list[str]]]:
     """(line the record starts on, cells) for each record that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    quoting = csv.QUOTE_NONE if delimiter == "\t" and _has_plain_quotes(text) else csv.QUOTE_MINIMAL
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     start = 1
     try:
         for cells in reader:
@@ -101,6 +102,20 @@ def _records(text: str, delimiter: str, skipped: int, problems: ProblemList) -> 
     except csv.Error as exc:
         hint = "Is a quotation mark missing, or not doubled inside a cell?"
         problems.add(f"line {start + skipped}", "", f"{exc}. {hint}")
+
+
+def _has_plain_quotes(text: str) -> bool:
+    """Whether quotation marks of a tab-separated text belong to its cells, as where none of it was written by a
+    spreadsheet: they do not pair up, none is doubled, and each line is a whole row.
+    """
+    lines = io.StringIO(text, newline="")
+    try:
+        for _ in csv.reader(lines, delimiter="\t", strict=True):
+            pass
+    except csv.Error:
+        lines.seek(0)
+        return '""' not in text and len({line.count("\t") for line in lines if line.strip()}) == 1
+    return False
 
 
 def _json_lines(text: str, problems: ProblemList) -> Sheet | None:

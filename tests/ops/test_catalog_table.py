@@ -355,6 +355,21 @@ def test_an_open_quotation_mark_is_found_where_it_begins(tmp_path: Path) -> None
     assert problems(tmp_path, "a.csv", 'text\na mug\n"a hat\na bag\n') == [f"line 3: unexpected end of data. {hint}"]
 
 
+def test_quotation_marks_of_a_plain_tab_separated_table_are_part_of_its_cells(tmp_path: Path) -> None:
+    table = 'text\tid\n"SALE" in red letters on a mug\ta\na mug, 5" high\tb\n'
+    texts = read(tmp_path, "a.tsv", table).table["text"].tolist()
+    assert texts == ['"SALE" in red letters on a mug', 'a mug, 5" high']
+
+
+@pytest.mark.parametrize("odd", ['"a ""large"" hat" x\tb', '"a hat\tb\tc', '"a\nhat'])
+def test_a_tab_separated_table_that_a_spreadsheet_wrote_must_have_its_quotation_marks_whole(
+    tmp_path: Path, odd: str
+) -> None:
+    (problem,) = problems(tmp_path, "a.tsv", f"text\tid\na mug\ta\n{odd}\n")
+    assert problem.startswith("line 3: ")
+    assert problem.endswith("Is a quotation mark missing, or not doubled inside a cell?")
+
+
 def test_equal_rows_need_ids_of_their_own(tmp_path: Path) -> None:
     assert problems(tmp_path, "a.csv", "text,steps\na mug,20\na hat,20\na mug,20\n") == [
         "line 4, id: this row repeats line 2; give both an id of their own, or a seed"
