@@ -1,6 +1,7 @@
 """Running benchmarks: each is a function of a module here, whose `LIMITS`, if any, bound the figures."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
@@ -47,6 +48,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
 """By group and name, each as `module:function[:argument]`; each can be asked for by its own name, or with its group."""
 
 
+_ROOT = Path(__file__).parents[1]
 ON_DEMAND = ("soak", "attacks", "false_marks", "ledger", "cpu")
 """Groups that run only when they are asked for, because they take very long."""
 
@@ -77,6 +79,8 @@ def _benchmark(name: str) -> tuple[Any, Callable[[], dict[str, float]]]:
     """A benchmark's module and function. UnknownBenchmarkError where it needs the training, which is not installed."""
     target = next(benchmarks[name] for benchmarks in GROUPS.values() if name in benchmarks)
     module_name, function, *given = target.split(":")
+    if str(_ROOT) not in sys.path:  # an editable installation finds what is shipped, not the training beside it
+        sys.path.append(str(_ROOT))
     try:
         module = import_module(f"benchmarks.{module_name}")
     except ModuleNotFoundError as exc:
