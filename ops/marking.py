@@ -23,19 +23,17 @@ from resources.mark_records import MarkRecord, keep_record
 from resources.object_store import ObjectStore
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from models.marks.reading import Found, Layer
 
-VERSION = 3
+VERSION = 4
 """Of the invisible mark; another one wherever that gives other pixels."""
 READ_BACK_PX = 256
 """From this shorter side on, the invisible mark must be found in a file; in a smaller one it may be."""
 _STRENGTHS = (1.0, 1.4, 2.0)
-_OF_COPIES = (0.0, *_STRENGTHS)
-"""Of copies, which keep what is left of their original's mark: twice it could be seen."""
+_OF_MARKED = (0.0, *_STRENGTHS)
+"""Of pictures that bear the mark already: twice it could be seen."""
 _OF_SHEETS = (0.5, *_STRENGTHS)
 """Of sheets, whose pictures have marks of their own, and which hold many repetitions."""
 MARK_PARAMS = ("policy", "producer", "prompts", "label", "version")
@@ -109,12 +107,14 @@ class Marker:
         *,
         embed: bool,
         inputs: Sequence[bytes] = (),
+        bears_mark: bool = False,
     ) -> bytes:
         """The file of a finished picture: hidden mark, encoding, metadata, and last of all the signature.
 
         Args:
             embed: write the recipe into it, unless the policy keeps that in the store.
             inputs: the files of its input pictures.
+            bears_mark: its pixels are those of a marked file, in their size.
         Raises:
             PictureError: if it cannot be encoded.
             MarkError: if it cannot be signed.
@@ -125,9 +125,7 @@ class Marker:
         statement = statement_of(recipe, step)
         shown = recipe if embed and step.params["prompts"] else None
         is_hidden = step.params["policy"] == "full"
-        is_copy = any(one.op == "thumbnail" for one in recipe.post)
-        strengths = _OF_COPIES[: 1 if min(image.size) < READ_BACK_PX else None] if is_copy else _STRENGTHS
-        write = partial(_hidden, strengths) if is_hidden else encode_picture
+        write = partial(_hidden, _OF_MARKED if bears_mark else _STRENGTHS) if is_hidden else encode_picture
         data = write(image, format, quality, shown, statement)
         kinds = [(one, kind) for one in inputs if (kind := content_type_of(one))]
         ingredients = [Ingredient(one if has_manifest(one) else b"", kind) for one, kind in kinds]
@@ -170,7 +168,8 @@ class Marker:
         """As `missing`, of a file that is known by its step alone."""
         from models.marks.reading import read_marks
 
-        found = {one.layer: one for one in read_marks(data, image, self.credentials.anchor.decode(), (1.0,))}
+        scales = (1.0,) if min(image.size) >= READ_BACK_PX else ()
+        found = {one.layer: one for one in read_marks(data, image, self.credentials.anchor.decode(), scales)}
         return "; ".join(_lacks(found, step, statement, min(image.size)))
 
     def reads_back(self) -> bool:
@@ -198,29 +197,23 @@ def _hidden(
     recipe: Recipe | None,
     statement: Statement,
 ) -> bytes:
-    """A file whose invisible mark was found in it; in a picture that resists, it is stronger."""
+    """A file with the invisible mark: as weak as can be found in it, if it is large enough to be read back."""
     import numpy as np
 
     from models.decoding.pillow import decoded
-    from models.marks.embedding import MIN_SIDE_PX, mark_pixels
+    from models.marks.embedding import mark_pixels
     from models.marks.invisible import find_mark
 
     pixels = np.asarray(rgb_picture(image))
-    for strength in strengths:
+    *tries, last = strengths if min(image.size) >= READ_BACK_PX else strengths[:1]
+    write = partial(encode_picture, format=format, quality=quality, recipe=recipe, statement=statement)
+    for strength in tries:
         marked = mark_pixels(pixels, statement.identifier, strength)
-        data = encode_picture(marked, format, quality, recipe, statement)
-        if min(pixels.shape[:2]) < MIN_SIDE_PX:
-            break
-        seen = np.asarray(decoded(data, pixels.size))
-        if statement.identifier in (find_mark(part, (1.0,)) for part in (_middle(seen), seen)):
-            break
-    return data
-
-
-def _middle(pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-    """A part that is looked through sooner, and mostly tells enough."""
-    top, left = (max(side - READ_BACK_PX, 0) // 2 for side in pixels.shape[:2])
-    return pixels[top : top + READ_BACK_PX, left : left + READ_BACK_PX]
+        data = b"" if format == "png" else write(marked)
+        seen = np.asarray(decoded(data, pixels.size)) if data else marked
+        if find_mark(seen, (1.0,)) == statement.identifier:
+            return data or write(marked)
+    return write(mark_pixels(pixels, statement.identifier, last))
 
 
 def _lacks(found: "Mapping[Layer, Found]", step: PostStep, statement: Statement | None, side_px: int) -> "list[str]":

@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     Seen = NDArray[np.complex128]
 
 _LEAST_TRUST = 0.02
-_LOOKED_AT_PX = 1536
-"""Of each side of a picture, in the middle, the mark is looked for."""
+_SOON_PX, _LOOKED_AT_PX = 256, 1536
+"""Of each side of a picture, in the middle, the mark is looked for: first where it is found soonest."""
 SCALES = (1.0, 2.0, 0.5, 0.95, 0.9, 1.05)
 """By how much a picture is enlarged before the mark is looked for: the sizes that copies often have."""
 _WHITE, _MUCH, _BESIDE_PX = 253, 0.1, 5
 """What is as bright is white; the share of it in which a mark may be lost; of so many pixels around, none may be so."""
 _SHIFTS = 3
-FALSE_FINDS = len(SCALES) * _SHIFTS * 4 * FALSE_WORD
+FALSE_FINDS = (1 + len(SCALES)) * _SHIFTS * 4 * FALSE_WORD
 """Bound of the chance that an identifier is found in a picture that has none: about 2e-8."""
 
 
@@ -50,8 +50,13 @@ def find_mark(pixels: "NDArray[np.uint8]", scales: "Sequence[float]" = SCALES) -
     Args:
         scales: by how much the picture is enlarged, in turn, to look for it.
     """
-    middle = _middle(pixels)
-    planes, told = planes_of(middle), _told(middle)
+    middle = _middle(pixels, _SOON_PX)
+    soon = _looked_for(middle, scales[:1]) if middle.size < pixels.size else None
+    return soon or _looked_for(_middle(pixels, _LOOKED_AT_PX), scales)
+
+
+def _looked_for(pixels: "NDArray[np.uint8]", scales: "Sequence[float]") -> bytes | None:
+    planes, told = planes_of(pixels), _told(pixels)
     for scale in scales:
         scaled = [plane if scale == 1 else _scaled(plane, scale) for plane in planes]
         if identifier := _found(scaled):
@@ -65,17 +70,17 @@ def _told(pixels: "NDArray[np.uint8]") -> "Plane | None":
     """1 where a picture may tell of its mark, 0 in and beside white, which a brighter copy has in its stead."""
     from scipy.ndimage import maximum_filter
 
-    white = pixels.min(2) >= _WHITE
+    white = (pixels[..., 0] >= _WHITE) & (pixels[..., 1] >= _WHITE) & (pixels[..., 2] >= _WHITE)
     if white.mean() < _MUCH:
         return None
     told: Plane = (~maximum_filter(white, _BESIDE_PX)).astype(np.float32)
     return told
 
 
-def _middle(pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-    """As much of a picture as is needed: the mark is all over it."""
-    top, left = (max(side - _LOOKED_AT_PX, 0) // 2 for side in pixels.shape[:2])
-    return pixels[top : top + _LOOKED_AT_PX, left : left + _LOOKED_AT_PX]
+def _middle(pixels: "NDArray[np.uint8]", most_px: int) -> "NDArray[np.uint8]":
+    """So much of a picture at most: the mark is all over it."""
+    top, left = (max(side - most_px, 0) // 2 for side in pixels.shape[:2])
+    return pixels[top : top + most_px, left : left + most_px]
 
 
 def _found(planes: "Sequence[Plane]", told: "Plane | None" = None) -> bytes | None:

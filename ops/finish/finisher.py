@@ -172,14 +172,16 @@ class Finisher:
         """
         seconds = dict(seconds or {})
         image = rgb_picture(pixels)
+        given_px = image.size
         with _timed(seconds, "moderate") if plan.moderate else nullcontext():
             allowed = self._review(plan, image)
         for change in plan.changes:
             with _timed(seconds, change.step.op):
                 image = self._changed(change, image)
         thumb = self._beside.submit(with_log_ids(self._store_thumbnail), plan, image) if plan.thumbnail else None
+        bears_mark = mark_step(plan.generated) is not None and image.size == given_px
         with _timed(seconds, "encode"):
-            data = self._file(plan, image, plan.format, plan.quality, embed=plan.embed)
+            data = self._file(plan, image, plan.format, plan.quality, embed=plan.embed, bears_mark=bears_mark)
             finished = _described(plan, data, image, seconds)
         with _timed(seconds, "store"):
             self._keep_record(plan)
@@ -208,7 +210,7 @@ class Finisher:
             except (RecipeNotFoundError, PictureError):
                 return None
             allowed = NOBODY if plan.changes else self._review(plan, image)
-            thumb_key = self._store_thumbnail(plan, image) if plan.thumbnail else ""
+            thumb_key = self._store_thumbnail(plan, image, is_stored=True) if plan.thumbnail else ""
         found = _described(plan, data, image, seconds)
         return replace(found, thumb_key=thumb_key, allowed=allowed, reused=True)
 
@@ -234,21 +236,33 @@ class Finisher:
         with self._upscaling if change.step.op == "upscale" else nullcontext():
             return change.apply(image)
 
-    def _store_thumbnail(self, plan: PicturePlan, image: "Image") -> str:
+    def _store_thumbnail(self, plan: PicturePlan, image: "Image", *, is_stored: bool = False) -> str:
         assert plan.thumbnail
         small = make_thumbnail(image, plan.thumbnail.side_px)
-        data = self._file(plan, small, THUMBNAIL_FORMAT, plan.thumbnail.quality, embed=False)
+        bears_mark = is_stored and small.size == image.size
+        data = self._file(plan, small, THUMBNAIL_FORMAT, plan.thumbnail.quality, embed=False, bears_mark=bears_mark)
         key = plan.thumbnail.key(small.width, small.height)
         self._put(key, data, THUMBNAIL_FORMAT)
         return key
 
-    def _file(self, plan: PicturePlan, image: "Image", file_format: ImageFormat, quality: int, *, embed: bool) -> bytes:
+    def _file(
+        self,
+        plan: PicturePlan,
+        image: "Image",
+        file_format: ImageFormat,
+        quality: int,
+        *,
+        embed: bool,
+        bears_mark: bool = False,
+    ) -> bytes:
         if self.marker is None:
             if mark_step(plan.recipe):
                 raise MarkError("the picture is to be marked, and nothing here can do that.")
             return encode_picture(image, file_format, quality, plan.recipe if embed else None)
         inputs = [self._calls(read) for read in plan.inputs]
-        return self.marker.encode(image, file_format, quality, plan.recipe, embed=embed, inputs=inputs)
+        return self.marker.encode(
+            image, file_format, quality, plan.recipe, embed=embed, inputs=inputs, bears_mark=bears_mark
+        )
 
     def _keep_record(self, plan: PicturePlan) -> None:
         """Before the picture is there: none is without. A small copy leads to the record of the whole."""

@@ -72,7 +72,7 @@ def test_a_copy_keeps_the_mark_of_its_original_and_gets_no_second_one(side_px, t
     original = open_stored_picture(data, 1_000_000)
 
     copy = recipe.with_step(thumbnail_step())
-    small = Marker(settings).encode(original, "png", 100, copy, embed=False)
+    small = Marker(settings).encode(original, "png", 100, copy, embed=False, bears_mark=True)
 
     assert open_stored_picture(small, 1_000_000).tobytes() == original.convert("RGB").tobytes()
     assert Marker(settings).missing(small, copy, original) == ""
