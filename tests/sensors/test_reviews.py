@@ -128,3 +128,14 @@ def test_the_asset_delivers_what_is_approved_into_the_store(instance, store, tmp
     assert (facts["approved"], facts["unreviewed"], facts["written"]) == (1, 1, 1)
     (found,) = result.get_asset_check_evaluations()
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+
+
+def test_what_a_release_on_trial_made_gets_no_new_seed(instance, store, monkeypatch) -> None:
+    rows = store_reviewed(store, "mugs", 3, failed=0, review=ReviewPolicy(required=True, remake=1))
+    say(store, State.REJECTED, rows[0])
+    with monkeypatch.context() as on_trial:
+        on_trial.setenv("IMAGEGENX_RELEASES__BACKFILL", "trial")
+        on_trial.setenv("IMAGEGENX_RELEASES__CATALOGS", '["mugs"]')
+        assert tick(instance).run_requests == []
+        assert wanted_edition(store, "mugs").rows == {}
+    assert len(tick(instance).run_requests) == 1
