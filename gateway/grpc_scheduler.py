@@ -103,7 +103,7 @@ def request_data(request: pb2.SubmitTaskRequest) -> dict[str, object]:
         params["loras"] = [_lora(lora) for lora in loras]
     post_process = _given(request.params.post_process, ("super_resolution", "upscaler", "format"))
     if watermark := _given(request.params.post_process.watermark, _WATERMARK):
-        post_process["watermark"] = watermark
+        post_process["watermark"] = {"enable": False, **watermark}
     if post_process:
         params["post_process"] = post_process
     several = {

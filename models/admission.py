@@ -1,11 +1,12 @@
 """Letting a request in: the one validation of outside data, against every rule and the limits of its model."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from foundation.problems import Problem, one_of, shown, validation_problems
+from foundation.value_object import ValueObject
 from models.adapters.adapter_base import base_problem
 from models.adapters.adapter_file import adapter_problem
 from models.card import ModelCard
@@ -17,7 +18,15 @@ from models.model_traits import Guidance
 from models.prompt_length import length_rule
 from models.prompt_syntax import PromptError, prompt_problem, read_loras
 from models.registry import ModelRegistry
-from models.request import CONTROL_FIELDS, DEFAULT_CFG_SCALE, FACTORS, GenerationRequest, Mode, mode_of
+from models.request import (
+    CONTROL_FIELDS,
+    DEFAULT_CFG_SCALE,
+    FACTORS,
+    MARK_FIELDS,
+    GenerationRequest,
+    Mode,
+    mode_of,
+)
 from models.resolution import Resolution, parse_sides
 from models.sampler import Sampler, Schedule, fitting, schedule_problem
 from models.text_mark import fit_mark
@@ -91,8 +100,9 @@ def _with_named_loras(data: Mapping[str, object], card: ModelCard) -> dict[str, 
     several, one = params.get("loras") or (), params.get("lora_name")
     if not named or not isinstance(several, list | tuple):
         return {}
+    params = dict(params)
     if one and not several:
-        several, one = [{"name": one, "weight": params.get("lora_weight", 1.0)}], ""
+        several, one = [{"name": one, "weight": params.pop("lora_weight", 1.0)}], ""
     loras = [*several, *({"name": lora.name, "weight": lora.weight} for lora in named)]
     return {"text": words, "params": {**params, "lora_name": one or "", "loras": loras}}
 
@@ -242,15 +252,37 @@ def _lora_rule(card: ModelCard, lora: str) -> str | None:
 
 def _finishing_problems(request: GenerationRequest, registry: ModelRegistry) -> Iterator[Problem]:
     """Why a picture cannot be led or finished as asked."""
-    for field in CONTROL_FIELDS if not request.control_image_url else ():
-        if getattr(request.params, field) != type(request.params).model_fields[field].default:
-            where = "say it in controls" if request.controls else "give a control picture"
-            yield Problem(f"params.{field}", f"has no effect without control_image_url. Leave it out, or {where}")
+    yield from _idle_problems(request)
     name = request.params.post_process.upscaler
     if name and name not in registry.upscalers:
         rule = one_of(name, registry.upscalers) if registry.upscalers else f"{shown(name)} is unknown: none has a name"
         yield Problem("params.post_process.upscaler", rule)
     yield from _mark_problems(request, registry.fonts_folder)
+
+
+def _idle_problems(request: GenerationRequest) -> Iterator[Problem]:
+    """What a request says of something that it does not ask for; the usual value may be said all the same."""
+    params, mark = request.params, request.params.post_process.watermark
+    field = "params.post_process.watermark"
+    if not request.image_url:
+        yield from _idle("params", params, ("strength",), "without an input picture", "give one")
+    if not request.control_image_url:
+        where = "say it in controls" if request.controls else "give a control picture"
+        yield from _idle("params", params, CONTROL_FIELDS, "without control_image_url", where)
+    if not params.lora_name:
+        where = "say it in loras" if params.loras else "name a LoRA"
+        yield from _idle("params", params, ("lora_weight",), "without lora_name", where)
+    if mark.enable:
+        other = "text" if mark.type == "image" else "image"
+        yield from _idle(field, mark, MARK_FIELDS[other], f"on a mark of type {mark.type}", f"ask for type {other}")
+    elif "enable" not in mark.model_fields_set:
+        yield from _idle(field, mark, mark.model_fields_set, "without enable", "say enable: true")
+
+
+def _idle(prefix: str, part: ValueObject, fields: Iterable[str], why: str, otherwise: str) -> Iterator[Problem]:
+    for field in fields:
+        if getattr(part, field) != type(part).model_fields[field].default:
+            yield Problem(f"{prefix}.{field}", f"has no effect {why}. Leave it out, or {otherwise}")
 
 
 def _mark_problems(request: GenerationRequest, fonts_folder: Path) -> Iterator[Problem]:

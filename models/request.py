@@ -153,6 +153,10 @@ class WatermarkParams(ValueObject):
         return value
 
 
+MARK_FIELDS = {"text": ("text", "font", "color", "font_size"), "image": ("image_path", "scale")}
+"""What only marks of a type have."""
+
+
 class PostProcess(ValueObject):
     """What happens to a picture after it is generated."""
 

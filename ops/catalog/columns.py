@@ -217,10 +217,10 @@ def request_data(cells: Mapping[str, str]) -> dict[str, object]:
     for name, cell in cells.items():
         if cell.strip() and name != "id":
             _set(data, COLUMNS[name].field, COLUMNS[name].value(cell))
-    mark = _watermark_type(cells)
-    if mark:
-        _set(data, f"{_MARK}.enable", True)
+    if mark := _watermark_type(cells):
         _set(data, f"{_MARK}.type", mark)
+    if mark or "watermark_text" in cells or "watermark_image" in cells:
+        _set(data, f"{_MARK}.enable", bool(mark))
     return data
 
 
@@ -242,10 +242,27 @@ def _set(data: dict[str, object], field: str, value: object) -> None:
 _ONE_OF_TWO = (("watermark_text", "watermark_image"), ("lora_name", "loras"), ("control_image", "controls"))
 
 
+OPTIONS = {
+    "strength": "image",
+    "lora_weight": "lora_name",
+    **dict.fromkeys(("control_weight", "control_start", "control_end"), "control_image"),
+    "upscaler": "super_resolution",
+    **dict.fromkeys(("watermark_font", "watermark_color", "watermark_font_size"), "watermark_text"),
+    "watermark_scale": "watermark_image",
+}
+"""Columns that say how something is done, by the one that asks for it."""
+
+
 def layered(base: Mapping[str, str], over: Mapping[str, str]) -> dict[str, str]:
-    """`base` with the cells of `over` in their places; a watermark, or LoRAs, of one kind take the other's place."""
+    """`base` with the cells of `over` in their places; a watermark, or LoRAs, of one kind take the other's place.
+
+    What `base` says of how to do something is left out where that is not asked for.
+    """
     cells = {**base, **over}
     for kind, other in (pair for one in _ONE_OF_TWO for pair in (one, one[::-1])):
         if over.get(kind, "").strip() and other not in over:
             cells.pop(other, None)
+    for name in (OPTIONS.keys() & base.keys()) - over.keys():
+        if not cells.get(OPTIONS[name], "").strip():
+            del cells[name]
     return cells

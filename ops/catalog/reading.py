@@ -18,6 +18,7 @@ from models.planning import row_seed
 from models.request import ControlChoice, GenerationRequest
 from ops.catalog.columns import (
     COLUMNS,
+    OPTIONS,
     PICTURE_COLUMNS,
     cell_rule,
     column_of,
@@ -228,13 +229,17 @@ class _RowChecker:
         """A record for each good row, in the order of the file."""
         origins = dict.fromkeys(raw.defaults, "defaults")
         records, count = [], 0
+        idle = {name for name in OPTIONS if raw.defaults.get(name, "").strip()}
         for count, row in enumerate(raw.rows, start=1):
             if count > MAX_ROWS:
                 self.problems.add(row.where, "", f"more than the maximum of {MAX_ROWS:,} rows")
                 break
-            record = self._record(row, layered(raw.defaults, row.cells), {**origins, **row.origins})
-            if record:
+            cells = layered(raw.defaults, row.cells)
+            idle -= cells.keys()
+            if record := self._record(row, cells, {**origins, **row.origins}):
                 records.append(record)
+        for column in sorted(idle) if count else ():
+            self.problems.add("defaults", column, f"has no effect: no row has a cell for {OPTIONS[column]}")
         if count == 0 and not self.problems.total:
             self.problems.add("", "", "the catalog has no rows")
         return records
@@ -243,6 +248,7 @@ class _RowChecker:
         row_id = self._row_id(row)
         if cells.get("watermark_text", "").strip() and cells.get("watermark_image", "").strip():
             self.problems.add(row.where, "watermark_image", "give watermark_text or watermark_image, not both")
+            cells = {**cells, "watermark_text": ""}
         for column, cell in cells.items():
             if cell and cell[0] in _ODD_BEGINNINGS and (rule := cell_rule(cell)):
                 self.problems.add(self._place(row, column, origins), column, rule)

@@ -224,6 +224,15 @@ def test_what_is_not_given_takes_the_default(stub, service, key):
     assert bare["params"]["lora_weight"] == 1.0
 
 
+def test_a_mark_that_is_not_enabled_is_none():
+    """proto3 does not tell a mark that is switched off from one that nobody switched on."""
+    mark = pb2.PostProcess(watermark=pb2.Watermark(text="shop", position="center"))
+
+    assert request_data(pb2.SubmitTaskRequest(text="a", params=pb2.TaskParams(post_process=mark)))["params"] == {
+        "post_process": {"watermark": {"enable": False, "text": "shop", "position": "center"}}
+    }
+
+
 def test_everything_that_is_given_arrives():
     mark = pb2.Watermark(enable=True, text="春", font="f", color="1,2,3", position="tile", transparency=0.1)
     params = pb2.TaskParams(

@@ -499,6 +499,44 @@ def test_what_leads_nothing_is_refused_and_what_is_usual_is_in_no_recipe(registr
     assert usual.chosen_controls == ()
 
 
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"strength": 0.5}, "params.strength: has no effect without an input picture. Leave it out, or give one"),
+        ({"lora_weight": 0.5}, "params.lora_weight: has no effect without lora_name. Leave it out, or name a LoRA"),
+        (
+            {"lora_weight": 0.5, "loras": [{"name": "pastel"}]},
+            "params.lora_weight: has no effect without lora_name. Leave it out, or say it in loras",
+        ),
+        (
+            {"watermark": {"text": "shop"}},
+            "params.post_process.watermark.text: has no effect without enable. Leave it out, or say enable: true",
+        ),
+        (
+            {"watermark": {"enable": True, "text": "shop", "image_path": "a.png"}},
+            "params.post_process.watermark.image_path: has no effect on a mark of type text. "
+            "Leave it out, or ask for type image",
+        ),
+        (
+            {"watermark": {"enable": True, "type": "image", "image_path": "a.png", "font_size": 20}},
+            "params.post_process.watermark.font_size: has no effect on a mark of type image. "
+            "Leave it out, or ask for type text",
+        ),
+    ],
+)
+def test_what_could_have_no_effect_is_refused(registry, given, rule):
+    mark = {"post_process": {"watermark": given.pop("watermark")}} if "watermark" in given else {}
+
+    assert problems(registry, text="a", params={**given, **mark}) == [rule]
+
+
+def test_what_is_usual_may_be_said_though_it_has_no_effect(registry):
+    mark = {"enable": False, "text": "shop", "image_path": "a.png", "color": "#FF0000"}
+    params = {"strength": 0.75, "lora_name": "", "lora_weight": 1.0, "post_process": {"watermark": mark}}
+
+    assert not parse_request({"text": "a", "params": params}, registry).params.post_process.watermark.enable
+
+
 @pytest.mark.parametrize("item", [1, {"name": "a"}, {}])
 def test_more_loras_than_there_may_be_are_one_problem(registry, item):
     found = problems(registry, text="a mug", params={"loras": [item] * 100_000})

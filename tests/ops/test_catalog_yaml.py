@@ -46,7 +46,7 @@ def test_a_watermark_marks_every_row_that_does_not_bring_its_own(tmp_path: Path)
     assert marks == [["春", "", "tile"], ["夏", "", "tile"], ["", "logo.png", "tile"], ["", "", "tile"]]
     requests = [request.params.post_process.watermark for _, request in catalog.requests()]
     assert [(mark.enable, mark.type, mark.font_size) for mark in requests] == [
-        *[(True, "text", 24), (True, "text", 24), (True, "image", 24), (False, "text", 24)]
+        *[(True, "text", 24), (True, "text", 24), (True, "image", None), (False, "text", None)]
     ]
 
 
@@ -59,6 +59,36 @@ def test_a_row_has_one_kind_of_watermark(tmp_path: Path) -> None:
     row = "{text: a, watermark_text: b, watermark_image: c.png}"
     rule = "row 1 (line 1), watermark_image: give watermark_text or watermark_image, not both"
     assert problems(tmp_path, "a.yaml", f"rows: [{row}]") == [rule]
+
+
+def test_a_default_holds_where_it_has_an_effect(tmp_path: Path) -> None:
+    (tmp_path / "mug.png").write_bytes(b"a picture")
+    text = "defaults: {strength: 0.4, lora_name: sketch, lora_weight: 0.5}\nrows:\n- {text: a, image: mug.png}\n"
+    catalog = read(tmp_path, "a.yaml", text + "- text: b\n- {text: c, lora_name: ''}\n- {text: d, loras: 'pastel:2'}\n")
+
+    assert catalog.table["strength"].tolist() == [0.4, 0.75, 0.75, 0.75]
+    assert catalog.table["lora_weight"].tolist() == [0.5, 0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "defaults: {strength: 0.4}\nrows: [{text: a}]",
+            "defaults, strength: has no effect: no row has a cell for image",
+        ),
+        (
+            "rows: [{text: a, strength: 0.4}]",
+            "row 1 (line 1), strength: has no effect without an input picture. Leave it out, or give one",
+        ),
+        (
+            "rows: [{text: a, watermark_position: center}]",
+            "row 1 (line 1), watermark_position: has no effect without enable. Leave it out, or say enable: true",
+        ),
+    ],
+)
+def test_what_has_no_effect_on_any_row_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    assert problems(tmp_path, "a.yaml", text) == [problem]
 
 
 def test_a_shared_mistake_is_reported_once(tmp_path: Path) -> None:

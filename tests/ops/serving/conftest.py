@@ -48,8 +48,7 @@ class Shop:
         task_id = fields.pop("task_id", None) or new_task_id()
         outer = ("image_url", "mask_url", "control_image_url", "priority")
         top = {name: fields.pop(name) for name in outer if name in fields}
-        request = parse_request({"text": text, "params": fields}, self.registry)
-        request = request.model_copy(update=top)
+        request = parse_request({"text": text, "params": fields, **top}, self.registry)
         return self.queue.submit(NewTask(id=task_id, request=request), owner=owner).id
 
     def worker(self, *, engine=None, store=None, run_id="", **serving):
