@@ -32,7 +32,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "cpu": {f"cpu_{name}": f"cpu:{name}" for name in ("builtin", "sd", "sdxl")},
     "fleet": {f"fleet_{name}": f"fleet:{name}" for name in ("hosts", "interactive", "large", "thousand")},
     "ledger": {"ledger": "ledger:run"},
-    "serving": {"serving": "serving:serving", "serving_cold": "serving:cold"},
+    "serving": {"serving": "serving:serving", "serving_cold": "serving:cold", "serving_previews": "serving:previews"},
     "marks": {"marks": "marks:run"},
     "attacks": {f"attack_{name}": f"attacks:run:{name}" for name in ATTACKS},
     "false_marks": {"marks_false_finds": "marks:false_finds", "marks_walk": "marks_walk:run"},

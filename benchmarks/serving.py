@@ -1,4 +1,4 @@
-"""Serving on this machine: what it adds to a request, how many pictures a second, and the first one after a quiet time.
+"""Serving on this machine: what it adds to a request and how fast it is, watched or not, and after a quiet time.
 
 `python -m benchmarks.serving COUNT STEPS` is a worker in a process of its own, without Dagster. It serves the request
 queue until its standard input closes; for each line that comes in there, it prints the seconds that its engine alone
@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ from benchmarks.engine import engine_s, open_workplace, uniform_jobs
 from benchmarks.serving_stack import ServingStack, wait_for
 from benchmarks.soak import prepared_stack
 from configs.settings import load_settings
+from gateway.changes import LOOK_AGAIN_S
 from models.admission import parse_request
 from models.registry import open_registry
 from ops.serving import ServingWorker, WorkerDependencies
@@ -35,7 +37,10 @@ LIMITS = {
     "added latency p99 ms": 150,
     "engine alone / serving throughput": 1 / 0.97,
     "LitServe / serving throughput": 1.0,
-} | {"cold request s": 12.0}
+    "cold request s": 12.0,
+    "watched / unwatched seconds": 1.03,
+    "first preview, % of the steps": 25.0,
+}
 
 
 SIZE = "128x128"
@@ -101,8 +106,63 @@ def serving(count: int = COUNT, steps: int = STEPS, probes: int = PROBES, rounds
     }
 
 
-def _serving_s(queue: RequestQueue, count: int, steps: int) -> float:
-    return sustained_s(task.updated_at_s for task in _submit_and_wait(queue, count, steps))
+def previews(count: int = 48, steps: int = 20, rounds: int = 6) -> dict[str, float]:
+    """What it costs a worker that all its pictures are watched, and how far a picture is when its first preview comes.
+
+    Rounds with and without watchers take turns, each first in every other pair; the ratio is the median of the pairs'.
+    """
+    with _home(), _worker(count, steps):
+        queue, seen = open_queue(load_settings()), dict[str, int]()
+        try:
+            _watched_s(queue, 8, steps, seen)
+            seen.clear()
+            pairs = [_pair(queue, count, steps, seen, watched_first=bool(n % 2)) for n in range(rounds)]
+        finally:
+            queue.close()
+    return {
+        "watched / unwatched seconds": statistics.median(watched / unwatched for watched, unwatched in pairs),
+        "first preview, % of the steps": statistics.median(seen.values()),
+        "first preview at the latest, % of the steps": max(seen.values()),
+        "pictures seen before they were done": len(seen),
+        "of so many watched": count * rounds,
+    }
+
+
+def _pair(
+    queue: RequestQueue, count: int, steps: int, seen: dict[str, int], *, watched_first: bool
+) -> tuple[float, float]:
+    watched_s = _watched_s(queue, count, steps, seen) if watched_first else 0.0
+    unwatched_s = _serving_s(queue, count, steps)
+    return watched_s or _watched_s(queue, count, steps, seen), unwatched_s
+
+
+def _watched_s(queue: RequestQueue, count: int, steps: int, seen: dict[str, int]) -> float:
+    """`_serving_s` while every picture is watched as a gateway does; `seen`: how far it was at first, by task."""
+    ids, stop = list[str](), threading.Event()
+
+    def look(changed: str | None) -> None:
+        if changed and (found := queue.previews(changed)):
+            seen.setdefault(changed, found[1].progress)
+
+    def watch() -> None:
+        while not stop.is_set():
+            for task_id in list(ids):
+                queue.watch(task_id)
+            stop.wait(LOOK_AGAIN_S)
+
+    watchers = [threading.Thread(target=queue.listen, args=(look, stop)), threading.Thread(target=watch)]
+    for one in watchers:
+        one.start()
+    try:
+        return _serving_s(queue, count, steps, ids)
+    finally:
+        stop.set()
+        for one in watchers:
+            one.join()
+
+
+def _serving_s(queue: RequestQueue, count: int, steps: int, ids: list[str] | None = None) -> float:
+    return sustained_s(task.updated_at_s for task in _submit_and_wait(queue, count, steps, ids))
 
 
 def _added_ms(task: Task) -> float:
@@ -111,11 +171,13 @@ def _added_ms(task: Task) -> float:
     return 1000 * (task.updated_at_s - task.created_at_s - engine_s)
 
 
-def _submit_and_wait(queue: RequestQueue, count: int, steps: int) -> list[Task]:
+def _submit_and_wait(queue: RequestQueue, count: int, steps: int, ids: list[str] | None = None) -> list[Task]:
+    """So many tasks, once they have ended; their ids are put into `ids`, if that is given, as they are submitted."""
+    ids = [] if ids is None else ids
     registry = open_registry(load_settings())
     data = {"text": "a red mug", "params": {"steps": steps, "resolution": SIZE, "cfg_scale": 7.5, "sampler": "DDIM"}}
     request = parse_request(data, registry)
-    ids = [queue.submit(NewTask(id=new_task_id(), request=request), owner="bench").id for _ in range(count)]
+    ids += (queue.submit(NewTask(id=new_task_id(), request=request), owner="bench").id for _ in range(count))
     wait_for("the pictures", lambda: _is_idle(queue.depth()), START_S)
     tasks = [task for task in queue.tasks(ids) if task]
     if failed := [task.error for task in tasks if task.status is not TaskStatus.SUCCESS]:

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from models.pipeline_pool import PoolKey
 from models.request import Priority
@@ -10,6 +10,7 @@ from models.request import Priority
 if TYPE_CHECKING:
     from models.denoising.item import BatchItem
     from models.denoising.preview import OnPreview
+    from models.denoising.slot import Slot
     from models.image import FailedImage, GeneratedImage
 
 
@@ -43,7 +44,7 @@ class Ticket:
         has_left: takes no further steps, while its picture may still be being decoded.
         is_held: it is in a run that ends it, at its next step, when it is cancelled.
         steps_left: to take; the loop keeps it up to date.
-        on_preview: told a small picture of how far it is after the next step, once each time `wants_preview` is set.
+        on_preview: told a small picture of how far it is after this step, or the next, each time one is asked for.
         seconds: spent on it so far, by stage.
         tokens: that it adds to a pass, where those are what a pass is bounded by.
     """
@@ -64,3 +65,9 @@ class Ticket:
     on_preview: "OnPreview | None" = None
     wants_preview: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def ask_for_preview(self) -> None:
+        """Any thread may ask; a step that is under way is soon enough."""
+        self.wants_preview = True
+        if (slot := cast("Slot | None", self.state)) is not None:
+            slot.wants_estimate = True

@@ -27,7 +27,7 @@ class Slot:
         conditions: what its model adds to the latents in each pass; says by `rows` how many rows it takes there.
         latents: (1, C, h, w).
         deep: what its network made deep down at its last whole step, (rows, C, h, w), where its recipe has it kept.
-        estimate: what its latents were heading for at the last step, where `wants_estimate` was set before that.
+        estimate: what its latents were heading for at the last step, where `wants_estimate` was set before its end.
     """
 
     item: BatchItem

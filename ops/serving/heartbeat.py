@@ -68,8 +68,10 @@ class Heartbeat:
             self._on_failure(exc)
 
     def _beat_until_stopped(self) -> None:
-        due_s = time.monotonic()
+        due_s = told_s = time.monotonic()
         while not self._stopping.is_set():
+            self._stopping.wait(max(0.0, told_s + PROGRESS_S - time.monotonic()))
+            told_s = time.monotonic()
             try:
                 is_due = time.monotonic() >= due_s
                 if is_due:
@@ -78,10 +80,8 @@ class Heartbeat:
                 self._tell_progress(with_jobs=is_due)
             except QueueUnavailableError as exc:
                 logger.warning("no heartbeat: %s", exc)
-                self._stopping.wait(PROGRESS_S)
             self._stirred.wait(max(0.0, due_s - time.monotonic()))
             self._stirred.clear()
-            self._stopping.wait(PROGRESS_S)
 
     def _beat(self) -> None:
         tasks = self._tasks.all()

@@ -41,7 +41,7 @@ class Previewing:
         if self._every_s and not task.is_closed and now - task.shown_at_s >= self._every_s:
             task.shown_at_s = now
             for ticket in list(task.tickets):
-                ticket.wants_preview = True
+                ticket.ask_for_preview()
 
     def follow(self, task: OpenTask, number: int, ticket: Ticket) -> None:
         """Show what the engine tells of a ticket; it is asked while somebody watches."""
