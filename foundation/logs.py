@@ -84,6 +84,11 @@ def log_ids(**ids: str) -> Iterator[None]:
         _ids.reset(token)
 
 
+def add_log_ids(**ids: str) -> None:
+    """Lines from now on carry these ids, too, until the block that we are in ends."""
+    _ids.set({**_ids.get(), **ids})
+
+
 def with_log_ids(function: Callable[_Params, _Result]) -> Callable[_Params, _Result]:
     """`function`, for another thread: its lines carry the ids that hold here and now."""
     ids = _ids.get()
@@ -121,8 +126,9 @@ class _Lines(logging.Formatter):
 
     def error(self, record: logging.LogRecord) -> str:
         """The traceback, if the line has one."""
-        text = self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
-        return log_text(without_secrets(text))
+        if not (record.exc_info and record.exc_info[0]):
+            return ""
+        return log_text(without_secrets(self.formatException(record.exc_info)))
 
     def message(self, record: logging.LogRecord) -> str:
         """What the line says; of an error as much as an error text may hold."""

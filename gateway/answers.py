@@ -15,6 +15,7 @@ from models.subjects import subject_hint
 from resources.queue import Batch, QueuePlace, Task, TaskPicture, TaskStatus
 
 API = "/api/v1/image"
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def answer(code: int, message: str, data: object = None, headers: Mapping[str, str] | None = None) -> Response:
@@ -41,8 +42,7 @@ def retry_headers(error: ServiceError, headers: Mapping[str, str] | None = None)
 
 def json_response(code: int, content: object, headers: Mapping[str, str] | None = None) -> Response:
     """Compact JSON in UTF-8."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Response(text.encode("utf-8", "replace"), code, headers, "application/json")
+    return Response(_json(content).encode("utf-8", "replace"), code, headers, "application/json")
 
 
 class Answers:

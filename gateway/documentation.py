@@ -307,23 +307,6 @@ class Refusal(BaseModel):
     data: Problems | None
 
 
-_DATA = {
-    kind.__name__: kind
-    for kind in (
-        Submitted,
-        SubmittedBatch,
-        Deleted,
-        DeletedAll,
-        TaskState,
-        BatchState,
-        TaskList,
-        Models,
-        Verified,
-        HealthState,
-        ProbeState,
-        UsageState,
-    )
-}
 _REFUSALS: dict[int, str] = {
     400: "The body is malformed",
     401: "No API key",
@@ -348,9 +331,9 @@ class _RequestSchema(GenerateJsonSchema):
 
 
 def described(data: str | type[BaseModel], extra: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The documentation of a route that answers `data`: a model, the name of one here, or another content type."""
-    kind = _DATA.get(data) if isinstance(data, str) else data
-    good: dict[str, Any] = {"model": Answer[kind]} if kind else {"content": {data: {"schema": {"type": "string"}}}}  # type: ignore[valid-type]
+    """The documentation of a route that answers `data`: a model, or another content type."""
+    content = {"content": {data: {"schema": {"type": "string"}}}}
+    good: dict[str, Any] = content if isinstance(data, str) else {"model": Answer[data]}  # type: ignore[valid-type]
     refusals = {code: {"model": Refusal, "description": text} for code, text in _REFUSALS.items()}
     responses: dict[int, Any] = {200: {**good, "description": "Done"}, **refusals}
     if data == "image/*":

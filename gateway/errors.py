@@ -1,7 +1,7 @@
 """The one error of the gateway's service, with the code that HTTP and gRPC answer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ContextDecorator, contextmanager
 
 from foundation.error_text import error_text
 from foundation.errors import ImageGenXError
@@ -53,15 +53,18 @@ def named_as(name: Callable[[str], str]) -> Iterator[None]:
         raise ServiceError(exc.code, str(InvalidRequestError(renamed)), problems=renamed) from exc.__cause__
 
 
-@contextmanager
-def service_errors() -> Iterator[None]:
+class _InOurWords(ContextDecorator):
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
+        if isinstance(exc, ImageGenXError) and not isinstance(exc, ServiceError):
+            raise service_error(exc) from exc
+
+
+def service_errors() -> _InOurWords:
     """Turn every error of queue, accounts, store and requests into a ServiceError; also a decorator."""
-    try:
-        yield
-    except ServiceError:
-        raise
-    except ImageGenXError as exc:
-        raise service_error(exc) from exc
+    return _InOurWords()
 
 
 def service_error(exc: ImageGenXError) -> ServiceError:

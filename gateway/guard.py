@@ -1,17 +1,16 @@
 """What surrounds every HTTP call: the limit of its body, its time in the metrics, its id, one line in the log."""
 
 import logging
-import secrets
+import random
 import time
 from collections.abc import Callable, Collection
-from contextlib import ExitStack
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.gateway_settings import GatewaySettings
-from foundation.logs import log_ids
+from foundation.logs import add_log_ids, log_ids
 from gateway.caller import calling_from, given_key
 from gateway.errors import ServiceError
 from gateway.turns import Turns
@@ -31,22 +30,17 @@ def largest_form_bytes(settings: GatewaySettings) -> int:
 
 Observe = Callable[[str, str, int, float], None]
 """Told of every call: method, route, status, seconds."""
-_ABOUT = "imagegenx.about"
 _PATH_IDS = {"task_id": "task_id", "batch_task_id": "batch_id"}
 
 
 async def about_path(request: Request) -> None:
     """`about` with the ids in the path; the dependency of every route."""
-    about(
-        request,
-        **{name: request.path_params[given] for given, name in _PATH_IDS.items() if given in request.path_params},
-    )
+    about(**{name: request.path_params[given] for given, name in _PATH_IDS.items() if given in request.path_params})
 
 
-def about(request: Request, **ids: str) -> None:
+def about(**ids: str) -> None:
     """Let every line that this call logs from now on carry these ids; what does not look like one is left out."""
-    stack: ExitStack = request.scope[_ABOUT]
-    stack.enter_context(log_ids(**{name: id for name, id in ids.items() if TASK_ID.fullmatch(id)}))
+    add_log_ids(**{name: id for name, id in ids.items() if TASK_ID.fullmatch(id)})
 
 
 class Guard:
@@ -79,7 +73,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status, request_id = time.perf_counter(), 500, secrets.token_hex(8)
+        began, status, request_id = time.perf_counter(), 500, f"{random.getrandbits(64):016x}"
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -88,11 +82,8 @@ class Guard:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        with ExitStack() as stack:
-            stack.enter_context(log_ids(request_id=request_id))
-            address, key = (scope.get("client") or ("",))[0], given_key(Headers(scope=scope))
-            stack.enter_context(calling_from(address, key))
-            scope[_ABOUT] = stack
+        address, key = (scope.get("client") or ("",))[0], given_key(Headers(scope=scope))
+        with log_ids(request_id=request_id), calling_from(address, key):
             try:
                 await self._turns.begin(self._whose(key))
                 await self._app(scope, self._limited(scope, receive), noting)

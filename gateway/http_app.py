@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -14,11 +15,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from foundation.errors import ImageGenXError
 from foundation.problems import Problem
 from gateway.answers import refusal
 from gateway.changes import TaskChanges
+from gateway.direct_calls import DirectCalls
 from gateway.documentation import documented
 from gateway.errors import ServiceError, service_error
 from gateway.galleries.calls import gallery_routes
@@ -40,12 +43,25 @@ CLIENT_GONE = 499
 """The status of calls whose client hung up, in the log and in the metrics."""
 
 _HEADERS_FROM_ELSEWHERE = ("X-API-Key", "Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID")
+_HEADERS_FOR_ELSEWHERE = ("Retry-After", "RateLimit", "RateLimit-Policy", "Preference-Applied", "X-Request-ID", "ETag")
 
 _WORDS = {
     404: "There is nothing at this path. /docs lists every call.",
     405: "This path does not take this method. The header Allow says what it takes; /docs lists every call.",
 }
 _DESCRIPTION = "Prompts to finished, stored, traceable pictures. Every answer is `{code, message, data}`."
+
+
+class _App(FastAPI):
+    """FastAPI behind what surrounds every call, which some of them never pass."""
+
+    surrounding: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a call; start and end are FastAPI's."""
+        scope["app"] = self
+        serve = self.surrounding if scope["type"] == "http" else super().__call__
+        await serve(scope, receive, send)
 
 
 def build_app(service: GatewayService) -> FastAPI:
@@ -55,7 +71,7 @@ def build_app(service: GatewayService) -> FastAPI:
     changes.listeners.append(metrics.heard)
     face = HttpFace(service, changes)
     page = PageCalls(face)
-    app = FastAPI(
+    app = _App(
         title="ImageGenX",
         version=version("imagegenx"),
         description=_DESCRIPTION,
@@ -69,30 +85,24 @@ def build_app(service: GatewayService) -> FastAPI:
     apis = (image_routes(face), event_routes(face), verify_routes(face), openai_routes(face), usage_routes(face))
     for router in (*apis, galleries, page_routes(page)):
         app.router.routes += router.routes  # an included router would look for each route twice
-    app.add_middleware(
-        Guard,
-        settings=service.settings.gateway,
-        form_paths=(GENERATE, EDITS, VERIFY),
-        observe=metrics.observe_call,
-        whose=service.whose,
-    )
-    if origins := service.settings.gateway.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=("GET", "POST", "DELETE"),
-            allow_headers=_HEADERS_FROM_ELSEWHERE,
-            expose_headers=(
-                "Retry-After",
-                "RateLimit",
-                "RateLimit-Policy",
-                "Preference-Applied",
-                "X-Request-ID",
-                "ETag",
-            ),
-        )
+    app.surrounding = _surrounded(app, service, metrics)
     app.openapi = lambda: documented(app)  # type: ignore[method-assign]
     return app
+
+
+def _surrounded(app: FastAPI, service: GatewayService, metrics: GatewayMetrics) -> ASGIApp:
+    gateway = service.settings.gateway
+    calls = DirectCalls(partial(FastAPI.__call__, app), app.routes, _answer_to)
+    guarded = Guard(calls, gateway, (GENERATE, EDITS, VERIFY), metrics.observe_call, service.whose)
+    if not gateway.cors_origins:
+        return guarded
+    return CORSMiddleware(
+        guarded,
+        allow_origins=gateway.cors_origins,
+        allow_methods=("GET", "POST", "DELETE"),
+        allow_headers=_HEADERS_FROM_ELSEWHERE,
+        expose_headers=_HEADERS_FOR_ELSEWHERE,
+    )
 
 
 def _lifespan(
@@ -164,3 +174,9 @@ _HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, A
     RequestValidationError: _bad_parameter,
     Exception: _unforeseen,
 }
+
+
+async def _answer_to(request: Request, exc: Exception) -> tuple[Response, bool]:
+    """The answer to an error, and whether it is a bug."""
+    known = next(kind for kind in type(exc).__mro__ if kind in _HANDLERS)
+    return await _HANDLERS[known](request, exc), known is Exception

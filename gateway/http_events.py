@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from gateway.answers import API
+from gateway.caller import caller_key
 from gateway.documentation import KEY, LAST_EVENT, described
 from gateway.errors import ServiceError
 from gateway.guard import about_path
-from gateway.http_face import HttpFace, api_key, known_query
+from gateway.http_face import HttpFace, known_query
 from gateway.preview_watch import PreviewWatch
 from gateway.streams import HEADERS, KIND, EventStream, StreamHolder, StreamPlaces
 from resources.accounts import Scope
@@ -54,7 +55,7 @@ class EventCalls:
             task = await self._face.call(self._service.open_events, task_id, token)
             holder = StreamHolder.of_address(task.owner)
         else:
-            account = await self._face.account(request, Scope.READ)
+            account = await self._face.account(Scope.READ)
             task = await self._face.call(self._service.task, account, task_id)
             holder = StreamHolder.of_key(account)
         answers = self._face.answers(request)
@@ -63,7 +64,7 @@ class EventCalls:
             if token:
                 now = self._service.open_events(task.id, token)
             else:
-                now = self._service.task(self._service.recognise(api_key(request)), task.name)
+                now = self._service.task(self._service.recognise(caller_key()), task.name)
             return Seen(_event_id(now), answers.task(now, self._service.place(now)), now.status.ended, now)
 
         if task.status.ended and request.headers.get("last-event-id") == _event_id(task):
@@ -73,12 +74,12 @@ class EventCalls:
 
     async def batch(self, request: Request, batch_task_id: str) -> Response:
         """Server-sent events named `batch`: the data of a query, as the events of a task tell that of a task."""
-        account = await self._face.account(request, Scope.READ)
+        account = await self._face.account(Scope.READ)
         batch, tasks = await self._face.call(self._service.batch, account, batch_task_id)
         answers = self._face.answers(request)
 
         def seen() -> Seen:
-            now = self._service.batch(self._service.recognise(api_key(request)), batch_task_id)
+            now = self._service.batch(self._service.recognise(caller_key()), batch_task_id)
             return Seen(_batch_event_id(*now), answers.batch(*now), _is_over(now[1]))
 
         if _is_over(tasks) and request.headers.get("last-event-id") == _batch_event_id(batch, tasks):

@@ -8,17 +8,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from functools import partial
-from inspect import signature
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
-from fastapi.routing import APIRoute
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.routing import request_response
 
 from foundation.problems import shown
 from gateway.answers import Answers
-from gateway.caller import caller_key, given_key
+from gateway.caller import caller_key
 from gateway.changes import TaskChanges
 from gateway.errors import ServiceError, bad_field
 from gateway.form_room import FormRoom
@@ -36,23 +33,6 @@ FORM_TIMEOUT_S = 120
 
 _SIZE = re.compile(r"\d{1,15}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}", re.ASCII)
-
-
-class DirectRoute(APIRoute):
-    """A route that calls an endpoint for POST itself if that reads all of the request: FastAPI only documents it.
-
-    What FastAPI does before each call, reading parameters and dependencies, would cost as much as to queue a request;
-    the dependencies of our routes look at paths with parameters and at the queries of GET.
-    """
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, endpoint, **options)
-        if (
-            self.methods == {"POST"}
-            and not self.param_convertors
-            and list(signature(endpoint).parameters) == ["request"]
-        ):
-            self.app = request_response(endpoint)
 
 
 class _LoopFuture(Generic[T]):
@@ -105,9 +85,9 @@ class HttpFace:
         for threads in (self._threads, self._store_threads):
             threads.close()
 
-    async def account(self, request: Request, *scopes: Scope) -> Account:
+    async def account(self, *scopes: Scope) -> Account:
         """The caller's account, whose key has one of these scopes, counted against its QPS."""
-        return await self.call(self.service.authenticate, api_key(request), *scopes)
+        return await self.call(self.service.authenticate, caller_key(), *scopes)
 
     async def body(self, request: Request) -> tuple[bytes, Callable[[], Account]]:
         """The body of a submission, and what gives the caller's account, to be called on a thread.
@@ -117,8 +97,8 @@ class HttpFace:
         """
         size = declared_bytes(request)
         if size is not None and size <= FIRST_BYTES:
-            return await request.body(), lambda: self.service.authenticate(api_key(request), Scope.SUBMIT)
-        account = await self.account(request, Scope.SUBMIT)
+            return await request.body(), lambda: self.service.authenticate(caller_key(), Scope.SUBMIT)
+        account = await self.account(Scope.SUBMIT)
         return await request.body(), lambda: account
 
     @asynccontextmanager
@@ -153,11 +133,6 @@ class HttpFace:
         if self.service.settings.gateway.public_url or not _HOST.fullmatch(host):
             return ""
         return f"{request.scope['scheme']}://{host}"
-
-
-def api_key(request: Request) -> str:
-    """The key that a request came with."""
-    return given_key(request.headers)
 
 
 async def known_query(request: Request) -> None:

@@ -11,11 +11,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from foundation.problems import shown
+from gateway import documentation as docs
 from gateway.answers import API, answer
-from gateway.documentation import BATCH_BODY, GENERATE_BODY, IDEMPOTENT, KEY, described
+from gateway.caller import caller_key
 from gateway.errors import bad_field, named_as
 from gateway.guard import about, about_path
-from gateway.http_face import DirectRoute, HttpFace, api_key, is_multipart, json_object, known_query
+from gateway.http_face import HttpFace, is_multipart, json_object, known_query
 from gateway.inputs import INPUT_NAMES
 from gateway.picture_file import PictureFile
 from gateway.waiting import answer_as_preferred
@@ -46,7 +47,7 @@ class ImageCalls:
         else:
             body, account = await self._face.body(request)
             task = await self._face.call(self._submit, account, body, idempotency_key)
-        about(request, task_id=task.id)
+        about(task_id=task.id)
         answers = self._face.answers(request)
 
         def look() -> dict[str, object]:
@@ -69,7 +70,7 @@ class ImageCalls:
             return self._service.submit_batch(account(), json_object(body), idempotency_key=idempotency_key)
 
         batch = await self._face.call(submit)
-        about(request, batch_id=batch.id)
+        about(batch_id=batch.id)
         return answer(200, "accepted", self._face.answers(request).submitted_batch(batch))
 
     async def task(self, request: Request, task_id: str) -> Response:
@@ -81,7 +82,7 @@ class ImageCalls:
         """The counts, progress and tasks of a batch."""
 
         def ask() -> object:
-            account = self._service.authenticate(api_key(request), Scope.READ)
+            account = self._service.authenticate(caller_key(), Scope.READ)
             return self._face.answers(request).batch(*self._service.batch(account, batch_task_id))
 
         return answer(200, "ok", await self._face.call(ask), _NO_STORE)
@@ -90,7 +91,7 @@ class ImageCalls:
         """Cancel a task: at once while it waits, within a few seconds while it runs; an ended one stays as it is."""
 
         def cancel() -> Task:
-            return self._service.cancel(self._service.authenticate(api_key(request), Scope.SUBMIT), task_id)
+            return self._service.cancel(self._service.authenticate(caller_key(), Scope.SUBMIT), task_id)
 
         task = await self._face.call(cancel)
         return answer(200, task.status.value, self._face.answers(request).task(task), _NO_STORE)
@@ -99,7 +100,7 @@ class ImageCalls:
         """Cancel what has not ended of a batch, as a task is cancelled."""
 
         def cancel() -> object:
-            account = self._service.authenticate(api_key(request), Scope.SUBMIT)
+            account = self._service.authenticate(caller_key(), Scope.SUBMIT)
             return self._face.answers(request).batch(*self._service.cancel_batch(account, batch_task_id))
 
         return answer(200, "ok", await self._face.call(cancel), _NO_STORE)
@@ -108,7 +109,7 @@ class ImageCalls:
         """Delete an ended task with its pictures, at once and for good; 409 while it goes on."""
 
         def delete() -> Task:
-            return self._service.delete(self._service.authenticate(api_key(request), Scope.SUBMIT), task_id)
+            return self._service.delete(self._service.authenticate(caller_key(), Scope.SUBMIT), task_id)
 
         task = await self._face.call_store(delete)
         return answer(200, "deleted", {"task_id": task.name})
@@ -117,7 +118,7 @@ class ImageCalls:
         """Cancel all of your tasks, and delete their pictures and records, at once and for good."""
 
         def delete() -> DeletedData:
-            return self._service.delete_all(self._service.authenticate(api_key(request), Scope.SUBMIT))
+            return self._service.delete_all(self._service.authenticate(caller_key(), Scope.SUBMIT))
 
         return answer(200, "deleted", asdict(await self._face.call_store(delete)))
 
@@ -128,7 +129,7 @@ class ImageCalls:
         before_s, before_id = _read_cursor(before) if before else (None, "")
 
         def ask() -> list[Task]:
-            account = self._service.authenticate(api_key(request), Scope.READ)
+            account = self._service.authenticate(caller_key(), Scope.READ)
             return self._service.owned(account, before_s=before_s, before_id=before_id, limit=limit)
 
         found = await self._face.call(ask)
@@ -156,7 +157,7 @@ class ImageCalls:
             if token:
                 key = self._service.links.key(task_id, kind, token)
             else:
-                account = self._service.authenticate(api_key(request), Scope.READ)
+                account = self._service.authenticate(caller_key(), Scope.READ)
                 key = self._service.picture_key(account, task_id, kind, number)
             return key, self._service.store_url(key)
 
@@ -169,20 +170,20 @@ class ImageCalls:
         """The models a request may name, and what each can do."""
 
         def ask() -> object:
-            self._service.authenticate(api_key(request), Scope.READ, Scope.SUBMIT)
+            self._service.authenticate(caller_key(), Scope.READ, Scope.SUBMIT)
             return self._service.models.all()
 
         return answer(200, "ok", await self._face.call(ask))
 
     def _placed(self, request: Request, task_id: str) -> tuple[Task, QueuePlace | None]:
-        task = self._service.task(self._service.authenticate(api_key(request), Scope.READ), task_id)
+        task = self._service.task(self._service.authenticate(caller_key(), Scope.READ), task_id)
         return task, self._service.place(task)
 
     def _submit(self, account: Callable[[], Account], body: bytes, idempotency_key: str) -> Task:
         return self._service.submit(account(), json_object(body), idempotency_key=idempotency_key)
 
     async def _uploaded(self, request: Request, idempotency_key: str) -> Task:
-        account = await self._face.account(request, Scope.SUBMIT)
+        account = await self._face.account(Scope.SUBMIT)
         async with self._face.form(request, account, files=len(INPUT_NAMES)) as (texts, pictures):
             data, by_field = _read_upload(texts, pictures)
             submit = self._service.submit
@@ -196,23 +197,24 @@ class ImageCalls:
 def image_routes(face: HttpFace) -> APIRouter:
     """The routes of these calls."""
     calls = ImageCalls(face)
-    before = [KEY, Depends(about_path), Depends(known_query)]
-    router = APIRouter(tags=["images"], dependencies=before, route_class=DirectRoute)
-    generate = described("Submitted", GENERATE_BODY | IDEMPOTENT)
-    batch = described("SubmittedBatch", BATCH_BODY | IDEMPOTENT)
+    before = [docs.KEY, Depends(about_path), Depends(known_query)]
+    router = APIRouter(tags=["images"], dependencies=before)
+    generate = docs.described(docs.Submitted, docs.GENERATE_BODY | docs.IDEMPOTENT)
+    batch = docs.described(docs.SubmittedBatch, docs.BATCH_BODY | docs.IDEMPOTENT)
+    batch_state = docs.described(docs.BatchState)
     add = router.add_api_route
     add(GENERATE, calls.generate, methods=["POST"], **generate)
     add(f"{API}/batch-generate", calls.batch_generate, methods=["POST"], **batch)
-    add(f"{API}/task/{{task_id}}", calls.task, methods=["GET"], **described("TaskState"))
-    add(f"{API}/task/{{task_id}}", calls.cancel, methods=["DELETE"], **described("TaskState"))
-    add(f"{API}/picture/{{task_id}}", calls.delete, methods=["DELETE"], **described("Deleted"))
-    add(f"{API}/batch-task/{{batch_task_id}}", calls.batch, methods=["GET"], **described("BatchState"))
-    add(f"{API}/batch-task/{{batch_task_id}}", calls.cancel_batch, methods=["DELETE"], **described("BatchState"))
-    add(f"{API}/tasks", calls.tasks, methods=["GET"], **described("TaskList"))
-    add(f"{API}/tasks", calls.delete_all, methods=["DELETE"], **described("DeletedAll"))
-    add(f"{API}/file/{{task_id}}/{{kind}}", calls.file, methods=["GET"], **described("image/*"))
+    add(f"{API}/task/{{task_id}}", calls.task, methods=["GET"], **docs.described(docs.TaskState))
+    add(f"{API}/task/{{task_id}}", calls.cancel, methods=["DELETE"], **docs.described(docs.TaskState))
+    add(f"{API}/picture/{{task_id}}", calls.delete, methods=["DELETE"], **docs.described(docs.Deleted))
+    add(f"{API}/batch-task/{{batch_task_id}}", calls.batch, methods=["GET"], **batch_state)
+    add(f"{API}/batch-task/{{batch_task_id}}", calls.cancel_batch, methods=["DELETE"], **batch_state)
+    add(f"{API}/tasks", calls.tasks, methods=["GET"], **docs.described(docs.TaskList))
+    add(f"{API}/tasks", calls.delete_all, methods=["DELETE"], **docs.described(docs.DeletedAll))
+    add(f"{API}/file/{{task_id}}/{{kind}}", calls.file, methods=["GET"], **docs.described("image/*"))
     add(f"{API}/file/{{task_id}}/{{kind}}", calls.file, methods=["HEAD"], include_in_schema=False)
-    add("/api/v1/models", calls.models, methods=["GET"], **described("Models"))
+    add("/api/v1/models", calls.models, methods=["GET"], **docs.described(docs.Models))
     return router
 
 

@@ -20,7 +20,7 @@ from gateway.caller_waits import CallerWaits
 from gateway.documentation import form_body, request_properties
 from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.guard import about
-from gateway.http_face import DirectRoute, HttpFace, json_object, known_query
+from gateway.http_face import HttpFace, json_object, known_query
 from gateway.openai_events import KEEP_ALIVE, OpenAIEvents
 from gateway.preview_watch import PreviewWatch
 from gateway.streams import EventStream, StreamHolder, StreamPlaces
@@ -89,7 +89,7 @@ class OpenAICalls:
 
     async def generations(self, request: Request) -> Response:
         """Make pictures from a prompt and wait for them."""
-        account = await self._face.account(request, Scope.SUBMIT)
+        account = await self._face.account(Scope.SUBMIT)
         asked = _without_nulls(json_object(await request.body()))
         data, form = _translated(asked)
         task = await self._face.call(self._submit, request, account, data, {})
@@ -97,7 +97,7 @@ class OpenAICalls:
 
     async def edits(self, request: Request) -> Response:
         """Change an uploaded picture: all of it, or where `mask` is transparent."""
-        account = await self._face.account(request, Scope.SUBMIT)
+        account = await self._face.account(Scope.SUBMIT)
         async with self._face.form(request, account, files=4) as (texts, pictures):
             data, form = _translated(_numbers(texts))
             task = await self._face.call_store(self._submit, request, account, data, pictures)
@@ -105,13 +105,13 @@ class OpenAICalls:
 
     async def models(self, request: Request) -> Response:
         """The models in the OpenAI form."""
-        await self._face.account(request, Scope.READ, Scope.SUBMIT)
+        await self._face.account(Scope.READ, Scope.SUBMIT)
         models = [_model(name) for name in await self._face.call(self._service.models.names)]
         return json_response(200, {"object": "list", "data": models})
 
     async def model(self, request: Request, model: str) -> Response:
         """One of them."""
-        await self._face.account(request, Scope.READ, Scope.SUBMIT)
+        await self._face.account(Scope.READ, Scope.SUBMIT)
         if model not in await self._face.call(self._service.models.names):
             raise ServiceError(404, f"There is no model {shown(model)}. GET /v1/models lists those that there are.")
         return json_response(200, _model(model))
@@ -126,7 +126,7 @@ class OpenAICalls:
         )
 
     async def _answered(self, request: Request, account: Account, task: Task, form: AnswerForm) -> Response:
-        about(request, task_id=task.id)
+        about(task_id=task.id)
         if form.partial_images is not None:
             return EventStream(self._streamed(request, account, task, form), self._places, StreamHolder.of_key(account))
         task = await self._waits.while_connected(request, task, self._finished(account, task))
@@ -243,7 +243,7 @@ def openai_routes(face: HttpFace) -> APIRouter:
     """The routes of these calls."""
     calls = OpenAICalls(face)
     before = [Security(HTTPBearer(auto_error=False)), Depends(known_query)]
-    router = APIRouter(tags=["OpenAI"], dependencies=before, route_class=DirectRoute)
+    router = APIRouter(tags=["OpenAI"], dependencies=before)
     json_body = {"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}}
     form = {"requestBody": {"required": True, "content": _FORM}}
     options: dict[str, Any] = {"response_model": None, "responses": _RESPONSES}

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from configs.settings import Settings
+from gateway import documentation as docs
 from gateway.answers import answer
 from gateway.caller import caller_address
-from gateway.documentation import described
 from gateway.errors import ServiceError, service_errors
 from gateway.http_face import HttpFace
 from resources.accounts import ID_CHARACTERS, USER_SCOPES, ExpiredKeyError, Scope, UnknownKeyError
@@ -120,9 +120,9 @@ def page_routes(calls: PageCalls) -> APIRouter:
     add("/docs", calls.docs, methods=["GET"], include_in_schema=False)
     add("/page/key", calls.local_key, methods=["POST"], include_in_schema=False)
     add("/page/{name}", calls.part, methods=["GET"], include_in_schema=False)
-    add("/health", calls.health, methods=["GET"], tags=["operation"], **described("HealthState"))
-    add("/livez", calls.alive, methods=["GET"], tags=["operation"], **described("ProbeState"))
-    add("/readyz", calls.ready, methods=["GET"], tags=["operation"], **described("ProbeState"))
+    add("/health", calls.health, methods=["GET"], tags=["operation"], **docs.described(docs.HealthState))
+    add("/livez", calls.alive, methods=["GET"], tags=["operation"], **docs.described(docs.ProbeState))
+    add("/readyz", calls.ready, methods=["GET"], tags=["operation"], **docs.described(docs.ProbeState))
     operation = {"/health": calls.health, "/livez": calls.alive, "/readyz": calls.ready}
     for path, call in {"/": calls.page, "/docs": calls.docs, **operation}.items():
         add(path, call, methods=["HEAD"], include_in_schema=False)

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from gateway import documentation as docs
 from gateway.answers import answer
 from gateway.budgets import Limit, Period, day, month, rate_limit_headers
-from gateway.documentation import KEY, described
+from gateway.caller import caller_key
 from gateway.errors import service_errors
-from gateway.http_face import HttpFace, api_key, known_query
+from gateway.http_face import HttpFace, known_query
 from resources.accounts import Account, Scope
 from resources.queue import OwnerUsage
 
@@ -25,7 +26,7 @@ def usage_routes(face: HttpFace) -> APIRouter:
 
     async def usage(request: Request) -> Response:
         """Your pictures, GPU seconds and bytes of this day and month (UTC), what they cost, and your limits."""
-        account, used, limits = await face.call(ask, api_key(request))
+        account, used, limits = await face.call(ask, caller_key())
         settings = service.settings.usage
         data = {
             "user_id": account.user_id,
@@ -38,8 +39,8 @@ def usage_routes(face: HttpFace) -> APIRouter:
         }
         return answer(200, "ok", data, {"Cache-Control": "no-store", **rate_limit_headers(limits)})
 
-    router = APIRouter(tags=["usage"], dependencies=[KEY, Depends(known_query)])
-    router.add_api_route("/api/v1/usage", usage, methods=["GET"], **described("UsageState"))
+    router = APIRouter(tags=["usage"], dependencies=[docs.KEY, Depends(known_query)])
+    router.add_api_route("/api/v1/usage", usage, methods=["GET"], **docs.described(docs.UsageState))
     return router
 
 

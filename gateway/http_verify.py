@@ -6,8 +6,8 @@ from dataclasses import asdict
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from gateway import documentation as docs
 from gateway.answers import answer
-from gateway.documentation import KEY, described, form_body
 from gateway.errors import ServiceError, bad_field
 from gateway.guard import about_path
 from gateway.http_face import HttpFace, is_multipart
@@ -28,7 +28,7 @@ def verify_routes(face: HttpFace) -> APIRouter:
 
         A record is shown whole to who asked for the picture, and to keys that may operate.
         """
-        account = await face.account(request, Scope.READ)
+        account = await face.account(Scope.READ)
         if not is_multipart(request):
             raise ServiceError(400, f"The body is not a form. Send the picture as its field '{_FIELD}'.")
         async with face.form(request, account, files=1) as (texts, pictures):
@@ -42,9 +42,9 @@ def verify_routes(face: HttpFace) -> APIRouter:
         }
         return answer(200, "marks found" if found.marks else NO_MARKS, data)
 
-    router = APIRouter(tags=["marks"], dependencies=[KEY, Depends(about_path)])
-    form = {"requestBody": {"required": True, "content": form_body({_FIELD: _FILE}, [_FIELD])}}
-    router.add_api_route(VERIFY, verify, methods=["POST"], **described("Verified", form))
+    router = APIRouter(tags=["marks"], dependencies=[docs.KEY, Depends(about_path)])
+    form = {"requestBody": {"required": True, "content": docs.form_body({_FIELD: _FILE}, [_FIELD])}}
+    router.add_api_route(VERIFY, verify, methods=["POST"], **docs.described(docs.Verified, form))
     return router
 
 

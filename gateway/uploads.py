@@ -69,6 +69,9 @@ class Uploads:
 
         Calls that have a picture in common wait for each other, in whichever gateway: none removes what another needs.
         """
+        if not uploads.contents:
+            yield
+            return
         with self._queue.alone(uploads.contents):
             added = []
             try:

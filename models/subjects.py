@@ -1,7 +1,7 @@
 """What a model of few subjects has to say to a prompt that names none of them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from models.card import ModelCard
@@ -28,17 +28,21 @@ def subject_hint(request: Mapping[str, object], registry: ModelRegistry) -> str 
     return _hint(card, in_chinese=bool(_HAN.search(text)))
 
 
-def named_subjects(text: str, subjects: Mapping[str, Iterable[str]]) -> set[str]:
+def named_subjects(text: str, subjects: Mapping[str, Sequence[str]]) -> set[str]:
     """The subjects whose name is in the text: words as such or in the plural, Chinese ones anywhere."""
-    plain = _plain(text)
-    return {name for name, others in subjects.items() if _pattern((name, *others)).search(plain)}
+    plain, named = _plain(text), _named(tuple((name, *others) for name, others in subjects.items()))
+    return {subject for subject, name, is_word in named if name in plain and (not is_word or _as_word(name, plain))}
 
 
 @lru_cache
-def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    plain = sorted({re.escape(_plain(name)) for name in names})
-    words = (rf"(?<![a-z]){name}(?:e?s)?(?![a-z])" for name in plain if not _HAN.search(name))
-    return re.compile("|".join((*words, *filter(_HAN.search, plain))))
+def _named(subjects: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, str, bool], ...]:
+    """(subject, one of its names, whether that stands between other words): those that a text has are looked for."""
+    plain = ((names[0], _plain(name)) for names in subjects for name in names)
+    return tuple((subject, name, not _HAN.search(name)) for subject, name in plain)
+
+
+def _as_word(name: str, text: str) -> bool:
+    return bool(re.search(rf"(?<![a-z]){re.escape(name)}(?:e?s)?(?![a-z])", text))
 
 
 def _plain(text: str) -> str:

@@ -58,17 +58,17 @@ class GalleryCalls:
 
     async def index(self, request: Request, search: str = "", after: str = "") -> Response:
         """The registered catalogs."""
-        await self._face.account(request, Scope.REVIEW)
+        await self._face.account(Scope.REVIEW)
         return answer(200, "ok", await self._face.call_store(self._galleries.index, search, after), _NO_STORE)
 
     async def gallery(self, request: Request, name: str, of: str = NOW) -> Response:
         """A catalog's rows, as they are or as an earlier version (`of`) has them."""
-        await self._face.account(request, Scope.REVIEW)
+        await self._face.account(Scope.REVIEW)
         return answer(200, "ok", await self._face.call_store(self._galleries.gallery, name, of), _NO_STORE)
 
     async def versions(self, request: Request, name: str) -> Response:
         """The versions of a catalog that are kept: what it can be compared with, and go back to."""
-        await self._face.account(request, Scope.REVIEW)
+        await self._face.account(Scope.REVIEW)
         return answer(200, "ok", await self._face.call_store(self._galleries.versions, name), _NO_STORE)
 
     async def edit(self, request: Request, name: str) -> Response:
@@ -84,23 +84,23 @@ class GalleryCalls:
         return await self._wish(request, name, "roll-back")
 
     async def _wish(self, request: Request, name: str, what: str) -> Response:
-        account = await self._face.account(request, Scope.REVIEW)
+        account = await self._face.account(Scope.REVIEW)
         given = json_object(await request.body())
         return answer(200, "asked", await self._face.call_store(self._galleries.wish, account, name, what, given))
 
     async def state(self, request: Request, name: str, known: str = "") -> Response:
         """A catalog's verdicts, if they are others than those known, and how far its run is."""
-        await self._face.account(request, Scope.REVIEW)
+        await self._face.account(Scope.REVIEW)
         return answer(200, "ok", await self._face.call_store(self._galleries.state, name, known), _NO_STORE)
 
     async def picture(self, request: Request, name: str, recipe: str) -> Response:
         """The recipe of a picture, and what was said of it."""
-        await self._face.account(request, Scope.REVIEW)
+        await self._face.account(Scope.REVIEW)
         return answer(200, "ok", await self._face.call_store(self._galleries.picture, name, recipe), _NO_STORE)
 
     async def judge(self, request: Request, name: str) -> Response:
         """Keep verdicts on a catalog's pictures."""
-        account = await self._face.account(request, Scope.REVIEW)
+        account = await self._face.account(Scope.REVIEW)
         given = json_object(await request.body())
         return answer(200, "recorded", await self._face.call_store(self._galleries.judge, account, name, given))
 

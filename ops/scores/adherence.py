@@ -1,6 +1,6 @@
 """Whether a picture of the built-in model shows the product that its prompt names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from configs.settings import PACKAGE_ROOT, load_settings
@@ -21,7 +21,7 @@ def adherence(seen: Seen) -> float | None:
 
 
 @cache
-def _subjects(model: str) -> Mapping[str, Iterable[str]]:
+def _subjects(model: str) -> Mapping[str, Sequence[str]]:
     """The products of a model that comes along, in the order in which the judge knows them; none of others."""
     registry = open_registry(load_settings())
     card = registry.card(model) if model in registry.names else None

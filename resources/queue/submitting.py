@@ -8,7 +8,7 @@ from typing import Any
 
 from configs.queue_settings import QueueSettings
 from resources.queue.errors import BudgetError, ConflictError, OwnerLimitError, QueueFullError, QueueUnavailableError
-from resources.queue.link import RedisLink
+from resources.queue.link import RedisLink, compact_json
 from resources.queue.reading import read_batch, read_tasks
 from resources.queue.task import Batch, NewTask, Task, TaskStatus, new_batch_id
 from resources.queue.usage import SpendingLimit
@@ -232,9 +232,9 @@ class Submitting:
 
 
 def _stored(task: NewTask, request: dict[str, Any]) -> dict[str, Any]:
-    text = _json(request)
+    text = compact_json(request)
     brief = (
-        {"brief": _json({**_brief(request), "metadata": request["metadata"]})}
+        {"brief": compact_json({**_brief(request), "metadata": request["metadata"]})}
         if len(text.encode()) > _LONG_BYTES
         else {}
     )
@@ -249,10 +249,6 @@ def _stored(task: NewTask, request: dict[str, Any]) -> dict[str, Any]:
         "pictures": task.request.params.num_images,
         **brief,
     }
-
-
-def _json(data: object) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def _brief(data: Any) -> Any:

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import random
 import re
 import secrets
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -25,6 +26,7 @@ No `~` is in one: that sets a task's further pictures apart in object keys.
 """
 
 
+_sorted_json = json.JSONEncoder(sort_keys=True).encode
 _UPLOAD_DAY = re.compile(r"^(store:uploads/)\d{8}/")
 
 
@@ -125,7 +127,7 @@ class NewTask(ValueObject):
             for name, url in input_references(self.given)
             if isinstance(url, str) and url
         }
-        return hashlib.sha256(json.dumps(with_references(self.given, undated), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(_sorted_json(with_references(self.given, undated)).encode()).hexdigest()
 
     def is_like(self, task: Task) -> bool:
         """Whether a task that the queue knows has the same content; a seed that was drawn for it is not its content."""
@@ -141,7 +143,7 @@ class NewTask(ValueObject):
     def seeded(self) -> dict[str, Any]:
         """The request as JSON data, with a seed: its own, or one drawn at random."""
         params = self.given["params"]
-        seed = secrets.randbelow(MAX_SEED + 1) if params["seed"] is None else params["seed"]
+        seed = random.randint(0, MAX_SEED) if params["seed"] is None else params["seed"]
         return {**self.given, "params": {**params, "seed": seed}}
 
 
@@ -160,6 +162,7 @@ def owned_id(owner: str, name: str) -> str:
     return f"{name}{_mark(owner)}"
 
 
+@lru_cache(maxsize=10_000)
 def _mark(owner: str) -> str:
     return f".{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
 
