@@ -45,7 +45,11 @@ class QueueSettings(ValueObject):
     bulk_every: int = Field(
         default=5, ge=1, le=1000, description="while both lanes wait, every so many-th request is a bulk one"
     )
-    task_ttl_s: int = Field(default=24 * 3600, ge=60, description="life of a task's status after its last change, s")
+    task_ttl_s: int = Field(
+        default=24 * 3600,
+        ge=60,
+        description="life of a task's status after its last change, s; with pictures, as long as their URLs at least",
+    )
     url_ttl_s: int = Field(default=7 * 24 * 3600, ge=60, le=7 * 24 * 3600, description="life of picture URLs, s")
     key_ttl_s: int = Field(default=30 * 24 * 3600, ge=60, description="life of an API key, s")
     default_qps: int = Field(default=30, ge=1, le=100_000, description="requests a second of a key that names no limit")

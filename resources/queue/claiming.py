@@ -135,7 +135,6 @@ class Claiming:
             "error": error,
             "cause": cause,
             "gpu_ms": _ms(gpu_s),
-            "task_ttl_s": self._link.settings.task_ttl_s,
         }
         return bool(self._link.run("finish", arguments))
 
@@ -145,7 +144,6 @@ class Claiming:
             "worker": worker,
             "lease_ms": round(settings.lease_s * 1000),
             "max_deliveries": settings.max_deliveries,
-            "task_ttl_s": settings.task_ttl_s,
         }
 
 

@@ -42,6 +42,8 @@ class RedisLink:
     def __init__(self, settings: QueueSettings) -> None:
         self.settings = settings
         self.prefix = f"{settings.namespace}:"
+        history_ttl_s = max(settings.task_ttl_s, settings.url_ttl_s)
+        self._lives = {"task_ttl_s": settings.task_ttl_s, "history_ttl_s": history_ttl_s}
         self._lock = threading.Lock()
         self._client: Redis | None = None
         self._scripts: dict[str, Script] = {}
@@ -68,7 +70,7 @@ class RedisLink:
 
     def run(self, script: str, arguments: Mapping[str, object]) -> Any:
         """The answer of a script of `scripts/`. Every script may be run again after an answer that was lost."""
-        text = compact_json(arguments)
+        text = compact_json({**self._lives, **arguments})
         return self.call(lambda client: self._script(client, script)(keys=[self.prefix], args=[text]))
 
     @contextmanager

@@ -54,7 +54,8 @@ class Submitting:
         """Accept one task; when this returns, it is stored. One round trip.
 
         The same key, or the same id, with the same request gives the task that exists. A waiting task is remembered
-        however long it waits; it is forgotten `task_ttl_s` after it ended, and its id and key with it.
+        however long it waits; it is forgotten `task_ttl_s` after it ended, and its key with it; one that has pictures
+        as long as their URLs live.
 
         Raises:
             ConflictError: the key or id was used for another request, or the id by another owner.
@@ -108,7 +109,7 @@ class Submitting:
     ) -> Batch:
         """Accept all of these tasks or none; `callback_url` is POSTed once, when the last of them has ended.
 
-        The tasks of a batch are remembered as long as the batch: `task_ttl_s` after the last of them ended.
+        The tasks of a batch are remembered as long as the batch at least: `task_ttl_s` after the last of them ended.
         Raises what `submit` does.
         """
         batch_id = new_batch_id()
@@ -162,12 +163,12 @@ class Submitting:
 
         A task that has ended stays as it is. None if it is unknown or forgotten.
         """
-        self._link.run("cancel", {"id": task_id, "task_ttl_s": self._link.settings.task_ttl_s})
+        self._link.run("cancel", {"id": task_id})
         return self.task(task_id)
 
     def delete(self, task_id: str) -> bool | None:
         """Forget a request that has ended, at once. False if it has not ended, None if there is none."""
-        answer = self._link.run("delete", {"id": task_id, "task_ttl_s": self._link.settings.task_ttl_s})
+        answer = self._link.run("delete", {"id": task_id})
         return {"deleted": True, "open": False}.get(answer)
 
     def _owned_entries(self, owner: str, newest_ms: int | None, place: int, count: int) -> list[tuple[str, int]]:
@@ -215,7 +216,6 @@ class Submitting:
                 "most": {name: getattr(settings, f"max_owner_{name}") for name in _LIMITS},
                 "dry": dry,
                 "limits": [asdict(limit) for limit in limits],
-                "task_ttl_s": settings.task_ttl_s,
             },
         )
         verdict, what, *more = answer if len(answer) > 1 else [*answer, ""]

@@ -94,8 +94,7 @@ class Watching:
                     on_change(str(message["data"]))
 
     def _look(self) -> tuple[QueueDepth, Bells, float | None]:
-        settings = self._link.settings
-        answer = self._link.run("look", {"max_deliveries": settings.max_deliveries, "task_ttl_s": settings.task_ttl_s})
+        answer = self._link.run("look", {"max_deliveries": self._link.settings.max_deliveries})
         interactive, bulk, jobs, processing, abandoned, oldest_ms, dead, bells, lease_ends_ms = answer
         depth = QueueDepth(
             waiting={Priority.INTERACTIVE: int(interactive), Priority.BULK: int(bulk)},

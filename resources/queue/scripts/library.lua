@@ -139,8 +139,12 @@ local function shorten(id, task, result)
   count_kept(task.owner, 'bytes', #result, NOW)
 end
 
-local function expire_task(id, task)
-  redis.call('EXPIRE', task_key(id), A.task_ttl_s)
+-- A request whose pictures there are is remembered as long as their URLs live.
+local function expire_task(id, status)
+  redis.call('EXPIRE', task_key(id), status == 'success' and A.history_ttl_s or A.task_ttl_s)
+end
+
+local function expire_once(task)
   if task.once and task.once ~= '' then redis.call('EXPIRE', task.once, A.task_ttl_s) end
 end
 
@@ -149,9 +153,9 @@ local function end_in_batch(batch)
   if redis.call('HINCRBY', key, 'open', -1) > 0 then return end
   local whole = fields(key)
   redis.call('EXPIRE', key, A.task_ttl_s)
-  if whole.once ~= '' then redis.call('EXPIRE', whole.once, A.task_ttl_s) end
+  expire_once(whole)
   for _, id in ipairs(cjson.decode(whole.tasks)) do
-    redis.call('EXPIRE', task_key(id), A.task_ttl_s)
+    expire_task(id, redis.call('HGET', task_key(id), 'status'))
   end
   if whole.callback ~= '' then call_back('batch', batch, whole.callback, whole.owner) end
 end
@@ -198,9 +202,10 @@ local function tell_client(id, task, status, result)
   local is_told = not task.events or string.find(task.events, 'task.' .. status, 1, true)
   if task.callback ~= '' and is_told then call_back('task', id, task.callback, task.owner) end
   local has_batch = task.batch ~= '' and redis.call('EXISTS', batch_key(task.batch)) == 1
-  if has_batch then end_in_batch(task.batch) else expire_task(id, task) end
+  expire_once(task)
+  if has_batch then end_in_batch(task.batch) else expire_task(id, status) end
   redis.call('ZADD', P .. 'owned:' .. task.owner, task.created, id)
-  redis.call('EXPIRE', P .. 'owned:' .. task.owner, A.task_ttl_s)
+  redis.call('EXPIRE', P .. 'owned:' .. task.owner, A.history_ttl_s)
   local minute = P .. 'ended:' .. math.floor(NOW / 60000)
   redis.call('INCR', minute)
   redis.call('EXPIRE', minute, 180)

@@ -79,7 +79,7 @@ end
 
 -- Forgets the oldest entries of an owner's list whose tasks are gone: more than are added, so that it stays bounded.
 local function prune_owned(owned)
-  local old = redis.call('ZRANGEBYSCORE', owned, '-inf', text(NOW - A.task_ttl_s * 1000), 'LIMIT', 0, 2 + #A.tasks)
+  local old = redis.call('ZRANGEBYSCORE', owned, '-inf', text(NOW - A.history_ttl_s * 1000), 'LIMIT', 0, 2 + #A.tasks)
   for _, id in ipairs(old) do
     if redis.call('EXISTS', task_key(id)) == 0 then redis.call('ZREM', owned, id) end
   end
@@ -121,7 +121,7 @@ for place, new in ipairs(A.tasks) do
   ids[place] = new.id
   lanes[new.lane] = true
 end
-redis.call('EXPIRE', P .. 'owned:' .. A.owner, A.task_ttl_s)
+redis.call('EXPIRE', P .. 'owned:' .. A.owner, A.history_ttl_s)
 prune_owned(P .. 'owned:' .. A.owner)
 local id = ids[1]
 if A.batch ~= '' then

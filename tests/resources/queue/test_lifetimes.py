@@ -13,14 +13,31 @@ def life(redis, namespace):
         yield lambda name: client.ttl(f"{namespace}:{name}")
 
 
-def test_a_task_lives_a_day_after_it_ended_however_long_it_waited(queue, life, names):
+def test_a_task_lives_a_week_after_it_has_pictures_however_long_it_waited(queue, life, names):
     task = queue.submit(new_task(), owner="ann", idempotency_key="order 1")
     (once,) = (name for name in names() if name.startswith("once:"))
     assert (life(f"task:{task.id}"), life(once)) == (-1, -1)
 
     queue.succeed(queue.claim("w", 1)[0], result())
 
-    assert all(DAY_S - 60 < life(name) <= DAY_S for name in (f"task:{task.id}", once, "owned:ann"))
+    assert DAY_S - 60 < life(once) <= DAY_S
+    assert all(7 * DAY_S - 60 < life(name) <= 7 * DAY_S for name in (f"task:{task.id}", "owned:ann"))
+
+
+@pytest.mark.parametrize("in_a_batch", [False, True])
+def test_what_has_pictures_is_remembered_as_long_as_their_urls(open_queue, life, in_a_batch):
+    queue, tasks = open_queue(task_ttl_s=3600, url_ttl_s=7200), [new_task(), new_task()]
+    if in_a_batch:
+        queue.submit_batch(tasks, owner="ann", callback_url=None)
+    else:
+        for task in tasks:
+            queue.submit(task, owner="ann")
+    good, bad = queue.claim("w", 2)
+    queue.succeed(good, result())
+    queue.fail(bad, "no")
+
+    assert 3600 < life(f"task:{good.id}") <= 7200
+    assert 0 < life(f"task:{bad.id}") <= 3600
 
 
 def test_the_tasks_of_a_batch_live_as_long_as_the_batch(queue, life):
