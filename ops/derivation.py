@@ -38,7 +38,8 @@ def derive_images(
         reuse: how stored pictures of the asset being made are found; None simply looks.
         maker: who changes the pictures; None does it in this process.
     """
-    maker = maker or ChangeMaker(stage.redo, Finisher(images.store, marker=stage.marker), threads=stage.threads)
+    finisher = Finisher(images.store, marker=stage.marker, threads=stage.threads)
+    maker = maker or ChangeMaker(stage.redo, finisher, threads=stage.threads)
     return ImageStream(images.catalog, images.row_ids, made_rows(_rows(images, stage, reuse), maker))
 
 

@@ -143,7 +143,7 @@ class Finisher:
         moderation: who is asked where a plan wants a moderator.
         calls: how the store is called.
         marker: writes the marks that recipes name; without it, a recipe that names any is refused.
-        threads: at most so many thumbnails are made at a time, each while its original is.
+        threads: so many pictures are finished at a time; record and thumbnail of each are stored while it is encoded.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class Finisher:
         self.marker = marker
         self._calls = calls
         self._upscaling = threading.Lock()
-        self._beside = ThreadPoolExecutor(threads, thread_name_prefix="thumbnails")
+        self._beside = ThreadPoolExecutor(2 * threads, thread_name_prefix="beside")
 
     def finish(self, plan: PicturePlan, pixels: "Pixels", seconds: Seconds | None = None) -> FinishedPicture:
         """Store the picture under the key that is its own however often this is done.
@@ -178,13 +178,14 @@ class Finisher:
         for change in plan.changes:
             with _timed(seconds, change.step.op):
                 image = self._changed(change, image)
+        record = self._beside.submit(with_log_ids(self._keep_record), plan)
         thumb = self._beside.submit(with_log_ids(self._store_thumbnail), plan, image) if plan.thumbnail else None
         bears_mark = mark_step(plan.generated) is not None and image.size == given_px
         with _timed(seconds, "encode"):
             data = self._file(plan, image, plan.format, plan.quality, embed=plan.embed, bears_mark=bears_mark)
             finished = _described(plan, data, image, seconds)
         with _timed(seconds, "store"):
-            self._keep_record(plan)
+            record.result()
             self._put(plan.key, data, plan.format)
             thumb_key = thumb.result() if thumb else ""
         return replace(finished, thumb_key=thumb_key, allowed=allowed)
