@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from foundation.outside_text import printable
 from io_managers.image_set import ManifestRow
 from ops.catalog import INPUTS, RegisteredCatalogs
 from ops.catalog.problems import ProblemList
@@ -14,7 +16,8 @@ from ops.catalog.reading import given_id, raw_catalog
 from ops.catalog.sheet import Sheet, read_sheet
 
 RESULT_COLUMNS = ("status", "file", "URL", "seed", "verdict", "error")
-_ACTS = ("=", "+", "-", "@", "\t", "\r")
+_ACTS = re.compile(r"\s*[=@＝＋－＠]|\s*[+-](?![\d\s.,%/()-]*$)|[\t\r\n]")
+"""How a cell of CSV begins that a spreadsheet takes for a formula; a number with a sign is none."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def write_results(table: InputTable, results: Mapping[str, Mapping[str, str]]) -
         objects = (dict(zip(header, line, strict=True)) for line in lines)
         return "results.jsonl", "".join(f"{json.dumps(one, ensure_ascii=False)}\n" for one in objects).encode()
     text = io.StringIO()
-    csv.writer(text, delimiter=table.delimiter).writerows([header, *lines])
+    csv.writer(text, delimiter=table.delimiter).writerows([_inert(cell) for cell in line] for line in [header, *lines])
     # With the mark, spreadsheets know that it is UTF-8.
     return f"results{'.tsv' if table.ending == '.tsv' else '.csv'}", text.getvalue().encode("utf-8-sig")
 
@@ -64,7 +67,7 @@ def _lines(table: InputTable, results: Mapping[str, Mapping[str, str]]) -> Itera
     width = len(table.header)
     for row_id, cells in table.rows:
         own, result = [*cells, *[""] * width][:width], results.get(row_id, {})
-        yield [*own, *(_inert(result.get(name, "")) for name in RESULT_COLUMNS)]
+        yield [*own, *(printable(result.get(name, "")) for name in RESULT_COLUMNS)]
 
 
 def _of_rows(made: Sequence[ManifestRow]) -> InputTable:
@@ -87,17 +90,24 @@ def _unlike(name: str, header: Sequence[str]) -> str:
 
 
 def _inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(_ACTS) else cell
+    """A cell that no spreadsheet takes for a formula, whoever wrote it."""
+    return f"'{cell}" if _ACTS.match(cell) else cell
 
 
 def _workbook(lines: Sequence[Sequence[str]]) -> bytes:
     from openpyxl import Workbook
+    from openpyxl.cell import Cell
+
+    def text(cell: str) -> Cell:
+        """A cell of text, also where it reads like a formula."""
+        made = Cell(sheet, 1, 1, cell)
+        made.data_type = "s"
+        return made
 
     book = Workbook(write_only=True)
     sheet = book.create_sheet("results")
     for line in lines:
-        sheet.append([str(cell) for cell in line])
+        sheet.append([text(cell) for cell in line])
     target = io.BytesIO()
     book.save(target)
     return target.getvalue()

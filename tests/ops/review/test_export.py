@@ -91,7 +91,7 @@ def test_a_table_comes_back_as_it_was_with_its_results_behind_it(tmp_path) -> No
 def test_results_have_the_format_of_the_table(tmp_path, ending) -> None:
     if ending == "xlsx":
         book = Workbook()
-        for line in (["id", "text"], ["m0", "=not a formula"[1:]], ["m1", "a mug"]):
+        for line in (["id", "text"], ["m0", "not a formula"], ["m1", "a mug"]):
             book.active.append(line)
         book.save(tmp_path / "mugs.xlsx")
     else:
@@ -112,6 +112,45 @@ def test_results_have_the_format_of_the_table(tmp_path, ending) -> None:
     assert list(header) == ["id", "text", "status", "file", "URL", "seed", "verdict", "error"]
     assert (lines[0][0], lines[0][3], lines[0][6]) == ("m0", "m0.webp", "unreviewed")
     assert lines[1][6] == "rejected: =HYPERLINK(1)"
+
+
+ACTING = ("=cmd|' /C calc'!A0", "@SUM(1)", "+A1", "-2+3+cmd|' '!A0", "\t=1", "＝1+1", " =1+1")
+INERT = ("-5", "+49 (170) 123-45", "-2.5 %", "a=b", "")
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "xlsx"])
+def test_no_cell_of_a_delivery_is_a_formula_whoever_wrote_it(tmp_path, ending) -> None:
+    cells = [*ACTING, *INERT]
+    delimiter = "\t" if ending == "tsv" else ","
+    if ending == "xlsx":
+        book = Workbook()
+        for line in (["id", "text", "Note"], *([f"m{n}", "a mug", cell] for n, cell in enumerate(cells))):
+            book.active.append(line)
+        for (cell,) in book.active["C2:C20"]:
+            cell.data_type = "s"
+        book.save(tmp_path / "mugs.xlsx")
+    elif ending in ("csv", "tsv"):
+        text = io.StringIO()
+        lines = ([f"m{n}", "a mug", cell] for n, cell in enumerate(cells))
+        csv.writer(text, delimiter=delimiter).writerows([["id", "text", "Note"], *lines])
+        write(tmp_path, f"mugs.{ending}", text.getvalue())
+    else:
+        rows = ({"id": f"m{n}", "text": "a mug", "Note": cell} for n, cell in enumerate(cells))
+        write(tmp_path, "mugs.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+    yaml = f'rows_from: mugs.{ending}\ntemplate: "{{text}}"\ncolumns: {{id: id}}\n'
+    shop = Shop(tmp_path, write(tmp_path, "shop.yaml", yaml), [f"m{n}" for n in range(len(cells))])
+    shop.export()
+    data = shop.target.get(f"results.{ending}")
+    if ending == "xlsx":
+        found = [row[2] for row in load_workbook(io.BytesIO(data)).active.iter_rows(min_row=2)]
+        assert {cell.data_type for cell in found} <= {"s", "inlineStr", "n"}
+        assert [cell.value or "" for cell in found] == cells
+    elif ending == "jsonl":
+        assert [json.loads(line)["Note"] for line in data.splitlines()] == cells
+    else:
+        lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter=delimiter)
+        column = [line[2] for line in lines][1:]
+        assert column == [*(f"'{cell}" for cell in ACTING), *INERT]
 
 
 def test_a_catalog_that_was_never_made_is_told_so(tmp_path) -> None:
