@@ -276,8 +276,8 @@ class GatewayService:
     @service_errors()
     def delete_all(self, account: Account) -> DeletedData:
         """Cancel all of the caller's tasks, and delete their pictures and records for good."""
-        note = partial(self.audit.record, who=account.user_id, key=account.key_id)
-        return UserData(self.store, self.queue, note).delete(account.user_id)
+        deed = partial(self.audit.deed, who=account.user_id, key=account.key_id)
+        return UserData(self.store, self.queue, deed).delete(account.user_id)
 
     @service_errors()
     def owned(

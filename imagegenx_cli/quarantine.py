@@ -24,11 +24,12 @@ def list_rejected(*, as_json: bool) -> None:
 
 
 def release(keys: Sequence[str], why: str) -> None:
-    """Allow these pictures, and note who did so."""
+    """Allow these pictures; who does so is noted first, since a store may fail half-way."""
     quarantine, audit, person = _quarantine(), open_audit(load_settings()), this_person()
     for key in keys:
-        found = quarantine.release(key.removeprefix(QUARANTINE), person, why)
+        found = quarantine.get(key.removeprefix(QUARANTINE))
         audit.record(AuditEvent.PICTURE_RELEASED, person, key=found.key, rejected_by=found.moderator, why=why)
+        quarantine.release(found, person, why)
         seed = Recipe.from_json(found.recipe).seed
         say(f"released {found.key}. Materialize its catalog again, or ask for it again with seed {seed}.")
 

@@ -58,13 +58,13 @@ def verify(catalogs: Sequence[str], *, healing: bool, as_json: bool) -> int:
     store = open_store(settings.store)
     store.check()
     found = verify_store(store, frozenset(catalogs))
-    moved = heal(store, found.damages) if healing else 0
-    if moved:
-        open_audit(settings).record(AuditEvent.STORE_HEALED, this_person(), moved=moved)
+    if healing and found.damages:
+        with open_audit(settings).deed(AuditEvent.STORE_HEALED, this_person(), lambda: {"moved": found.moved}):
+            heal(store, found)
     if as_json:
-        print_json(_as_report(found, moved))
+        print_json(_as_report(found))
     else:
-        _print_verification(found, moved, healing=healing)
+        _print_verification(found, healing=healing)
     return 1 if found.damages else 0
 
 
@@ -87,7 +87,7 @@ def _as_data(done: Collection, runs: int, *, dry_run: bool) -> dict[str, object]
     return {"dry_run": dry_run, **totals, "active_runs": runs, "removed": by_reason}
 
 
-def _print_verification(found: Verification, moved: int, *, healing: bool) -> None:
+def _print_verification(found: Verification, *, healing: bool) -> None:
     for damage in found.damages[:SHOWN_DAMAGES]:
         rows = [f"{row.asset} of '{row.catalog}', row '{row.row_id}'" for row in damage.rows]
         shown = "; ".join(rows[:SHOWN_ROWS]) or "named only by what was replaced; no run makes it again"
@@ -101,12 +101,12 @@ def _print_verification(found: Verification, moved: int, *, healing: bool) -> No
     counts = Counter(damage.what for damage in found.damages)
     parts = ", ".join(f"{count} {what}" for what, count in counts.items())
     say(f"{found.pictures:,} pictures in {found.manifests:,} manifests: {parts}.")
-    _print_remedy(found, moved, counts.total() - counts[What.MISSING], healing=healing)
+    _print_remedy(found, counts.total() - counts[What.MISSING], healing=healing)
 
 
-def _print_remedy(found: Verification, moved: int, present: int, *, healing: bool) -> None:
-    if healing and moved:
-        say(f"moved {moved} to quarantine/damaged/.")
+def _print_remedy(found: Verification, present: int, *, healing: bool) -> None:
+    if found.moved:
+        say(f"moved {found.moved} to quarantine/damaged/.")
     elif present:
         say("Run it again with --heal: it moves what is changed aside, or the next run would use it again.")
     if replaced := sum(not damage.rows for damage in found.damages):
@@ -117,11 +117,11 @@ def _print_remedy(found: Verification, moved: int, present: int, *, healing: boo
         say(f"  imagegenx demo --catalog {catalog}    # {len(rows)} {'row' if len(rows) == 1 else 'rows'}")
 
 
-def _as_report(found: Verification, moved: int) -> dict[str, object]:
+def _as_report(found: Verification) -> dict[str, object]:
     return {
         "manifests": found.manifests,
         "pictures": found.pictures,
-        "moved": moved,
+        "moved": found.moved,
         "damages": [asdict(damage) for damage in found.damages],
         "catalogs": {catalog: sorted(rows) for catalog, rows in sorted(found.catalogs.items())},
     }

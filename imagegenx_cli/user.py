@@ -26,8 +26,8 @@ def delete_user(user: str) -> None:
         for key in keys:
             accounts.revoke(key)
             record_revoked(settings, key)
-        note = partial(open_audit(settings).record, who=this_person(), keys=len(keys))
-        deleted = UserData(open_store(settings.store), queue, note).delete(user)
+        deed = partial(open_audit(settings).deed, who=this_person(), keys=len(keys))
+        deleted = UserData(open_store(settings.store), queue, deed).delete(user)
     finally:
         accounts.close()
         queue.close()

@@ -1,6 +1,6 @@
 """The op that removes from the store what nothing refers to, and what has been kept long enough."""
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -67,23 +67,22 @@ def collect_for(
         UnreadableManifestError: if a manifest cannot be read; no picture is removed.
     """
     active_since_s, runs = active_runs(instance)
-    catalogs = open_catalogs(settings, store)
-    with nullcontext() if dry_run else only_collection(store):
-        done = collect_garbage(
+    catalogs, done = open_catalogs(settings, store), Collection()
+    with ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(only_collection(store))
+            stack.enter_context(open_audit(settings).deed(AuditEvent.GARBAGE_COLLECTED, this_person(), done.told))
+        collect_garbage(
             store,
             Retention.now(settings.retention, active_since_s),
             registered=partial(registered_catalogs, instance, catalogs),
             tasks=live_tasks(settings),
             catalogs=catalogs,
+            done=done,
             dry_run=dry_run,
         )
         if not dry_run:
             merge_verdicts(store)
-    if not dry_run:
-        facts = {"reasons": {str(reason): gone.objects for reason, gone in done.removed.items()}}
-        open_audit(settings).record(
-            AuditEvent.GARBAGE_COLLECTED, this_person(), objects=done.objects, bytes=done.bytes, **facts
-        )
     return done, active_since_s, runs
 
 

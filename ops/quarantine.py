@@ -74,22 +74,24 @@ class Quarantine:
         names = (key.removeprefix(QUARANTINE).removesuffix(".json") for key in keys if not key.startswith(DAMAGED))
         return (found for _, found in map_ahead(self.find, names) if found)
 
-    def release(self, key: str, by: str, why: str) -> Quarantined:
-        """Allow a picture for good, whatever moderators say: the next run, or the same request again, makes it.
+    def get(self, key: str) -> Quarantined:
+        """The picture that would have been stored there.
 
         Raises:
             NotInQuarantineError: if there is no such picture.
         """
-        found = self.find(key)
-        if found is None:
+        if (found := self.find(key)) is None:
             raise NotInQuarantineError(f"'{key}': not in quarantine. `imagegenx quarantine list` tells what is.")
+        return found
+
+    def release(self, found: Quarantined, by: str, why: str) -> None:
+        """Allow a picture for good, whatever moderators say: the next run, or the same request again, makes it."""
         said = {"by": by, "why": why, "at_s": time.time(), **asdict(found)}
         document = json.dumps(said, ensure_ascii=False, indent=1).encode()
         recipe = Recipe.from_json(found.recipe)
         self._store.put(_release_key(recipe), document, content_type="application/json")
-        self._store.delete(QUARANTINE + key)
-        self._store.delete(_record_key(key))
-        return found
+        self._store.delete(QUARANTINE + found.key)
+        self._store.delete(_record_key(found.key))
 
     def released_by(self, recipe: Recipe) -> str:
         """Who released the picture of a recipe; "" if nobody did."""

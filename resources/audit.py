@@ -9,7 +9,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -68,6 +69,19 @@ class AuditLog:
             self._append(line.encode() + b"\n")
         except OSError as exc:
             logger.error("the audit log %s cannot be written (%s): %s", self._file, exc, line)
+
+    @contextmanager
+    def deed(
+        self, event: AuditEvent, who: str, told: Callable[[], Mapping[str, object]], **facts: object
+    ) -> Iterator[None]:
+        """Record that the block begins and how it ends, with what is `told` of it then; killed, it has only begun."""
+        self.record(event, who, **facts, state="begun")
+        state = "broken off"
+        try:
+            yield
+            state = "done"
+        finally:
+            self.record(event, who, **facts, **told(), state=state)
 
     def record_often(self, event: AuditEvent, who: str, **facts: object) -> None:
         """`record` for what may happen thousands of times: the first at once, then their number once a minute."""

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -44,10 +44,12 @@ def delete_pictures(store: ObjectStore, task: Task) -> int:
 
 
 class UserData:
-    """The data of users in one queue and store; `note` tells the audit log what is gone, also after an outage."""
+    """The data of users in one queue and store; `deed` is the audit log's."""
 
-    def __init__(self, store: ObjectStore, queue: RequestQueue, note: Callable[..., None]) -> None:
-        self._store, self._queue, self._note = store, queue, note
+    def __init__(
+        self, store: ObjectStore, queue: RequestQueue, deed: Callable[..., AbstractContextManager[None]]
+    ) -> None:
+        self._store, self._queue, self._deed = store, queue, deed
         self._ledger = UsageLedger(store, queue)
 
     def delete(self, user: str, wait_s: float = WAIT_S) -> DeletedData:
@@ -57,15 +59,13 @@ class UserData:
         may have sent the same picture.
         """
         deleted = DeletedData()
-        try:
+        with self._deed(AuditEvent.USER_DELETED, told=lambda: asdict(deleted), user_id=user):
             self._ledger.collect()
             deadline = time.monotonic() + wait_s
             while (left := self._delete_tasks(user, deleted)) and time.monotonic() < deadline:
                 time.sleep(_LOOK_AGAIN_S)
             deleted.left = left
             deleted.pictures += self._delete_former(user)
-        finally:
-            self._note(AuditEvent.USER_DELETED, user_id=user, **asdict(deleted))
         return deleted
 
     def _delete_tasks(self, user: str, deleted: DeletedData) -> int:

@@ -62,6 +62,11 @@ class Collection:
         """The bytes of all removed objects."""
         return sum(one.bytes for one in self.removed.values())
 
+    def told(self) -> dict[str, object]:
+        """The same for the audit log."""
+        reasons = {str(reason): gone.objects for reason, gone in self.removed.items()}
+        return {"objects": self.objects, "bytes": self.bytes, "reasons": reasons}
+
 
 def collect_garbage(
     store: ObjectStore,
@@ -70,6 +75,7 @@ def collect_garbage(
     registered: Callable[[], Set[str]],
     tasks: TaskReferences,
     catalogs: RegisteredCatalogs | None = None,
+    done: Collection | None = None,
     dry_run: bool = False,
 ) -> Collection:
     """Remove what nothing refers to any more, and what has been kept for as long as retention says.
@@ -79,12 +85,13 @@ def collect_garbage(
             anything of theirs goes, since a catalog may come back meanwhile.
         tasks: what the request queue refers to.
         catalogs: the registered catalogs, which are made of objects and may name others as input.
+        done: is told what goes while it goes.
         dry_run: remove nothing, write nothing, report what would go.
     Raises:
         UnreadableManifestError: if a manifest cannot be read; no picture is removed then.
         StoreError: if the store fails.
     """
-    run = _Run(store, retention, Collection(), tasks, dry_run)
+    run = _Run(store, retention, done or Collection(), tasks, dry_run)
     retired = RetiredCatalogs.find(store, registered, retention, dry_run=dry_run)
     run.remove("retired catalogs", _owned_by(store, retired.catalogs), retired)
     if not dry_run:

@@ -51,10 +51,11 @@ class Damage:
 
 @dataclass
 class Verification:
-    """What was looked at, and what is wrong with it."""
+    """What was looked at, what is wrong with it, and how many objects were moved aside for that."""
 
     manifests: int = 0
     pictures: int = 0
+    moved: int = 0
     damages: list[Damage] = field(default_factory=list)
 
     @property
@@ -95,17 +96,13 @@ def verify_store(store: ObjectStore, catalogs: Set[str] = frozenset()) -> Verifi
     return found
 
 
-def heal(store: ObjectStore, damages: Iterable[Damage]) -> int:
+def heal(store: ObjectStore, found: Verification) -> None:
     """Move changed and unreadable objects to `quarantine/damaged/`, so that the next run makes them again.
 
     Missing ones need nothing: the next run finds out that they are. Nor do those that a run has made anew since they
     were found wrong.
-
-    Returns:
-        the number of objects moved.
     """
-    moved = 0
-    for damage in damages:
+    for damage in found.damages:
         if damage.what is What.MISSING or not _is_unchanged(store, damage):
             continue
         try:
@@ -115,8 +112,7 @@ def heal(store: ObjectStore, damages: Iterable[Damage]) -> int:
         store.put(DAMAGED + damage.key, data, content_type="application/octet-stream")
         if _is_unchanged(store, damage):
             store.delete(damage.key)
-            moved += 1
-    return moved
+            found.moved += 1
 
 
 def _is_unchanged(store: ObjectStore, damage: Damage) -> bool:

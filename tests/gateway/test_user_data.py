@@ -55,8 +55,11 @@ def test_the_operator_deletes_a_user_with_the_keys(client, service, settings, us
     assert shown.output.strip() == f"user {user}: 1 keys revoked, 1 tasks and 2 pictures deleted"
     assert client.get("/api/v1/usage").status_code == 403
     assert httpx.get(task["result"]["original_url"]).status_code == 404
-    (event,) = [one for one in service.audit.read() if one["event"] == "user.deleted" and one.get("user_id") == user]
-    assert (event["tasks"], event["pictures"]) == (1, 2)
+    events = [one for one in service.audit.read() if one["event"] == "user.deleted" and one["user_id"] == user]
+    assert [(one["state"], one.get("tasks"), one.get("pictures")) for one in events] == [
+        ("begun", None, None),
+        ("done", 1, 2),
+    ]
     key = client.headers["X-API-Key"][:12]
     assert [one["key"] for one in service.audit.read() if one["event"] == "key.revoked"] == [key]
 
@@ -75,8 +78,9 @@ def test_what_was_deleted_before_an_outage_is_in_the_audit_log(client, service, 
     assert client.delete("/api/v1/image/tasks").status_code == 503
     assert client.delete(f"/api/v1/image/picture/{task['task_id']}").status_code == 503
     told = [one for one in service.audit.read() if one["who"] == user]
-    assert [(one["event"], one.get("pictures"), one.get("task")) for one in told] == [
-        ("user.deleted", 2, None),
-        ("picture.deleted", None, task["task_id"]),
+    assert [(one["event"], one.get("state"), one.get("pictures"), one.get("task")) for one in told] == [
+        ("user.deleted", "begun", None, None),
+        ("user.deleted", "broken off", 2, None),
+        ("picture.deleted", None, None, task["task_id"]),
     ]
     assert other["status"] == "success"

@@ -336,7 +336,7 @@ def test_what_a_detector_rejects_comes_back_once_a_person_releases_it(shop, monk
     assert rejected.scores["RED"] == pytest.approx(first, abs=0.01)  # now of the stored file
     assert shop.store.stat(rejected.key) is None
 
-    Quarantine(shop.store).release(rejected.key, "ann", "it is a hat")
+    Quarantine(shop.store).release(rejected, "ann", "it is a hat")
     shop.run()
 
     released = [verdict for verdict in verdicts("thumbnails").values() if "released_by" in verdict]

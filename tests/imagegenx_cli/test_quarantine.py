@@ -5,6 +5,8 @@ from PIL import Image
 
 from configs.settings import load_settings
 from ops.moderation import PictureRejectedError, open_moderation
+from resources.local_store import LocalObjectStore
+from resources.object_store import StoreUnavailableError
 from resources.open_store import open_store
 from tests.support.recipes import a_recipe
 
@@ -37,6 +39,17 @@ def test_a_person_sees_what_is_rejected_and_releases_it_on_record(imagegenx, jud
     (event,) = json.loads(imagegenx("audit", "--event", "picture.released", "--json")[1])
     assert (event["key"], event["why"], event["rejected_by"]) == (KEY, "it is a mug", judge.stamp)
     assert judge.review(KEY, RED, a_recipe()).by == judge.stamp
+
+
+def test_a_release_that_a_store_breaks_off_is_on_record(imagegenx, judge, monkeypatch):
+    def fails(self, key):
+        raise StoreUnavailableError("no answer in time.")
+
+    monkeypatch.setattr(LocalObjectStore, "delete", fails)
+    assert imagegenx("quarantine", "release", KEY, "--why", "it is a mug")[0] == 1
+    assert judge.review(KEY, RED, a_recipe()), "it holds already"
+    (event,) = json.loads(imagegenx("audit", "--event", "picture.released", "--json")[1])
+    assert (event["key"], event["why"]) == (KEY, "it is a mug")
 
 
 def test_what_is_not_in_quarantine_is_not_released(imagegenx, home):

@@ -72,8 +72,8 @@ def test_verify_names_the_rows_and_what_to_do(imagegenx, store):
     assert "Run it again with --heal" in output
     assert "moved 1 to quarantine/damaged/." in healed
     assert healed.endswith("  imagegenx demo --catalog shop    # 2 rows\n")
-    (event,) = json.loads(imagegenx("audit", "--event", "damage", "--json")[1])
-    assert (event["event"], event["moved"]) == ("damage.healed", 1)
+    events = json.loads(imagegenx("audit", "--event", "damage.healed", "--json")[1])
+    assert [(event["state"], event.get("moved")) for event in events] == [("begun", None), ("done", 1)]
 
 
 def test_verify_of_a_sound_store_succeeds(imagegenx, store):

@@ -12,6 +12,8 @@ from ops.store_life import CollectionUnderWayError, collection_lock, only_collec
 from ops.store_life.collection_lock import LOCKS
 from resources.audit import open_audit
 from resources.dagster_names import STORE_GARBAGE
+from resources.local_store import LocalObjectStore
+from resources.object_store import StoreUnavailableError
 from resources.open_store import open_store
 from tests.support.stored_catalogs import keys_of, make_old, store_catalog, store_orphans
 from tests.support.waiting import wait_until
@@ -82,8 +84,34 @@ def test_a_collection_renews_its_lock(store, monkeypatch):
 def test_a_collection_is_in_the_audit_log(store, instance):
     make_old(store, store_orphans(store, 2))
     collect(instance)
-    (event,) = open_audit(load_settings()).read()
-    assert (event["event"], event["objects"], event["reasons"]) == ("garbage.collected", 2, {"pictures": 2})
+    begun, done = open_audit(load_settings()).read()
+    assert (begun["event"], begun["state"]) == ("garbage.collected", "begun")
+    assert (done["event"], done["state"], done["reasons"]) == ("garbage.collected", "done", {"pictures": 2})
+
+
+@pytest.mark.parametrize("end", [StoreUnavailableError("no answer in time."), KeyboardInterrupt()])
+def test_a_collection_that_is_broken_off_is_in_the_audit_log_with_what_is_gone(store, instance, monkeypatch, end):
+    store.put("quarantine/pictures/aa/a.png", b"red", content_type="image/png")
+    make_old(store, [*store_orphans(store, 2), "quarantine/pictures/aa/a.png"], days=40)
+
+    def ends(self, key):
+        if key.startswith("pictures/"):
+            raise end
+        return delete(self, key)
+
+    delete = LocalObjectStore.delete
+    monkeypatch.setattr(LocalObjectStore, "delete", ends)
+    with pytest.raises(type(end)):
+        collect_for(instance, load_settings(), store)
+    begun, broken = open_audit(load_settings()).read()
+    assert (begun["who"], begun["state"]) == (broken["who"], "begun")
+    assert (broken["state"], broken["reasons"]) == ("broken off", {"quarantine": 1, "pictures": 0})
+
+
+def test_a_collection_that_is_refused_is_none(store, instance):
+    with only_collection(store), pytest.raises(CollectionUnderWayError):
+        collect_for(instance, load_settings(), store)
+    assert list(open_audit(load_settings()).read()) == []
 
 
 def test_serving_runs_however_long_keep_nothing_from_being_collected(store, instance):

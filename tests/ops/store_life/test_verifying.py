@@ -35,9 +35,10 @@ def test_healing_moves_changed_pictures_aside_and_nothing_else(local_store):
     local_store.put(rows[1].key, b"scribble", content_type="image/webp")
     before = keys_of(local_store)
 
-    moved = heal(local_store, verify_store(local_store).damages)
+    found = verify_store(local_store)
+    heal(local_store, found)
 
-    assert moved == 1
+    assert found.moved == 1
     assert keys_of(local_store) == before - {rows[1].key} | {f"quarantine/damaged/{rows[1].key}"}
     assert local_store.get(f"quarantine/damaged/{rows[1].key}") == b"scribble"
     assert [damage.what for damage in verify_store(local_store).damages] == [What.MISSING, What.MISSING]
@@ -48,14 +49,16 @@ def test_healing_leaves_what_a_run_has_made_anew_since(local_store):
     whole, manifest = local_store.get(row.key), "manifests/generated_images/shop.parquet"
     table = local_store.get(manifest)
     local_store.put(row.key, b"scribble", content_type="image/webp")
-    pictures = verify_store(local_store).damages
+    pictures = verify_store(local_store)
     local_store.put(manifest, b"scribble", content_type="x/parquet")
-    manifests = verify_store(local_store).damages
+    manifests = verify_store(local_store)
 
     local_store.put(row.key, whole, content_type="image/webp")
     local_store.put(manifest, table, content_type="x/parquet")
 
-    assert heal(local_store, [*pictures, *manifests]) == 0
+    for found in (pictures, manifests):
+        heal(local_store, found)
+        assert (len(found.damages), found.moved) == (1, 0)
     assert verify_store(local_store).damages == []
     assert keys_of(local_store, "quarantine/") == set()
 
@@ -71,7 +74,9 @@ def test_healing_leaves_what_a_run_makes_anew_while_it_copies(local_store):
                 local_store.put(row.key, whole, content_type="image/webp")
             return super().put(key, data, content_type=content_type)
 
-    assert heal(MadeAnew(local_store.root), verify_store(local_store).damages) == 0
+    found = verify_store(local_store)
+    heal(MadeAnew(local_store.root), found)
+    assert found.moved == 0
     assert verify_store(local_store).damages == []
 
 
@@ -88,7 +93,7 @@ def test_a_damaged_manifest_is_found_and_moved_aside(local_store):
     local_store.put(manifest, b"scribble", content_type="x/parquet")
 
     found = verify_store(local_store)
-    heal(local_store, found.damages)
+    heal(local_store, found)
 
     assert [(damage.key, damage.what) for damage in found.damages] == [(manifest, What.UNREADABLE)]
     assert found.catalogs == {"shop": {"*"}}
