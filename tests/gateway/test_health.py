@@ -1,11 +1,10 @@
 """What /health, /livez, /readyz and the metrics say while Redis or the store is full, refuses or hangs."""
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -18,6 +17,7 @@ from tests.support.faulty_network import silent_listener
 from tests.support.painter import encoded
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.running_gateway import RunningGateway, running_gateway
+from tests.support.small_disk import small_disk
 from tests.support.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
@@ -128,35 +128,19 @@ def test_health_is_answered_while_uploads_wait_for_a_store_that_hangs(redis: Red
         assert {answer.result() for answer in answers} == {503}
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few pages."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("only root may mount a small file system")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill(file: Path) -> None:
-    """Let this file take all the room that there is."""
-    with suppress(OSError), file.open("wb", buffering=0) as ballast:
-        while True:
-            ballast.write(bytes(512))
-
-
-def test_a_store_on_a_full_disk_is_down(redis: RedisServer, tmp_path: Path, small_disk: Path, monkeypatch) -> None:
+def test_a_store_on_a_full_disk_is_down(redis: RedisServer, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("gateway.health.STORE_FRESH_S", 0.1)
-    with gateway_over(tmp_path, redis.url, {"path": small_disk / "store"}) as gateway:
+    with (
+        small_disk(tmp_path / "disk", 64 * 1024) as disk,
+        gateway_over(tmp_path, redis.url, {"path": disk.folder / "store"}) as gateway,
+    ):
         assert asked(gateway, "/health")[1]["store"]["status"] == "up"
-        fill(small_disk / "ballast")
+        disk.fill()
 
         wait_until(lambda: asked(gateway, "/health")[1]["status"] == "degraded")
         state = asked(gateway, "/health")[1]["store"]
         assert (state["status"], state["problem"]) == ("down", "unusable")
         assert "imagegenx doctor" in state["remedy"]
 
-        (small_disk / "ballast").unlink()
+        disk.make_room()
         wait_until(lambda: asked(gateway, "/health")[1]["status"] == "healthy")
