@@ -11,8 +11,6 @@ def run_benchmarks(names: list[str], json_file: Path | None) -> int:
 
     Returns:
         the exit status: 1 if a result is beyond its limit.
-    Raises:
-        ImageGenXError: if there is no benchmark of a name, or the file cannot be written.
     """
     if json_file:
         check_writable(json_file)

@@ -29,8 +29,6 @@ def run_demo(catalog: str) -> int:
 
     Returns:
         the exit status: 1 if a row failed.
-    Raises:
-        ImageGenXError: if the catalog is unknown or wrong, or the run cannot finish.
     """
     settings = load_settings()
     register_shipped(catalog, settings, open_registry(settings))

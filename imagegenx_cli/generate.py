@@ -108,12 +108,7 @@ class _Painter:
 def paint_request(
     output: Path, text: str | None, model: str | None, params: Mapping[str, object], inputs: Inputs
 ) -> None:
-    """Paint what the options say and write it to `output`.
-
-    Raises:
-        InvalidRequestError: listing every problem of the options.
-        ModelError: if the model cannot.
-    """
+    """Paint what the options say and write it to `output`."""
     file_format = _format_of(output)
     painter = _Painter()
     data = {"text": text or "", "params": params, **inputs.request_fields}
@@ -154,9 +149,6 @@ def paint_recipe(output: Path, source: str, inputs: Inputs, refused: Sequence[st
     Args:
         source: a JSON file, or "-" for standard input.
         refused: options given beside the recipe that would contradict it.
-    Raises:
-        InvalidRequestError: if the recipe is wrong, or the input pictures are not the ones it was made from.
-        ModelError: if the model cannot.
     """
     file_format = _format_of(output)
     if refused:

@@ -11,12 +11,7 @@ from resources.open_store import open_store
 
 
 def show_impact(name: str, *, as_json: bool) -> None:
-    """Print the catalogs with pictures of an older release of this model, or of what its later steps use.
-
-    Raises:
-        ModelNotFoundError: if there is no such model.
-        ModelLoadError: if its files are missing.
-    """
+    """Print the catalogs with pictures of an older release of this model, or of what its later steps use."""
     from resources.dagster_names import CATALOG_PARTITIONS
 
     settings = load_settings()

@@ -84,11 +84,7 @@ def verify_models() -> int:
 
 
 def fetch_model(name: str) -> None:
-    """Fetch what a model needs from the hub, with a progress bar, and print where it is.
-
-    Raises:
-        ModelLoadError: if it cannot be had.
-    """
+    """Fetch what a model needs from the hub, with a progress bar, and print where it is."""
     card = open_loading_registry(load_settings()).card(name)
     with byte_bars() as on_bytes:
         fetch_missing(card, on_bytes)

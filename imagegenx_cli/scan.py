@@ -15,8 +15,6 @@ def scan(folder: Path, write: Path | None, *, as_json: bool) -> None:
 
     Args:
         write: a folder for the cards of what works; None writes none.
-    Raises:
-        ModelLoadError: if there is no such folder, or it cannot be read.
     """
     try:
         found = {path: _kind(path) for path in weight_files(folder)}

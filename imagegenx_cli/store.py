@@ -25,12 +25,7 @@ SHOWN_ROWS = 5
 
 
 def collect(*, dry_run: bool, as_json: bool) -> None:
-    """Remove what nothing refers to and what is past its retention, and print how much that was, by reason.
-
-    Raises:
-        QueueUnavailableError: if the queue cannot be asked which pictures its tasks still have; nothing is removed.
-        UnreadableManifestError: if a manifest cannot be read; no picture is removed.
-    """
+    """Remove what nothing refers to and what is past its retention, and print how much that was, by reason."""
     from ops.garbage_collection import collect_for
 
     settings = load_settings()
