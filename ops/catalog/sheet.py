@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, time
-from typing import Any
+from typing import Any, Literal
 
 from foundation.problems import shown
 from ops.catalog.columns import column_named
@@ -91,7 +91,8 @@ def _delimiter(text: str, candidates: str) -> str:
 
 def _records(text: str, delimiter: str, skipped: int, problems: ProblemList) -> Iterator[tuple[str, list[str]]]:
     """(line the record starts on, cells) for each record that is not blank."""
-    quoting = csv.QUOTE_NONE if delimiter == "\t" and _has_plain_quotes(text) else csv.QUOTE_MINIMAL
+    is_plain = delimiter == "\t" and _has_plain_quotes(text)
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if is_plain else csv.QUOTE_MINIMAL
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     start = 1
     try:
