@@ -131,7 +131,7 @@ const gallery = {
     const query = new URLSearchParams(location.search);
     Object.assign(this.filters, {q: query.get("q") || "", model: query.get("model") || ""});
     if (STATES.includes(query.get("state"))) this.filters.state = query.get("state");
-    if (/^\w{1,60}$/.test(query.get("sort"))) this.filters.sort = query.get("sort");
+    if (/^\w{1,60}$/.test(query.get("sort") ?? "")) this.filters.sort = query.get("sort");
     for (const [name, value] of query) if (name.startsWith("c.")) this.filters.carry[name.slice(2)] = value;
     $("search").value = this.filters.q;
     return query.get("open") === "1";

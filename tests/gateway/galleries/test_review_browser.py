@@ -88,6 +88,7 @@ def test_filters_sort_and_place_are_in_the_address_that_others_may_open(page, re
     visit(page, reviewing)
     page.locator("#states .unreviewed").click()
     page.get_by_label("Kind").select_option("jug")
+    page.wait_for_url(re.compile(r"\?state=unreviewed&c\.Kind=jug"))
     page.get_by_label("Sort").select_option("id")
     expect(page.locator(".cell strong")).to_have_text(["mug-10", "mug-13", "mug-16"])
     keys(page, "ArrowRight Enter")
@@ -174,7 +175,7 @@ def test_a_finger_does_the_same_on_a_phone(page, reviewing) -> None:
     page.locator("#do-reject").tap()
     page.get_by_role("button", name="Blurred").tap()
     page.locator("#shut").tap()
-    for button in page.locator("#deck > button:visible").all():
+    for button in page.locator("#deck > button:visible, #head .action:visible").all():
         box = button.bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= PHONE["width"]
