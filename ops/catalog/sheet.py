@@ -29,6 +29,7 @@ _ROW_CELLS = 10
 _DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}
 """By ending: the first is taken where nothing tells them apart."""
 
+_HALF = re.compile("[\ud800-\udfff]")
 _SEPARATOR = re.compile(r'"?sep=([^"\s]|\t)?"?\1*\s*', re.IGNORECASE)
 """Excel's first line; saved again, it is followed by a separator for each further column."""
 
@@ -134,6 +135,8 @@ def _objects(text: str, problems: ProblemList) -> Iterator[tuple[str, dict[str, 
             continue
         try:
             given = json.loads(line, object_pairs_hook=_named_once, parse_constant=_no_number)
+            if "\\ud" in line.lower() and _HALF.search(json.dumps(given, ensure_ascii=False)):
+                raise ValueError("it holds half a character (a lone surrogate)")
         except (ValueError, RecursionError) as exc:
             reason = exc.msg if isinstance(exc, json.JSONDecodeError) else str(exc)
             problems.add(f"line {number}", "", f"not a JSON object: {reason}")

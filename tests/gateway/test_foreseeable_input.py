@@ -1,5 +1,6 @@
 """Input that can be foreseen: each is answered with its own code, and no call fails inside the gateway."""
 
+import json
 import logging
 import socket
 from urllib.parse import quote, urlsplit
@@ -76,6 +77,33 @@ def test_json_of_which_two_things_may_be_meant_is_refused(client, body, reason) 
         assert answer.status_code == 400
         assert f"The body is not JSON: {reason}" in answer.text
         assert "sys." not in answer.text
+
+
+HALF = "a\ud800"
+MARK = {"enable": True, "text": "mine"}
+IN_PARAMS = (
+    *({name: HALF} for name in ("resolution", "sampler", "lora_name", "negative_text", "schedule", "seed", HALF)),
+    {"loras": [{"name": HALF, "weight": 1}]},
+    *({"post_process": {name: HALF}} for name in ("super_resolution", "format", HALF)),
+    *({"post_process": {"watermark": {**MARK, name: HALF}}} for name in ("text", "font", "color", "position", "type")),
+)
+HALVES = (
+    *(("generate", {**MUG, "params": {**MUG["params"], **params}}) for params in IN_PARAMS),
+    *(("generate", {**MUG, name: HALF}) for name in ("model_type", "image_url", "callback_url", "priority", HALF)),
+    ("generate", {**MUG, "metadata": {"order": HALF}}),
+    ("generate", {**MUG, "metadata": {HALF: "1"}}),
+    ("batch-generate", {"texts": ["a mug", HALF]}),
+    ("batch-generate", {"texts": ["a mug"], "metadata": {"order": HALF}}),
+    ("batch-generate", {"items": [{"text": "a mug", "model_type": HALF}]}),
+)
+
+
+@pytest.mark.parametrize(("call", "body"), HALVES, ids=range(len(HALVES)))
+def test_half_a_character_is_refused_wherever_it_is(client, call, body) -> None:
+    answer = client.post(
+        f"/api/v1/image/{call}", content=json.dumps(body), headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 422, (answer.status_code, answer.text)
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,12 @@ def test_what_a_spreadsheet_writes_for_no_value_is_not_painted(tmp_path: Path, c
     assert problems(tmp_path, "a.csv", f"id,text\na,{cell}\n") == [f"{rule} empty"]
 
 
+@pytest.mark.parametrize("line", ['{"id": "a\\ud800", "text": "a mug"}', '{"text": "a", "x": [{"y": "\\uDFFF"}]}'])
+def test_half_a_character_is_a_problem_of_its_line(tmp_path: Path, line: str) -> None:
+    rule = "line 2: not a JSON object: it holds half a character (a lone surrogate)"
+    assert problems(tmp_path, "a.jsonl", f'{{"text": "caf\\u00e9 \\ud83d\\ude00"}}\n{line}\n') == [rule]
+
+
 def test_a_formula_is_not_painted(tmp_path: Path) -> None:
     rule = "line 2, text: '=SUM(A1)' is a formula; save the sheet with its values"
     assert problems(tmp_path, "a.csv", "id,text\na,=SUM(A1)\n") == [rule]
