@@ -54,12 +54,7 @@ class Ports:
 
 
 def run_dev(ports: Ports) -> int:
-    """Serve until Ctrl-C, SIGTERM, or SIGHUP unless `nohup` has it ignored; returns the exit status.
-
-    Raises:
-        AlreadyRunningError: if a port is in use, or the stack runs already on this data.
-        ProcessEndedError: if one of the processes ends by itself; the others are ended then.
-    """
+    """Serve until Ctrl-C, SIGTERM, or SIGHUP unless `nohup` has it ignored; returns the exit status."""
     for number in _ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
