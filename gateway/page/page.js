@@ -18,7 +18,8 @@ async function withKey(call) {
 function drawLocked() {
   const locked = models.size === 0;
   $("locked").hidden = !locked;
-  for (const node of $("composer").querySelectorAll("select, input")) node.disabled = locked;
+  for (const node of $("composer").querySelectorAll("select, input, #add")) node.disabled = locked;
+  for (const id of ["model", "ratios"]) $(id).hidden = locked; // nothing to choose from
   if (locked) $("empty").hidden = true;
 }
 
