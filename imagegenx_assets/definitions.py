@@ -2,7 +2,7 @@
 
 from dagster import Definitions, in_process_executor
 
-import resources.watched_runs  # noqa: F401 as it says
+import resources.code_server_runs  # noqa: F401 as it says
 from imagegenx_assets.automation import catalog_automation
 from imagegenx_assets.catalog_assets import ASSETS
 from imagegenx_assets.jobs import catalog_pictures

@@ -116,18 +116,17 @@ class ProcessStack:
     def stop(self) -> None:
         """End every process and what it started; kills what does not end in time.
 
-        Workers that the processes have spawned are ended first, so that the spawners see how each of them ended; so is
-        what a process that has died left behind.
+        Workers that the processes have begun are ended first, so that these see how each of them ended; so is what a
+        process that has died left behind.
         """
         deadline = time.monotonic() + STOP_S
         started = {part: _started_by(part) for part in self._parts}
         descendants = [child for children in started.values() for child in children]
         orphans = [child for part, children in started.items() if part.process.poll() is not None for child in children]
-        workers = [child for child in descendants if _is_spawned_worker(child)]
-        spawners = {worker.ppid() for worker in workers if worker.is_running()}
-        others = [part.process for part in self._parts if part.process.pid not in spawners]
-        for process in others:
-            _terminate(process)
+        workers = [child for child in descendants if _is_worker(child)]
+        for part, children in started.items():
+            if not {*workers} & {*children}:
+                _terminate(part.process)
         for child in {*workers, *orphans}:
             _terminate(child)
         _wait(workers, deadline - STOP_S / 2)
@@ -162,14 +161,16 @@ def _session(pid: int) -> int | None:
     return None
 
 
-def _is_spawned_worker(process: "psutil.Process") -> bool:
-    """Whether Python's multiprocessing spawned it to do work, as Dagster does for each run."""
+def _is_worker(process: "psutil.Process") -> bool:
+    """Whether Python's multiprocessing spawned or forked it to do work, as Dagster does for each run."""
     import psutil
 
-    try:
-        return any("spawn_main" in argument for argument in process.cmdline())
-    except psutil.NoSuchProcess:
-        return False
+    with suppress(psutil.NoSuchProcess):
+        command, parent = process.cmdline(), process.parent()
+        if any("forkserver" in word for word in command):  # a fork looks as the process that it was forked from
+            return parent is not None and parent.cmdline() == command
+        return any("spawn_main" in word for word in command)
+    return False
 
 
 def _terminate(process: "psutil.Process | subprocess.Popen[bytes]") -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 from contextlib import contextmanager
 
+import psutil
 import pytest
 import yaml
 from dagster import DagsterEventType, DagsterRunStatus
@@ -78,6 +79,7 @@ def test_a_killed_catalog_run_is_started_again_and_ends_with_the_bytes_of_one_th
         (killed,) = shop.until(shop.runs, "the run of the catalog")
         process = shop.until(lambda: process_of(shop, killed), "the start of its process")
         shop.until(shop.pictures, "its first picture")
+        assert "multiprocessing.forkserver" in " ".join(psutil.Process(process).cmdline())
         with away(shop.home / "dagster/history"):
             os.kill(process, signal.SIGKILL)
             shop.until(lambda: "cannot be looked at now" in shop.log(), "a look at the run while nothing can be told")

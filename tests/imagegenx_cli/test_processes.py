@@ -19,6 +19,16 @@ child = subprocess.Popen([sys.executable, "-c", {SLEEPER!r}])
 print(child.pid, flush=True)
 time.sleep(600)
 """
+FORKER = """
+import signal, time
+from multiprocessing import get_context
+signal.signal(signal.SIGTERM, lambda *_: None)
+worker = get_context("forkserver").Process(target=time.sleep, args=(600,))
+worker.start()
+print("at work", flush=True)
+worker.join()
+print("worker ended with", worker.exitcode, flush=True)
+"""
 STARTER = """
 import sys, time
 from pathlib import Path
@@ -54,3 +64,14 @@ def test_a_stack_whose_starter_is_killed_ends_too(tmp_path):
         assert is_alive(part)
         starter.kill()
         wait_until(lambda: not is_alive(part))
+
+
+def test_a_forked_worker_ends_first_and_its_starter_sees_how(tmp_path):
+    log = tmp_path / "part.log"
+    with ProcessStack(tmp_path) as stack:
+        stack.start("part", [sys.executable, "-c", FORKER])
+        wait_until(lambda: log.read_text() == "at work\n")
+        family = psutil.Process(stack._parts[0].process.pid).children(recursive=True)
+
+    assert log.read_text() == f"at work\nworker ended with {-signal.SIGTERM}\n"
+    assert not [member for member in family if is_alive(member)]

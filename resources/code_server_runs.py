@@ -1,0 +1,44 @@
+"""How a code server begins runs and notices those that died: importing this module changes both.
+
+Dagster spawns a process for each run, which then loads Dagster and the definitions: two seconds of a processor. Here
+they are forked from a process that has loaded both for the first of them.
+
+One error ends Dagster's own watching for good: every run that dies later stays `STARTED` for ever, since its code
+server says that it has it, and the code server does not end when it is told to.
+"""
+
+import logging
+import sys
+from multiprocessing import get_context
+
+from dagster._grpc.server import DagsterApiServer
+
+logger = logging.getLogger(__name__)
+
+PAUSE_S = 2.0
+"""How long after an error the runs are looked at again."""
+PRELOADED = ["dagster"]
+"""Modules that are loaded before the first run is forked, beside the definitions."""
+_look = DagsterApiServer._check_for_orphaned_runs
+
+
+def look_at_runs(server: DagsterApiServer) -> None:
+    """Tell of runs whose process is no more; what cannot be told now is told the next time."""
+    if server._mp_ctx.get_start_method() == "spawn" and sys.platform == "linux":
+        fork_runs(server)
+    try:
+        _look(server)
+    except Exception:
+        logger.warning("The runs of this code server cannot be looked at now.", exc_info=True)
+        server._server_termination_event.wait(PAUSE_S)
+
+
+def fork_runs(server: DagsterApiServer) -> None:
+    """Have the runs of a code server forked; not where the system's own libraries cannot go on in a fork (macOS)."""
+    origin = server._loadable_target_origin
+    context = get_context("forkserver")
+    context.set_forkserver_preload([*PRELOADED, *filter(None, [origin and origin.module_name])])
+    server._mp_ctx = context  # type: ignore[assignment]
+
+
+DagsterApiServer._check_for_orphaned_runs = look_at_runs  # type: ignore[assignment]
