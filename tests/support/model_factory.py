@@ -131,7 +131,7 @@ def build_random_lora(file: Path, sd_folder: Path, *, seed: int = 2, part: str =
     quiet_libraries()
     import torch
     from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-    from peft import LoraConfig
+    from peft import LoraConfig, inject_adapter_in_model
     from peft.utils import get_peft_model_state_dict
     from transformers import CLIPTextModel
 
@@ -141,7 +141,7 @@ def build_random_lora(file: Path, sd_folder: Path, *, seed: int = 2, part: str =
         "text_encoder": (CLIPTextModel, ["q_proj", "k_proj", "v_proj", "out_proj"]),
     }[part]
     network: Any = kind.from_pretrained(sd_folder / part)
-    network.add_adapter(LoraConfig(r=4, target_modules=targets, init_lora_weights=False))
+    inject_adapter_in_model(LoraConfig(r=4, target_modules=targets, init_lora_weights=False), network)
     layers = {f"{part}_lora_layers": get_peft_model_state_dict(network)}
     StableDiffusionPipeline.save_lora_weights(file.parent, weight_name=file.name, **layers)
 
