@@ -5,16 +5,14 @@ cancelled and executed again. The engine is one that paints at once, so that wha
 rounds, starting processes, encoding, manifests, checks, galleries, events.
 """
 
-import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.child import child_output
+from benchmarks.child import measured
 from benchmarks.dagster_page import answers, ask, free_port
 from benchmarks.stand_in import NOTES, write_stand_in_model
 from configs.settings import Settings, load_settings
@@ -55,7 +53,7 @@ def run() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         environment = {"IMAGEGENX_HOME": folder, "DAGSTER_HOME": "", NOTES: f"{folder}/notes.txt"}
         environment |= write_stand_in_model(Path(folder) / "models")
-        figures: dict[str, float] = json.loads(child_output("backfill", environment=environment))
+        figures: dict[str, float] = measured(both_backfills, environment=environment)
     return figures
 
 
@@ -184,14 +182,9 @@ def _cancelled_and_resumed(backfills: _Backfills, names: Sequence[str], notes: P
     }
 
 
-def _main() -> None:
-    """The child process: all figures, as JSON on the last line of standard output."""
+def both_backfills() -> dict[str, float]:
+    """All figures, with the settings of the environment."""
     settings, notes = load_settings(), Path(os.environ[NOTES])
     with _dagster(settings) as (instance, backfills):
         figures = _left_alone(backfills, _catalogs(settings, instance, "a"))
-        figures |= _cancelled_and_resumed(backfills, _catalogs(settings, instance, "b"), notes)
-    sys.stdout.write(json.dumps(figures) + "\n")
-
-
-if __name__ == "__main__":
-    _main()
+        return figures | _cancelled_and_resumed(backfills, _catalogs(settings, instance, "b"), notes)

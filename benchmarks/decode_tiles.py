@@ -4,13 +4,12 @@ Random weights, float32, on the CPU; each decode is in a process of its own. Lin
 memory from a moment on.
 """
 
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.child import child_output
+from benchmarks.child import measured
 
 SIDE_PX, TILES_PX = 1024, (512, 256)
 LIMITS = {"memory, tiles of 512 px": 0.5, "memory, tiles of 256 px": 0.2, "time, tiles of 512 px": 2.5}
@@ -20,22 +19,17 @@ _KB_PER_MB = 1024
 
 def run() -> dict[str, float]:
     """Peak MB beyond the weights and seconds in one piece, and the shares of both that tiles take."""
-    whole_mb, whole_s = _measured(None)
+    whole_mb, whole_s = measured(decoding, 0)
     figures = {"one piece, peak MB": whole_mb, "one piece s": whole_s}
     for tile in TILES_PX:
-        tiles_mb, tiles_s = _measured(tile)
+        tiles_mb, tiles_s = measured(decoding, tile)
         figures[f"memory, tiles of {tile} px"] = tiles_mb / whole_mb
         figures[f"time, tiles of {tile} px"] = tiles_s / whole_s
     return figures
 
 
-def _measured(tile_px: int | None) -> tuple[float, float]:
-    peak_mb, took_s = child_output("decode_tiles", str(tile_px or 0)).split()
-    return float(peak_mb), float(took_s)
-
-
-def _main(tile_px: int) -> None:
-    """The child process: peak memory of a decode in MB, and its seconds."""
+def decoding(tile_px: int) -> tuple[float, float]:
+    """Peak memory of a decode in MB, and its seconds; in one piece without tiles."""
     import torch
 
     from models.denoising.tiles import decode_in_tiles
@@ -52,7 +46,7 @@ def _main(tile_px: int) -> None:
         else:
             vae.decode(latents)
         took_s = time.perf_counter() - began
-    sys.stdout.write(f"{_status_mb('VmHWM') - before_mb} {took_s}\n")
+    return _status_mb("VmHWM") - before_mb, took_s
 
 
 def _decoder() -> Any:
@@ -73,7 +67,3 @@ def _status_mb(field: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith(f"{field}:"))
     return int(line.split()[1]) / _KB_PER_MB
-
-
-if __name__ == "__main__":
-    _main(int(sys.argv[1]))

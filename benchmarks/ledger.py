@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks.child import child_output
+from benchmarks.child import measured
 from benchmarks.serving_stack import wait_for
 from benchmarks.stand_in import SteppingEngine, serve, write_stand_in_model
 from configs.settings import load_settings
@@ -42,9 +42,7 @@ def run(requests: int = REQUESTS, kills: int = KILLS) -> dict[str, float]:
             "IMAGEGENX_USAGE__ASSUMED_GPU_S": str(STEP_S * STEPS / 8),
             "IMAGEGENX_USAGE__BUDGETS": json.dumps({"free": {"gpu_s_per_day": BUDGET_S}}),
         }
-        figures: dict[str, float] = json.loads(
-            child_output("ledger", str(requests), str(kills), environment=environment)
-        )
+        figures: dict[str, float] = measured(apart, requests, kills, environment=environment)
         return figures
 
 
@@ -82,7 +80,8 @@ class _Workers:
         worker.wait()
 
 
-def _measure(requests: int, kills: int) -> dict[str, float]:
+def apart(requests: int, kills: int) -> dict[str, float]:
+    """The figures, with the settings of the environment."""
     service, workers, dice = open_service(load_settings()), _Workers(), random.Random(5)
     accounts = [_account(service, place) for place in range(USERS)]
     began = time.monotonic()
@@ -104,9 +103,8 @@ def _measure(requests: int, kills: int) -> dict[str, float]:
         wait_for("the end of all tasks", lambda: not _waiting(service, tasks), PATIENCE_S)
     finally:
         workers.end()
-    return {"requests": requests, "refused": refused, "kills": killed, "seconds": time.monotonic() - began} | _apart(
-        service, accounts
-    )
+    seconds = time.monotonic() - began
+    return {"requests": requests, "refused": refused, "kills": killed, "seconds": seconds, **_apart(service, accounts)}
 
 
 def _apart(service: GatewayService, accounts: Sequence[Account]) -> dict[str, float]:
@@ -139,7 +137,4 @@ def _notes() -> Path:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        sys.stdout.write(json.dumps(_measure(int(sys.argv[1]), int(sys.argv[2]))) + "\n")
-    else:
-        serve(_NotingEngine(STEP_S, STEPS))
+    serve(_NotingEngine(STEP_S, STEPS))

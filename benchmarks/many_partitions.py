@@ -8,7 +8,6 @@ are processor seconds, of the web server and its code server for pages: machines
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.child import child_output
+from benchmarks.child import measured
 from benchmarks.dagster_page import answers, ask, free_port
 from configs.settings import Settings, load_settings
 from imagegenx_cli.dev import code_server_command, web_server_command, write_workspace
@@ -82,7 +81,7 @@ def run() -> dict[str, float]:
             "IMAGEGENX_ALERTS__SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "IMAGEGENX_SERVING__SENSOR_WAIT_S": "0",
         }
-        figures: dict[str, float] = json.loads(child_output("many_partitions", environment=environment))
+        figures: dict[str, float] = measured(ticks_and_pages, environment=environment)
     return figures
 
 
@@ -278,15 +277,9 @@ def write_catalogs(settings: Settings, names: Sequence[str]) -> None:
         (folder / f"{name}.csv").write_text(f"id,text\nr,a red mug of {name}\n", encoding="utf-8")
 
 
-def _main() -> None:
-    """The child process: all figures, as JSON on the last line of standard output."""
+def ticks_and_pages() -> dict[str, float]:
+    """All figures, with the settings of the environment."""
     settings, names = load_settings(), [f"c{number:05}" for number in range(CATALOGS)]
     write_catalogs(settings, names)
     with dagster_instance(settings.home) as instance:
-        figures = _tick_figures(settings, instance, names)
-        figures |= _page_figures(settings.home)
-    sys.stdout.write(json.dumps(figures) + "\n")
-
-
-if __name__ == "__main__":
-    _main()
+        return _tick_figures(settings, instance, names) | _page_figures(settings.home)

@@ -15,7 +15,12 @@ from foundation.errors import ImageGenXError
 from foundation.problems import one_of
 
 GROUPS: Mapping[str, Mapping[str, str]] = {
-    "pipeline": {name: f"{name}:run" for name in ("startup", "catalog_memory", "catalog_overhead", "large_catalog")},
+    "pipeline": {
+        "startup": "catalogs:startup",
+        "catalog_memory": "catalogs:memory",
+        "catalog_overhead": "catalogs:overhead",
+        "large_catalog": "catalogs:large",
+    },
     "lifecycle": {"backfill": "backfill:run", "many_partitions": "many_partitions:run"},
     "engine": {
         "engine_overhead": "engine:overhead",
@@ -27,7 +32,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "gateway": {
         "queue_throughput": "gateway:queue_throughput",
         "gateway_submits": "gateway:submits",
-        "review_page": "review_page:run",
+        "review_page": "review:page",
     },
     "cpu": {f"cpu_{name}": f"cpu:{name}" for name in ("builtin", "sd", "sdxl")},
     "fleet": {f"fleet_{name}": f"fleet:{name}" for name in ("hosts", "interactive", "large", "thousand")},
@@ -37,7 +42,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "attacks": {f"attack_{name}": f"attacks:run:{name}" for name in ATTACKS},
     "false_marks": {"marks_false_finds": "marks:false_finds", "marks_walk": "marks_walk:run"},
     "soak": {"soak": "soak:run", "engine_soak": "engine_soak:run"},
-    "review": {"first_look": "first_look:run", "review_day": "review_day:run"},
+    "review": {"first_look": "first_look:run", "review_day": "review:day"},
     "quality": {
         "builtin_speed": "quality:speed",
         "adherence": "quality:adherence",
