@@ -63,7 +63,7 @@ def shown(tmp_path_factory):
     state = WorkerState(id="w", started_at_s=time.time(), batch_fill=0.5, gpu_loads=(load,), counters={"generated": 1})
     queue.renew(state, [])
     metrics.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     ended = [f'imagegenx_tasks_total{{status="{status}"}} 1.0'.encode() for status in ("failed", "success")]
     while not all(line in (text := metrics.exposition()) for line in ended):
         assert time.monotonic() < deadline

@@ -63,9 +63,13 @@ class Demo:
         process = self.start()
         while not moment():
             assert process.poll() is None, f"the run ended before its moment:\n{process.communicate()}"
-            time.sleep(0.005)
+            time.sleep(0.01)
         process.kill()
         process.communicate()
+
+    def made(self):
+        """How many pictures are stored."""
+        return sum(1 for _ in self.store.glob("pictures/*/*"))
 
     def pictures(self):
         """Every stored picture and what tells a second writing of it: its inode and time of change."""
@@ -89,9 +93,9 @@ def demo(tmp_path_factory):
 def test_a_demo_killed_in_every_stage_finishes_and_makes_no_picture_twice(demo):
     moments = {
         "before the first picture": lambda: demo.has("tables/prompt_catalog/shop.parquet"),
-        "among the generated pictures": lambda: len(demo.pictures()) >= 5,
-        "among the upscaled pictures": lambda: len(demo.pictures()) >= ROWS + 3,
-        "among the thumbnails": lambda: len(demo.pictures()) >= ROWS + UPSCALED + WATERMARKED + 3,
+        "among the generated pictures": lambda: demo.made() >= 5,
+        "among the upscaled pictures": lambda: demo.made() >= ROWS + 3,
+        "among the thumbnails": lambda: demo.made() >= ROWS + UPSCALED + WATERMARKED + 3,
         "before the gallery": lambda: demo.has("manifests/thumbnails/shop.parquet"),
     }
     assert len(moments) == KILLS

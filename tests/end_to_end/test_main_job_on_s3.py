@@ -52,6 +52,6 @@ def test_the_gallery_links_to_pictures_that_open(home):
     assert page == home / "galleries/spring/index.html"
     script = re.search(r'class="rows">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)[1]
     url = json.loads(script)[1][11]
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         assert answer.headers["Content-Type"] == "image/jpeg"
         assert answer.read(2) == b"\xff\xd8"

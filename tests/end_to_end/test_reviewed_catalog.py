@@ -71,7 +71,7 @@ def test_a_spreadsheet_becomes_delivered_pictures_and_no_verdict_is_lost_to_kill
         press(page, "a" * 5)
         expect(page.locator("#saving")).to_contain_text("not saved yet")
         with gateway_process(tmp_path, **options) as gateway:
-            expect(page.locator("#saving")).to_have_text("All saved", timeout=60_000)
+            expect(page.locator("#saving")).to_have_text("All saved")
             press(page, "a" * (ROWS - REJECTED - 9))
             expect(page.locator("#saving")).to_have_text("All saved")
             expected = dict.fromkeys(IDS[:REJECTED], "rejected") | dict.fromkeys(IDS[REJECTED:], "approved")

@@ -97,7 +97,7 @@ def test_a_redis_that_lost_everything_is_a_new_one_for_gateway_and_worker(redis,
 
 def test_gateway_and_worker_say_so_and_go_on_without_a_restart_once_it_is_back(redis, gateway, worker, caplog):
     def submit(key):
-        return httpx.post(f"{gateway.url}/api/v1/image/generate", json=MUG, headers={"X-API-Key": key}, timeout=20)
+        return httpx.post(f"{gateway.url}/api/v1/image/generate", json=MUG, headers={"X-API-Key": key}, timeout=60)
 
     def assert_away(answer):
         assert answer.status_code == answer.json()["code"] == 503

@@ -34,7 +34,7 @@ def test_a_waiting_task_says_where_it_is_and_an_ended_one_when_it_ended(client, 
 def test_the_events_of_a_task_open_by_their_address_without_a_key(client, gateway, painter) -> None:
     task_id = submit(client, text="a slow mug")
     url = state(client, task_id)["events_url"]
-    assert "success" in httpx.get(url, timeout=20).text
+    assert "success" in httpx.get(url, timeout=60).text
     other = state(client, submit(client, text="a slow lamp"))["events_url"]
     for wrong in (f"{url}x", url.partition("?token=")[0] + "?token=ff.x", other.replace(other[-5:], "AAAAA")):
         answer = httpx.get(wrong)

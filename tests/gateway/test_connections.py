@@ -30,7 +30,7 @@ def gateway(service) -> Iterator[RunningGateway]:
 
 def connected(gateway: RunningGateway, sent: bytes = b"") -> socket.socket:
     where = urlsplit(gateway.url)
-    connection = socket.create_connection((where.hostname, where.port), timeout=30)
+    connection = socket.create_connection((where.hostname, where.port), timeout=60)
     with suppress(OSError):  # the server may hang up while we still send
         connection.sendall(sent)
     return connection
@@ -66,7 +66,7 @@ def test_connections_that_never_send_all_of_a_request_keep_nobody_out(gateway, s
     with ExitStack() as held:
         idle = [held.enter_context(connected(gateway, sent)) for _ in range(5 * MOST)]
         for _ in range(3):
-            assert httpx.get(f"{gateway.url}/livez", timeout=30).status_code == 200
+            assert httpx.get(f"{gateway.url}/livez", timeout=60).status_code == 200
         assert answered(idle[0]).startswith((b"", b"HTTP/1.1 401"))
 
 
@@ -83,7 +83,7 @@ def test_a_request_whose_body_does_not_come_is_not_looked_at(gateway, key, caplo
             with connected(gateway, head + rest) as connection:
                 connection.shutdown(socket.SHUT_WR)
                 assert answered(connection) in (b"", b"HTTP/1.1 100 Continue\r\n\r\n")
-        assert httpx.get(f"{gateway.url}/livez", timeout=30).status_code == 200
+        assert httpx.get(f"{gateway.url}/livez", timeout=60).status_code == 200
         wait_until(lambda: caplog.records)  # an answer is logged once it is out
     assert [record.getMessage()[:15] for record in caplog.records] == ["GET /livez 200 "]
 
@@ -115,7 +115,7 @@ def test_calls_under_way_do_not_make_way(gateway, key, client) -> None:
         assert all(one.recv(12) == b"HTTP/1.1 200" for one in streams)
         with connected(gateway, WHOLE) as late:
             assert refusal(late) == (503, "Too many connections are open. Close some, or try again later.")
-    wait_until(lambda: httpx.get(f"{gateway.url}/livez", timeout=30).status_code == 200)
+    wait_until(lambda: httpx.get(f"{gateway.url}/livez", timeout=60).status_code == 200)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_who_would_speak_another_protocol_is_answered_in_this_one(gateway) -> No
         "Sec-WebSocket-Key": "YQ==",
         "Sec-WebSocket-Version": "13",
     }
-    assert httpx.get(f"{gateway.url}/livez", headers=headers, timeout=30).status_code == 200
+    assert httpx.get(f"{gateway.url}/livez", headers=headers, timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_odd_headers_are_answered(client, name, odd) -> None:
 @pytest.mark.parametrize("odd", ["[", "[::1", "a:99999999", "http://[", b"\xff\xfe", "bytes=9-1,a-", ";=", LONG])
 def test_no_route_fails_for_an_odd_header(gateway, key, name, odd) -> None:
     paths = ["/", "/page/key", "/health", "/health/", "/nothing", "/v1/models", "/v1/nothing", "/api/v1/image/tasks"]
-    with httpx.Client(base_url=gateway.url, headers={"X-API-Key": key}, timeout=20) as client:
+    with httpx.Client(base_url=gateway.url, headers={"X-API-Key": key}, timeout=60) as client:
         for path in paths:
             for method in ("GET", "POST"):
                 answer = client.request(method, path, headers={name: odd})
@@ -165,7 +165,7 @@ def hang_up(gateway, key, sent_bytes: int) -> int:
     paths = {GENERATE: (json, form), "/api/v1/image/batch-generate": (json, form), "/v1/images/edits": (form,)}
     calls = [(path, kind) for path, kinds in paths.items() for kind in kinds]
     for path, kind in calls:
-        with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+        with socket.create_connection((where.hostname, where.port), timeout=60) as connection:
             head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nContent-Type: {kind}\r\n"
             connection.sendall(f"{head}Content-Length: 99999\r\n\r\n--b\r\n".encode() + b"x" * sent_bytes)
     return len(calls)

@@ -150,7 +150,7 @@ def test_the_end_of_the_server_ends_watches(service, key):
             return states
 
         watching = pool.submit(watch)
-        assert told.wait(20)
+        assert told.wait(60)
         server.stop(5)
         assert watching.result(60) == [(200, "waiting"), (503, "")]
     assert service.queue.task(task_id).status is TaskStatus.WAITING

@@ -49,7 +49,7 @@ def test_the_oldest_stream_makes_way_for_a_new_one(channel):
     wait_until(lambda: len(ended) == 2 * MOST)
     assert set(ended) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert all(stream.is_active() for stream in streams[-MOST:])
-    check = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
+    check = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
     assert check.status == health_pb2.HealthCheckResponse.SERVING
     for stream in streams:
         stream.cancel()

@@ -309,7 +309,7 @@ def test_events_show_progress_and_end_with_the_task(client, painter) -> None:
         events = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: ")]
     progress = [event["progress"] for event in events]
     assert progress == sorted(progress)
-    assert len(progress) >= 4
+    assert len(progress) > 1
     assert events[-1]["status"] == "success"
     assert events[-1]["result"] == state(client, task_id)["result"]
 

@@ -40,7 +40,7 @@ def beside(tmp_path: Path) -> Iterator[GatewayService]:
 
 def test_on_sigterm_calls_under_way_are_answered_and_streams_end(tmp_path, beside) -> None:
     key = {"X-API-Key": beside.accounts.create("ada")}
-    with gateway_process(tmp_path) as gateway, httpx.Client(base_url=gateway.url, headers=key, timeout=30) as client:
+    with gateway_process(tmp_path) as gateway, httpx.Client(base_url=gateway.url, headers=key, timeout=60) as client:
         task = client.post("/api/v1/image/generate", json=MUG).json()["data"]
         waiting = threading.Thread(
             target=lambda: answers.append(client.post("/v1/images/generations", json={"prompt": "a"}))
@@ -95,8 +95,8 @@ def test_log_lines_carry_the_ids_of_the_call_and_the_task_they_are_about(tmp_pat
             odd = client.get("/api/v1/image/task/%0Anot an id")
         with grpc.insecure_channel(re.search(r"gRPC on ([0-9.]+:\d+)", gateway.said)[1]) as channel:
             stub = SchedulerServiceStub(channel)
-            sent = stub.SubmitTask(pb2.SubmitTaskRequest(task_id="order-7", api_key=key, text="a mug"), timeout=20)
-            stub.QueryTask(pb2.QueryTaskRequest(task_id="no\nid", api_key=key), timeout=20)
+            sent = stub.SubmitTask(pb2.SubmitTaskRequest(task_id="order-7", api_key=key, text="a mug"), timeout=60)
+            stub.QueryTask(pb2.QueryTaskRequest(task_id="no\nid", api_key=key), timeout=60)
         wait_until(lambda: "callback of" in gateway.said)
         gateway.process.send_signal(signal.SIGTERM)
         assert gateway.ended() == 0
@@ -150,7 +150,7 @@ def test_refusals_are_logged_without_what_was_secret_in_them(tmp_path, beside) -
             shown = client.get("/api/v1/image/file/img_x/original?token=ab.hush.hush")
         with grpc.insecure_channel(re.search(r"gRPC on ([0-9.]+:\d+)", gateway.said)[1]) as channel:
             stub = SchedulerServiceStub(channel)
-            sent = stub.SubmitTask(pb2.SubmitTaskRequest(api_key="igx_hush", text="hush"), timeout=20)
+            sent = stub.SubmitTask(pb2.SubmitTaskRequest(api_key="igx_hush", text="hush"), timeout=60)
         wait_until(lambda: "gRPC SubmitTask 403" in gateway.said)
     assert (codes, shown.status_code, sent.code) == ([403, 403, 400, 413, 422, 422, 422], 403, 403)
     assert gateway.said.count("POST /api/v1/image/generate") == len(codes)
@@ -181,12 +181,12 @@ def test_300_idle_connections_lock_nobody_out_of_a_process_with_256_descriptors(
     with gateway_process(tmp_path, descriptors=256) as gateway, ExitStack() as held:
         where = urlsplit(gateway.url)
         for _ in range(300):
-            held.enter_context(socket.create_connection((where.hostname, where.port), timeout=30))
+            held.enter_context(socket.create_connection((where.hostname, where.port), timeout=60))
         for _ in range(3):
-            assert httpx.get(f"{gateway.url}/api/v1/models", headers=key, timeout=30).status_code == 200
+            assert httpx.get(f"{gateway.url}/api/v1/models", headers=key, timeout=60).status_code == 200
         found = re.search(r"metrics on (http://[0-9.:]+/metrics)", gateway.said)
         assert found, gateway.said
-        assert "imagegenx_queue_up 1.0" in httpx.get(found[1], timeout=30).text
+        assert "imagegenx_queue_up 1.0" in httpx.get(found[1], timeout=60).text
         assert "256 files may be open: room for 134 HTTP and 26 gRPC connections" in gateway.said
         assert "Too many open files" not in gateway.said
 

@@ -55,7 +55,7 @@ def asked(local: RunningGateway, place: int = 0):
 
 
 def wait_for_pictures(page: Page, count: int) -> None:
-    expect(page.locator(".card .open img")).to_have_count(count, timeout=20_000)
+    expect(page.locator(".card .open img")).to_have_count(count)
 
 
 def test_a_first_visit_says_what_the_model_paints_and_six_examples_lead_to_a_picture(page, local, painter) -> None:
@@ -139,9 +139,9 @@ def test_a_file_that_is_no_picture_is_said_to_be_none(page) -> None:
 
 def test_what_failed_is_tried_again_or_dismissed(page, local, painter) -> None:
     make(page, "fail this")
-    page.get_by_role("button", name="Try again").click(timeout=20_000)
+    page.get_by_role("button", name="Try again").click(timeout=60_000)
     expect(page.locator(".card")).to_have_count(1)
-    page.get_by_role("button", name="Dismiss").click(timeout=20_000)
+    page.get_by_role("button", name="Dismiss").click(timeout=60_000)
     expect(page.locator(".card")).to_have_count(0)
     expect(page.locator("#empty")).to_be_visible()
     assert local.service.queue.owned("local") == []
@@ -217,7 +217,7 @@ def test_a_viewer_goes_through_all_pictures_by_keys(page, local, painter) -> Non
 
 def test_who_waits_with_nobody_to_paint_is_told_that_the_model_starts(page, local) -> None:
     make(page, "a mug")
-    expect(page.locator(".card .state")).to_have_text("Starting the model …", timeout=20_000)
+    expect(page.locator(".card .state")).to_have_text("Starting the model …")
 
 
 @pytest.mark.parametrize("screen", [DESK, PHONE, ZOOMED])
@@ -227,7 +227,7 @@ def test_nothing_is_out_of_reach_for_who_cannot_see_or_enlarges(browser, local, 
     visit(page, local)
     make(page, "a mug")
     make(page, "fail this")
-    expect(page.get_by_role("button", name="Dismiss")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("button", name="Dismiss")).to_be_visible()
     page.set_input_files("#add-file", TEAL)
     page.locator("#more summary").click()
     seen = [Axe().run(page)]

@@ -111,4 +111,4 @@ def test_the_longest_prompt_is_read_in_no_time(shape, filling):
     text = shape.format(filling * (9_990 // len(filling)))
     began_s = time.process_time()
     prompt_problem(text)
-    assert time.process_time() - began_s < 0.5
+    assert time.process_time() - began_s < 2

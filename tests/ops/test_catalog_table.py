@@ -238,10 +238,10 @@ WORKSHEET = (
 
 def test_a_workbook_may_say_that_it_is_large_and_is_read_for_what_it_holds(tmp_path: Path) -> None:
     sheet = WORKSHEET.format(f'<row r="9000">{cell("A9000", "a mug")}{cell("CV9000", "")}</row>')
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     table = read(tmp_path, "a.xlsx", with_cells(workbook([]), sheet)).table
     assert table["text"].tolist() == ["a mug"]
-    assert time.perf_counter() - began_s < 10
+    assert time.process_time() - began_s < 10
 
 
 @pytest.mark.parametrize(
@@ -297,12 +297,12 @@ def test_whatever_a_workbook_holds_only_a_catalog_error_comes_out(tmp_path_facto
 
 def test_thousands_of_columns_are_judged_quickly(tmp_path: Path) -> None:
     columns = ",".join(f'"c{number}":1' for number in range(60_000))
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     found = problems(tmp_path, "a.jsonl", f'{{{columns},"text":"a mug","text":"a hat"}}')
     assert "the column 'text' is named twice" in found[0]
     lines = "".join(f'{{"text": "a mug", "c{number}": 1}}\n' for number in range(20_000))
     assert problems(tmp_path, "b.jsonl", lines) == ["line 1: 20,001 columns are above the maximum of 1,000"]
-    assert time.perf_counter() - began_s < 15
+    assert time.process_time() - began_s < 15
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
 from resources.open_store import open_store
 from resources.weight_store import open_loading_registry
-from tests.support.s3_server import running_s3_server
 
 INDEX = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -201,21 +200,20 @@ def test_the_upscaling_network_is_fetched_where_it_is_used(tmp_path):
     assert recorded_change(change.step, settings).step == change.step
 
 
-def test_weights_come_from_any_bucket_of_the_service(tmp_path):
-    with running_s3_server() as server:
-        write_card(tmp_path / "cards", "s3://heavy/shared/sd", lora=f"store:soft.safetensors#{sha256(LORA)}")
-        store = server.settings()
-        for bucket, prefix in ((store.bucket, ""), ("heavy", "shared/")):
-            opened = open_store(store.model_copy(update={"bucket": bucket}))
-            opened.check()
-            put_model(opened, prefix)
-        settings = Settings(home=tmp_path / "home", model_folders=(tmp_path / "cards",), store=store)
-        card = open_loading_registry(settings).card("far")
-        fetch_missing(card)
-        assert list(open_store(store).read("sd/README.md", 4)) == [b"people"]
+def test_weights_come_from_any_bucket_of_the_service(tmp_path, s3_server):
+    heavy, own = (s3_server.own_bucket().settings() for _ in range(2))
+    write_card(tmp_path / "cards", f"s3://{heavy.bucket}/shared/sd", lora=f"store:soft.safetensors#{sha256(LORA)}")
+    for store, prefix in ((own, ""), (heavy, "shared/")):
+        opened = open_store(store)
+        opened.check()
+        put_model(opened, prefix)
+    settings = Settings(home=tmp_path / "home", model_folders=(tmp_path / "cards",), store=own)
+    card = open_loading_registry(settings).card("far")
+    fetch_missing(card)
 
+    assert list(open_store(own).read("sd/README.md", 4)) == [b"people"]
     assert (card.path / WEIGHTS).read_bytes() == FILES[WEIGHTS]
     assert card.lora_path("soft").read_bytes() == LORA
     local = Settings(home=tmp_path / "another", model_folders=(tmp_path / "cards",))
-    with pytest.raises(ModelLoadError, match="s3://heavy/shared/sd needs a bucket and a key, and store.kind s3"):
+    with pytest.raises(ModelLoadError, match=f"{heavy.bucket}/shared/sd needs a bucket and a key, and store.kind s3"):
         fetch_missing(open_loading_registry(local).card("far"))

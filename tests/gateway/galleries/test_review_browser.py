@@ -116,11 +116,11 @@ def test_what_one_person_says_another_sees_and_a_run_shows_how_far_it_is(page, r
     expect(page.locator("#summary")).to_contain_text("Only approved pictures are published · Asked: ann")
     CatalogVerdicts(store, "mugs").record([new_verdict(rows[0].recipe_digest, "mug-0", "bob", state=State.REJECTED)])
     publish_progress(store, "mugs", "generated_images", {"made": 2, "failed": 1, "total": 6})
-    expect(page.locator("#cell-0")).to_have_class(re.compile("rejected"), timeout=20_000)
-    expect(page.locator("#live")).to_have_text("Making 2 of 6 · 1 failed", timeout=20_000)
+    expect(page.locator("#cell-0")).to_have_class(re.compile("rejected"))
+    expect(page.locator("#live")).to_have_text("Making 2 of 6 · 1 failed")
     publish_progress(store, "mugs", "generated_images", None)
     store_reviewed(store, "mugs", 8, failed=0, edition=1)
-    expect(page.locator(".cell")).to_have_count(8, timeout=20_000)
+    expect(page.locator(".cell")).to_have_count(8)
     keys(page, "Enter")
     expect(page.locator("#v-history")).to_have_text("Nobody has said anything yet.")
 
@@ -153,11 +153,11 @@ def test_no_verdict_is_lost_while_the_gateway_is_away(page, settings, reviewing,
 
     page.route("**/verdicts", away)
     keys(page, "a a r")
-    expect(page.locator("#saving")).to_contain_text("3 not saved yet", timeout=20_000)
+    expect(page.locator("#saving")).to_contain_text("3 not saved yet")
     assert reached.is_set()
     keys(page, "a")
     page.unroute("**/verdicts")
-    expect(page.locator("#saving")).to_have_text("All saved", timeout=20_000)
+    expect(page.locator("#saving")).to_have_text("All saved")
     assert said(reviewing) == {"mug-0": "a", "mug-1": "a", "mug-2": "r", "mug-3": "a"}
 
 

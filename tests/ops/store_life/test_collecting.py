@@ -335,7 +335,7 @@ class SlowToDelete(LocalObjectStore):
     def delete(self, key):
         if key.startswith("pictures/"):
             self.about_to_delete.set()
-            assert self.go.wait(30)
+            assert self.go.wait(60)
         super().delete(key)
 
 
@@ -346,7 +346,7 @@ def test_a_run_that_reuses_an_orphan_while_it_is_being_deleted_knows_that_it_is_
     reuse = Reuse(local_store, "generated_images", "shop", renew_after_s=HOUR_S)
     collector = threading.Thread(target=collect, args=(slow,))
     collector.start()
-    assert slow.about_to_delete.wait(30)
+    assert slow.about_to_delete.wait(60)
     run = threading.Thread(target=lambda: found.append(reuse.find(key)))
     run.start()
     while key not in announced_keys(local_store) or local_store.stat(key).written_s < time.time() - HOUR_S:
@@ -354,8 +354,8 @@ def test_a_run_that_reuses_an_orphan_while_it_is_being_deleted_knows_that_it_is_
 
     assert found == []
     slow.go.set()
-    collector.join(30)
-    run.join(30)
+    collector.join(60)
+    run.join(60)
 
     assert found == [None]
     assert local_store.stat(key) is None
@@ -371,7 +371,7 @@ class LateToLook(LocalObjectStore):
     def stat(self, key):
         if key.startswith("pictures/"):
             self.about_to_look.set()
-            assert self.go.wait(30)
+            assert self.go.wait(60)
         return super().stat(key)
 
 
@@ -382,10 +382,10 @@ def test_an_orphan_that_a_run_reuses_just_before_the_last_look_is_spared(local_s
     reuse = Reuse(local_store, "generated_images", "shop", renew_after_s=HOUR_S)
     collector = threading.Thread(target=lambda: done.append(collect(late)))
     collector.start()
-    assert late.about_to_look.wait(30)
+    assert late.about_to_look.wait(60)
     local_store.put(key, b"orphan", content_type="image/webp")  # what the run does first
     late.go.set()
-    collector.join(30)
+    collector.join(60)
 
     assert (done[0].objects, done[0].spared) == (0, 1)
     assert reuse.find(key) == local_store.stat(key) is not None

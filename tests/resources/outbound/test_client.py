@@ -187,7 +187,7 @@ def test_a_server_that_drips_bytes_is_left_when_the_time_for_the_whole_is_over(w
 
     over.set()
     assert str(failed.value) == f"{web.url}: not finished after 0.3 s."
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_redirects_share_one_time_limit(web, client):
