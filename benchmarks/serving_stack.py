@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.settings import Settings, load_settings
-from imagegenx_cli.dev import code_server_command, daemon_command, engine_threads, write_workspace
+from imagegenx_cli.dev import CODE, code_server_command, daemon_command, engine_threads, write_workspace
 from imagegenx_cli.embedded_dagster import dagster_home
 from imagegenx_cli.processes import ProcessStack
 from resources.accounts import open_accounts
@@ -34,9 +34,10 @@ class ServingStack:
 
     Args:
         home: must be what IMAGEGENX_HOME names.
+        location: the module that the code server loads.
     """
 
-    def __init__(self, home: Path, http_port: int) -> None:
+    def __init__(self, home: Path, http_port: int, location: str = CODE) -> None:
         self.settings: Settings = load_settings()
         self.url = f"http://{HOST}:{http_port}"
         self.queue: RequestQueue = open_queue(self.settings)
@@ -44,7 +45,7 @@ class ServingStack:
             "IMAGEGENX_GATEWAY__HTTP_PORT": str(http_port),
             "IMAGEGENX_GATEWAY__GRPC_PORT": "0",
         }
-        self.home = home
+        self.home, self._location = home, location
         self._stack = ProcessStack(home / "logs")
         self._folder = tempfile.TemporaryDirectory(prefix="imagegenx-")
         self._gateway: subprocess.Popen[bytes] | None = None
@@ -59,7 +60,7 @@ class ServingStack:
         accounts.close()
         dagster_home(self.home)
         socket, self._workspace = write_workspace(Path(self._folder.name))
-        self._stack.start("code server", code_server_command(socket), engine_threads(self.settings))
+        self._stack.start("code server", code_server_command(socket, self._location), engine_threads(self.settings))
         self._stack.wait_until("the code server", socket.exists, START_S)
         self._stack.start("daemon", daemon_command(self._workspace))
         self.start_gateway()

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from benchmarks.serving_stack import CallbackReceiver, ServingStack, objects_of, wait_for
+from imagegenx_cli.dev import CODE
 from resources.mark_records import RECORDS
 from resources.open_store import open_store
 from resources.queue import TaskStatus
@@ -58,12 +59,12 @@ def run(requests: int = REQUESTS, kills: int = KILLS, minutes: float = STEADY_MI
 
 
 @contextmanager
-def prepared_stack(**settings: str) -> Iterator[tuple[ServingStack, CallbackReceiver]]:
+def prepared_stack(location: str = CODE, **settings: str) -> Iterator[tuple[ServingStack, CallbackReceiver]]:
     """A stack over a new home folder; `settings` are environment variables."""
     receiver = CallbackReceiver()
     with tempfile.TemporaryDirectory() as folder, _environment(folder, receiver, settings):
         try:
-            with ServingStack(Path(folder), _free_port()) as stack:
+            with ServingStack(Path(folder), _free_port(), location) as stack:
                 yield stack, receiver
         finally:
             receiver.close()

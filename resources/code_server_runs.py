@@ -8,7 +8,9 @@ server says that it has it, and the code server does not end when it is told to.
 """
 
 import logging
+import os
 import sys
+import tempfile
 from multiprocessing import get_context
 
 from dagster._grpc.server import DagsterApiServer
@@ -19,13 +21,14 @@ PAUSE_S = 2.0
 """How long after an error the runs are looked at again."""
 PRELOADED = ["dagster"]
 """Modules that are loaded before the first run is forked, beside the definitions."""
+_LONGEST_FOLDER = 64
+"""Bytes of the path of the folder for temporary files: below it is the socket by which forks are asked for."""
 _look = DagsterApiServer._check_for_orphaned_runs
 
 
 def look_at_runs(server: DagsterApiServer) -> None:
     """Tell of runs whose process is no more; what cannot be told now is told the next time."""
-    if server._mp_ctx.get_start_method() == "spawn" and sys.platform == "linux":
-        fork_runs(server)
+    fork_runs(server)
     try:
         _look(server)
     except Exception:
@@ -34,11 +37,17 @@ def look_at_runs(server: DagsterApiServer) -> None:
 
 
 def fork_runs(server: DagsterApiServer) -> None:
-    """Have the runs of a code server forked; not where the system's own libraries cannot go on in a fork (macOS)."""
-    origin = server._loadable_target_origin
-    context = get_context("forkserver")
-    context.set_forkserver_preload([*PRELOADED, *filter(None, [origin and origin.module_name])])
-    server._mp_ctx = context  # type: ignore[assignment]
+    """Have the runs of a code server forked from now on, where that can be.
+
+    It cannot where libraries of the system do not go on in a fork (macOS), or a socket's path would be too long.
+    """
+    if server._mp_ctx.get_start_method() != "spawn" or sys.platform != "linux":
+        return
+    if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER:
+        origin, context = server._loadable_target_origin, get_context("forkserver")
+        definitions = [origin.module_name] if origin and origin.module_name else []
+        context.set_forkserver_preload([*PRELOADED, *definitions])
+        server._mp_ctx = context  # type: ignore[assignment]
 
 
 DagsterApiServer._check_for_orphaned_runs = look_at_runs  # type: ignore[assignment]

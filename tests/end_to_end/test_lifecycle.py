@@ -12,7 +12,7 @@ from configs.settings import PACKAGE_ROOT
 from io_managers.image_set import ImageSet, decode_manifest
 from ops.editions import edition_folder, edition_seed, made_edition
 from tests.support.dagster_daemon import DaemonHome
-from tests.support.preloaded import REAL, VARIABLE
+from tests.support.preloaded import LOCATION, REAL, VARIABLE
 
 BUILTIN = PACKAGE_ROOT / "models/builtin"
 CARD = """
@@ -37,7 +37,7 @@ DONE = (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED)
 class Shop(DaemonHome):
     """A home folder whose default model is a copy of the built-in one."""
 
-    location = "tests.support.forked_location"
+    location = LOCATION
 
     def __init__(self, folder):
         self.models = folder / "models"
