@@ -3,7 +3,6 @@
 import hashlib
 import json
 import random
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -27,11 +26,11 @@ if TYPE_CHECKING:
 
     from models.marks.reading import Found, Layer
 
-VERSION = 4
+VERSION = 5
 """Of the invisible mark; another one wherever that gives other pixels."""
-READ_BACK_PX = 256
+READ_BACK_PX = 128
 """From this shorter side on, the invisible mark must be found in a file; in a smaller one it may be."""
-_STRENGTHS = (1.0, 1.4, 2.0)
+_STRENGTHS = (1.0, 1.4, 2.0, 2.8)
 _OF_MARKED = (0.0, *_STRENGTHS)
 """Of pictures that bear the mark already: twice it could be seen."""
 _OF_SHEETS = (0.5, *_STRENGTHS)
@@ -133,25 +132,35 @@ class Marker:
 
     def sheet(self, image: "Image", name: str, step: PostStep | None, store: ObjectStore) -> bytes:
         """A sheet of pictures as a PNG file with the same marks; `name` says which it is."""
-        data = self._aside(image, "png", 100, name, step, hides=True)
-        if step and step.params["policy"] == "full":
-            keep_record(store, _record(_named(name, step), name, "", ""), "sheet")
+        if step is None:
+            return encode_picture(image, "png", 100, None)
+        statement = Statement(str(step.params["producer"]), hashlib.sha256(name.encode()).hexdigest())
+        data = self._aside(image, "png", 100, step, statement, _OF_SHEETS)
+        if step.params["policy"] == "full":
+            keep_record(store, _record(statement, name, "", ""), "sheet")
         return data
 
-    def preview(self, image: "Image", quality: int, step: PostStep | None) -> bytes:
-        """A small picture of one under way as a JPEG with the same marks, but for the invisible one."""
-        return self._aside(image, "jpg", quality, secrets.token_hex(16), step, hides=False)
+    def preview(self, image: "Image", quality: int, recipe: Recipe) -> bytes:
+        """A small picture of one under way as a JPEG, with the marks of the finished one, whose recipe this is."""
+        step = mark_step(recipe)
+        if step is None:
+            return encode_picture(image, "jpg", quality, None)
+        return self._aside(image, "jpg", quality, step, statement_of(recipe, step), _STRENGTHS)
 
     def _aside(
-        self, image: "Image", format: ImageFormat, quality: int, name: str, step: PostStep | None, *, hides: bool
+        self,
+        image: "Image",
+        format: ImageFormat,
+        quality: int,
+        step: PostStep,
+        statement: Statement,
+        strengths: Sequence[float],
     ) -> bytes:
-        if step is None:
-            return encode_picture(image, format, quality, None)
-        statement, image = _named(name, step), labelled(image, step)
-        hides = hides and step.params["policy"] == "full"
-        write = partial(_hidden, _OF_SHEETS) if hides else encode_picture
-        data = write(image, format, quality, None, statement)
-        return self._sign(data, format, statement, (step,), (), is_hidden=hides)
+        """The file of what is no picture of a recipe."""
+        is_hidden = step.params["policy"] == "full"
+        write = partial(_hidden, strengths) if is_hidden else encode_picture
+        data = write(labelled(image, step), format, quality, None, statement)
+        return self._sign(data, format, statement, (step,), (), is_hidden=is_hidden)
 
     def keep(self, store: ObjectStore, recipe: Recipe, key: str, owner: str = "", name: str = "catalog") -> None:
         """Keep the record that a picture's invisible mark leads to."""
@@ -229,11 +238,6 @@ def _lacks(found: "Mapping[Layer, Found]", step: PostStep, statement: Statement 
     if statement and label and label.valid and label.value != statement.produce_id:
         problems.append("tc260: it is another picture's")
     return problems
-
-
-def _named(name: str, step: PostStep) -> Statement:
-    """What the marks say of a picture that no recipe makes."""
-    return Statement(str(step.params["producer"]), hashlib.sha256(name.encode()).hexdigest())
 
 
 def _record(statement: Statement, key: str, owner: str, recipe: str) -> MarkRecord:

@@ -9,7 +9,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from models.batching.ticket import Ticket
+from ops.marking import Marker
 from ops.serving.open_task import OpenTask
+from ops.serving.planning import PlannedPicture
 from resources.queue import Preview, QueueError, RequestQueue
 
 if TYPE_CHECKING:
@@ -28,11 +30,10 @@ class Previewing:
 
     Args:
         every_s: a task's previews are this far apart at least; 0 shows none.
-        encode: makes the file of one, given whose it is.
     """
 
-    def __init__(self, queue: RequestQueue, every_s: float, encode: "Callable[[Image, str], bytes]") -> None:
-        self._queue, self._every_s, self._encode = queue, every_s, encode
+    def __init__(self, queue: RequestQueue, every_s: float, marker: Marker) -> None:
+        self._queue, self._every_s, self._marker = queue, every_s, marker
         self._thread = ThreadPoolExecutor(1, "previews")
 
     def watched(self, task: OpenTask) -> None:
@@ -43,12 +44,12 @@ class Previewing:
             for ticket in list(task.tickets):
                 ticket.ask_for_preview()
 
-    def follow(self, task: OpenTask, number: int, ticket: Ticket) -> None:
+    def follow(self, task: OpenTask, picture: PlannedPicture, ticket: Ticket) -> None:
         """Show what the engine tells of a ticket; it is asked while somebody watches."""
 
         def shown(pixels: "Callable[[], NDArray[np.uint8]]") -> None:
             with suppress(RuntimeError):  # the worker ends
-                self._thread.submit(self._show, task, number, pixels)
+                self._thread.submit(self._show, task, picture, pixels)
 
         ticket.on_preview = shown
 
@@ -56,12 +57,13 @@ class Previewing:
         """Show no more."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _show(self, task: OpenTask, number: int, pixels: "Callable[[], NDArray[np.uint8]]") -> None:
+    def _show(self, task: OpenTask, picture: PlannedPicture, pixels: "Callable[[], NDArray[np.uint8]]") -> None:
         if task.is_closed:
             return
         try:
-            jpeg = b64encode(self._encode(small(pixels()), task.task.owner)).decode()
-            self._queue.show(task.claim, Preview(number=number, progress=task.percent(), jpeg=jpeg))
+            progress, image = task.percent(), small(pixels())
+            jpeg = b64encode(self._marker.preview(image, QUALITY, picture.plan.recipe)).decode()
+            self._queue.show(task.claim, Preview(number=picture.n, progress=progress, jpeg=jpeg))
         except QueueError as exc:
             logger.warning("no preview of task %s: %s", task.id, exc)
         except Exception:

@@ -15,7 +15,7 @@ from models.image import FailedImage, GeneratedImage, open_stored_picture
 from models.picture_job import PictureJob
 from models.request import GenerationRequest, Priority
 from ops.finish import Failure, FinishedPicture, Finisher, PicturePlan
-from ops.marking import Marker, user_step
+from ops.marking import Marker
 from ops.moderation import PictureRejectedError, open_moderation
 from ops.serving.dependencies import WorkerDependencies
 from ops.serving.endings import Endings
@@ -27,7 +27,7 @@ from ops.serving.open_tasks import OpenTasks
 from ops.serving.patience import Patience
 from ops.serving.planning import PlannedPicture, Planner
 from ops.serving.preparing import Preparing
-from ops.serving.previewing import QUALITY, Previewing
+from ops.serving.previewing import Previewing
 from resources.audit import AuditEvent, open_audit
 from resources.queue import Claim, QueueUnavailableError, RequestQueue, TaskStatus
 
@@ -77,12 +77,9 @@ class Processing:
             place.store, moderation, calls=patience.until_it_works, marker=marker, threads=threads
         )
 
-        def preview(image: "Image", user: str) -> bytes:
-            return marker.preview(image, QUALITY, user_step(settings, user))
-
         # Nobody is to see in a preview what a moderator rejects.
         every_s = 0 if moderation else settings.serving.preview_every_s
-        self.previewing = Previewing(place.queue, every_s, preview)
+        self.previewing = Previewing(place.queue, every_s, marker)
         self._on_step, self._on_device_lost = on_step, on_device_lost
         self.preparing = Preparing()
         # Nothing of the bulk lane stands before a request of the other one.
@@ -193,7 +190,7 @@ class Processing:
         ticket = self._engine.submit(job, _Listener(self, task, picture), task.priority)
         self.engine_watch.submitted()
         if ticket:
-            self.previewing.follow(task, picture.n, ticket)
+            self.previewing.follow(task, picture, ticket)
             task.tickets.append(ticket)
             if task.is_closed:
                 self._engine.cancel(ticket)

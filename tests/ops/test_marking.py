@@ -29,7 +29,7 @@ from models.marks.signer import credentials
 from models.request import Mode
 from models.statement import AI_EDITED, AI_MADE, MarkError
 from ops.marking import Marker, catalog_step, marking_step, user_step
-from ops.thumbnail import thumbnail_step
+from ops.thumbnail import make_thumbnail, thumbnail_step
 from resources.local_store import LocalObjectStore
 from resources.mark_records import find_records
 from tests.models.marks.test_invisible import shape_picture
@@ -408,11 +408,39 @@ def test_without_its_time_stamp_no_picture_is_signed(tmp_path):
 def test_a_preview_and_a_sheet_are_marked_without_a_recipe(tmp_path):
     settings, store = settings_with(tmp_path, region="cn"), LocalObjectStore(tmp_path / "store")
     marker, step = Marker(settings), marking_step(settings)
-    image = Image.fromarray(shape_picture(2, 256))
+    image, recipe = Image.fromarray(shape_picture(2, 256)), a_recipe().with_step(step)
 
     sheet = marker.sheet(image, "galleries/shop/contact_sheet.png", step, store)
-    preview = marker.preview(image, 70, step)
+    preview = marker.preview(image, 70, recipe)
 
     assert marker.lacks(sheet, open_stored_picture(sheet, 10**6), step) == ""
-    assert marker.lacks(preview, open_stored_picture(preview, 10**6), step) == "no invisible mark"
+    assert marker.missing(preview, recipe, open_stored_picture(preview, 10**6)) == ""
     assert read_by_c2pa(preview, "image/jpeg")[0]["validation_state"] == "Valid"
+    with pytest.raises(RecipeNotFoundError):
+        read_recipe(preview)
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("grain", ["smooth", "hard"])
+def test_a_picture_of_128_px_has_every_mark_whatever_it_shows(file_format, grain, tmp_path):
+    settings = settings_with(tmp_path)
+    noise = np.random.default_rng(5).integers(0, 256, (128, 128, 3)).astype(np.uint8)
+    image = Image.fromarray(noise if grain == "hard" else shape_picture(1, 128))
+    recipe = a_recipe().with_step(marking_step(settings))
+
+    data = Marker(settings).encode(image, file_format, 80, recipe, embed=True)
+
+    assert Marker(settings).missing(data, recipe, open_stored_picture(data, 10**6)) == ""
+
+
+def test_a_small_copy_of_a_large_picture_has_a_mark_of_its_own(tmp_path):
+    settings = settings_with(tmp_path)
+    data, recipe = marked_file(settings, side_px=1024)
+    large = open_stored_picture(data, 10**7).crop((0, 0, 1024, 768))
+
+    copy = recipe.with_step(thumbnail_step())
+    small = make_thumbnail(large)
+    file = Marker(settings).encode(small, "webp", 80, copy, embed=False)
+
+    assert small.size == (256, 192)
+    assert Marker(settings).missing(file, copy, open_stored_picture(file, 10**6)) == ""

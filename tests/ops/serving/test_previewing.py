@@ -1,10 +1,10 @@
 import base64
 import io
+import json
 
 from PIL import Image
 
-from models.encoding import read_xmp
-from models.picture_metadata import digital_source_type
+from models.image import marks_in
 
 
 def test_who_watches_sees_the_picture_before_a_quarter_of_it_is_done(shop):
@@ -17,8 +17,12 @@ def test_who_watches_sees_the_picture_before_a_quarter_of_it_is_done(shop):
     data = base64.b64decode(preview.jpeg)
     with Image.open(io.BytesIO(data)) as picture:
         assert (picture.format, picture.size) == ("JPEG", (256, 128))
-    assert digital_source_type(read_xmp(data)).endswith("trainedAlgorithmicMedia")
     (task,) = shop.ended(task_id)
+    (record,) = [shop.store.get(found.key) for found in shop.store.list("marks/")]
+    told = {one.layer: one for one in marks_in(data, 10**6, "")}
+    assert set(told) == {"c2pa", "iptc", "tc260", "invisible"}
+    assert all(one.valid for one in told.values())
+    assert told["invisible"].value == json.loads(record)["identifier"]
     assert task.previews > 0
     assert shop.queue.previews(task_id) == {}
 
