@@ -15,9 +15,11 @@ from models.marks.spectrum import (
     COARSE_PX,
     FINE,
     TILE_PX,
+    Amount,
     Channel,
     Detail,
     Layout,
+    around,
     detail_of,
     in_full,
     layout_of,
@@ -41,8 +43,6 @@ _ERROR = 6.2
 _BRIGHT, _WHITE, _BESIDE = 229, 251.5, 0.9
 """From this level on a little more light makes white; what is above this is white; by how much the mark is stronger
 elsewhere if all is so bright."""
-_LESS = 0.2
-"""Where a picture is flat, its mark is weaker by this share, if there is detail everywhere else to tell of it."""
 _NEARBY = 5
 """Of so many squares around, the plainest says how strong the mark may be."""
 _KEPT = 0.3
@@ -157,7 +157,8 @@ def _changed(pixels: "NDArray[np.uint8]", bright: "Plane", tint: "Plane", streng
     error = float(np.mean((np.clip(some + change, 0, 255) - some) ** 2))
     share = np.float32(strength * min((_ERROR / max(error, 1e-9)) ** 0.5, 1))
     # Pixels are whole, so that the change alone may be rounded.
-    colours = (share * bright + of_tint * tint + np.float32(128.5) for of_tint in _OF_TINT * share)
+    grey = share * bright + np.float32(128.5)
+    colours = [grey, *(grey + of_tint * tint for of_tint in _OF_TINT[1:] * share)]
     changes = Image.merge("RGB", [Image.fromarray(colour.clip(0, 255).astype(np.uint8)) for colour in colours])
     return np.asarray(ImageChops.add(Image.fromarray(pixels), changes, 1, -128))
 
@@ -169,13 +170,7 @@ def _parts(
     bright, white = squares >= _BRIGHT, squares > _WHITE
     beside = np.where(bright, np.float32(1), np.float32(1 + _BESIDE * bright.mean()))
     parts = [
-        _part(
-            channel,
-            details[channel.plane],
-            spectra[channel.plane],
-            np.where(white, np.float32(channel.white), beside),
-            np.append(code, 1),
-        )
+        _part(channel, details[channel.plane], spectra[channel.plane], white, beside, np.append(code, 1))
         for channel in CHANNELS
     ]
     # What tells more per change than the others bears more of it; fine detail, at most what the others leave.
@@ -190,10 +185,18 @@ def _parts(
     ]
 
 
-def _part(channel: Channel, detail: Detail, spectrum: "NDArray[np.complex128]", more: "Plane", code: "Values") -> _Part:
-    layout = layout_of(channel)
-    room, trust = _room(detail.deviation, channel) * more, detail.trust
-    pixels = float(room.size * COARSE_PX**2)
+def _part(
+    channel: Channel,
+    detail: Detail,
+    spectrum: "NDArray[np.complex128]",
+    white: "NDArray[np.bool]",
+    beside: "Plane",
+    code: "Values",
+) -> _Part:
+    layout, trust = layout_of(channel), detail.trust
+    pixels = float(trust.size * COARSE_PX**2)
+    amount = channel.amount(pixels / TILE_PX**2)
+    room = _room(detail.deviation, channel, amount) * np.where(white, np.float32(amount.white), beside)
     seen = spectrum[layout.rows, layout.columns]
     noise = _KEPT * radial_power(seen, layout) / 2 + channel.noise * float(np.mean(trust**2)) * pixels / 2
     told = float(np.mean(trust * room)) * pixels
@@ -204,17 +207,14 @@ def _part(channel: Channel, detail: Detail, spectrum: "NDArray[np.complex128]", 
     return _Part(channel, layout, signs, room, *(np.repeat(one, 2) for one in (shape, gain / noise * shape, gain)))
 
 
-def _room(deviation: "Plane", channel: Channel) -> "Plane":
+def _room(deviation: "Plane", channel: Channel, amount: Amount) -> "Plane":
     """How strong the mark may be in each square: no more than the detail there hides, nor than the error allows."""
-    from scipy.ndimage import minimum_filter
-
     # The least nearby, so that a plain ground beside an edge counts as plain.
-    detail = minimum_filter(deviation, _NEARBY, mode="reflect")
+    detail: Plane = around(deviation, _NEARBY, np.minimum)
     room: Plane = channel.of_detail * detail - channel.less
-    flat = channel.flat * (1 - _LESS * float(np.mean(room > channel.flat)))
-    room = np.clip(room, flat, channel.strongest)
+    room = np.clip(room, amount.flat, channel.strongest)
     strongest = channel.strongest
-    while float(np.mean(room * room)) > channel.error:
+    while float(np.mean(room * room)) > amount.error:
         strongest *= 0.9
         room = np.minimum(room, strongest)
     return room

@@ -15,6 +15,7 @@ from models.marks.spectrum import (
     CHANNELS,
     TILE_PX,
     Channel,
+    around,
     detail_of,
     layout_of,
     planes_of,
@@ -68,12 +69,11 @@ def _looked_for(pixels: "NDArray[np.uint8]", scales: "Sequence[float]") -> bytes
 
 def _told(pixels: "NDArray[np.uint8]") -> "Plane | None":
     """1 where a picture may tell of its mark, 0 in and beside white, which a brighter copy has in its stead."""
-    from scipy.ndimage import maximum_filter
-
-    white = (pixels[..., 0] >= _WHITE) & (pixels[..., 1] >= _WHITE) & (pixels[..., 2] >= _WHITE)
-    if white.mean() < _MUCH:
+    red, green, blue = (pixels[..., place] for place in range(3))
+    white = np.minimum(np.minimum(red, green), blue) >= _WHITE
+    if np.count_nonzero(white) < _MUCH * white.size:
         return None
-    told: Plane = (~maximum_filter(white, _BESIDE_PX)).astype(np.float32)
+    told: Plane = (~around(white, _BESIDE_PX, np.maximum)).astype(np.float32)
     return told
 
 

@@ -1,7 +1,7 @@
 """Where the invisible mark lies: frequencies of a tile that repeats over the planes of a picture."""
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,35 +26,53 @@ COARSE_PX, _AROUND = 4, 3
 """A picture's detail is told for squares of so many pixels, from so many around."""
 
 
+class Amount(NamedTuple):
+    """How strong the mark may be in a channel.
+
+    Attributes:
+        flat: its standard deviation, in levels of 255, where the picture is flat.
+        white: by how much it is stronger in white, where half of it is cut off.
+        error: its mean square, in levels, at most.
+    """
+
+    flat: float
+    white: float
+    error: float
+
+
 class Channel(NamedTuple):
     """How the mark lies in one plane of a picture.
 
     Attributes:
         plane: 0 for brightness, 1 for blueness.
         lowest, highest: radii of its frequencies, in periods a tile.
-        flat, strongest: its standard deviation, in levels of 255, where the picture is flat, and at most.
+        small, large: how strong it may be in a picture of few and of many tiles.
+        strongest: its standard deviation, in levels of 255, at most.
         of_detail, less: it is this share of the picture's own detail, less so many levels.
-        white: by how much it is stronger in white, where half of it is cut off.
-        error: its mean square, in levels, at most.
         noise: the mean square of what a usual encoder adds at each of its frequencies, in levels.
     """
 
     plane: int
     lowest: int
     highest: int
-    flat: float
+    small: Amount
+    large: Amount
     strongest: float
     of_detail: float
     less: float
-    white: float
-    error: float
     noise: float
 
+    def amount(self, tiles: float) -> Amount:
+        """How strong it may be in a picture of so many tiles: up to 8 are few, and from 16 on they are many."""
+        few = min(max(2 - tiles / 8, 0), 1)
+        return Amount(*(few * one + (1 - few) * other for one, other in zip(self.small, self.large, strict=True)))
 
-BROAD = Channel(0, 4, 17, 1.2, 4.5, 0.35, 0, 1.3, 2.2, 4)
-FINE = Channel(0, 18, 30, 0, 5, 0.4, 1, 1.3, 6, 6)
+
+BROAD = Channel(0, 4, 17, Amount(1.3, 1.2, 2.6), Amount(0.8, 0.8, 2.2), 4.5, 0.35, 0, 4)
+FINE = Channel(0, 18, 30, Amount(0, 1.3, 6), Amount(0, 1.3, 6), 5, 0.4, 1, 6)
 """Only where there is detail: encoders drop it elsewhere."""
-TINT = Channel(1, 3, 14, 1.3, 4, 0.5, 0, 2.2, 3.2, 27)
+TINT = Channel(1, 3, 14, Amount(1.7, 1.3, 3.1), Amount(2.15, 0.8, 6), 4, 0.5, 0, 27)
+"""It is seen less than the others: where many tiles tell of it, it bears nearly all of the mark of a flat ground."""
 CHANNELS = (BROAD, FINE, TINT)
 
 
@@ -110,9 +128,10 @@ def _averaged(periods: "Values") -> "Values":
 
 def planes_of(pixels: "NDArray[np.uint8]") -> "tuple[Plane, Plane]":
     """Brightness, and blueness (Cb of JFIF), in levels, of a picture, uint8 (H, W, 3)."""
-    colours = pixels.astype(np.float32)
-    luma = colours @ np.array([0.299, 0.587, 0.114], np.float32)
-    return luma, (colours[..., 2] - luma) * np.float32(1 / 1.772)
+    # Sums of products by a library for matrices would be others on another processor.
+    red, green, blue = (pixels[..., place].astype(np.float32) for place in range(3))
+    luma = red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114)
+    return luma, (blue - luma) * np.float32(1 / 1.772)
 
 
 class Detail(NamedTuple):
@@ -135,21 +154,43 @@ def detail_of(plane: "Plane", told: "Plane | None" = None) -> Detail:
     Args:
         told: 1 at each pixel that tells something, 0 at others, which then have no detail; None if all do.
     """
-    from scipy.ndimage import uniform_filter
-
     if told is None:
-        fine = plane - uniform_filter(plane, _BOX_PX, mode="reflect")
+        fine = plane - _mean_around(plane, _BOX_PX)
     else:
-        around, share = (uniform_filter(one, _BOX_PX, mode="reflect") for one in (plane * told, told))
-        fine = (plane - around / np.maximum(share, 1e-6)) * told
+        mean, share = (_mean_around(one, _BOX_PX) for one in (plane * told, told))
+        fine = (plane - mean / np.maximum(share, 1e-6)) * told
     height, width = (-(-side // COARSE_PX) for side in plane.shape)
     gaps = [(0, size * COARSE_PX - side) for size, side in zip((height, width), plane.shape, strict=True)]
     squares = np.pad(fine, gaps, "edge") if any(gap for _, gap in gaps) else fine
     cut = squares.reshape(height, COARSE_PX, width, COARSE_PX)
     power = np.einsum("ykxl,ykxl->yx", cut, cut) / np.float32(COARSE_PX**2)
-    deviation = np.sqrt(np.maximum(uniform_filter(power, _AROUND, mode="reflect"), 0))
-    trust = 1 / (deviation + np.float32(_NOISE))
+    deviation: Plane = np.sqrt(_mean_around(power, _AROUND))
+    trust = np.float32(1) / (deviation + np.float32(_NOISE))
     return Detail(fine * in_full(trust, plane), deviation, trust)
+
+
+def around(plane: "NDArray[Any]", width: int, combine: "np.ufunc") -> "NDArray[Any]":
+    """So many (odd) by so many values around each of a plane, mirrored at its edges, combined: added, the least, …"""
+    beside = (width // 2,) * 2
+    down = _of_rows(np.pad(plane, (beside, (0, 0)), "symmetric"), width, combine)
+    return _of_rows(np.pad(down, ((0, 0), beside), "symmetric").T, width, combine).T
+
+
+def _of_rows(rows: "NDArray[Any]", count: int, combine: "np.ufunc") -> "NDArray[Any]":
+    """So many rows one after the other, from each on that has them, combined: first 2, 4, 8 … of them, then these."""
+    powers, size, height = rows, 1, len(rows) - count + 1
+    total, at = rows[:height], 1  # as `count` is odd
+    while 2 * size <= count:
+        powers = combine(powers[:-size], powers[size:])
+        size *= 2
+        if count & size:
+            total, at = combine(total, powers[at : at + height]), at + size
+    return total
+
+
+def _mean_around(plane: "Plane", width: int) -> "Plane":
+    mean: Plane = around(plane, width, np.add) * np.float32(1 / width**2)
+    return mean
 
 
 def in_full(coarse: "Plane", plane: "Plane") -> "Plane":

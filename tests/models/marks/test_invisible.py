@@ -3,11 +3,13 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter, uniform_filter
 
+from models.marks import invisible
 from models.marks.embedding import mark_pixels
-from models.marks.error_correction import CODED_BITS, decoded, encoded
+from models.marks.error_correction import CODED_BITS, FALSE_WORD, decoded, encoded
 from models.marks.invisible import FALSE_FINDS, find_mark
+from models.marks.spectrum import around
 
 IDENTIFIER = bytes.fromhex("0123456789ab")
 
@@ -87,13 +89,36 @@ def test_it_is_found_in_what_is_left_beside_white_that_got_brighter():
     assert [find_mark(np.asarray(one)) for one in marked] == identifiers
 
 
-def test_a_flat_ground_changes_by_less_than_a_level_or_so():
-    grey = np.full((256, 256, 3), 140, np.uint8)
+@pytest.mark.parametrize(
+    ("side_px", "level", "brighter", "bluer"), [(256, 140, 1.4, 2.2), (512, 140, 0.9, 2.3), (512, 255, 0.6, 1.5)]
+)
+def test_a_flat_ground_changes_by_little(side_px, level, brighter, bluer):
+    flat = np.full((side_px, side_px, 3), level, np.uint8)
 
-    change = mark_pixels(grey, IDENTIFIER).astype(float) - grey
+    change = mark_pixels(flat, IDENTIFIER).astype(float) - flat
 
-    assert (change @ (0.299, 0.587, 0.114)).std() < 1.3
-    assert 10 * np.log10(255**2 / np.mean(change**2)) > 42.5
+    luma = change @ (0.299, 0.587, 0.114)
+    assert luma.std() < brighter
+    assert ((change[..., 2] - luma) / 1.772).std() < bluer
+    assert 10 * np.log10(255**2 / np.mean(change**2)) > 40.5
+
+
+@pytest.mark.parametrize("shape", [(40, 33), (8, 9), (130, 64)])
+def test_what_is_around_a_value_is_mirrored_at_the_edges(shape):
+    plane = np.random.default_rng(2).integers(0, 256, shape).astype(np.float32)  # sums of whole numbers are exact
+
+    assert (around(plane, 15, np.add) == np.rint(uniform_filter(plane.astype(float), 15) * 225)).all()
+    assert (around(plane, 5, np.minimum) == minimum_filter(plane, 5)).all()
+    assert (around(plane > 200, 5, np.maximum) == maximum_filter(plane > 200, 5)).all()
+
+
+def test_no_more_words_are_tried_than_the_bound_of_false_finds_counts(monkeypatch):
+    tried = []
+    monkeypatch.setattr(invisible, "decoded", lambda words: tried.append(len(words)))
+
+    assert find_mark(disc_on_white(300)) is None
+    assert sum(tried) * FALSE_WORD == pytest.approx(FALSE_FINDS)
+    assert FALSE_FINDS <= 1e-6
 
 
 def test_no_mark_is_found_where_none_is():
@@ -102,7 +127,6 @@ def test_no_mark_is_found_where_none_is():
     plain = [np.full((200, 160, 3), level, np.uint8) for level in (0, 128, 255)]
 
     assert [find_mark(one) for one in (*noise, *plain, disc_on_white(), *map(shape_picture, range(2)))] == [None] * 9
-    assert FALSE_FINDS <= 1e-6
 
 
 def test_the_change_is_small_and_always_the_same():
