@@ -1,95 +1,324 @@
-"""A walk over files of every kind, format and size: readers that did not write them look for every mark.
+"""A walk over the entrances of the running product: every picture that leaves has every mark.
 
-`python -m benchmarks.marks_walk` needs exiftool. The files come from `ops.marking.Marker`, which makes all files that
-leave: pictures, small copies, sheets, previews. C2PA's reader and the invisible mark's run in a process of their own.
+`imagegenx dev` runs on a home of its own, with the built-in model and a checkpoint of random weights. What it answers,
+streams, stores and exports is read by C2PA's reader in a process of its own, by exiftool and by Python's XML parser.
+The invisible mark nobody else reads; it must name the picture that the others name. Needs exiftool.
 """
 
+import base64
+import io
 import json
+import os
+import re
 import subprocess
 import sys
+import zipfile
 from collections import Counter
-from collections.abc import Iterator
-from io import BytesIO
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from xml.etree import ElementTree
 
+import grpc
+import httpx
 import numpy as np
 from PIL import Image
 
-from benchmarks.marks import drawn_pictures, planned_recipe
-from configs.settings import Settings
-from models.marks.invisible import find_mark
-from models.marks.manifest import read_manifest
-from models.request import ImageFormat
-from models.statement import AI_MADE, statement_of
-from ops.marking import READ_BACK_PX, Marker, marking_step
-from ops.thumbnail import make_thumbnail, thumbnail_step
-from resources.local_store import LocalObjectStore
+from benchmarks.dagster_page import free_port
+from benchmarks.random_checkpoint import random_pipeline, random_registry
+from benchmarks.serving_stack import HOST, wait_for
+from gateway.stubs import imagegenx_pb2 as pb2
 
-ROUNDS = 250
-"""Of four files each."""
-SIDES_PX = (128, 160, 256, 384, 512, 512, 768, 1024, 2048)
-FORMATS: tuple[ImageFormat, ...] = ("png", "jpg", "webp")
+PICTURES = 1_000
 LIMITS = dict.fromkeys(("without c2pa", "without iptc", "without tc260", "without the invisible one"), 0.0)
+_PATIENCE_S = 1_800.0
+_TOOL = str(Path(sys.executable).with_name("imagegenx"))
+_FORMATS, _SIZES = ("png", "jpg", "webp"), ("128x128", "256x256", "192x256", "256x160")
+_AI_MADE = re.compile(r"http://cv\.iptc\.org/newscodes/digitalsourcetype/(compositeWithT|t)rainedAlgorithmicMedia")
+_AIGC = ".//{http://www.tc260.org.cn/ns/AIGC/1.0/}AIGC"
+_API = "/api/v1/image"
+_CARD = "{family: sd, source: checkpoint, modes: [text2img], max_side_px: 1024, defaults: {steps: 1}}"
+_CATALOG = """\
+template: "a {colour} {product} on a white background"
+axes: {product: [mug, dress, hat], colour: [red, teal], format: [png, jpg, webp], resolution: [128x128, 256x192]}
+defaults: {steps: 2, super_resolution: 2x}
+watermark: {text: shop, position: bottom-right}
+review: required
+"""
+Files = Iterator[tuple[str, bytes]]
 
 
-def run() -> dict[str, float]:
-    """How many files there are of each kind, and how many lack a mark that they must have."""
-    with TemporaryDirectory() as folder:
-        produced = dict(_files(Path(folder)))
-        read = _answer([sys.executable, "-m", "benchmarks.marks_walk", folder])
-        said = {Path(one["SourceFile"]).name: one for one in _answer(["exiftool", "-json", "-G1", folder])}
-    lacking: Counter[str] = Counter()
-    for name, wanted in produced.items():
-        label = json.loads(said[name].get("XMP-TC260:Aigc", "{}"))
-        lacking["without c2pa"] += read[name]["made"] != AI_MADE
-        lacking["without iptc"] += said[name].get("XMP-iptcExt:DigitalSourceType") != AI_MADE
-        lacking["without tc260"] += label.get("Label") != "1"
-        lacking["without the invisible one"] += wanted not in ("", read[name]["found"])
-    return {**Counter(name.partition("-")[0] for name in produced), **lacking}
+def run(pictures: int = PICTURES, without: int = 0) -> dict[str, float]:
+    """How many pictures came from each entrance in each format, and how many lack a mark that they must have.
+
+    Args:
+        without: so many of the walk's parts are left out: the commands, and the catalog.
+    """
+    with TemporaryDirectory() as place, _product(Path(place) / "home") as product:
+        folder, counts = Path(place) / "pictures", Counter[str]()
+        folder.mkdir()
+        for (name, data), _ in zip(_files(product, without), range(pictures), strict=False):
+            ending = str(Image.open(io.BytesIO(data)).format).lower()
+            counts[f"{name}, {ending}"] += 1
+            (folder / f"{name.replace(' ', '_')}-{counts.total()}.{ending}").write_bytes(data)
+        tags = {Path(one["SourceFile"]).name: one for one in _answer("exiftool", "-json", "-G1", str(folder))}
+        read = _answer(sys.executable, "-m", "benchmarks.marks_walk", str(folder))
+    lacking = Counter[str]()
+    for name, one in read.items():
+        missing = list(_missing(one, tags[name]))
+        lacking.update(missing)
+        if missing:
+            print(f"  {name}, {one['size']}: {', '.join(missing)}")
+    return {**counts, "pictures": len(read), **{what: lacking[what] for what in LIMITS}}
 
 
-def _files(folder: Path) -> Iterator[tuple[str, str]]:
-    """Write files; each one's name, and the identifier that its pixels must have, if any."""
-    with TemporaryDirectory() as home:
-        settings = Settings(home=Path(home))
-        marker, step, store = Marker(settings), marking_step(settings), LocalObjectStore(Path(home) / "store")
-        plain = planned_recipe(settings)
-        assert step
-        for number in range(ROUNDS):
-            side_px, file_format = SIDES_PX[number % len(SIDES_PX)], FORMATS[number % len(FORMATS)]
-            pixels = next(drawn_pictures(side_px, np.random.default_rng(number)))
-            image = Image.fromarray(pixels[: side_px * 3 // 4] if number % 2 else pixels)
-            recipe = plain.model_copy(update={"seed": number}).with_step(step)
-            data = marker.encode(image, file_format, 95, recipe, embed=True)
-            small = make_thumbnail(Image.open(BytesIO(data)))
-            copy = marker.encode(small, "webp", 80, recipe.with_step(thumbnail_step()), embed=False)
-            made = {
-                f"picture-{number}.{file_format}": (data, image),
-                f"copy-{number}.webp": (copy, small),
-                f"sheet-{number}.png": (marker.sheet(image, str(number), step, store), image),
-                f"preview-{number}.jpg": (marker.preview(image, 70, step), image),
-            }
-            for name, (content, shown) in made.items():
-                (folder / name).write_bytes(content)
-                hides = min(shown.size) >= READ_BACK_PX and name.startswith(("picture", "copy"))
-                yield name, statement_of(recipe, step).identifier.hex() if hides else ""
+def _missing(read: Mapping[str, Any], tags: Mapping[str, Any]) -> Iterator[str]:
+    label = json.loads(tags.get("XMP-TC260:Aigc", "{}"))
+    if not _AI_MADE.fullmatch(read["made"]):
+        yield "without c2pa"
+    if tags.get("XMP-iptcExt:DigitalSourceType") != read["made"]:
+        yield "without iptc"
+    if label.get("Label") != "1" or label != json.loads(read["aigc"]):
+        yield "without tc260"
+    if read["found"] != label.get("ProduceID", "")[:12]:
+        yield "without the invisible one"
 
 
-def _answer(command: list[str]) -> Any:
+def _read(file: Path) -> dict[str, object]:
+    """What a file says, by C2PA's reader and Python's XML parser; and its invisible mark."""
+    import c2pa
+
+    from models.marks.invisible import find_mark
+
+    with Image.open(file) as image:
+        packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp", "<none/>")
+        found = find_mark(np.asarray(image.convert("RGB")), (1,))
+        read: dict[str, object] = {"found": found.hex() if found else "", "size": image.size, "made": "nothing"}
+        kind = Image.MIME[image.format or ""]
+    read["aigc"] = ElementTree.fromstring(packet).findtext(_AIGC) or "{}"
+    with suppress(c2pa.C2paError.ManifestNotFound), c2pa.Reader(kind, io.BytesIO(file.read_bytes())) as reader:
+        report = json.loads(reader.json())
+        said = {one["label"]: one["data"] for one in report["manifests"][report["active_manifest"]]["assertions"]}
+        is_valid = report["validation_state"] == "Valid"
+        read["made"] = said["c2pa.actions.v2"]["actions"][0]["digitalSourceType"] if is_valid else "not valid"
+    return read
+
+
+@dataclass(frozen=True)
+class _Product:
+    """The running product: its home folder, a client of its HTTP face, a channel to its gRPC face, and a key."""
+
+    home: Path
+    http: httpx.Client
+    grpc: grpc.Channel
+    key: str
+
+    def data(self, method: str, path: str, body: object = None) -> Any:
+        """The data of an answer."""
+        return self.http.request(method, path, json=body).raise_for_status().json()["data"]
+
+    def tool(self, *arguments: str) -> str:
+        """The last line that a command prints."""
+        return subprocess.check_output([_TOOL, *arguments], text=True, env=_environment(self.home)).splitlines()[-1]
+
+    def results(self, name: str, path: str) -> Files:
+        """The files of a task's pictures, downloaded by their signed addresses, without a key."""
+        wait_for(name, lambda: self.data("GET", path)["status"] not in ("waiting", "processing"), _PATIENCE_S)
+        task = self.data("GET", path)
+        if task["status"] != "success":
+            raise RuntimeError(f"{name}: {task['error_msg']}")
+        for one in task["result"]["pictures"]:
+            yield name, httpx.get(one["original_url"]).content
+            yield f"{name} thumbnail", httpx.get(one["thumb_url"]).content
+
+    def called(self, method: str, request: Any, answer: Any) -> Any:
+        """The answer of a call by gRPC."""
+        call = self.grpc.unary_unary(
+            f"/imagegenx.SchedulerService/{method}", type(request).SerializeToString, answer.FromString
+        )
+        return call(request)
+
+
+def _files(product: _Product, without: int) -> Files:
+    """Endlessly; each with the name of its entrance."""
+    parts = (_commands(product), _catalog(product), *(_round(product, number) for number in range(PICTURES)))
+    return chain.from_iterable(parts[without:])
+
+
+def _commands(product: _Product) -> Files:
+    for model, resolution, ending in (
+        ("tiny", "256x256", "png"),
+        ("tiny", "128x128", "jpg"),
+        ("checkpoint", "512x384", "webp"),
+    ):
+        file = product.home / f"generated.{ending}"
+        product.tool("generate", "a mug", "--model", model, "--resolution", resolution, "--steps", "1", "-o", str(file))
+        yield "generate", file.read_bytes()
+    product.tool("demo")
+    yield from _gallery(product, "demo")
+    yield from _exports(product, "demo")
+
+
+def _catalog(product: _Product) -> Files:
+    """A reviewed catalog: its gallery, the files of the review page, exports, and what is published once approved."""
+    (product.home / "inbox" / "shop.yaml").write_text(_CATALOG, encoding="utf-8")
+    store, path = product.home / "store", "/api/v1/catalogs/shop"
+    wait_for("the gallery", (store / "galleries/shop/contact_sheet.png").exists, _PATIENCE_S)
+    yield from _gallery(product, "shop")
+    view, verdicts = product.data("GET", path), list[dict[str, str]]()
+    for row in (dict(zip(view["columns"], values, strict=True)) for values in view["rows"]):
+        for file in (row["file"], row["thumbnail"]):
+            yield "review page", product.http.get(f"/catalogs/shop/file/{file}?token={view['token']}").content
+        said = {"recipe": row["recipe_digest"], "row": row["row_id"], "state": "approved"}
+        verdicts.append({"id": f"walk-{len(verdicts):05}", **said})
+    product.data("POST", f"{path}/verdicts", {"verdicts": verdicts})
+    yield from _exports(product, "shop")
+    published = store / "published/shop"
+    wait_for("the publication", (published / "imagegenx-export.json").exists, _PATIENCE_S)
+    yield from _pictures_in("published", published)
+
+
+def _gallery(product: _Product, catalog: str) -> Files:
+    page = product.home / "store/galleries" / catalog / "index.html"
+    yield "contact sheet", page.with_name("contact_sheet.png").read_bytes()
+    for rows in re.findall(r'class="rows">(.*?)</script>', page.read_text(encoding="utf-8")):
+        for row in json.loads(rows):
+            yield "gallery page", base64.b64decode(row[10])
+            yield "gallery file", (page.parent / row[11]).read_bytes()
+
+
+def _exports(product: _Product, catalog: str) -> Files:
+    folder, unpacked = product.home / f"{catalog}-export", product.home / f"{catalog}-unpacked"
+    product.tool("catalog", "export", catalog, "-o", str(folder))
+    product.tool("catalog", "export", catalog, "-o", f"{folder}.zip")
+    zipfile.ZipFile(f"{folder}.zip").extractall(unpacked)
+    yield from _pictures_in("export", folder)
+    yield from _pictures_in("zip", unpacked)
+
+
+def _pictures_in(name: str, folder: Path) -> Files:
+    return ((name, file.read_bytes()) for file in folder.iterdir() if file.suffix[1:] in _FORMATS)
+
+
+def _round(product: _Product, number: int) -> Files:
+    """A request of each kind over HTTP, in a batch, by gRPC and in OpenAI's form."""
+    file = io.BytesIO()
+    Image.effect_mandelbrot((256, 256), (-2, -1.5, 1, 1.5), 60).convert("RGB").save(file, "PNG")
+    picture = file.getvalue()
+    post = {"format": _FORMATS[number % len(_FORMATS)]}
+    shared = {"seed": number, "steps": 2, "resolution": _SIZES[number % len(_SIZES)], "post_process": post}
+    uri = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    several, large = shared | {"num_images": 3}, shared | {"post_process": post | {"super_resolution": "4x"}}
+    checkpoint: dict[str, object] = {"model_type": "checkpoint"}
+    kinds: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+        "text2img": (several, {}),
+        "LoRA": (several | {"lora_name": "pastel"}, {}),
+        "img2img": (several, {"image_url": uri}),
+        "inpaint": (several, {"image_url": uri, "mask_url": uri}),
+        "ControlNet": (several, {"control_image_url": uri}),
+        "upscaled": (large, {}),
+        "checkpoint": (shared | {"resolution": "512x512"}, checkpoint),
+        **({} if number % 6 else {"checkpoint upscaled": (large | {"resolution": "512x512"}, checkpoint)}),
+        "previewed": (shared | {"steps": 30, "resolution": "256x256"}, {}),
+    }
+    asked = {
+        name: product.data("POST", f"{_API}/generate", {"text": "a red mug", "params": params, **given})["query_url"]
+        for name, (params, given) in kinds.items()
+    }
+    yield from _previews(product, asked["previewed"])
+    for name, path in asked.items():
+        yield from product.results(name, path)
+    own = product.data("GET", asked["text2img"])["result"]["original_url"]
+    items = [{"text": "a mug"}, {"text": "a hat", "image_url": own}]
+    batch = product.data("POST", f"{_API}/batch-generate", {"items": items, "params": shared})
+    for task in batch["task_ids"]:
+        yield from product.results("batch", f"{_API}/task/{task}")
+    yield from _by_grpc(product, shared)
+    yield from _openai(product, picture, {"jpg": "jpeg"}.get(post["format"], post["format"]))
+
+
+def _previews(product: _Product, path: str) -> Files:
+    with product.http.stream("GET", f"{path}/events?previews=true") as stream:
+        for line in stream.iter_lines():
+            if found := re.search(r"data:image/jpeg;base64,([^\"]+)", line):
+                yield "preview", base64.b64decode(found[1])
+
+
+def _by_grpc(product: _Product, shared: dict[str, Any]) -> Files:
+    params = pb2.TaskParams(
+        resolution=shared["resolution"], steps=2, post_process=pb2.PostProcess(**shared["post_process"])
+    )
+    request = pb2.SubmitTaskRequest(api_key=product.key, text="a mug", params=params)
+    task = product.called("SubmitTask", request, pb2.SubmitTaskResponse).task_id
+    asked = partial(product.called, "QueryTask", pb2.QueryTaskRequest(task_id=task, api_key=product.key))
+    wait_for("gRPC", lambda: asked(pb2.QueryTaskResponse).status.original_url, _PATIENCE_S)
+    yield "gRPC", httpx.get(asked(pb2.QueryTaskResponse).status.original_url).content
+    yield "gRPC thumbnail", httpx.get(asked(pb2.QueryTaskResponse).status.thumb_url).content
+
+
+def _openai(product: _Product, picture: bytes, format: str) -> Files:
+    asked = {"prompt": "a mug", "size": "256x256", "output_format": format, "steps": 2}
+    post = partial(product.http.post, "/v1/images/generations")
+    yield "OpenAI url", httpx.get(post(json=asked).json()["data"][0]["url"]).content
+    answer = post(json=asked | {"response_format": "b64_json"})
+    yield "OpenAI b64", base64.b64decode(answer.json()["data"][0]["b64_json"])
+    form = {name: str(value) for name, value in asked.items()} | {"response_format": "b64_json"}
+    answer = product.http.post("/v1/images/edits", data=form, files={"image": picture})
+    yield "OpenAI edit", base64.b64decode(answer.json()["data"][0]["b64_json"])
+    streamed = post(json=asked | {"steps": 30, "stream": True, "partial_images": 3}).text
+    for kind, content in re.findall(r'"type":"image_generation.(\w+)".*?"b64_json":"([^"]+)', streamed):
+        yield f"OpenAI {kind}", base64.b64decode(content)
+
+
+@contextmanager
+def _product(home: Path) -> Iterator[_Product]:
+    """`imagegenx dev` on this home, and beside it a checkpoint of random weights."""
+    _write_checkpoint(home.with_name("cards"))
+    (home / "inbox").mkdir(parents=True)
+    ports = {name: str(free_port()) for name in ("http", "grpc", "ui")}
+    options = [text for name, port in ports.items() for text in (f"--{name}-port", port)]
+    log = home / "dev.log"
+    with log.open("wb") as output:
+        dev = subprocess.Popen([_TOOL, "dev", *options], stdout=output, stderr=output, env=_environment(home))
+    try:
+        wait_for("imagegenx dev", lambda: dev.poll() is not None or b"Ctrl-C" in log.read_bytes(), _PATIENCE_S)
+        address, channel = f"http://{HOST}:{ports['http']}", grpc.insecure_channel(f"{HOST}:{ports['grpc']}")
+        with httpx.Client(base_url=address, timeout=_PATIENCE_S) as client, channel:
+            product = _Product(home, client, channel, "")
+            key = product.tool("keys", "create", "--user", "walk", "--qps", "10000", "--scopes", "submit,read,review")
+            client.headers["X-API-Key"] = key
+            yield replace(product, key=key)
+    finally:
+        dev.terminate()
+        dev.wait()
+
+
+def _write_checkpoint(folder: Path) -> None:
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    from models.families.stable_diffusion import StableDiffusion
+
+    card = random_registry(small=True, dtype="float32").card("sd-eager")
+    pipeline = random_pipeline(card, torch.float32, "cpu", StableDiffusionPipeline, StableDiffusion.pipeline_options)
+    pipeline.save_pretrained(folder / "checkpoint")
+    (folder / "checkpoint.yaml").write_text(_CARD, encoding="utf-8")
+
+
+def _environment(home: Path) -> dict[str, str]:
+    given = {"HOME": home, "MODEL_FOLDERS": json.dumps([str(home.with_name("cards"))])}
+    given |= {"SERVING__PREVIEW_EVERY_S": 0.1, "CATALOG_SOURCE__INTERVAL_S": 2, "GATEWAY__SYNC_TIMEOUT_S": _PATIENCE_S}
+    return os.environ | {f"IMAGEGENX_{name}": str(value) for name, value in given.items()}
+
+
+def _answer(*command: str) -> Any:
     return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
-def _read(file: Path) -> dict[str, str]:
-    with Image.open(file) as image:
-        signed = read_manifest(file.read_bytes(), Image.MIME[image.format or ""])
-        found = find_mark(np.asarray(image.convert("RGB")), (1.0,))
-    return {"made": signed.source_type if signed and signed.valid else "", "found": found.hex() if found else ""}
-
-
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(json.dumps({file.name: _read(file) for file in Path(sys.argv[1]).iterdir()}))
-    else:
-        print(json.dumps(run(), indent=1))
+    print(json.dumps({file.name: _read(file) for file in Path(sys.argv[1]).iterdir()}))

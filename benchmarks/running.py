@@ -40,7 +40,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "serving": {"serving": "serving:serving", "serving_cold": "serving:cold", "serving_previews": "serving:previews"},
     "marks": {"marks": "marks:run"},
     "attacks": {f"attack_{name}": f"attacks:run:{name}" for name in ATTACKS},
-    "false_marks": {"marks_false_finds": "marks:false_finds", "marks_walk": "marks_walk:run"},
+    "false_marks": {"marks_false_finds": "marks_false_finds:run", "marks_walk": "marks_walk:run"},
     "soak": {"soak": "soak:run", "engine_soak": "engine_soak:run"},
     "review": {"first_look": "first_look:run", "review_day": "review:day"},
     "quality": {
