@@ -232,6 +232,7 @@ def test_nothing_is_out_of_reach_for_who_cannot_see_or_enlarges(browser, local, 
     page.locator("#more summary").click()
     seen = [Axe().run(page)]
     page.locator(".card .open").first.click()
+    assert page.evaluate("document.getElementById('scroll').clientHeight") > 100, "room for what is said of the picture"
     seen.append(Axe().run(page))
     grave = [
         rule for found in seen for rule in found.response["violations"] if rule["impact"] in ("serious", "critical")
