@@ -114,8 +114,7 @@ def previews(count: int = 48, steps: int = 20, rounds: int = 6) -> dict[str, flo
     with _home(), _worker(count, steps):
         queue, seen = open_queue(load_settings()), dict[str, int]()
         try:
-            _watched_s(queue, 8, steps, seen)
-            seen.clear()
+            _submit_and_wait(queue, 8, steps)
             pairs = [_pair(queue, count, steps, seen, watched_first=bool(n % 2)) for n in range(rounds)]
         finally:
             queue.close()
