@@ -105,7 +105,7 @@ class CheckSettings(ValueObject):
         default={}, description="CLIP or reward models that score too, folders of transformers' CLIPModel, by name"
     )
     review_below: dict[str, float] = Field(
-        default={"contrast": 0.4, "sharpness": 0.4, "background": 0.55, "colour": 0.5, "cut_off": 0.97}
+        default={"contrast": 0.4, "sharpness": 0.43, "background": 0.55, "colour": 0.5, "cut_off": 0.97}
         | {"adherence": 0.5, "lettering": 0.6, "moderation": 0.4},
         description="with `review: flagged`, a person is asked of a picture with such a score",
     )

@@ -6,13 +6,17 @@ from functools import cache
 from configs.settings import PACKAGE_ROOT, load_settings
 from models.registry import BUILTIN_CARDS, open_registry
 from models.subjects import named_subjects
+from ops.scores.quoted_words import quoted_words
 from ops.scores.seen import Seen
 
 
 def adherence(seen: Seen) -> float | None:
-    """How sure the judge that was trained with the model is to see that product; None for prompts that name none."""
+    """How sure the judge that was trained with the model is to see that product.
+
+    None for prompts that name none, or quote words: the judge has never seen anything with words on it.
+    """
     subjects = _subjects(seen.model)
-    if not (named := named_subjects(seen.text, subjects)):
+    if quoted_words(seen.text) or not (named := named_subjects(seen.text, subjects)):
         return None
     from models.judge import load_judge, product_shares
 

@@ -7,6 +7,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
+from ops.scores.quoted_words import quoted_words
 from ops.scores.seen import Seen
 
 try:
@@ -14,8 +15,6 @@ try:
 except ImportError as exc:
     raise ImportError("rapidocr is not installed: pip install 'imagegenx[ocr]'") from exc
 
-_QUOTES = ('""', "“”", "‘’", "「」", "『』", "«»", "《》")
-_QUOTED = re.compile("|".join([*(f"{one[0]}([^{one[1]}]+){one[1]}" for one in _QUOTES), r"(?<!\w)'([^']+)'(?!\w)"]))
 _BEARS_WORDS = re.compile(
     r"\b(?:text|words?|letters?|lettering|label(?:led|ed)?|logo|signs?|signage|poster|banner|billboard|newspaper|"
     r"magazine|books?|menu|typography|calligraphy|inscription|writing|written|reads|says|clock|watch|keyboard|"
@@ -32,7 +31,7 @@ _reading = Lock()
 
 def lettering(seen: Seen) -> float | None:
     """Low where words that the prompt quotes cannot be read, or where there are words and it asks for none."""
-    wanted = [_plain(next(filter(None, one))) for one in _QUOTED.findall(seen.text)]
+    wanted = [_plain(one) for one in quoted_words(seen.text)]
     own = [_plain(mark) for mark in seen.marks]
     found = [
         (text, sure) for text, sure in _read(seen) if text and not any(_likeness(text, mark) > _ALIKE for mark in own)

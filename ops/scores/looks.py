@@ -1,6 +1,7 @@
 """Scorers of what any picture of a product should look like."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ops.scores.colour_words import COLOURS, asked_colours, closeness, distance, nearest_names
 from ops.scores.seen import SAME, Seen
@@ -16,12 +17,16 @@ def contrast(seen: Seen) -> float:
 
 
 def sharpness(seen: Seen) -> float | None:
-    """Low for blurred pictures: the steepest edges against the range of brightness."""
-    light = seen.pixels.astype(np.float64).mean(axis=2)
-    low, high = np.percentile(light, (1, 99))
+    """Low for blurred pictures: the steepest edges against the range of brightness, in red, green or blue."""
+    planes = np.moveaxis(seen.pixels.astype(np.float64), 2, 0)
+    return max((score for plane in planes if (score := _steepest(plane)) is not None), default=None)
+
+
+def _steepest(plane: NDArray[np.float64]) -> float | None:
+    low, high = np.percentile(plane, (1, 99))
     if high - low < 16:
         return None
-    steps = np.concatenate([np.abs(np.diff(light, axis=0)).ravel(), np.abs(np.diff(light, axis=1)).ravel()])
+    steps = np.concatenate([np.abs(np.diff(plane, axis=side)).ravel() for side in (0, 1)])
     return float(min(1.0, 2 * np.percentile(steps, 99.5) / (high - low)))
 
 
