@@ -1,7 +1,7 @@
 """How a code server begins runs and notices those that died: importing this module changes both.
 
 Dagster spawns a process for each run, which then loads Dagster and the definitions: two seconds of a processor. Here
-they are forked from a process that has loaded both for the first of them.
+they are forked from a process that has loaded both since the code server began.
 
 One error ends Dagster's own watching for good: every run that dies later stays `STARTED` for ever, since its code
 server says that it has it, and the code server does not end when it is told to.
@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import tempfile
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 
 from dagster._grpc.server import DagsterApiServer
 
@@ -47,6 +47,7 @@ def fork_runs(server: DagsterApiServer) -> None:
         origin, context = server._loadable_target_origin, get_context("forkserver")
         definitions = [origin.module_name] if origin and origin.module_name else []
         context.set_forkserver_preload([*PRELOADED, *definitions])
+        forkserver.ensure_running()  # it loads meanwhile: the daemon waits a minute for a run to start, and not longer
         server._mp_ctx = context  # type: ignore[assignment]
 
 

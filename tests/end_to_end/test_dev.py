@@ -109,13 +109,19 @@ class Dev:
         return downloaded(ended["result"]["original_url"])
 
     def leftovers(self):
-        """Processes that this stack started, or that work on its home folder."""
+        """What this stack started, or what works on its home folder, and has not ended a minute after it."""
+        deadline = time.monotonic() + 60
+        while (found := self._alive()) and time.monotonic() < deadline:  # the private Redis sees a little later
+            time.sleep(0.2)
+        return found
+
+    def _alive(self):
         on_home = [
             process
             for process in psutil.process_iter(["cmdline"])
             if str(self.home) in " ".join(process.info["cmdline"] or [])
         ]
-        return [process.pid for process in {*self.children, *on_home} if is_alive(process)]
+        return [process for process in {*self.children, *on_home} if is_alive(process)]
 
     def end(self, number):
         self.process.send_signal(number)
