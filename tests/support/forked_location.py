@@ -1,4 +1,4 @@
-"""A code location whose runs are forked from a process that has also loaded what they compute with.
+"""A code location whose runs are forked from a process that has loaded it.
 
 Only a code server may load this: the stand-in replaces the engine.
 """

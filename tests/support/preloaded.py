@@ -6,6 +6,6 @@ LOCATION = "tests.support.forked_location"
 VARIABLE = "IMAGEGENX_TEST_PRELOADED"
 """The environment variable of the modules, the code location first."""
 STAND_IN = "benchmarks.stand_in_location"
-REAL = "imagegenx_assets.definitions tests.support.warm_family"
+REAL = "imagegenx_assets.definitions"
 PAINTING = {VARIABLE: REAL, "PYTHONPATH": str(PACKAGE_ROOT)}
 """Settings of a stack whose runs paint."""
