@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 
 PAUSE_S = 2.0
 """How long after an error the runs are looked at again."""
-PRELOADED = ["dagster"]
-"""Modules that are loaded before the first run is forked, beside the definitions."""
 _LONGEST_FOLDER = 64
 """Bytes of the path of the folder for temporary files: below it is the socket by which forks are asked for."""
 _look = DagsterApiServer._check_for_orphaned_runs
@@ -45,8 +43,7 @@ def fork_runs(server: DagsterApiServer) -> None:
         return
     if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER:
         origin, context = server._loadable_target_origin, get_context("forkserver")
-        definitions = [origin.module_name] if origin and origin.module_name else []
-        context.set_forkserver_preload([*PRELOADED, *definitions])
+        context.set_forkserver_preload([origin.module_name if origin and origin.module_name else "dagster"])
         forkserver.ensure_running()  # it loads meanwhile: the daemon waits a minute for a run to start, and not longer
         server._mp_ctx = context  # type: ignore[assignment]
 

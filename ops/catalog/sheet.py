@@ -92,7 +92,7 @@ def _delimiter(text: str, candidates: str) -> str:
 
 def _records(text: str, delimiter: str, skipped: int, problems: ProblemList) -> Iterator[tuple[str, list[str]]]:
     """(line the record starts on, cells) for each record that is not blank."""
-    is_plain = delimiter == "\t" and _has_plain_quotes(text)
+    is_plain = delimiter == "\t" and '"' in text and _has_plain_quotes(text)
     quoting: Literal[0, 3] = csv.QUOTE_NONE if is_plain else csv.QUOTE_MINIMAL
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     start = 1

@@ -7,7 +7,6 @@ from dagster._core.execution.backfill import BulkActionStatus
 from benchmarks.stand_in import PICTURE_S, write_stand_in_model
 from tests.support.dagster_daemon import DaemonHome
 from tests.support.dagster_web_server import ask, web_server
-from tests.support.preloaded import LOCATION
 
 NAMES = [f"c{number}" for number in range(5)]
 ROWS = 2
@@ -31,7 +30,7 @@ mutation Again($id: String!) { reexecutePartitionBackfill(
 class Shop(DaemonHome):
     """A home folder whose pictures are painted by a stand-in."""
 
-    location = LOCATION
+    location = "benchmarks.stand_in_location"
 
     def status(self, backfill):
         """Where a backfill stands."""

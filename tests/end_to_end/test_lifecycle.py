@@ -12,7 +12,6 @@ from configs.settings import PACKAGE_ROOT
 from io_managers.image_set import ImageSet, decode_manifest
 from ops.editions import edition_folder, edition_seed, made_edition
 from tests.support.dagster_daemon import DaemonHome
-from tests.support.preloaded import LOCATION, REAL, VARIABLE
 
 BUILTIN = PACKAGE_ROOT / "models/builtin"
 CARD = """
@@ -37,8 +36,6 @@ DONE = (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED)
 class Shop(DaemonHome):
     """A home folder whose default model is a copy of the built-in one."""
 
-    location = LOCATION
-
     def __init__(self, folder):
         self.models = folder / "models"
         self.models.mkdir()
@@ -47,7 +44,7 @@ class Shop(DaemonHome):
         self.put_lora("pastel")
         models = {"IMAGEGENX_MODEL_FOLDERS": json.dumps([str(self.models)]), "IMAGEGENX_DEFAULT_MODEL": "shop"}
         # The schedule is due every minute, and the first edition is looked at only after some of them.
-        super().__init__(folder, models | {"IMAGEGENX_RETENTION__EDITIONS": "50", VARIABLE: REAL})
+        super().__init__(folder, models | {"IMAGEGENX_RETENTION__EDITIONS": "50"})
 
     def put_lora(self, name):
         """Make a shipped LoRA the content of the catalog's."""

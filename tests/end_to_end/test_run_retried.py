@@ -17,7 +17,6 @@ from benchmarks.main_job import run_main_job
 from benchmarks.stand_in import PICTURE_S, StandInGPUEngine, write_stand_in_model
 from configs.settings import PACKAGE_ROOT
 from tests.support.dagster_daemon import DaemonHome
-from tests.support.preloaded import LOCATION
 
 ROWS = 16
 CATALOG = "id,text,resolution\n" + "".join(f"r{row},a mug {row},64x64\n" for row in range(ROWS))
@@ -26,7 +25,7 @@ CATALOG = "id,text,resolution\n" + "".join(f"r{row},a mug {row},64x64\n" for row
 class Shop(DaemonHome):
     """A home folder whose pictures are painted by a stand-in, eight at a time."""
 
-    location = LOCATION
+    location = "benchmarks.stand_in_location"
 
 
 def retry_as_deployed(home):

@@ -4,7 +4,6 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 
 from benchmarks.soak import LIMITS, endure, prepared_stack
-from tests.support.preloaded import LOCATION, PAINTING
 from tests.support.random_model import write_random_model
 
 REQUESTS, KILLS = 40, 4  # so that each thing goes away once
@@ -14,7 +13,7 @@ REQUESTS, KILLS = 40, 4  # so that each thing goes away once
 def stack(tmp_path_factory):
     settings = write_random_model(tmp_path_factory.mktemp("model"))
     fast = {"IMAGEGENX_SERVING__IDLE_EXIT_S": "600", "IMAGEGENX_SERVING__REPORT_EVERY_S": "1"}
-    with prepared_stack(LOCATION, **PAINTING, **settings, **fast) as (stack, receiver):
+    with prepared_stack(**settings, **fast) as (stack, receiver):
         yield stack, receiver
 
 

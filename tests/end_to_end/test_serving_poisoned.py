@@ -8,13 +8,13 @@ from dagster._core.definitions.run_request import InstigatorType
 
 from benchmarks.serving_stack import objects_of, wait_for
 from benchmarks.soak import prepared_stack
+from configs.settings import PACKAGE_ROOT
 from models.admission import parse_request
 from models.registry import open_registry
 from resources.dagster_names import SERVING_POOL
 from resources.open_store import open_store
 from resources.queue import NewTask, TaskStatus, new_task_id
 from sensors.serving_runs import SERVING_JOB
-from tests.support.preloaded import LOCATION, PAINTING
 from tests.support.random_model import write_random_model
 
 DEADLINE_S = 240.0
@@ -28,14 +28,14 @@ would be seen to be late."""
 def stack(tmp_path_factory):
     settings = {
         **write_random_model(tmp_path_factory.mktemp("model")),
-        **PAINTING,
+        "PYTHONPATH": str(PACKAGE_ROOT),
         "IMAGEGENX_CHECKS__MODERATION": "tests.support.killing_moderator:KillingModerator",
         "IMAGEGENX_QUEUE__LEASE_S": str(LEASE_S),
         "IMAGEGENX_QUEUE__MAX_DELIVERIES": str(MAX_DELIVERIES),
         "IMAGEGENX_SERVING__IDLE_EXIT_S": "600",
         "IMAGEGENX_SERVING__SENSOR_WAIT_S": "1",
     }
-    with prepared_stack(LOCATION, **settings) as (stack, _):
+    with prepared_stack(**settings) as (stack, _):
         yield stack
 
 
