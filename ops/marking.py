@@ -31,10 +31,10 @@ VERSION = 5
 READ_BACK_PX = 128
 """From this shorter side on, the invisible mark must be found in a file; in a smaller one it may be."""
 _STRENGTHS = (1.0, 1.4, 2.0, 2.8)
-_OF_MARKED = (0.0, *_STRENGTHS)
-"""Of pictures that bear the mark already: twice it could be seen."""
-_OF_SHEETS = (0.5, *_STRENGTHS)
+_OF_SHEETS = (0.25, 0.5, 0.7, *_STRENGTHS)
 """Of sheets, whose pictures have marks of their own, and which hold many repetitions."""
+_OF_MARKED = (0.0, *_OF_SHEETS)
+"""Of pictures that bear the mark already, of which an encoder may leave too little: twice it could be seen."""
 MARK_PARAMS = ("policy", "producer", "prompts", "label", "version")
 """Of a mark's step."""
 
