@@ -1,6 +1,7 @@
-"""A run of a catalog whose process is killed while Dagster's database is away.
+"""Runs of catalogs that Dagster begins again, and those that it must not begin twice.
 
-Dagster starts it again by itself once the database is back, and it goes on where it was.
+One whose process is killed while Dagster's database is away is started again once that is back, and goes on where it
+was. One that takes longer to begin than Dagster waits is begun once.
 """
 
 import os
@@ -48,11 +49,43 @@ def shop(tmp_path):
     shop.instance.dispose()
 
 
+def told(shop, run, words):
+    """What Dagster says of its own doings with a run where it uses these words."""
+    entries = shop.instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
+    return [entry.dagster_event.message for entry in entries if words in entry.dagster_event.message]
+
+
 def process_of(shop, run):
     """The id of a run's process, as Dagster tells it."""
-    told = shop.instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
-    found = [re.search(r"Started process for run \(pid: (\d+)\)", entry.dagster_event.message) for entry in told]
-    return next((int(match[1]) for match in found if match), 0)
+    found = [re.search(r"pid: (\d+)", message) for message in told(shop, run, "Started process for run")]
+    return int(found[0][1]) if found else 0
+
+
+SLOW = """
+import sys
+import time
+from pathlib import Path
+
+while sys.argv[0] == "-c" and not Path(__file__).with_name("go").exists():  # what runs are forked from
+    time.sleep(0.1)
+from benchmarks.stand_in_location import defs
+"""
+
+
+@pytest.mark.timeout(600)
+def test_a_run_that_takes_longer_to_begin_than_dagster_waits_is_begun_once(shop, tmp_path):
+    (tmp_path / "slow_location.py").write_text(SLOW)
+    shop.location = "slow_location"
+    shop.environment |= {"PYTHONPATH": f"{tmp_path}:{PACKAGE_ROOT}", "DAGSTER_GRPC_TIMEOUT_SECONDS": "2"}
+    shop.write("shop.csv", CATALOG)
+    with shop.daemon():
+        (run,) = shop.until(shop.runs, "the run of the catalog")
+        shop.until(lambda: told(shop, run, "Unexpected error in IPC client"), "the end of Dagster's patience")
+        (tmp_path / "go").touch()
+        (run,) = shop.until_runs_end(1)
+
+    assert run.status is DagsterRunStatus.SUCCESS
+    assert len(told(shop, run, "Started process for run")) == 1
 
 
 def contents(store):
