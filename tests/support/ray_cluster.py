@@ -13,20 +13,42 @@ from pathlib import Path
 
 import psutil
 
-RAY = [sys.executable, "-m", "ray.scripts.scripts"]
-"""What the command `ray` runs."""
+_PATIENT = """
+import time
+from ray._private import services
+from ray.scripts.scripts import main
+
+ask, until_s = services.get_node, time.monotonic() + 240
+
+def get_node(*of):
+    while True:
+        try:
+            return ask(*of)
+        except RuntimeError:
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(0.5)
+
+services.get_node = get_node
+main()
+"""
+RAY = [sys.executable, "-c", _PATIENT]
+"""The command `ray`, whose nodes have four minutes to start, not half a one: machines of tests are busy."""
 _MEMORY_BYTES = 80_000_000
 _WORKERS = 40
 _MARK = "IMAGEGENX_TEST_CLUSTER"
 """The variable by which the processes of a cluster are known."""
 _END_S = 30
-_START_S = 400
+_START_S = 600
 _PORTS = range(20_000, 32_000)
-_SMALL = {
+_OF_TESTS = {
     # Nothing is started ahead of need.
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_worker_prestart": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Busy machines start a worker or an agent slowly.
+    "RAY_worker_register_timeout_seconds": "240",
+    "RAY_agent_register_timeout_ms": "240000",
 }
 
 
@@ -71,7 +93,7 @@ class RayCluster:
     def start(self, words: Sequence[str], environment: dict[str, str]) -> RayNode:
         """Run a `ray start …` of a document here: `words` name the addresses; ports and sizes are this cluster's.
 
-        On a busy machine Ray gives up starting after 30 s. As under a process manager, it is then started again.
+        As under a process manager, one that gives up is started again.
         """
         deadline = time.monotonic() + _START_S
         while not (node := self._start(words, environment)).has_joined():
@@ -91,7 +113,7 @@ class RayCluster:
             given += ["--ray-client-server-port", str(self.client_port), "--temp-dir", str(self.folder)]
         log = self.folder / f"node{len(self.nodes)}.log"
         with log.open("wb") as output:
-            environment = os.environ | environment | _SMALL | {_MARK: str(self.folder)}
+            environment = os.environ | environment | _OF_TESTS | {_MARK: str(self.folder)}
             process = subprocess.Popen([*RAY, *words[1:], *given], env=environment, stdout=output, stderr=output)
         return RayNode(process, log)
 
