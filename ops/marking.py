@@ -210,19 +210,19 @@ def _hidden(
     import numpy as np
 
     from models.decoding.pillow import decoded
-    from models.marks.embedding import mark_pixels
+    from models.marks.embedding import Mark
     from models.marks.invisible import find_mark
 
-    pixels = np.asarray(rgb_picture(image))
+    mark = Mark(np.asarray(rgb_picture(image)), statement.identifier)
     *tries, last = strengths if min(image.size) >= READ_BACK_PX else strengths[:1]
     write = partial(encode_picture, format=format, quality=quality, recipe=recipe, statement=statement)
     for strength in tries:
-        marked = mark_pixels(pixels, statement.identifier, strength)
+        marked = mark.at(strength)
         data = b"" if format == "png" else write(marked)
-        seen = np.asarray(decoded(data, pixels.size)) if data else marked
+        seen = np.asarray(decoded(data, marked.size)) if data else marked
         if find_mark(seen, (1.0,)) == statement.identifier:
             return data or write(marked)
-    return write(mark_pixels(pixels, statement.identifier, last))
+    return write(mark.at(last))
 
 
 def _lacks(found: "Mapping[Layer, Found]", step: PostStep, statement: Statement | None, side_px: int) -> "list[str]":

@@ -131,13 +131,40 @@ def _boosts(host: "Values", reach: "Values", cost: "Values") -> "Values":
 
 
 def mark_pixels(pixels: "NDArray[np.uint8]", identifier: bytes, strength: float = 1.0) -> "NDArray[np.uint8]":
-    """A copy of a picture, uint8 (H, W, 3), with the identifier (6 bytes) in it; unchanged below `MIN_SIDE_PX`.
+    """A copy of a picture, uint8 (H, W, 3), with the identifier (6 bytes) in it; see `Mark`."""
+    return Mark(pixels, identifier).at(strength)
 
-    Args:
-        strength: of the mark; at 1 the change is at most 40 dB below a picture's range.
-    """
-    if min(pixels.shape[:2]) < MIN_SIDE_PX or not strength:
-        return pixels.copy()
+
+class Mark:
+    """An identifier (6 bytes) for a picture, uint8 (H, W, 3); none below `MIN_SIDE_PX`."""
+
+    def __init__(self, pixels: "NDArray[np.uint8]", identifier: bytes) -> None:
+        self._pixels = pixels
+        self._change = _change(pixels, identifier) if min(pixels.shape[:2]) >= MIN_SIDE_PX else None
+
+    def at(self, strength: float) -> "NDArray[np.uint8]":
+        """A copy of the picture with the mark so strong: at 1 the change is at most 40 dB below a picture's range."""
+        from PIL import Image, ImageChops
+
+        if not strength or self._change is None:
+            return self._pixels.copy()
+        share = np.float32(strength) * self._change.share
+        # Pixels are whole, so that the change alone may be rounded.
+        grey = share * self._change.bright + np.float32(128.5)
+        colours = [grey, *(grey + of_tint * self._change.tint for of_tint in _OF_TINT[1:] * share)]
+        changes = Image.merge("RGB", [Image.fromarray(colour.clip(0, 255).astype(np.uint8)) for colour in colours])
+        return np.asarray(ImageChops.add(Image.fromarray(self._pixels), changes, 1, -128))
+
+
+class _Change(NamedTuple):
+    """By how many levels a picture is to be brighter and bluer; the share of it that may be."""
+
+    bright: "Plane"
+    tint: "Plane"
+    share: np.float32
+
+
+def _change(pixels: "NDArray[np.uint8]", identifier: bytes) -> _Change:
     planes = planes_of(pixels)
     details = [detail_of(plane) for plane in planes]
     spectra = [spectrum_of(detail.fine) for detail in details]
@@ -145,22 +172,10 @@ def mark_pixels(pixels: "NDArray[np.uint8]", identifier: bytes, strength: float 
     host, reach, cost = (sum(one) for one in zip(*((p.read(spectra), p.reach, p.cost) for p in parts), strict=True))
     boosts = _boosts(host, reach, cost)
     broad, fine, tint = (part.painted(boosts, planes[0]) for part in parts)
-    return _changed(pixels, broad + fine, tint, strength)
-
-
-def _changed(pixels: "NDArray[np.uint8]", bright: "Plane", tint: "Plane", strength: float) -> "NDArray[np.uint8]":
-    """A picture, so much brighter and bluer, but not more than may be."""
-    from PIL import Image, ImageChops
-
-    some = pixels[::2, ::2].astype(np.float32)
+    bright, some = broad + fine, pixels[::2, ::2].astype(np.float32)
     change = bright[::2, ::2, None] + tint[::2, ::2, None] * _OF_TINT
     error = float(np.mean((np.clip(some + change, 0, 255) - some) ** 2))
-    share = np.float32(strength * min((_ERROR / max(error, 1e-9)) ** 0.5, 1))
-    # Pixels are whole, so that the change alone may be rounded.
-    grey = share * bright + np.float32(128.5)
-    colours = [grey, *(grey + of_tint * tint for of_tint in _OF_TINT[1:] * share)]
-    changes = Image.merge("RGB", [Image.fromarray(colour.clip(0, 255).astype(np.uint8)) for colour in colours])
-    return np.asarray(ImageChops.add(Image.fromarray(pixels), changes, 1, -128))
+    return _Change(bright, tint, np.float32(min((_ERROR / max(error, 1e-9)) ** 0.5, 1)))
 
 
 def _parts(
