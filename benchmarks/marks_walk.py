@@ -1,8 +1,9 @@
 """A walk over the entrances of the running product: every picture that leaves has every mark.
 
-`imagegenx dev` runs on a home of its own, with the built-in model and a checkpoint of random weights. What it answers,
+`imagegenx dev` runs on a home of its own, with the built-in model and checkpoints of random weights. What it answers,
 streams, stores and exports is read by C2PA's reader in a process of its own, by exiftool and by Python's XML parser.
-The invisible mark nobody else reads; it must name the picture that the others name. Needs exiftool.
+The invisible mark nobody else reads; it must name the picture that the others name. Needs exiftool. Its store is a
+folder, or the bucket that the environment names (`python -m tests.support.s3_server` prints one's settings).
 """
 
 import base64
@@ -22,6 +23,8 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urljoin
+from urllib.request import urlopen
 from xml.etree import ElementTree
 
 import grpc
@@ -30,19 +33,24 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.dagster_page import free_port
-from benchmarks.random_checkpoint import random_pipeline, random_registry
+from benchmarks.random_checkpoint import RandomCheckpoint, RandomCheckpointXL, random_pipeline, random_registry
 from benchmarks.serving_stack import HOST, wait_for
+from configs.settings import Settings
 from gateway.stubs import imagegenx_pb2 as pb2
+from resources.object_store import ObjectStore
+from resources.open_store import open_store
 
 PICTURES = 1_000
 LIMITS = dict.fromkeys(("without c2pa", "without iptc", "without tc260", "without the invisible one"), 0.0)
 _PATIENCE_S = 1_800.0
 _TOOL = str(Path(sys.executable).with_name("imagegenx"))
 _FORMATS, _SIZES = ("png", "jpg", "webp"), ("128x128", "256x256", "192x256", "256x160")
+_LARGE = ("512x512", "768x512", "640x896", "1024x1024")
+_CHECKPOINTS = {"sd": RandomCheckpoint, "sdxl": RandomCheckpointXL}
 _AI_MADE = re.compile(r"http://cv\.iptc\.org/newscodes/digitalsourcetype/(compositeWithT|t)rainedAlgorithmicMedia")
 _AIGC = ".//{http://www.tc260.org.cn/ns/AIGC/1.0/}AIGC"
 _API = "/api/v1/image"
-_CARD = "{family: sd, source: checkpoint, modes: [text2img], max_side_px: 1024, defaults: {steps: 1}}"
+_CARD = "{family: FAMILY, source: random-FAMILY, modes: [text2img], max_side_px: 2048, defaults: {steps: 1}}"
 _CATALOG = """\
 template: "a {colour} {product} on a white background"
 axes: {product: [mug, dress, hat], colour: [red, teal], format: [png, jpg, webp], resolution: [128x128, 256x192]}
@@ -57,7 +65,7 @@ def run(pictures: int = PICTURES, without: int = 0) -> dict[str, float]:
     """How many pictures came from each entrance in each format, and how many lack a mark that they must have.
 
     Args:
-        without: so many of the walk's parts are left out: the commands, and the catalog.
+        without: so many of the walk's parts are left out: the commands, the catalog, and the first rounds of requests.
     """
     with TemporaryDirectory() as place, _product(Path(place) / "home") as product:
         folder, counts = Path(place) / "pictures", Counter[str]()
@@ -111,9 +119,10 @@ def _read(file: Path) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class _Product:
-    """The running product: its home folder, a client of its HTTP face, a channel to its gRPC face, and a key."""
+    """The running product: its home folder and store, a client of its HTTP face, a channel to its gRPC face, a key."""
 
     home: Path
+    store: ObjectStore
     http: httpx.Client
     grpc: grpc.Channel
     key: str
@@ -154,7 +163,7 @@ def _commands(product: _Product) -> Files:
     for model, resolution, ending in (
         ("tiny", "256x256", "png"),
         ("tiny", "128x128", "jpg"),
-        ("checkpoint", "512x384", "webp"),
+        ("random-sd", "512x384", "webp"),
     ):
         file = product.home / f"generated.{ending}"
         product.tool("generate", "a mug", "--model", model, "--resolution", resolution, "--steps", "1", "-o", str(file))
@@ -167,9 +176,9 @@ def _commands(product: _Product) -> Files:
 def _catalog(product: _Product) -> Files:
     """A reviewed catalog: its gallery, the files of the review page, exports, and what is published once approved."""
     (product.home / "inbox" / "shop.yaml").write_text(_CATALOG, encoding="utf-8")
-    store, path = product.home / "store", "/api/v1/catalogs/shop"
-    wait_for("the gallery", (store / "galleries/shop/contact_sheet.png").exists, _PATIENCE_S)
+    wait_for("the gallery", lambda: product.store.stat("galleries/shop/contact_sheet.png"), _PATIENCE_S)
     yield from _gallery(product, "shop")
+    path = "/api/v1/catalogs/shop"
     view, verdicts = product.data("GET", path), list[dict[str, str]]()
     for row in (dict(zip(view["columns"], values, strict=True)) for values in view["rows"]):
         for file in (row["file"], row["thumbnail"]):
@@ -178,18 +187,20 @@ def _catalog(product: _Product) -> Files:
         verdicts.append({"id": f"walk-{len(verdicts):05}", **said})
     product.data("POST", f"{path}/verdicts", {"verdicts": verdicts})
     yield from _exports(product, "shop")
-    published = store / "published/shop"
-    wait_for("the publication", (published / "imagegenx-export.json").exists, _PATIENCE_S)
-    yield from _pictures_in("published", published)
+    wait_for("the publication", lambda: product.store.stat("published/shop/imagegenx-export.json"), _PATIENCE_S)
+    for one in product.store.list("published/shop/"):
+        if one.key.endswith(_FORMATS):
+            yield "published", product.store.get(one.key)
 
 
 def _gallery(product: _Product, catalog: str) -> Files:
-    page = product.home / "store/galleries" / catalog / "index.html"
-    yield "contact sheet", page.with_name("contact_sheet.png").read_bytes()
-    for rows in re.findall(r'class="rows">(.*?)</script>', page.read_text(encoding="utf-8")):
+    folder = f"galleries/{catalog}/"
+    yield "contact sheet", product.store.get(f"{folder}contact_sheet.png")
+    for rows in re.findall(r'class="rows">(.*?)</script>', product.store.get(f"{folder}index.html").decode()):
         for row in json.loads(rows):
             yield "gallery page", base64.b64decode(row[10])
-            yield "gallery file", (page.parent / row[11]).read_bytes()
+            link = urljoin(product.store.url(folder + "index.html"), row[11])
+            yield "gallery file", urlopen(link).read()
 
 
 def _exports(product: _Product, catalog: str) -> Files:
@@ -213,17 +224,20 @@ def _round(product: _Product, number: int) -> Files:
     post = {"format": _FORMATS[number % len(_FORMATS)]}
     shared = {"seed": number, "steps": 2, "resolution": _SIZES[number % len(_SIZES)], "post_process": post}
     uri = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    several, large = shared | {"num_images": 3}, shared | {"post_process": post | {"super_resolution": "4x"}}
-    checkpoint: dict[str, object] = {"model_type": "checkpoint"}
+    several, large = shared | {"num_images": 4}, shared | {"post_process": post | {"super_resolution": "4x"}}
+    own_size = several | {"resolution": _LARGE[number % len(_LARGE)], "steps": 1}
+    double = {"num_images": 1, "resolution": "1024x1024", "post_process": post | {"super_resolution": "2x"}}
+    stamped = several | {"post_process": post | {"watermark": {"enable": True, "text": "shop"}}}
     kinds: dict[str, tuple[dict[str, object], dict[str, object]]] = {
         "text2img": (several, {}),
+        "watermarked": (stamped, {}),
         "LoRA": (several | {"lora_name": "pastel"}, {}),
         "img2img": (several, {"image_url": uri}),
         "inpaint": (several, {"image_url": uri, "mask_url": uri}),
         "ControlNet": (several, {"control_image_url": uri}),
         "upscaled": (large, {}),
-        "checkpoint": (shared | {"resolution": "512x512"}, checkpoint),
-        **({} if number % 6 else {"checkpoint upscaled": (large | {"resolution": "512x512"}, checkpoint)}),
+        **{name: (own_size, {"model_type": f"random-{name}"}) for name in _CHECKPOINTS},
+        **({} if number % 4 else {"sdxl upscaled": (own_size | double, {"model_type": "random-sdxl"})}),
         "previewed": (shared | {"steps": 30, "resolution": "256x256"}, {}),
     }
     asked = {
@@ -277,8 +291,8 @@ def _openai(product: _Product, picture: bytes, format: str) -> Files:
 
 @contextmanager
 def _product(home: Path) -> Iterator[_Product]:
-    """`imagegenx dev` on this home, and beside it a checkpoint of random weights."""
-    _write_checkpoint(home.with_name("cards"))
+    """`imagegenx dev` on this home, and beside it checkpoints of random weights."""
+    _write_checkpoints(home.with_name("cards"))
     (home / "inbox").mkdir(parents=True)
     ports = {name: str(free_port()) for name in ("http", "grpc", "ui")}
     options = [text for name, port in ports.items() for text in (f"--{name}-port", port)]
@@ -288,8 +302,8 @@ def _product(home: Path) -> Iterator[_Product]:
     try:
         wait_for("imagegenx dev", lambda: dev.poll() is not None or b"Ctrl-C" in log.read_bytes(), _PATIENCE_S)
         address, channel = f"http://{HOST}:{ports['http']}", grpc.insecure_channel(f"{HOST}:{ports['grpc']}")
-        with httpx.Client(base_url=address, timeout=_PATIENCE_S) as client, channel:
-            product = _Product(home, client, channel, "")
+        with httpx.Client(base_url=address, timeout=_PATIENCE_S, follow_redirects=True) as client, channel:
+            product = _Product(home, open_store(Settings(home=home).store), client, channel, "")
             key = product.tool("keys", "create", "--user", "walk", "--qps", "10000", "--scopes", "submit,read,review")
             client.headers["X-API-Key"] = key
             yield replace(product, key=key)
@@ -298,16 +312,15 @@ def _product(home: Path) -> Iterator[_Product]:
         dev.wait()
 
 
-def _write_checkpoint(folder: Path) -> None:
+def _write_checkpoints(folder: Path) -> None:
     import torch
-    from diffusers import StableDiffusionPipeline
 
-    from models.families.stable_diffusion import StableDiffusion
-
-    card = random_registry(small=True, dtype="float32").card("sd-eager")
-    pipeline = random_pipeline(card, torch.float32, "cpu", StableDiffusionPipeline, StableDiffusion.pipeline_options)
-    pipeline.save_pretrained(folder / "checkpoint")
-    (folder / "checkpoint.yaml").write_text(_CARD, encoding="utf-8")
+    registry = random_registry(small=True, dtype="float32")
+    for name, family in _CHECKPOINTS.items():
+        card = registry.card(f"{name}-eager")
+        pipeline = random_pipeline(card, torch.float32, "cpu", family.pipelines, family.pipeline_options)
+        pipeline.save_pretrained(folder / f"random-{name}")
+        (folder / f"random-{name}.yaml").write_text(_CARD.replace("FAMILY", name), encoding="utf-8")
 
 
 def _environment(home: Path) -> dict[str, str]:
