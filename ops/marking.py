@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from models.marks.reading import Found, Layer
 
-VERSION = 5
+VERSION = 6
 """Of the invisible mark; another one wherever that gives other pixels."""
 READ_BACK_PX = 128
 """From this shorter side on, the invisible mark must be found in a file; in a smaller one it may be."""
-_STRENGTHS = (1.0, 1.4, 2.0, 2.8)
+_STRENGTHS = (1.0, 1.2, 1.4, 1.7, 2.0, 2.8)
 _OF_SHEETS = (0.25, 0.5, 0.7, *_STRENGTHS)
 """Of sheets, whose pictures have marks of their own, and which hold many repetitions."""
 _OF_MARKED = (0.0, *_OF_SHEETS)
