@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -120,6 +121,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._unread_bytes += len(data)
+        self._data = data
         super().data_received(data)
         if self._unread_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(*_TOO_LONG)
@@ -144,6 +146,8 @@ class _LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The body may come."""
         self._unread_bytes = 0
+        if self._asks_for_another_protocol():
+            return
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop_parsing(400, f"More than {MAX_PIPELINED} requests are ahead of their answers.")
         self._start_timer(BODY_TIMEOUT_S)
@@ -162,6 +166,8 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        if self._asks_for_another_protocol():
+            return
         self._unread_bytes, self._receiving = 0, False
         if self.cycle.response_complete:
             self._wait(HEAD_TIMEOUT_S)
@@ -204,8 +210,20 @@ class _LimitedProtocol(HttpToolsProtocol):
         """Answer what is no request, or one beyond the limits, as every refusal is answered."""
         self._refuse(*self._refusal)
 
+    def _asks_for_another_protocol(self) -> bool:
+        """Java's client does, of each server, in its first request: `Upgrade: h2c`."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
     def _unsupported_upgrade_warning(self) -> None:
-        """Nobody needs to know that a client would rather have spoken another protocol."""
+        """Read a request anew as if it had not asked for another protocol: the parser takes its body for that."""
+        if not self._asks_for_another_protocol():
+            return
+        parser, rest = self.parser, self._data[sys.exc_info()[1].args[0] :]  # type: ignore[union-attr]
+        head = [b"%s %s HTTP/%s" % (parser.get_method(), self.url, parser.get_http_version().encode())]
+        head += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = type(parser)(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.data_received(b"\r\n".join([*head, b"", rest]))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if not cycle.more_body:

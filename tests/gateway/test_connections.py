@@ -1,6 +1,7 @@
 """Connections that hold places, send without an end, or never say what they want: they keep nobody else out."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -209,6 +210,20 @@ def test_who_would_speak_another_protocol_is_answered_in_this_one(gateway) -> No
         "Sec-WebSocket-Version": "13",
     }
     assert httpx.get(f"{gateway.url}/livez", headers=headers, timeout=60).status_code == 200
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 12", "Transfer-Encoding: chunked"])
+def test_the_body_of_who_would_speak_http_2_is_read(gateway, service, framing) -> None:
+    """As Java's client sends its first request."""
+    body = b"c\r\n" + b'{"text": 12}' + b"\r\n0\r\n\r\n" if "chunked" in framing else b'{"text": 12}'
+    head = [f"POST /api/v1/image/generate HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\n{framing}"]
+    head += ["Host: a", "HTTP2-Settings: AAEAAEAA", "Upgrade: h2c", f"X-API-Key: {service.accounts.create('duke')}"]
+    last = b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+    with connected(gateway, "\r\n".join([*head, "", ""]).encode() + body + last) as connection:
+        said = answered(connection)
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"422", b"200"], said
 
 
 @pytest.mark.parametrize(
