@@ -9,11 +9,16 @@ from typing import Any
 
 import sqlalchemy
 from dagster import StringSource
-from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres import DagsterPostgresStorage, utils
 
-import resources.alembic_paths  # noqa: F401 as it says
+import resources.alembic_paths
+import resources.outage_lines  # noqa: F401 as it says
 
 logger = logging.getLogger(__name__)
+
+# It tells of each attempt in four lines, and has all that this process says later said twice.
+utils.logging = logging.getLogger("dagster_postgres")  # type: ignore[assignment, attr-defined]
+logging.getLogger("dagster_postgres").setLevel(logging.ERROR)
 
 AWAY_S = 120.0
 """A server that is away is waited for so long, from the first connection that failed."""

@@ -24,7 +24,8 @@ from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
-import resources.alembic_paths  # noqa: F401 as it says
+import resources.alembic_paths
+import resources.outage_lines  # noqa: F401 as it says
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine

@@ -95,6 +95,7 @@ def test_runs_that_are_killed_with_their_code_server_fail_and_are_started_again(
         (again,) = [run for run in instance.get_runs() if run.run_id != killed.run_id]
         assert again.parent_run_id == killed.run_id
         assert "started again without it" in str(instance.all_logs(killed.run_id))
+        assert "Traceback" not in log.read_text()
     finally:
         kill(server)
         instance.dispose()

@@ -61,6 +61,7 @@ def process_of(shop, run):
     return int(found[0][1]) if found else 0
 
 
+OUTAGE = re.compile(r"Sensor tick caught an error: .*folder.*")
 SLOW = """
 import sys
 import time
@@ -118,7 +119,12 @@ def test_a_killed_catalog_run_is_started_again_and_ends_with_the_bytes_of_one_th
             shop.until(lambda: "cannot be looked at now" in shop.log(), "a look at the run while nothing can be told")
         left = shop.pictures()
         first, again = shop.until_runs_end(2)
+        log = shop.home / "daemon.log"
+        before = len(log.read_text(errors="replace"))
+        with away(shop.home / "store"):
+            said = shop.until(lambda: OUTAGE.findall(log.read_text(errors="replace")[before:]), "the sensor's outage")
 
+    assert "Traceback" not in log.read_text(errors="replace")[before:], said
     assert [first.status, again.status] == [DagsterRunStatus.FAILURE, DagsterRunStatus.SUCCESS]
     assert (again.parent_run_id, again.tags["dagster/retry_number"]) == (first.run_id, "1")
     assert 0 < len(left) < 2 * ROWS
