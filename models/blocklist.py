@@ -4,11 +4,11 @@ A request is looked at before it costs anything: its prompt, what it shall not s
 Texts are compared by what is seen: compatibility forms (NFKC), case, accents, letters of other scripts that look like
 Latin ones (Unicode TS #39) and small capitals make no difference, nor does what is not seen: soft hyphens, zero-width
 characters. Chinese is compared in simplified characters. Letters may stand apart (`g u n`, `g-u-n`, `g un`), have signs
-between them (`g.un`), and be signs and digits that look like them (`k1ll`, `n@ked`, `kIII`, `9un`, `gvn`), of digits no
-more than letters (`b19` is a number). A word in Latin letters must stand alone, or with an s behind it (`guns`), unless
-it is given as `*gun` or `gun*`, which are found at the end or beginning of longer ones too; any other may stand inside
-a longer text, as Chinese words do. Not found are words in pieces of two and more letters each (`wea pon`): whoever
-joined them would refuse `the pen is red`.
+between them (`g.un`), weights or LoRAs (`g(u:1)n`), and be signs and digits that look like them (`k1ll`, `n@ked`,
+`kIII`, `9un`, `gvn`), of digits no more than letters (`b19` is a number). A word in Latin letters must stand alone, or
+with an s behind it (`guns`), unless it is given as `*gun` or `gun*`, which are found at the end or beginning of longer
+ones too; any other may stand inside a longer text, as Chinese words do. Not found are words in pieces of two and more
+letters each (`wea pon`): whoever joined them would refuse `the pen is red`.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from typing import Any
 
 from foundation.problems import Problem
 from models.errors import RejectedError
+from models.prompt_syntax import bare_words
 from models.request import GenerationRequest
 
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
@@ -33,7 +34,7 @@ _SIGNS = {
 }
 """What letters are written as in ASCII, by letter."""
 _LATIN_NAME = re.compile(
-    r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL |SCRIPT |DOTLESS |TURNED )*([A-Z])(?: WITH .*)?"
+    r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL |SCRIPT |DOTLESS |TURNED )*([A-Z])(?: (?:WITH|BAR)\b.*)?"
 )
 _LETTERED = (("\U0001f150", 26), ("\U0001f170", 26), ("\U0001f1e6", 26))
 """Alphabets of symbols that have no compatibility form: where each begins, and its length."""
@@ -49,7 +50,7 @@ class Blocklist:
 
     def __init__(self, words: Iterable[str]) -> None:
         folded = sorted({read for word in words for read in (plain(word), plain(word.casefold()))} - {""})
-        self.version = hashlib.sha256("\n".join(["5", *folded]).encode()).hexdigest()[:12]
+        self.version = hashlib.sha256("\n".join(["6", *folded]).encode()).hexdigest()[:12]
         self._patterns = {word: re.compile(_pattern(word)) for word in folded}
 
     def found(self, text: str) -> list[str]:
@@ -73,10 +74,15 @@ class Blocklist:
 
 def readings(text: str) -> set[str]:
     """The ways in which a text may be read: by its capitals or without, single letters as parts of their neighbours."""
-    read = {plain(text), plain(text.casefold()), plain(_CAPITAL_I.sub(lambda found: "|" * len(found[0]), text))}
+    ways = {way for words in (text, bare_words(text)) for way in (words, words.casefold(), _barred(words))}
+    read = {plain(way) for way in ways}
     return read | {
         pattern.sub(lambda found: found[0].replace(" ", ""), one) for one in read for pattern in (_AHEAD, _BEHIND)
     }
+
+
+def _barred(text: str) -> str:
+    return _CAPITAL_I.sub(lambda found: "|" * len(found[0]), text)
 
 
 def plain(text: str) -> str:

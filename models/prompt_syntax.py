@@ -20,6 +20,7 @@ _BREAK = re.compile(r"\bBREAK\b")
 _AND = re.compile(r"\bAND\b")
 _NETWORK = re.compile(r"<(\w+):([^<>]*)>")
 _MARK = re.compile(r"\\[\\()\[\]]?|[(\[\])]|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[^\\()\[\]:]+|:")
+_NO_WORD = re.compile(r"<\w+:[^<>]*>|:\s*[+-]?[.\d]+\s*(?=\))|\bBREAK\b")
 _EDITED_TO = re.compile(r":\s*[+-]?[.\d]+\s*\Z")
 
 
@@ -51,6 +52,11 @@ def read_loras(text: str) -> tuple[str, list[NamedLora]]:
     """
     found = [_lora(match[1], match[2]) for match in _NETWORK.finditer(text)]
     return (_NETWORK.sub("", text).strip(), found) if found else (text, [])
+
+
+def bare_words(text: str) -> str:
+    """A prompt without its weights, LoRAs and BREAK: `g(u:1)n` has the word that `g(u)n` has."""
+    return _NO_WORD.sub("", text)
 
 
 def _lora(kind: str, said: str) -> NamedLora:

@@ -29,6 +29,7 @@ def mark(text):
     ("body", "field"),
     [
         ({"text": "a red g\u200bun"}, "text"),
+        ({"text": "a g(u:1)n<lora:shop:1>"}, "text"),
         ({"text": "a mug", "params": {"negative_text": "ɢᴜɴ"}}, "params.negative_text"),
         ({"text": "a mug", "params": mark("玩具枪")}, "params.post_process.watermark.text"),
     ],

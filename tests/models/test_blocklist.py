@@ -15,7 +15,7 @@ def blocked(text, *words):
         *("a toy GUN on a table", "a ＧＵＮ", "a 𝐠𝐮𝐧", "ⓖⓤⓝ", "🅶🆄🅽", "🇬🇺🇳"),  # case and forms of letters
         *("a g\u200bu\u200dn", "g\u00adun", "\ufeffgun", "g\u2060un", "gu\ufe0fn", "gun\U000e0001"),  # what is not seen
         *("gu\u0301n", "g\u0336u\u0336n\u0336", "gǘn", "gün", "g\u034fun"),  # combining marks
-        *("gцn g\u03c5n", "ɡun", "ɢᴜɴ", "GUΝ"),  # letters that look alike
+        *("gцn g\u03c5n", "ɡun", "ɠʉɲ", "ɢᴜɴ", "GUΝ"),  # letters that look alike
         *("g u n", "g-u-n", "G.U.N.", "g _ u _ n", "a g\u200b \u200bu n"),  # letters apart
         *("g\u0488un", "g\u064fun", "g\u05b1un", "g\u094du\u0e31n", "gun\u0fa0"),  # marks of other scripts
         *("g\x00un", "g\x1fun", "g\x7fun", "g\ue000un", "g\u2800un", "g\ufffdun", "g\U0001f3fbun"),  # and signs
@@ -23,6 +23,13 @@ def blocked(text, *words):
         *("一把gun的照片", "gun!", "_gun_", "gun's", "two guns", "GUNS", "gun$", "gun5"),
         *("9un", "6un", "gvn", "a g.u.n", "gu.n", "g-u-n", "ｇ－ｕ－ｎ", "g\nun", "gu\r\nn", "g\u2028u\u2028n"),
         *("\u200fgun", "g\u202eun", "g\u200eu\u200fn", "\u2067gun\u2069", "g\u061cun", "g\u206aun"),  # of direction
+        *(
+            "g(u:1)n",
+            "(g:1.1)(u: 1.1 )(n:.5)",
+            "gu<lora:shop:1>n",
+            "g(u:-1)<lora:a:1>(n:2)",
+            "gu BREAK n",
+        ),  # of prompts
         *("gυn", "gսn", "ցun", "ɡυո", "g𝓾n", "ġuṅ"),
     ],
 )
