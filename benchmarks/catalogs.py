@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.child import measured
-from benchmarks.main_job import run_main_job
-from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
+from benchmarks.stand_in import StandInGPUEngine, run_main_job, write_stand_in_model
 from configs.settings import Settings, load_settings
 from io_managers.image_set import Status, encode_manifest, manifest_key, read_image_set
 from io_managers.image_set_writer import PARQUET

@@ -2,6 +2,9 @@
 
 Networks of full size with random weights, one after another in one memory; and the built-in model. No other work should
 be on the machine: kinds do not take turns, since two of the largest networks would not fit beside each other.
+
+`tiles` compares the peak memory and time of decoding in tiles with those in one piece, each in a process of its own.
+Linux only: it can say a process's peak memory from a moment on.
 """
 
 import math
@@ -17,14 +20,20 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.child import measured
 from configs.settings import PACKAGE_ROOT
 from models.acceleration.availability import computes_bfloat16
 from models.acceleration.exact_rows import make_rows_exact
 from models.acceleration.export import unet_inputs
 from models.acceleration.openvino import OpenVINOUNet
 from models.architectures import read_architecture
+from models.denoising.tiles import decode_in_tiles
 
-LIMITS = {"sd, ours / diffusers float32": 1 / 2.8, "sd, ours / best peer": 1.0, "sd, PSNR to float32 below 35 dB": 0.0}
+LIMITS = {
+    "sd, ours / diffusers float32": 1 / 2.8,
+    "sd, ours / best peer": 1.0,
+    "sd, PSNR to float32 below 35 dB": 0.0,
+} | {"memory, tiles of 512 px": 0.5, "memory, tiles of 256 px": 0.2, "time, tiles of 512 px": 2.5}
 REPEATS = 3
 _SIDE, _ROWS, _TOKENS = 64, 2, 77
 
@@ -156,3 +165,49 @@ def _matrix_flops(dtype: torch.dtype) -> float:
         torch.mm(one, other)
         best = min(best, time.perf_counter() - began)
     return 2 * side**3 / best
+
+
+SIDE_PX, TILES_PX = 1024, (512, 256)
+_PX_PER_LATENT = 8
+_KB_PER_MB = 1024
+
+
+def tiles() -> dict[str, float]:
+    """Peak MB beyond the weights and seconds in one piece, and the shares of both that tiles take."""
+    whole_mb, whole_s = measured(decoding, 0)
+    figures = {"one piece, peak MB": whole_mb, "one piece s": whole_s}
+    for tile in TILES_PX:
+        tiles_mb, tiles_s = measured(decoding, tile)
+        figures[f"memory, tiles of {tile} px"] = tiles_mb / whole_mb
+        figures[f"time, tiles of {tile} px"] = tiles_s / whole_s
+    return figures
+
+
+def decoding(tile_px: int) -> tuple[float, float]:
+    """Peak memory of a decode in MB, and its seconds; in one piece without tiles."""
+    vae = _decoder()
+    side = SIDE_PX // _PX_PER_LATENT
+    with torch.no_grad():
+        vae.decode(torch.randn(1, 4, 8, 8))
+        latents = torch.randn(1, 4, side, side)
+        Path("/proc/self/clear_refs").write_text("5")
+        before_mb, began = _status_mb("VmRSS"), time.perf_counter()
+        if tile_px:
+            decode_in_tiles(vae, latents, tile_px // _PX_PER_LATENT, _PX_PER_LATENT)
+        else:
+            vae.decode(latents)
+        took_s = time.perf_counter() - began
+    return _status_mb("VmHWM") - before_mb, took_s
+
+
+def _decoder() -> Any:
+    """The VAE of Stable Diffusion 1.x, its memory laid out as the engine has it."""
+    vae: Any = AutoencoderKL.from_config(read_architecture("sd")["parts"]["vae"]["config"])
+    return vae.eval().to(memory_format=torch.channels_last)
+
+
+def _status_mb(field: str) -> float:
+    """A figure of this process, by its name in proc_pid_status(5)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{field}:"))
+    return int(line.split()[1]) / _KB_PER_MB

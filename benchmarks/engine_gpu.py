@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.transformers import ARCHITECTURES, full_size
+from benchmarks.random_checkpoint import ARCHITECTURES, full_size, random_pipeline, random_registry
 from configs.settings import EngineSettings
 from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
@@ -179,8 +179,6 @@ def run(
     from models.families.quiet_libraries import quiet_libraries
 
     quiet_libraries()
-    from benchmarks.random_checkpoint import random_registry
-
     if not small and not torch.cuda.is_available():
         raise SystemExit("engine_gpu measures a GPU, and PyTorch sees none here. Try it with --small.")
     bench = Bench(
@@ -364,7 +362,6 @@ def _diffusers_pictures_per_s(bench: Bench, model: str) -> float:
     """diffusers' own pipeline on the same weights, in batches of equal parameters, which suits it best."""
     import torch
 
-    from benchmarks.random_checkpoint import random_pipeline
     from models.families.sdxl import StableDiffusionXL
     from models.families.stable_diffusion import StableDiffusion
 

@@ -15,8 +15,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from pydantic import SecretStr
 
 from benchmarks.dagster_page import free_port
-from benchmarks.serving_stack import ServingStack, wait_for
-from benchmarks.soak import prepared_stack
+from benchmarks.serving_stack import ServingStack, prepared_stack, wait_for
 from configs.settings import Settings
 from gateway.http_app import build_app
 from gateway.http_server import HttpLimits, HttpServer

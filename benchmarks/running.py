@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from benchmarks.attack_kinds import ATTACKS
+from benchmarks.attacks import ATTACKS
 from foundation.errors import ImageGenXError
 from foundation.problems import one_of
 
@@ -21,28 +21,27 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "catalog_overhead": "catalogs:overhead",
         "large_catalog": "catalogs:large",
     },
-    "lifecycle": {"backfill": "backfill:run", "many_partitions": "many_partitions:run"},
+    "lifecycle": {"backfill": "many_catalogs:backfill", "many_partitions": "many_catalogs:many_partitions"},
     "engine": {
         "engine_overhead": "engine:overhead",
         "engine_mixed_load": "engine:mixed_load",
         "engine_poisson": "engine:poisson",
-        "decode_tiles": "decode_tiles:run",
-        "transformers": "transformers:throughput",
+        "decode_tiles": "cpu:tiles",
+        "transformers": "random_checkpoint:throughput",
     },
     "gateway": {
-        "queue_throughput": "gateway:queue_throughput",
         "gateway_submits": "gateway:submits",
         "review_page": "review:page",
     },
     "cpu": {f"cpu_{name}": f"cpu:{name}" for name in ("builtin", "sd", "sdxl")},
     "fleet": {f"fleet_{name}": f"fleet:{name}" for name in ("hosts", "interactive", "large", "thousand")},
-    "ledger": {"ledger": "ledger:run"},
+    "ledger": {"ledger": "gateway:ledger"},
     "serving": {"serving": "serving:serving", "serving_cold": "serving:cold", "serving_previews": "serving:previews"},
     "marks": {"marks": "marks:run"},
     "attacks": {f"attack_{name}": f"attacks:run:{name}" for name in ATTACKS},
     "false_marks": {"marks_false_finds": "marks_false_finds:run", "marks_walk": "marks_walk:run"},
-    "soak": {"soak": "soak:run", "engine_soak": "engine_soak:run"},
-    "review": {"first_look": "first_look:run", "review_day": "review:day"},
+    "soak": {"soak": "soak:run", "engine_soak": "soak:engine"},
+    "review": {"first_look": "quality:first_look", "review_day": "review:day"},
     "quality": {
         "builtin_speed": "quality:speed",
         "adherence": "quality:adherence",

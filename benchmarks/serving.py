@@ -21,8 +21,7 @@ from contextlib import contextmanager
 from dagster import DagsterInstance
 
 from benchmarks.engine import engine_s, open_workplace, uniform_jobs
-from benchmarks.serving_stack import ServingStack, wait_for
-from benchmarks.soak import prepared_stack
+from benchmarks.serving_stack import ServingStack, prepared_stack, wait_for
 from configs.settings import load_settings
 from gateway.changes import LOOK_AGAIN_S
 from models.admission import parse_request

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from benchmarks.dagster_page import free_port
 from configs.settings import Settings, load_settings
 from imagegenx_cli.dev import CODE, code_server_command, daemon_command, engine_threads, write_workspace
 from imagegenx_cli.embedded_dagster import dagster_home
@@ -227,6 +228,38 @@ class CallbackReceiver:
         """Listen no more."""
         self._server.shutdown()
         self._server.server_close()
+
+
+@contextmanager
+def prepared_stack(location: str = CODE, **settings: str) -> Iterator[tuple[ServingStack, CallbackReceiver]]:
+    """A stack over a new home folder; `settings` are environment variables."""
+    receiver = CallbackReceiver()
+    with tempfile.TemporaryDirectory() as folder, _environment(folder, receiver, settings):
+        try:
+            with ServingStack(Path(folder), free_port(), location) as stack:
+                yield stack, receiver
+        finally:
+            receiver.close()
+
+
+@contextmanager
+def _environment(folder: str, receiver: CallbackReceiver, settings: dict[str, str]) -> Iterator[None]:
+    former = dict(os.environ)
+    os.environ.update(
+        {
+            "IMAGEGENX_HOME": folder,
+            "DAGSTER_HOME": "",
+            "IMAGEGENX_QUEUE__LEASE_S": "5",
+            "IMAGEGENX_GATEWAY__ALLOW_PRIVATE_HOSTS": f'["{receiver.host}"]',
+            "IMAGEGENX_CALLBACKS__FIRST_RETRY_S": "0.5",
+            **settings,
+        }
+    )
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(former)
 
 
 def wait_for(what: str, condition: Callable[[], object], timeout_s: float) -> None:

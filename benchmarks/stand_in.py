@@ -20,6 +20,7 @@ from resources.settings_resource import SettingsResource
 
 if TYPE_CHECKING:
     import numpy as np
+    from dagster import ExecuteInProcessResult
     from numpy.typing import NDArray
 
     from models.engine import BatchingEngine
@@ -202,3 +203,28 @@ def serve(engine: StandInEngine, store: "ObjectStore | None" = None) -> None:
     worker = ServingWorker(place)
     worker.start()
     worker.end()
+
+
+def run_main_job(catalog: str, gpu_engine: GPUEngine | None = None) -> "ExecuteInProcessResult":
+    """Materialize every asset of a catalog in this process, on the Dagster instance of the configured home.
+
+    Args:
+        gpu_engine: in place of the configured one.
+    """
+    from dagster import materialize
+
+    from configs.settings import load_settings
+    from imagegenx_assets.catalog_assets import ASSETS
+    from imagegenx_assets.definitions import RESOURCES
+    from imagegenx_cli.catalogs import add_partition
+    from imagegenx_cli.embedded_dagster import dagster_instance
+
+    with dagster_instance(load_settings().home) as instance:
+        add_partition(instance, catalog)
+        return materialize(
+            ASSETS,
+            resources={**RESOURCES, **({"gpu_engine": gpu_engine} if gpu_engine else {})},
+            partition_key=catalog,
+            instance=instance,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from benchmarks import engine_gpu, transformers
+from benchmarks import engine_gpu, random_checkpoint
 from configs.settings import PACKAGE_ROOT
 from models.family_table import FAMILIES
 
@@ -56,7 +56,7 @@ def test_the_gpu_benchmark_measures_on_a_bare_machine_everything_a_cpu_can_when_
     assert "sd: GPU busy during a catalog: not known, neither NVML nor nvidia-smi tells it here" in done.stdout
 
 
-@pytest.mark.parametrize("name", transformers.ARCHITECTURES)
+@pytest.mark.parametrize("name", random_checkpoint.ARCHITECTURES)
 def test_a_transformer_is_measured_alone(name):
     figures = engine_gpu.run(models=[name], small=True).figures
 
@@ -65,9 +65,9 @@ def test_a_transformer_is_measured_alone(name):
 
 
 def test_shared_passes_of_mixed_requests_make_more_pictures_than_one_by_one():
-    figures = transformers.throughput(16)
+    figures = random_checkpoint.throughput(16)
 
-    assert figures["shared / one by one"] < transformers.LIMITS["shared / one by one"]
+    assert figures["shared / one by one"] < random_checkpoint.LIMITS["shared / one by one"]
 
 
 def test_what_does_not_fit_the_time_is_named(capsys):

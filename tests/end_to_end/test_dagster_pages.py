@@ -8,8 +8,7 @@ import dagster as dg
 import pytest
 from playwright.sync_api import expect
 
-from benchmarks.main_job import run_main_job
-from benchmarks.stand_in import StandInEngine, StandInGPUEngine, write_stand_in_model
+from benchmarks.stand_in import StandInEngine, StandInGPUEngine, run_main_job, write_stand_in_model
 from imagegenx_assets.definitions import RESOURCES, defs
 from imagegenx_cli.embedded_dagster import dagster_instance
 from models.image import FailedImage

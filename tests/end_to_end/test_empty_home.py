@@ -4,8 +4,7 @@ import dagster as dg
 import pytest
 from PIL import Image
 
-from benchmarks.main_job import run_main_job
-from benchmarks.stand_in import MODEL, StandInGPUEngine, write_stand_in_model
+from benchmarks.stand_in import MODEL, StandInGPUEngine, run_main_job, write_stand_in_model
 from configs.settings import load_settings
 from io_managers.image_set import read_image_set
 from resources.object_store_resource import ObjectStoreResource

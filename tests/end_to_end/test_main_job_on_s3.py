@@ -6,8 +6,7 @@ import urllib.request
 
 import pytest
 
-from benchmarks.main_job import run_main_job
-from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
+from benchmarks.stand_in import StandInGPUEngine, run_main_job, write_stand_in_model
 from configs.settings import load_settings
 from imagegenx_cli.demo import gallery_file
 from io_managers.image_set import read_image_set

@@ -14,8 +14,7 @@ import pytest
 import yaml
 from dagster import DagsterEventType, DagsterRunStatus
 
-from benchmarks.main_job import run_main_job
-from benchmarks.stand_in import PICTURE_S, StandInGPUEngine, write_stand_in_model
+from benchmarks.stand_in import PICTURE_S, StandInGPUEngine, run_main_job, write_stand_in_model
 from configs.settings import PACKAGE_ROOT
 from tests.support.dagster_daemon import DaemonHome
 

@@ -3,7 +3,8 @@
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 
-from benchmarks.soak import LIMITS, endure, prepared_stack
+from benchmarks.serving_stack import prepared_stack
+from benchmarks.soak import LIMITS, endure
 from tests.support.random_model import write_random_model
 
 REQUESTS, KILLS = 40, 4  # so that each thing goes away once

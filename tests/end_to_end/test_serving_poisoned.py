@@ -6,8 +6,7 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.definitions.run_request import InstigatorType
 
-from benchmarks.serving_stack import objects_of, wait_for
-from benchmarks.soak import prepared_stack
+from benchmarks.serving_stack import objects_of, prepared_stack, wait_for
 from configs.settings import PACKAGE_ROOT
 from models.admission import parse_request
 from models.registry import open_registry

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.main_job import run_main_job
-from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
+from benchmarks.stand_in import StandInGPUEngine, run_main_job, write_stand_in_model
 from configs.settings import load_settings
 from io_managers.image_set import Status, read_image_set
 from resources.open_store import open_store

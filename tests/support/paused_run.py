@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from benchmarks.main_job import run_main_job
-from benchmarks.stand_in import StandInEngine, StandInGPUEngine
+from benchmarks.stand_in import StandInEngine, StandInGPUEngine, run_main_job
 from models.engine import Engine, GenerationJob, OnStep
 from models.image import FailedImage, GeneratedImage
 

@@ -1,13 +1,19 @@
-"""What Dagster's pages and the sensors' ticks cost when many catalogs are registered, and all of them made.
+"""Many catalogs: what a backfill of them costs beyond generation, and what Dagster's pages and the sensors' ticks cost.
 
-Catalog files are taken from the watched folder by the sensor itself. Making thousands of catalogs would take hours, so
-what their runs would have reported (materializations, passed checks) is written to Dagster's database at once, and what
-they would have stored is the galleries' pages and the summaries of releases, by which catalogs become stale. Figures
-are processor seconds, of the web server and its code server for pages: machines are shared.
+Dagster is real: its daemon, code server and web server, which is asked as its pages ask it.
+
+* `backfill` has many small ones made, and others that are cancelled half-way and executed again. The engine paints at
+  once, so that what is left is the overhead: the daemon's rounds, starting processes, encoding, manifests, checks,
+  galleries, events.
+* `many_partitions` has thousands registered, and all of them made. The sensor itself takes their files from the watched
+  folder. Making them would take hours, so what their runs would have reported (materializations, passed checks) is
+  written to Dagster's database at once, and what they would have stored is the galleries' pages and the summaries of
+  releases, by which catalogs become stale. Figures are processor seconds, of the web server and its code server for
+  pages: machines are shared.
 """
 
 import json
-import subprocess
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,9 +25,18 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.child import measured
 from benchmarks.dagster_page import answers, ask, free_port
+from benchmarks.stand_in import NOTES, write_stand_in_model
 from configs.settings import Settings, load_settings
-from imagegenx_cli.dev import code_server_command, web_server_command, write_workspace
+from imagegenx_cli.dev import (
+    CODE,
+    code_server_command,
+    daemon_command,
+    engine_threads,
+    web_server_command,
+    write_workspace,
+)
 from imagegenx_cli.embedded_dagster import dagster_instance
+from imagegenx_cli.processes import ProcessStack
 from models.planning import plan_recipe
 from models.registry import open_registry
 from ops.catalog import open_catalogs
@@ -33,8 +48,170 @@ from resources.open_store import open_store
 if TYPE_CHECKING:
     from dagster import DagsterInstance, SensorDefinition, SensorResult
 
+BACKFILLED, ROWS = 200, 20
+_PATIENCE_S = 900.0
+_LAUNCH = """
+mutation Launch($assets: [AssetKeyInput!], $catalogs: [String!]) {
+  launchPartitionBackfill(backfillParams: {assetSelection: $assets, partitionNames: $catalogs}) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+} }
+"""
+_CANCEL = """
+mutation Cancel($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }
+"""
+_EXECUTE_AGAIN = """
+mutation Again($id: String!) {
+  reexecutePartitionBackfill(reexecutionParams: {parentRunId: $id, strategy: FROM_FAILURE}) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+} }
+"""
+
+
+def backfill() -> dict[str, float]:
+    """Figures of one backfill left alone, and of a second one, of other catalogs, cancelled and executed again."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {"IMAGEGENX_HOME": folder, "DAGSTER_HOME": "", NOTES: f"{folder}/notes.txt"}
+        environment |= write_stand_in_model(Path(folder) / "models")
+        figures: dict[str, float] = measured(both_backfills, environment=environment)
+    return figures
+
+
+class _Backfills:
+    """Backfills of all assets of catalogs, handled as Dagster's backfill page handles them."""
+
+    def __init__(self, instance: "DagsterInstance", stack: ProcessStack, page: str) -> None:
+        self._instance = instance
+        self._stack = stack
+        self._page = page
+
+    def launch(self, catalogs: Sequence[str]) -> str:
+        """The id of a new backfill."""
+        assets = [{"path": [asset]} for asset in STAGES]
+        return self._launched(ask(self._page, _LAUNCH, assets=assets, catalogs=list(catalogs)))
+
+    def execute_again(self, backfill: str) -> str:
+        """The id of a new backfill of what another one has not made."""
+        return self._launched(ask(self._page, _EXECUTE_AGAIN, id=backfill))
+
+    def cancel(self, backfill: str) -> None:
+        """Ask for the end of a backfill."""
+        ask(self._page, _CANCEL, id=backfill)
+
+    def until(self, what: str, happened: Callable[[], bool]) -> None:
+        """Wait for something that the processes bring about."""
+        self._stack.wait_until(what, happened, _PATIENCE_S)
+
+    def until_ended(self, backfill: str, status: str) -> None:
+        """Wait until a backfill has ended with this status; RuntimeError if it ends with another."""
+        ends = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
+        self.until("the end of a backfill", lambda: self._status(backfill) in ends)
+        if (found := self._status(backfill)) != status:
+            raise RuntimeError(f"the backfill ended as {found}, not {status}")
+
+    def seconds(self, backfill: str) -> tuple[int, float]:
+        """The runs of a backfill, and seconds from its launch to the end of the last one."""
+        from dagster import RunsFilter
+
+        records = self._instance.get_run_records(RunsFilter(tags={"dagster/backfill": backfill}))
+        launched = self._instance.get_backfill(backfill)
+        assert launched
+        return len(records), max(record.end_time or 0.0 for record in records) - launched.backfill_timestamp
+
+    def made(self, catalogs: Sequence[str]) -> set[str]:
+        """Those of the catalogs whose gallery is made."""
+        from dagster import AssetKey
+
+        return self._instance.get_materialized_partitions(AssetKey("gallery")) & set(catalogs)
+
+    def _status(self, backfill: str) -> str:
+        found = self._instance.get_backfill(backfill)
+        assert found
+        return found.status.value
+
+    @staticmethod
+    def _launched(answer: dict[str, dict[str, str]]) -> str:
+        (launched,) = answer.values()
+        if "backfillId" not in launched:
+            raise RuntimeError(f"Dagster launches no backfill: {launched}")
+        return launched["backfillId"]
+
+
+@contextmanager
+def _served(
+    settings: Settings, location: str = CODE, *, with_daemon: bool = False
+) -> Iterator[tuple[str, ProcessStack]]:
+    """The address of Dagster's web server over the home folder, and the stack that its processes are in."""
+    port = free_port()
+    page = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as folder, ProcessStack(settings.home / "logs") as stack:
+        code_socket, workspace = write_workspace(Path(folder))
+        stack.start("code server", code_server_command(code_socket, location), engine_threads(settings))
+        stack.wait_until("the code server", code_socket.exists, _PATIENCE_S)
+        if with_daemon:
+            stack.start("daemon", daemon_command(workspace))
+        stack.start("web server", web_server_command(workspace, port))
+        stack.wait_until("the web server", lambda: answers(page), _PATIENCE_S)
+        yield page, stack
+
+
+def _catalogs(settings: Settings, instance: "DagsterInstance", letter: str) -> list[str]:
+    """Registered catalogs of a few quick pictures; their names."""
+    names = [f"{letter}{number:04}" for number in range(BACKFILLED)]
+    settings.catalog_folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        rows = "".join(f"r{row},a red mug of {name},{row},4\n" for row in range(ROWS))
+        (settings.catalog_folder / f"{name}.csv").write_text(f"id,text,seed,steps\n{rows}", encoding="utf-8")
+    instance.add_dynamic_partitions(CATALOG_PARTITIONS, names)
+    return names
+
+
+def _processor_s() -> float:
+    """Processor seconds of all processes that this one started, and of those that they did."""
+    from psutil import Process
+
+    return sum(sum(child.cpu_times()[:4]) for child in Process().children(recursive=True))
+
+
+def _left_alone(backfills: _Backfills, names: Sequence[str]) -> dict[str, float]:
+    before_s = _processor_s()
+    backfill = backfills.launch(names)
+    backfills.until_ended(backfill, "COMPLETED_SUCCESS")
+    runs, wall_s = backfills.seconds(backfill)
+    return {
+        "runs": runs,
+        "processor time per catalog s": (_processor_s() - before_s) / BACKFILLED,
+        "wall time per catalog s": wall_s / BACKFILLED,
+    }
+
+
+def _cancelled_and_resumed(backfills: _Backfills, names: Sequence[str], notes: Path) -> dict[str, float]:
+    backfill = backfills.launch(names)
+    backfills.until("half of a backfill", lambda: len(backfills.made(names)) >= BACKFILLED // 2)
+    backfills.cancel(backfill)
+    backfills.until_ended(backfill, "CANCELED")
+    before = len(backfills.made(names))
+    backfills.until_ended(backfills.execute_again(backfill), "COMPLETED_SUCCESS")
+    pictures = notes.read_text(encoding="utf-8").splitlines()
+    return {
+        "cancelled and resumed: catalogs made before": before,
+        "cancelled and resumed: pictures made twice": len(pictures) - len(set(pictures)),
+        "cancelled and resumed: catalogs without pictures": len(set(names) - backfills.made(names)),
+    }
+
+
+def both_backfills() -> dict[str, float]:
+    """All figures, with the settings of the environment."""
+    settings, notes = load_settings(), Path(os.environ[NOTES])
+    with (
+        dagster_instance(settings.home) as instance,
+        _served(settings, "benchmarks.stand_in_location", with_daemon=True) as (page, stack),
+    ):
+        backfills = _Backfills(instance, stack, page)
+        figures = _left_alone(backfills, _catalogs(settings, instance, "a"))
+        return figures | _cancelled_and_resumed(backfills, _catalogs(settings, instance, "b"), notes)
+
+
 CATALOGS = 5000
-START_S = 90.0
 _CHECKS = """assetChecksOrError { ... on AssetChecks { checks { name description
     executionForLatestMaterialization { status timestamp evaluation { partition severity } }
     partitionStatuses { ... on AssetCheckDefaultPartitionStatuses {
@@ -67,10 +244,16 @@ TICKS = (
     "run_failure_alert",
     "queue_sensor",
 )
-LIMITS = {**{f"tick of {name} s": 2.0 for name in TICKS}, **{f"page: {name} s": 2.0 for name in QUERIES}}
+LIMITS = {
+    "processor time per catalog s": 3.0,
+    "cancelled and resumed: pictures made twice": 0,
+    "cancelled and resumed: catalogs without pictures": 0,
+    **{f"tick of {name} s": 2.0 for name in TICKS},
+    **{f"page: {name} s": 2.0 for name in QUERIES},
+}
 
 
-def run() -> dict[str, float]:
+def many_partitions() -> dict[str, float]:
     """Processor seconds of a tick of each sensor, and of what the pages ask the web server for."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
@@ -226,45 +409,14 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - began, result
 
 
-@contextmanager
-def serving_pages(folder: Path) -> Iterator[tuple[str, Callable[[], float]]]:
-    """The address of a web server, and what tells the processor seconds that it and the code server have taken."""
-    from psutil import Process
-
-    port = free_port()
-    code_socket, workspace = write_workspace(folder)
-    processes = []
-    try:
-        processes.append(subprocess.Popen(code_server_command(code_socket)))
-        _wait_until(code_socket.exists)
-        processes.append(subprocess.Popen(web_server_command(workspace, port)))
-        address = f"http://127.0.0.1:{port}"
-        _wait_until(lambda: answers(address))
-        measured = [Process(process.pid) for process in processes]
-        yield address, lambda: sum(sum(one.cpu_times()[:2]) for one in measured)
-    finally:
-        for process in processes:
-            # Where interrupts are ignored, as in a shell's background, Dagster's servers ignore a polite end, too.
-            process.kill()
-            process.wait()
-
-
-def _wait_until(happened: Callable[[], bool]) -> None:
-    limit = time.monotonic() + START_S
-    while not happened():
-        if time.monotonic() > limit:
-            raise TimeoutError(f"Dagster's servers have not started in {START_S:g} s")
-        time.sleep(0.1)
-
-
-def _page_figures(folder: Path) -> dict[str, float]:
+def _page_figures(settings: Settings) -> dict[str, float]:
     figures = {}
-    with serving_pages(folder) as (address, processor_s):
+    with _served(settings) as (address, _):
         for name, query in QUERIES.items():
             ask(address, query)  # it keeps what it has found out of partitions for later answers
-            before_s = processor_s()
+            before_s = _processor_s()
             ask(address, query)
-            figures[f"page: {name} s"] = processor_s() - before_s
+            figures[f"page: {name} s"] = _processor_s() - before_s
     return figures
 
 
@@ -282,4 +434,4 @@ def ticks_and_pages() -> dict[str, float]:
     settings, names = load_settings(), [f"c{number:05}" for number in range(CATALOGS)]
     write_catalogs(settings, names)
     with dagster_instance(settings.home) as instance:
-        return _tick_figures(settings, instance, names) | _page_figures(settings.home)
+        return _tick_figures(settings, instance, names) | _page_figures(settings)
