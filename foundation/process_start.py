@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
-"""What a parent may not have us ignore. SIGHUP is not among them: `nohup` means it."""
+"""What a parent may not have us ignore. SIGHUP is not among them: `nohup` means it. Else it is as good as SIGTERM."""
 _CLEAN_START = """
 import os, signal, sys
 for number in signal.valid_signals():
@@ -57,13 +57,18 @@ def start_process() -> None:
 
 
 def accept_signals() -> None:
-    """Undo that a parent has had signals ignored or blocked which end processes, or tell that they have ended."""
+    """Undo that a parent has had signals ignored or blocked which end processes, or tell that they have ended.
+
+    A terminal that is closed then ends a process like SIGTERM, with its calls answered and what it has started.
+    """
     if threading.current_thread() is not threading.main_thread():
         return
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in _ENDING:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 def started_clean(command: Sequence[str], *, ends_with_us: bool = False) -> list[str]:

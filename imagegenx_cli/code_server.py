@@ -17,7 +17,7 @@ NAME = "code server"
 
 
 def run_code_server(options: Sequence[str]) -> int:
-    """Serve until SIGTERM or Ctrl-C, then end every run and the server; returns the exit status.
+    """Serve until SIGTERM, Ctrl-C or a closed terminal, then end every run and the server; returns the exit status.
 
     Runs are told first. A serving run gives its requests back; a catalog run is started again and goes on where it was.
     What has not ended after `ProcessStack`'s patience is killed.

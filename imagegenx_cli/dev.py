@@ -37,7 +37,7 @@ LOCAL_USER = "local"
 CODE, LOCATION = "imagegenx_assets.definitions", "imagegenx"
 _PAGE_TOKEN = "IMAGEGENX_GATEWAY__PAGE_TOKEN"
 _QUIET = ("--log-level", "warning")
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class AlreadyRunningError(ImageGenXError):
@@ -54,10 +54,9 @@ class Ports:
 
 
 def run_dev(ports: Ports) -> int:
-    """Serve until Ctrl-C, SIGTERM, or SIGHUP unless `nohup` has it ignored; returns the exit status."""
+    """Serve until Ctrl-C or SIGTERM, or until the terminal is closed; returns the exit status."""
     for number in _ENDING:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+        signal.signal(number, _interrupt)
     settings = load_settings()
     for option, port in (("--http-port", ports.http), ("--grpc-port", ports.grpc), ("--ui-port", ports.ui)):
         _check_free(option, port)

@@ -168,6 +168,7 @@ def test_a_code_server_that_is_told_to_end_gives_the_requests_of_its_runs_back(d
     given_back_s = time.monotonic() - began_s
     deployment.server.wait(PATIENCE_S)
     ended_s = time.monotonic() - began_s
+    print(f"given back after {given_back_s:.1f} s, ended after {ended_s:.1f} s")
     assert not is_alive(worker)
     assert given_back_s < ENDED_S
     assert ended_s < ENDED_S
@@ -181,14 +182,17 @@ def test_a_code_server_that_is_told_to_end_gives_the_requests_of_its_runs_back(d
 
 
 @pytest.mark.timeout(900)
-def test_a_code_server_ends_while_postgresql_is_away(deployment):
+@pytest.mark.usefixtures("hung_up_on")
+def test_a_code_server_whose_terminal_is_closed_ends_while_postgresql_is_away(deployment):
     with ExitStack() as stack:
         deployment.start_code_server(stack)
+        started = psutil.Process(deployment.server.pid).children(recursive=True)
         deployment.postgres.stop()
         stack.callback(deployment.postgres.start)
         began_s = time.monotonic()
 
-        os.kill(deployment.server.pid, signal.SIGTERM)
+        os.kill(deployment.server.pid, signal.SIGHUP)
 
         deployment.server.wait(PATIENCE_S)
+        wait_until(lambda: not any(is_alive(process) for process in started), PATIENCE_S)
         assert time.monotonic() - began_s < ENDED_S

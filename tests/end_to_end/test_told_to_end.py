@@ -1,5 +1,6 @@
 """Serving runs and gateways that are told to end (SIGTERM) at work or idle, with Redis or the store away meanwhile.
 
+Gateways are told so by Ctrl-C and by a closed terminal, too.
 The code location and `dev` are told so in `test_postgres_away.py` and `test_dev.py`.
 """
 
@@ -108,8 +109,12 @@ def test_a_serving_run_ends_and_its_requests_are_done_by_the_next(beside, redis,
     assert len(names) == 2 * count
 
 
-@pytest.mark.parametrize("what", AWAY)
-def test_a_gateway_ends_with_its_calls_answered(beside, redis, tmp_path, what) -> None:
+@pytest.mark.parametrize(
+    ("what", "number"),
+    [*((what, signal.SIGTERM) for what in AWAY), ("nothing", signal.SIGINT), ("nothing", signal.SIGHUP)],
+)
+@pytest.mark.usefixtures("hung_up_on")
+def test_a_gateway_ends_with_its_calls_answered(beside, redis, tmp_path, what, number) -> None:
     key, answers = {"X-API-Key": beside.accounts.create("ada")}, []
     with gateway_process(
         tmp_path, QUEUE__URL=redis.url, MODEL_FOLDERS=os.environ["IMAGEGENX_MODEL_FOLDERS"]
@@ -127,7 +132,7 @@ def test_a_gateway_ends_with_its_calls_answered(beside, redis, tmp_path, what) -
         with away(what, redis, tmp_path / "store"), ExitStack() as stack:
             stack.callback(waiting.join)
             began_s = time.monotonic()
-            gateway.process.send_signal(signal.SIGTERM)
+            gateway.process.send_signal(number)
             assert gateway.ended() == 0
             print(f"gateway, {what} away: {time.monotonic() - began_s:.1f} s")
         assert answers[0].status_code in (202, 503)
