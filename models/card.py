@@ -97,6 +97,10 @@ class ModelCard(ValueObject):
         default={}, description="part → file or folder in place of the source's own, or store:…#sha256 of a file"
     )
     vae: str = Field(default="", description="the VAE in place of the source's own; the short form of parts: vae")
+    preview_vae: str = Field(
+        default="",
+        description="a tiny VAE (TAESD), a folder in the diffusers layout, that draws previews; a fitted map if empty",
+    )
     dtype: DType = "auto"
     accelerator: Accelerator = "auto"
     modes: tuple[Mode, ...] = (Mode.TEXT2IMG,)
@@ -180,6 +184,8 @@ class ModelCard(ValueObject):
             raise ValueError(f"family {self.family} takes no part {shown(strange[0])} of its own. {known}")
         if self.vae and "vae" in self.parts:
             raise ValueError("vae and parts: vae name the same part. Leave one out")
+        if self.preview_vae and not family.by_step:
+            raise ValueError(f"family {self.family} shows no previews: leave preview_vae out")
         if not family.weighs_prompts and (self.prompt_syntax, self.clip_skip) != ("plain", 1):
             raise ValueError(f"family {self.family} takes prompts as plain text: leave prompt_syntax and clip_skip out")
         if self.embeddings and self.prompt_syntax != "a1111":
@@ -313,6 +319,11 @@ class ModelCard(ValueObject):
     def part_path(self, part: str) -> Path:
         """Where the file or folder of a part is said to be."""
         return self._file(self.all_parts[part])
+
+    @property
+    def preview_vae_path(self) -> Path | None:
+        """Where the folder of the VAE that draws previews is said to be, or None if there is none."""
+        return self._file(self.preview_vae) if self.preview_vae else None
 
     def embedding_path(self, name: str) -> Path:
         """Where the file of an embedding is said to be."""

@@ -104,7 +104,11 @@ _REFUSED: tuple[tuple[re.Pattern[str], Kind, str], ...] = tuple(
         (r"^(model\.)?layers\.0\.self_attn", Kind.TEXT_ENCODER, f"it is a language model, {_NO_PART}"),
         (r"^transformer\.resblocks", Kind.TEXT_ENCODER, f"it is a CLIP encoder in the layout of OpenCLIP, {_NO_PART}"),
         (r"^vision_model\.", Kind.TEXT_ENCODER, f"it is a CLIP encoder of pictures, {_NO}"),
-        (r"^(en|de)coder\.layers\.\d+\.(weight|bias|conv)", Kind.VAE, f"it is a tiny VAE (TAESD), {_NO}"),
+        (
+            r"^(en|de)coder\.layers\.\d+\.(weight|bias|conv)",
+            Kind.VAE,
+            "it is a tiny VAE (TAESD): name a folder of it in the diffusers layout as preview_vae",
+        ),
         (r"(^|\.)motion_modules\.", Kind.DIFFUSION_MODEL, f"it is a motion module, {_NO}"),
     )
 )

@@ -1,7 +1,7 @@
-"""Small pictures of latents in the middle of their denoising: a linear map from latents to colours."""
+"""Small pictures of latents in the middle of their denoising: by a linear map to colours, or by a tiny VAE."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import avg_pool2d, interpolate
@@ -24,21 +24,34 @@ class Previewer:
     """Pictures with one pixel for each latent, of one loaded model. They cost a small matrix product each.
 
     The map is fitted, at the first one, to what the model's own VAE makes of smooth random colours: least squares.
+
+    Attributes:
+        vae: an `AutoencoderTiny` of diffusers that draws them in the map's stead, at their full size.
     """
 
     def __init__(self, model: StepModel) -> None:
         self._model = model
         self._colours: torch.Tensor | None = None
+        self.vae: Any = None
 
     @torch.no_grad()
     def preview(self, slot: Slot) -> Callable[[], "NDArray[np.uint8]"]:
         """What gives the slot's estimate as a picture (h, w, 3); it waits for the device."""
         assert slot.estimate is not None
+        colours = self._mapped(slot.estimate.float()) if self.vae is None else self._decoded(slot.estimate)
+        picture = colours.clip(0, 1).mul(255).round().to(torch.uint8)
+        return lambda: picture.cpu().numpy()
+
+    def _mapped(self, latents: torch.Tensor) -> torch.Tensor:
         if self._colours is None:
             self._colours = self._fitted()
-        latents = self._model.unscaled_latents(slot.estimate.float())
-        picture = (_with_ones(latents) @ self._colours).clip(0, 1).mul(255).round().to(torch.uint8)
-        return lambda: picture.cpu().numpy()
+        return _with_ones(self._model.unscaled_latents(latents)) @ self._colours
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        # Made for what the network gives, without the scale of the model's own VAE.
+        latents = latents.to(self.vae.dtype) / self.vae.config.scaling_factor
+        picture: torch.Tensor = self.vae.decode(latents, return_dict=False)[0][0]
+        return picture.float().permute(1, 2, 0) / 2 + 0.5
 
     def _fitted(self) -> torch.Tensor:
         """The map (C + 1, 3) from latents and 1 to RGB of range [0, 1]."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -57,6 +57,10 @@ class Stepper:
     def preview(self, slot: Slot) -> Callable[[], "NDArray[np.uint8]"]:
         """See `Previewer.preview`."""
         return self._previewer.preview(slot)
+
+    def preview_with(self, vae: Any) -> None:
+        """See `Previewer.vae`."""
+        self._previewer.vae = vae
 
     def pixels(self, slot: Slot, tile_px: int | None = None) -> "NDArray[np.uint8]":
         """The picture (H, W, 3) of a finished slot; waits for it."""

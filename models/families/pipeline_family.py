@@ -10,6 +10,7 @@ from models.denoising.memory import return_memory
 from models.denoising.stepper import Stepper
 from models.denoising.weights import weights_bytes
 from models.families.base import StepFamily
+from models.families.tiny_vae import load_tiny_vae
 
 if TYPE_CHECKING:
     from models.card import ModelCard
@@ -55,6 +56,10 @@ class PipelineFamily(StepFamily):
         Args:
             others: networks beside those of the pipeline.
         """
+        if folder := self.card.preview_vae_path:
+            tiny = load_tiny_vae(folder, pipeline.vae)
+            stepper.preview_with(tiny)
+            others = [*others, tiny]
         self._stepper = stepper
         self._size_bytes = weights_bytes([*pipeline.components.values(), *others])
         in_place = self.placement.accelerator == "compile"

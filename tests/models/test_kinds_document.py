@@ -9,6 +9,7 @@ from tests.docs.documents import ROOT
 from tests.imagegenx_cli.test_models_scan import FILES, OTHERS
 from tests.models.adapters import test_adapter_dialects as dialects
 from tests.models.adapters import test_adapter_requests as adapters
+from tests.models.denoising import test_preview as preview
 from tests.models.denoising import test_weighted_prompts as weighted
 from tests.models.families import test_modelspec as modelspec
 from tests.models.families import test_parts as parts
@@ -48,7 +49,11 @@ LINES: dict[str, tuple[Shown, ...]] = {
         parts.test_a_vae_of_its_own_takes_the_place_of_the_models,
         parts.test_a_unet_alone_is_a_source_beside_an_encoder_and_a_vae,
     ),
-    "other encoders alone": ("t5", "words", "open_clip", "clip_vision", "taesd", "vae_video", "motion"),
+    "other encoders alone": ("t5", "words", "open_clip", "clip_vision", "vae_video", "motion"),
+    "a tiny VAE (TAESD)": (
+        "taesd",
+        preview.test_a_tiny_vae_draws_previews_of_full_size_and_changes_no_picture,
+    ),
     "a UNet that takes other than": ("depth",),
     "a transformer of Flux.1 or": (
         *("flux", "flux_dev", "sd3"),
