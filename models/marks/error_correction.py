@@ -38,18 +38,14 @@ def _coded(bits: "list[int]") -> "NDArray[np.float32]":
     return np.concatenate(signs)
 
 
-def corrected(words: "NDArray[np.float32]") -> "NDArray[np.float32]":
-    """The words of the code that these most likely are; some of their bits may still be wrong."""
-    return np.array([_coded(bits.tolist()) for bits in _most_likely_bits(words)])
+def corrected(likely: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+    """The words of the code with these bits."""
+    return np.array([_coded(bits.tolist()) for bits in likely])
 
 
-def decoded(words: "NDArray[np.float32]") -> bytes | None:
-    """The identifier that the first of these words that holds one most likely holds; None if none does.
-
-    Args:
-        words: (count, `CODED_BITS`), each as `encoded` gives it, plus noise.
-    """
-    for bits in np.packbits(_most_likely_bits(words)[:, : ID_BITS + CHECK_BITS], axis=1):
+def decoded(likely: "NDArray[np.uint8]") -> bytes | None:
+    """The identifier in the first of these that holds one; None if none does."""
+    for bits in np.packbits(likely[:, : ID_BITS + CHECK_BITS], axis=1):
         word: bytes = bits.tobytes()
         identifier, check = word[: ID_BITS // 8], word[ID_BITS // 8 :]
         if check == zlib.crc32(identifier).to_bytes(CHECK_BITS // 8, "big"):
@@ -57,7 +53,12 @@ def decoded(words: "NDArray[np.float32]") -> bytes | None:
     return None
 
 
-def _most_likely_bits(words: "NDArray[np.float32]") -> "NDArray[np.uint8]":
+def most_likely(words: "NDArray[np.float32]") -> "NDArray[np.uint8]":
+    """The bits of the words of the code that these most likely are, (count, bits); some may still be wrong.
+
+    Args:
+        words: (count, `CODED_BITS`), each as `encoded` gives it, plus noise.
+    """
     # A state is entered by its highest bit, from the even and the odd state that share its lower bits.
     count = len(words)
     values = words.reshape(count, _STEPS, -1)

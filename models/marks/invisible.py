@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.marks.embedding import MIN_SIDE_PX
-from models.marks.error_correction import CODED_BITS, FALSE_WORD, corrected, decoded
+from models.marks.error_correction import CODED_BITS, FALSE_WORD, corrected, decoded, most_likely
 from models.marks.spectrum import (
     CHANNELS,
     TILE_PX,
@@ -89,9 +89,9 @@ def _found(planes: "Sequence[Plane]", told: "Plane | None" = None) -> bytes | No
     spectra = [spectrum_of(detail_of(plane, told).fine) for plane in planes]
     seen = [_whitened(spectra[channel.plane], channel) for channel in CHANNELS]
     shifts = _likely_shifts(seen)
-    words = _words(seen, shifts, np.zeros((len(shifts), CODED_BITS)))
+    likely = most_likely(_words(seen, shifts, np.zeros((len(shifts), CODED_BITS))))
     # What was likely said tells better how far each band is to be trusted than the known part alone.
-    return decoded(words) or decoded(_words(seen, shifts, corrected(words)))
+    return decoded(likely) or decoded(most_likely(_words(seen, shifts, corrected(likely))))
 
 
 def _words(seen: "Sequence[Seen]", shifts: "Sequence[int]", likely: "NDArray[Any]") -> "NDArray[np.float32]":

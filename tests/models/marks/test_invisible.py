@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter, unifo
 
 from models.marks import invisible
 from models.marks.embedding import mark_pixels
-from models.marks.error_correction import CODED_BITS, FALSE_WORD, decoded, encoded
+from models.marks.error_correction import CODED_BITS, FALSE_WORD, decoded, encoded, most_likely
 from models.marks.invisible import FALSE_FINDS, find_mark
 from models.marks.spectrum import around
 
@@ -156,6 +156,6 @@ def test_the_code_bears_noise_and_refuses_what_is_no_word():
 
     noise = random.normal(0, 0.9, (51, CODED_BITS)).astype(np.float32)
 
-    assert decoded(noise[:1] + word) == IDENTIFIER
-    assert decoded(noise[1:]) is None
-    assert decoded(np.vstack([noise[1:], noise[:1] + word])) == IDENTIFIER
+    assert decoded(most_likely(noise[:1] + word)) == IDENTIFIER
+    assert decoded(most_likely(noise[1:])) is None
+    assert decoded(most_likely(np.vstack([noise[1:], noise[:1] + word]))) == IDENTIFIER
