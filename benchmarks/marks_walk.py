@@ -225,7 +225,7 @@ def _round(product: _Product, number: int) -> Files:
     shared = {"seed": number, "steps": 2, "resolution": _SIZES[number % len(_SIZES)], "post_process": post}
     uri = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
     several, large = shared | {"num_images": 4}, shared | {"post_process": post | {"super_resolution": "4x"}}
-    own_size = several | {"resolution": _LARGE[number % len(_LARGE)], "steps": 1}
+    own_size = shared | {"num_images": 2, "resolution": _LARGE[number % len(_LARGE)], "steps": 1}
     double = {"num_images": 1, "resolution": "1024x1024", "post_process": post | {"super_resolution": "2x"}}
     stamped = several | {"post_process": post | {"watermark": {"enable": True, "text": "shop"}}}
     kinds: dict[str, tuple[dict[str, object], dict[str, object]]] = {
