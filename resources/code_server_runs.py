@@ -13,6 +13,7 @@ import sys
 import tempfile
 from multiprocessing import forkserver, get_context
 
+from dagster import DagsterInstance, DagsterRunStatus
 from dagster._grpc.server import DagsterApiServer
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def look_at_runs(server: DagsterApiServer) -> None:
     """Tell of runs whose process is no more; what cannot be told now is told the next time."""
     fork_runs(server)
     try:
+        _cancel_ended(server)
         _look(server)
     except Exception:
         logger.warning("The runs of this code server cannot be looked at now.", exc_info=True)
@@ -46,6 +48,16 @@ def fork_runs(server: DagsterApiServer) -> None:
         context.set_forkserver_preload([origin.module_name if origin and origin.module_name else "dagster"])
         forkserver.ensure_running()  # it loads meanwhile: the daemon waits a minute for a run to start, and not longer
         server._mp_ctx = context  # type: ignore[assignment]
+
+
+def _cancel_ended(server: DagsterApiServer) -> None:
+    """Runs that were to be cancelled and have ended are cancelled: as failed ones they would be started again."""
+    for run_id, (process, reference) in [*server._executions.items()]:
+        if not process.is_alive():
+            with DagsterInstance.from_ref(reference) as instance:
+                run = instance.get_run_by_id(run_id)
+                if run and run.status is DagsterRunStatus.CANCELING:
+                    instance.report_run_canceled(run)
 
 
 DagsterApiServer._check_for_orphaned_runs = look_at_runs  # type: ignore[assignment]

@@ -1,12 +1,20 @@
-"""How a code server begins its runs, in whatever folder it keeps temporary files."""
+"""How a code server begins its runs, wherever it keeps temporary files, and what it tells of those that end."""
 
 import os
 import subprocess
 import sys
 import tempfile
+import threading
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from dagster import DagsterInstance, DagsterRunStatus
+from dagster._core.test_utils import create_run_for_test
+from dagster._grpc.server import DagsterApiServer
+
+from resources.code_server_runs import look_at_runs
 
 SERVER = """
 import sys
@@ -31,3 +39,31 @@ def test_runs_are_forked_unless_a_socket_would_have_too_long_a_path(name, method
         command = [sys.executable, "-c", SERVER]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.stdout.split() == [method, "7"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED),
+        (DagsterRunStatus.STARTED, DagsterRunStatus.FAILURE),
+        (DagsterRunStatus.SUCCESS, DagsterRunStatus.SUCCESS),
+    ],
+)
+def test_a_run_whose_process_is_gone_is_cancelled_if_it_was_to_be(tmp_path, status, told):
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run_id = create_run_for_test(instance, status=status).run_id
+        gone = SimpleNamespace(is_alive=lambda: False, exitcode=0)
+        server = SimpleNamespace(
+            _mp_ctx=get_context("forkserver"),
+            _execution_lock=threading.Lock(),
+            _executions={run_id: (gone, instance.get_ref())},
+            _termination_events={run_id: threading.Event()},
+            _termination_times={},
+            _shutdown_once_executions_finish_event=threading.Event(),
+        )
+        server._clear_run = lambda run_id: DagsterApiServer._clear_run(server, run_id)
+
+        look_at_runs(server)
+
+        assert instance.get_run_by_id(run_id).status is told
+        assert server._executions == {}
