@@ -35,8 +35,7 @@ import grpc
 import httpx
 from PIL import Image
 
-from benchmarks.dagster_page import free_port
-from benchmarks.serving_stack import wait_for
+from benchmarks.processes import free_port, wait_for
 from configs.gateway_settings import GatewaySettings
 from configs.queue_settings import QueueSettings
 from configs.settings import PACKAGE_ROOT, Settings

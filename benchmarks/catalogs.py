@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.child import measured
+from benchmarks.processes import measured
 from benchmarks.stand_in import StandInGPUEngine, run_main_job, write_stand_in_model
 from configs.settings import Settings, load_settings
 from io_managers.image_set import Status, encode_manifest, manifest_key, read_image_set

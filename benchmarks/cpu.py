@@ -20,7 +20,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.child import measured
+from benchmarks.processes import measured
 from configs.settings import PACKAGE_ROOT
 from models.acceleration.availability import computes_bfloat16
 from models.acceleration.exact_rows import make_rows_exact

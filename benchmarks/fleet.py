@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 
 from benchmarks.fleet_hosts import Fleet, told_by
+from benchmarks.processes import wait_for
 from benchmarks.stand_in import MODEL
 from configs.queue_settings import QueueSettings
 from configs.settings import Settings
@@ -277,7 +278,7 @@ def hosts() -> dict[str, float]:
 def _killed(fleet: Fleet) -> dict[str, float]:
     before = fleet.stored()
     run = fleet.run("killed", HOST_ROWS)
-    _until(lambda: fleet.stored() - before >= HOST_ROWS // 2)
+    wait_for("half of the pictures", lambda: fleet.stored() - before >= HOST_ROWS // 2, _PATIENCE_S)
     for host in fleet.hosts[:2]:
         host.kill()
     run.kill()
@@ -299,7 +300,7 @@ def interactive() -> dict[str, float]:
             quiet_s = _waits_s(queue)
             began = fleet.stored()
             fleet.run("large", 100_000)
-            _until(lambda: fleet.stored() - began >= 100)
+            wait_for("the catalog", lambda: fleet.stored() - began >= 100, _PATIENCE_S)
             began_s, began = time.monotonic(), fleet.stored()
             busy_s = _waits_s(queue)
             rate = (fleet.stored() - began) / (time.monotonic() - began_s)
@@ -319,7 +320,7 @@ def _waits_s(queue: RequestQueue) -> float:
         request = GenerationRequest.model_validate(asked)
         ids.append(queue.submit(NewTask(id=new_task_id(), request=request), owner="anna").id)
         time.sleep(0.25)
-    _until(lambda: all(task and task.status.ended for task in queue.tasks(ids)))
+    wait_for("the requests", lambda: all(task and task.status.ended for task in queue.tasks(ids)), _PATIENCE_S)
     waits_s = sorted(task.updated_at_s - task.created_at_s for task in queue.tasks(ids) if task)
     return waits_s[int(0.95 * len(waits_s))]
 
@@ -348,15 +349,7 @@ def _grow(fleet: Fleet, count: int) -> None:
     """Start more workers, and wait until they live."""
     fleet.grow(count)
     with _opened(fleet) as queue:
-        _until(lambda: len(queue.workers()) == len(fleet.hosts))
-
-
-def _until(happened: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while not happened():
-        if time.monotonic() > deadline_s:
-            raise RuntimeError(f"it did not happen in {_PATIENCE_S:g} s")
-        time.sleep(0.05)
+        wait_for("the workers", lambda: len(queue.workers()) == len(fleet.hosts), _PATIENCE_S)
 
 
 GPUS, SIMULATED_S = (64, 250, 1_000, 4_000), 40.0

@@ -19,8 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.child import measured
-from benchmarks.serving_stack import wait_for
+from benchmarks.processes import measured, wait_for
 from benchmarks.stand_in import SteppingEngine, serve, write_stand_in_model
 from configs.queue_settings import QueueSettings
 from configs.settings import PACKAGE_ROOT, Settings, load_settings

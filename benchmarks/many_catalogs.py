@@ -23,8 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.child import measured
-from benchmarks.dagster_page import answers, ask, free_port
+from benchmarks.processes import answers, ask, free_port, measured
 from benchmarks.stand_in import NOTES, write_stand_in_model
 from configs.settings import Settings, load_settings
 from imagegenx_cli.dev import (

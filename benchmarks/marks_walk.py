@@ -32,9 +32,9 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from benchmarks.dagster_page import free_port
+from benchmarks.processes import free_port, wait_for
 from benchmarks.random_checkpoint import RandomCheckpoint, RandomCheckpointXL, random_pipeline, random_registry
-from benchmarks.serving_stack import HOST, wait_for
+from benchmarks.serving_stack import HOST
 from configs.settings import Settings
 from gateway.stubs import imagegenx_pb2 as pb2
 from resources.object_store import ObjectStore

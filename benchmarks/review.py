@@ -14,8 +14,8 @@ from typing import Any
 from playwright.sync_api import Page, expect, sync_playwright
 from pydantic import SecretStr
 
-from benchmarks.dagster_page import free_port
-from benchmarks.serving_stack import ServingStack, prepared_stack, wait_for
+from benchmarks.processes import free_port, wait_for
+from benchmarks.serving_stack import ServingStack, prepared_stack
 from configs.settings import Settings
 from gateway.http_app import build_app
 from gateway.http_server import HttpLimits, HttpServer

@@ -21,7 +21,8 @@ from contextlib import contextmanager
 from dagster import DagsterInstance
 
 from benchmarks.engine import engine_s, open_workplace, uniform_jobs
-from benchmarks.serving_stack import ServingStack, prepared_stack, wait_for
+from benchmarks.processes import wait_for
+from benchmarks.serving_stack import ServingStack, prepared_stack
 from configs.settings import load_settings
 from gateway.changes import LOOK_AGAIN_S
 from models.admission import parse_request

@@ -10,13 +10,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from benchmarks.dagster_page import free_port
+from benchmarks.processes import free_port
 from configs.settings import Settings, load_settings
 from imagegenx_cli.dev import CODE, code_server_command, daemon_command, engine_threads, write_workspace
 from imagegenx_cli.embedded_dagster import dagster_home
@@ -260,15 +260,6 @@ def _environment(folder: str, receiver: CallbackReceiver, settings: dict[str, st
     finally:
         os.environ.clear()
         os.environ.update(former)
-
-
-def wait_for(what: str, condition: Callable[[], object], timeout_s: float) -> None:
-    """Wait until a condition holds. Raises RuntimeError after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{what}: not within {timeout_s:g} s")
-        time.sleep(0.1)
 
 
 def objects_of(task_id: str, keys: Sequence[str]) -> list[str]:

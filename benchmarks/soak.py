@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from benchmarks.engine import open_workplace
-from benchmarks.serving_stack import CallbackReceiver, ServingStack, objects_of, prepared_stack, wait_for
+from benchmarks.processes import wait_for
+from benchmarks.serving_stack import CallbackReceiver, ServingStack, objects_of, prepared_stack
 from models.admission import parse_request
 from models.engine import BatchingEngine, GenerationJob
 from models.image import FailedImage, GeneratedImage, InputPicture

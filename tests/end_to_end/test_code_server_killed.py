@@ -9,7 +9,7 @@ import pytest
 import yaml
 from dagster import DagsterRunStatus
 
-from benchmarks.dagster_page import free_port
+from benchmarks.processes import free_port
 from configs.settings import PACKAGE_ROOT
 from tests.support.dagster_daemon import open_instance, running_daemon
 from tests.support.waiting import wait_until

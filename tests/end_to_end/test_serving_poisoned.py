@@ -6,7 +6,8 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.definitions.run_request import InstigatorType
 
-from benchmarks.serving_stack import objects_of, prepared_stack, wait_for
+from benchmarks.processes import wait_for
+from benchmarks.serving_stack import objects_of, prepared_stack
 from configs.settings import PACKAGE_ROOT
 from models.admission import parse_request
 from models.registry import open_registry
