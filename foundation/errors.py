@@ -43,14 +43,18 @@ class ImageGenXError(Exception):
         return error_lines(text) if self.lists else error_text(text)
 
 
-class ConfigError(ImageGenXError):
-    """The configuration is wrong; `problems` and the text list everything that is, one per line."""
+class ProblemsError(ImageGenXError):
+    """Rules are broken; `problems` and the text list every one of them, one per line."""
 
     lists = True
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ConfigError(ProblemsError):
+    """The configuration is wrong."""
 
 
 def told(exc: BaseException) -> str:

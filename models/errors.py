@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from foundation.errors import FailureCause, ImageGenXError
+from foundation.errors import FailureCause, ImageGenXError, ProblemsError
 from foundation.problems import Problem, nearest
 
 __all__ = [
@@ -19,15 +19,10 @@ __all__ = [
 ]
 
 
-class InvalidRequestError(ImageGenXError):
-    """A request or recipe breaks rules; `problems` and the text list every one of them, one per line."""
+class InvalidRequestError(ProblemsError):
+    """A request or recipe breaks rules."""
 
     cause = FailureCause.REQUEST
-    lists = True
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class RejectedError(InvalidRequestError):
