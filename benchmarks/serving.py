@@ -28,7 +28,7 @@ from gateway.changes import LOOK_AGAIN_S
 from models.admission import parse_request
 from models.registry import open_registry
 from ops.serving import ServingWorker, WorkerDependencies
-from ops.serving.warm_up import import_family
+from ops.serving.dependencies import import_family
 from resources.open_store import open_store
 from resources.queue import NewTask, QueueDepth, RequestQueue, Task, TaskStatus, new_task_id, open_queue
 

@@ -1,5 +1,6 @@
 """Waiting for tasks, for a bounded time: a coroutine each, and a thread only while they are looked at."""
 
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
@@ -13,7 +14,6 @@ from gateway.caller_waits import while_connected
 from gateway.changes import LOOK_AGAIN_S
 from gateway.errors import ServiceError
 from gateway.http_face import HttpFace
-from gateway.preferences import preferred_wait_s
 
 State = TypeVar("State")
 
@@ -74,3 +74,17 @@ async def answer_as_preferred(
     if data and is_over(data):
         return answer(200, str(data.get("status", "ok")), data, headers)
     return answer(202, "accepted", submitted, headers)
+
+
+_WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?", re.ASCII | re.IGNORECASE)
+
+
+def preferred_wait_s(request: Request, most_s: float) -> int | None:
+    """The seconds that the header `Prefer` asks to wait (RFC 7240), `most_s` at most; of several, the first counts.
+
+    None without a preference, or with one that is none: it is ignored then.
+    """
+    for given in ",".join(request.headers.getlist("prefer")).split(","):
+        if wait := _WAIT.fullmatch(given.partition(";")[0].strip()):
+            return min(int(wait[1]), int(most_s))
+    return None

@@ -1,6 +1,7 @@
 """The `imagegenx` command: what it offers. Each command's code is imported when it runs, so that `--help` is quick."""
 
 import atexit
+import json
 import os
 import sys
 import threading
@@ -224,9 +225,11 @@ def generate(
 @app.command()
 def recipe(file: Annotated[Path, typer.Argument(help="A picture made by ImageGenX.")]) -> None:
     """Print the recipe embedded in a picture, as JSON that `generate --recipe` takes."""
-    from imagegenx_cli.recipe import print_recipe
+    from imagegenx_cli.files import read_file
+    from imagegenx_cli.terminal import print_json
+    from models.encoding import read_recipe
 
-    print_recipe(file)
+    print_json(json.loads(read_recipe(read_file(file)).to_json()))
 
 
 @app.command()
@@ -342,7 +345,7 @@ def models_impact(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
 ) -> None:
     """Tell what the release of a model that is here now makes stale: catalogs, rows and seconds. Nothing is made."""
-    from imagegenx_cli.model_impact import show_impact
+    from imagegenx_cli.models import show_impact
 
     show_impact(name, as_json=as_json)
 
@@ -401,7 +404,7 @@ def usage(
 @user_app.command("delete")
 def user_delete(user: Annotated[str, typer.Argument(help="Whose data it is, as `keys list` names them.")]) -> None:
     """Delete a user's keys, tasks and pictures, at once and for good; the ledger keeps what they cost."""
-    from imagegenx_cli.user import delete_user
+    from imagegenx_cli.keys import delete_user
 
     delete_user(user)
 
@@ -425,7 +428,7 @@ def keys_list() -> None:
 @keys_app.command("webhook-secret")
 def keys_webhook_secret() -> None:
     """Print the secret that callbacks are signed with, for the servers that receive them."""
-    from imagegenx_cli.webhook_secret import print_webhook_secret
+    from imagegenx_cli.keys import print_webhook_secret
 
     print_webhook_secret()
 
@@ -456,7 +459,7 @@ def store_verify(
 @quarantine_app.command("list")
 def quarantine_list(as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False) -> None:
     """Print what is rejected, by whom and why."""
-    from imagegenx_cli.quarantine import list_rejected
+    from imagegenx_cli.store import list_rejected
 
     list_rejected(as_json=as_json)
 
@@ -467,7 +470,7 @@ def quarantine_release(
     why: Annotated[str, typer.Option(help="The reason, for the audit log.")],
 ) -> None:
     """Allow rejected pictures for good: the next run, or the same request again, makes them."""
-    from imagegenx_cli.quarantine import release
+    from imagegenx_cli.store import release
 
     release(keys, why)
 
@@ -489,6 +492,11 @@ def bench(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the results to this file.")] = None,
 ) -> None:
     """Run the benchmarks and print what they measured."""
-    from imagegenx_cli.bench import run_benchmarks
+    from importlib import import_module
 
-    raise typer.Exit(run_benchmarks(names or [], json_file))
+    from imagegenx_cli.files import check_writable
+
+    if json_file:
+        check_writable(json_file)
+    # By name, because the benchmarks stand above the command line and may use it.
+    raise typer.Exit(import_module("benchmarks.running").run(names or [], json_file))

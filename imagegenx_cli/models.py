@@ -1,10 +1,11 @@
 """`imagegenx models`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 
 from configs.settings import load_settings
+from imagegenx_cli.embedded_dagster import dagster_instance
 from imagegenx_cli.terminal import byte_bars, print_json, say, say_table
 from models.admission import parse_request
 from models.control import MAX_CONTROLS
@@ -13,8 +14,10 @@ from models.errors import ImageGenXError, ModelError, ModelLoadError
 from models.hub import fetch_missing
 from models.image import FailedImage, InputPicture
 from models.planning import plan_recipe
-from models.registry import ModelCard, ModelRegistry
+from models.registry import ModelCard, ModelRegistry, open_registry
 from models.request import Mode
+from ops.releases import CurrentReleases, Impact, release_impact
+from resources.open_store import open_store
 from resources.weight_store import open_loading_registry
 
 _STEPS = 2
@@ -160,3 +163,38 @@ def _grey(card: ModelCard) -> InputPicture:
 
     size = (card.default_resolution.width_px, card.default_resolution.height_px)
     return InputPicture("0" * 64, lambda: Image.new("RGB", size, "grey"))
+
+
+def show_impact(name: str, *, as_json: bool) -> None:
+    """Print the catalogs with pictures of an older release of this model, or of what its later steps use."""
+    from resources.dagster_names import CATALOG_PARTITIONS
+
+    settings = load_settings()
+    registry = open_registry(settings)
+    release = registry.release(name)
+    with dagster_instance(settings.home) as instance:
+        catalogs = instance.get_dynamic_partitions(CATALOG_PARTITIONS)
+    store = open_store(settings.store)
+    impacts = list(release_impact(store, catalogs, CurrentReleases(settings, registry), name))
+    if as_json:
+        print_json([asdict(impact) for impact in impacts])
+        return
+    told = f"model '{name}', release {release[:12]}:"
+    if not impacts:
+        say(f"{told} all pictures of {len(catalogs)} catalogs are up to date.")
+        return
+    say(told)
+    _show_impacts(impacts, len(catalogs))
+
+
+def _show_impacts(impacts: Sequence[Impact], catalogs: int) -> None:
+    columns = ("catalog", "rows", "stale", "to make", "to finish", "GPU s")
+    rows = [
+        (one.catalog, *map(str, (one.rows, one.stale, one.to_make, one.to_finish)), f"{one.gpu_s:.1f}")
+        for one in impacts
+    ]
+    say_table([columns, *rows])
+    stale, missing = sum(one.stale for one in impacts), sum(one.to_make for one in impacts)
+    gpu_s, finishing = sum(one.gpu_s for one in impacts), sum(one.to_finish for one in impacts)
+    made = f"{missing} pictures to make and {finishing} that only need later steps, in about {gpu_s:.0f} GPU s"
+    say(f"{len(impacts)} of {catalogs} catalogs, {stale} stale rows, {made}.")

@@ -31,7 +31,7 @@ from resources.object_store import ObjectStore
 from resources.object_store_resource import ObjectStoreResource
 from resources.partitions import add_partitions
 from resources.settings_resource import SettingsResource
-from sensors.kept_memory import KeptMemory
+from sensors.kept_memory import KeptMemory, PacedCursor
 from sensors.launching import (
     CATALOG_ASSETS,
     Launch,
@@ -41,7 +41,6 @@ from sensors.launching import (
 )
 from sensors.observed import latest_observations
 from sensors.owned import owned_sensor
-from sensors.paced_cursor import PacedCursor
 
 _CATALOG_FILES = AssetKey(CATALOG_FILES)
 _SHOWN_PROBLEMS = 50

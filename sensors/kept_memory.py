@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+from dataclasses import dataclass
 
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
@@ -71,3 +72,30 @@ class KeptMemory:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
+
+
+_ROUND_S = 0.5
+"""A look that falls due so shortly after the daemon's round belongs to that round."""
+
+
+@dataclass(frozen=True)
+class PacedCursor:
+    """When a sensor last looked, by the clock, and what it remembers."""
+
+    looked_at_s: float = 0.0
+    memory: str = ""
+
+    @classmethod
+    def read(cls, cursor: str | None) -> "PacedCursor":
+        """The cursor that `next` wrote; an empty one before the first look."""
+        looked_at_s, _, memory = (cursor or "0\n").partition("\n")
+        return cls(float(looked_at_s), memory)
+
+    def is_due(self, interval_s: float) -> bool:
+        """Whether the last look is `interval_s` ago."""
+        return not 0 <= time.time() - self.looked_at_s < interval_s - _ROUND_S
+
+    @staticmethod
+    def next(memory: str) -> str:
+        """The cursor of a look that is made now."""
+        return f"{time.time():.3f}\n{memory}"

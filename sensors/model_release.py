@@ -27,6 +27,7 @@ from resources.dagster_names import CATALOG_PARTITIONS, GENERATED_IMAGES, MODEL_
 from resources.object_store_resource import ObjectStoreResource
 from resources.partitions import add_partitions
 from resources.settings_resource import SettingsResource
+from sensors.kept_memory import PacedCursor
 from sensors.launching import (
     CATALOG_ASSETS,
     Launch,
@@ -37,7 +38,6 @@ from sensors.launching import (
 )
 from sensors.observed import latest_observations
 from sensors.owned import owned_sensor
-from sensors.paced_cursor import PacedCursor
 
 _MODEL_RELEASES = AssetKey(MODEL_RELEASES)
 RELEASE_TAG = "imagegenx/release"

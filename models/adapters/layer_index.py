@@ -6,8 +6,7 @@ from typing import Any
 
 from torch.nn import Module
 
-from models.adapters.flux_names import flux_names
-from models.adapters.original_names import original_names
+from models.adapters.original_names import flux_names, original_names
 from models.adapters.tensor_names import ENCODER, ENCODER_2, UNET, LayerName
 
 Layers = tuple[Module, ...]

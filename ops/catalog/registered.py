@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.errors import told
+from foundation.problems import nearest
 from io_managers.reuse import keep_all
-from ops.catalog.given import read_given
+from ops.catalog.document import read_hours, read_review, read_schedule
 from ops.catalog.inside import LeadsOutError
 from ops.catalog.pictures import INPUTS, CatalogPicture, FolderFiles, StoredFiles
 from ops.catalog.problems import CatalogError, CatalogProblem, ProblemList
 from ops.catalog.reading import Catalog, catalog_content, catalog_name, check_catalog, is_name
 from ops.catalog.rows import NO_REVIEW, CatalogSchedule, ReviewPolicy
+from ops.catalog.yaml_file import YamlMapping
 from ops.map_ahead import map_ahead
 from resources.audit import AuditEvent
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore, StoredObject
@@ -249,3 +251,30 @@ def _key(prefix: str, name: str) -> str:
 
 def _name(found: StoredObject) -> str:
     return found.key.rpartition("/")[2].removesuffix(".json")
+
+
+_TIMES = ("cron", "timezone", "policy")
+_REVIEW = ("review", "remake", "owner")
+KEYS = (*_TIMES, "freshness_hours", *_REVIEW)
+
+
+def read_given(
+    given: Mapping[str, str],
+    schedule: CatalogSchedule | None,
+    freshness_hours: float | None,
+    review: ReviewPolicy,
+    problems: ProblemList,
+) -> tuple[CatalogSchedule | None, float | None, ReviewPolicy]:
+    """Schedule, freshness hours and review of a catalog, with what is given instead of these."""
+    for key in given:
+        if key not in KEYS:
+            problems.add(key[:80], "", f"unknown key.{nearest(key, KEYS) or ' Known: ' + ', '.join(KEYS) + '.'}")
+    if any(key in given for key in _TIMES):
+        times = YamlMapping(0)
+        times.update({**(asdict(schedule) if schedule else {}), **{key: given[key] for key in _TIMES if key in given}})
+        schedule = read_schedule(times, problems)
+    if "freshness_hours" in given:
+        freshness_hours = read_hours("freshness_hours", given["freshness_hours"], problems)
+    own = {"review": review.word, "remake": str(review.remake), "owner": review.owner}
+    said = {key: given[key] for key in _REVIEW if key in given}
+    return schedule, freshness_hours, read_review({**own, **said}, problems)

@@ -7,12 +7,12 @@ from ops.checks.accepted import check_accepted
 from ops.checks.files import check_files
 from ops.checks.looks import check_looks
 from ops.checks.marked import check_marked
-from ops.checks.moderated import check_moderated
 from ops.checks.outcome import Outcome, Problem
 from ops.checks.result import Findings, blocks, check_evaluation, check_result
 from ops.checks.rows import (
     AfterStage,
     catalog_rows,
+    check_moderated,
     check_rows,
     finished,
     generated,

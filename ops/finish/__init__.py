@@ -1,8 +1,7 @@
 """Finishing: a picture is reviewed, changed as asked, encoded and stored, whoever made it and whoever asked for it."""
 
-from ops.finish.failure import Failure
 from ops.finish.finisher import FinishedPicture, Finisher, PicturePlan, Thumbnail
-from ops.finish.jobs import failed_outcome, finish_job, job_outcome, job_plan
+from ops.finish.jobs import Failure, failed_outcome, finish_job, job_outcome, job_plan
 
 __all__ = [
     "Failure",

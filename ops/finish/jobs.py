@@ -1,16 +1,34 @@
 """Picture jobs: what is to become of their pictures, and what became of them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from foundation.errors import ImageGenXError
+from foundation.error_text import error_text
+from foundation.errors import FailureCause, ImageGenXError
 from io_managers.image_set import picture_key
 from io_managers.settling import is_outage
 from models.errors import ModelError
 from models.picture_job import PictureJob, PictureOutcome
 from models.recipe import PostStep
-from ops.finish.failure import Failure
 from ops.finish.finisher import FinishedPicture, PicturePlan
+from ops.moderation import PictureRejectedError
 from ops.stages import Change
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a picture failed of; `rejected` by a moderator's verdict."""
+
+    error: str
+    cause: FailureCause = FailureCause.OTHER
+    rejected: bool = False
+
+    @classmethod
+    def of(cls, error: ImageGenXError) -> "Failure":
+        """As an error tells it."""
+        text = error_text(str(error)) or type(error).__name__
+        return cls(text, error.cause, isinstance(error, PictureRejectedError))
+
 
 _NOT_COMPUTED = ("moderate", "encode", "store")
 """Stages whose seconds a row of a manifest does not count."""

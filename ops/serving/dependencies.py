@@ -5,10 +5,19 @@ from dataclasses import dataclass
 
 from configs.settings import Settings
 from models.engine import BatchingEngine
+from models.families.loading import family_class
 from models.registry import ModelRegistry
-from ops.serving.warm_up import import_family
 from resources.object_store import ObjectStore
 from resources.queue import RequestQueue
+
+
+def import_family(registry: ModelRegistry) -> None:
+    """Import the default model's family and its libraries.
+
+    The libraries fail if two threads import them at once, so that the engine must have nothing to do meanwhile.
+    """
+    known = registry.default_model in registry.names  # else its card is wrong, and the others' requests are served
+    family_class(registry.card(registry.default_model if known else registry.names[0]).family)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,19 @@
 """The client for URLs that others name."""
 
+import json
 import os
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cached_property
 from urllib.parse import urljoin
 
 import certifi
 import httpcore
 import httpx
+from standardwebhooks import Webhook
 
 from configs.settings import Settings
 from models.errors import PictureError
@@ -20,7 +23,6 @@ from resources.outbound.connection import CheckedBackend
 from resources.outbound.deadline import Deadline
 from resources.outbound.errors import DeliveryRefusedError, TransferError, UrlRefusedError
 from resources.outbound.urls import UrlRules, host_of, origin_of
-from resources.outbound.webhooks import body_of, signed_headers
 
 MAX_REDIRECTS = 3
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
@@ -177,3 +179,26 @@ def _reason(exc: Exception, url: httpx.URL, timeout_s: float) -> str:
         case OSError():
             return f"no connection ({exc.strerror or type(exc).__name__})"
     return "the connection failed"
+
+
+def body_of(payload: Mapping[str, object]) -> bytes:
+    """The payload as JSON, in the bytes that are signed and sent."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def signed_headers(event_id: str, body: bytes, secret: str) -> dict[str, str]:
+    """The headers that let a receiver check where `body` comes from, that it is fresh, and whether it came before.
+
+    Those of the Standard Webhooks specification (https://www.standardwebhooks.com).
+
+    Args:
+        event_id: the same for every delivery of one event.
+        secret: `whsec_…`, shared with the receiver.
+    """
+    now = datetime.now(UTC)
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(event_id, now, body.decode()),
+    }
