@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator
 
-from configs.webhook_secret import checked_webhook_secret
+from configs.webhook_secret import WebhookSecret
 from foundation.problems import shown
 from foundation.value_object import ValueObject
 
@@ -104,7 +104,7 @@ def _http_url(host: str, port: int) -> str:
 class CallbackSettings(ValueObject):
     """How callbacks are signed and retried (Standard Webhooks)."""
 
-    secret: SecretStr = Field(
+    secret: WebhookSecret = Field(
         default=SecretStr(""), description="whsec_…; only from IMAGEGENX_CALLBACKS__SECRET; made and kept if not given"
     )
     timeout_s: float = Field(default=10, gt=0, le=120, description="for one delivery, s")
@@ -112,8 +112,3 @@ class CallbackSettings(ValueObject):
     first_retry_s: float = Field(default=5, gt=0, description="before the first retry; doubles with each, s")
     max_retry_s: float = Field(default=3600, gt=0, description="longest wait between two tries, s")
     workers: int = Field(default=16, ge=1, le=256, description="deliveries at once in one gateway")
-
-    @field_validator("secret")
-    @classmethod
-    def _is_a_signing_secret(cls, value: SecretStr) -> SecretStr:
-        return checked_webhook_secret(value)

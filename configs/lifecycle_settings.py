@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from configs.webhook_secret import checked_webhook_secret
+from configs.webhook_secret import WebhookSecret
 from foundation.cron import cron_rule, timezone_rule
 from foundation.value_object import NamedPath, ValueObject
 
@@ -31,17 +31,10 @@ class ScheduleSettings(ValueObject):
         default="changed", description="make missing and stale rows only, or every picture anew with new seeds"
     )
 
-    @field_validator("cron")
+    @field_validator("cron", "timezone")
     @classmethod
-    def _is_cron(cls, value: str) -> str:
-        if rule := cron_rule(value):
-            raise ValueError(rule)
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_timezone(cls, value: str) -> str:
-        if rule := timezone_rule(value):
+    def _follow_their_rules(cls, value: str, field: ValidationInfo) -> str:
+        if rule := (cron_rule if field.field_name == "cron" else timezone_rule)(value):
             raise ValueError(rule)
         return value
 
@@ -149,15 +142,10 @@ class AlertSettings(ValueObject):
     """Where failures are announced."""
 
     webhook_url: str = Field(default="", description="POSTed, signed, when a run fails; empty for none")
-    secret: SecretStr = Field(
+    secret: WebhookSecret = Field(
         default=SecretStr(""), description="whsec_… that signs alerts; only from IMAGEGENX_ALERTS__SECRET"
     )
     ui_url: str = Field(default="", description="how people reach Dagster's pages, for links; empty for no links")
-
-    @field_validator("secret")
-    @classmethod
-    def _is_a_signing_secret(cls, value: SecretStr) -> SecretStr:
-        return checked_webhook_secret(value)
 
     @model_validator(mode="after")
     def _is_signed(self) -> "AlertSettings":

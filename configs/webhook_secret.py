@@ -1,11 +1,12 @@
 """Signing secrets of the Standard Webhooks specification (https://www.standardwebhooks.com)."""
 
 import base64
+from typing import Annotated
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, SecretStr
 
 
-def checked_webhook_secret(value: SecretStr) -> SecretStr:
+def _checked(value: SecretStr) -> SecretStr:
     """The secret, if it is empty or one. Raises ValueError with the rule it breaks, never with the secret."""
     given = value.get_secret_value()
     if given and not _is_webhook_secret(given):
@@ -19,3 +20,7 @@ def _is_webhook_secret(text: str) -> bool:
     except ValueError:
         return False
     return text.startswith("whsec_") and 24 <= len(key) <= 64
+
+
+WebhookSecret = Annotated[SecretStr, AfterValidator(_checked)]
+"""A signing secret, or none."""
