@@ -53,7 +53,7 @@ PROXY_CONF = """\
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
-error_suppression_interval = 0.1
+error_suppression_interval = 0
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:memory]
