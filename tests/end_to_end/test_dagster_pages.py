@@ -17,7 +17,9 @@ from ops.serving import ResultGroup
 from sensors.catalog_source import catalog_source
 from tests.support.dagster_web_server import web_server
 from tests.support.hostile_text import ACTS, CATALOG, HOSTILE
+from tests.support.waiting import wait_until
 
+DIALOG = ".bp5-overlay-backdrop"
 ON_DEMAND, FILES = dg.AssetKey("on_demand_images"), dg.AssetKey("catalog_files")
 
 
@@ -116,6 +118,12 @@ def test_metadata_holds_no_markdown_from_outside_and_nothing_that_acts(home):
     assert hostile >= 5, "a failed row, its check, two later stages, a request and a file were told of"
 
 
+def is_closed(page) -> bool:
+    """Whether the dialog is, which takes a key only once it has the focus."""
+    page.keyboard.press("Escape")
+    return page.locator(DIALOG).count() == 0
+
+
 def test_dagsters_pages_show_outside_text_as_text(home, server, page):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
@@ -133,7 +141,8 @@ def test_dagsters_pages_show_outside_text_as_text(home, server, page):
         expect(page.get_by_text(outside).first).to_be_visible()
         for button in page.get_by_text(re.compile(r"^\[?Show (Table|Markdown)\]?$", re.IGNORECASE)).all():
             button.click()
-            page.keyboard.press("Escape")
+            expect(page.locator(DIALOG).first).to_be_visible()
+            wait_until(lambda: is_closed(page))
         assert page.locator("a[href^='javascript:'], img[src*='attacker'], img[src*='graphql?query']").count() == 0
     assert [url for url in asked if "query=" in url or "attacker" in url] == []
 
