@@ -17,6 +17,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from configs.audit_settings import AuditSettings
 from configs.gateway_settings import CallbackSettings, GatewaySettings
 from configs.lifecycle_settings import (
     AlertSettings,
@@ -26,7 +27,7 @@ from configs.lifecycle_settings import (
     RetentionSettings,
     ScheduleSettings,
 )
-from configs.log_settings import AuditSettings, LogSettings
+from configs.log_settings import LogSettings
 from configs.marks_settings import MarkSettings
 from configs.placement_settings import PlacementSettings
 from configs.queue_settings import QueueSettings

@@ -1,9 +1,8 @@
-"""`imagegenx keys` and `user delete`: API keys of the gateway's users, and everything that is kept of a user."""
+"""`imagegenx keys`: the API keys of the gateway's users, and the secret that signs its callbacks."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 from configs.settings import Settings, load_settings
 from foundation.errors import ImageGenXError
@@ -11,9 +10,6 @@ from gateway.callback_secret import callback_secret
 from imagegenx_cli.terminal import say, say_table
 from resources.accounts import ID_CHARACTERS, Account, Accounts, open_accounts
 from resources.audit import AuditEvent, open_audit, this_person
-from resources.open_store import open_store
-from resources.queue import open_queue
-from resources.user_data import UserData
 
 _COLUMNS = ("key", "user", "role", "qps", "scopes", "created", "expires")
 
@@ -108,28 +104,3 @@ def _day(at_s: float) -> str:
 def print_webhook_secret() -> None:
     """Print the secret alone on a line, ready for a receiver's configuration."""
     say(callback_secret(load_settings()))
-
-
-class NotAllDeletedError(ImageGenXError):
-    """A worker still has something."""
-
-
-def delete_user(user: str) -> None:
-    """Revoke a user's keys, and delete tasks, pictures and history."""
-    settings = load_settings()
-    accounts, queue = open_accounts(settings), open_queue(settings)
-    try:
-        keys = [account.key_id for account in accounts.list() if account.user_id == user]
-        for key in keys:
-            accounts.revoke(key)
-            record_revoked(settings, key)
-        deed = partial(open_audit(settings).deed, who=this_person(), keys=len(keys))
-        deleted = UserData(open_store(settings.store), queue, deed).delete(user)
-    finally:
-        accounts.close()
-        queue.close()
-    say(f"user {user}: {len(keys)} keys revoked, {deleted.tasks} tasks and {deleted.pictures} pictures deleted")
-    if deleted.left:
-        raise NotAllDeletedError(
-            f"{deleted.left} tasks of user {user} are cancelled, but workers still have them. Run this again later."
-        )

@@ -404,7 +404,7 @@ def usage(
 @user_app.command("delete")
 def user_delete(user: Annotated[str, typer.Argument(help="Whose data it is, as `keys list` names them.")]) -> None:
     """Delete a user's keys, tasks and pictures, at once and for good; the ledger keeps what they cost."""
-    from imagegenx_cli.keys import delete_user
+    from imagegenx_cli.user import delete_user
 
     delete_user(user)
 
@@ -459,7 +459,7 @@ def store_verify(
 @quarantine_app.command("list")
 def quarantine_list(as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False) -> None:
     """Print what is rejected, by whom and why."""
-    from imagegenx_cli.store import list_rejected
+    from imagegenx_cli.quarantine import list_rejected
 
     list_rejected(as_json=as_json)
 
@@ -470,7 +470,7 @@ def quarantine_release(
     why: Annotated[str, typer.Option(help="The reason, for the audit log.")],
 ) -> None:
     """Allow rejected pictures for good: the next run, or the same request again, makes them."""
-    from imagegenx_cli.store import release
+    from imagegenx_cli.quarantine import release
 
     release(keys, why)
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from configs.log_settings import AuditSettings
+from configs.audit_settings import AuditSettings
 from configs.settings import Settings
 from foundation.private_folder import make_private
 

@@ -31,7 +31,7 @@ from resources.object_store import ObjectStore
 from resources.object_store_resource import ObjectStoreResource
 from resources.partitions import add_partitions
 from resources.settings_resource import SettingsResource
-from sensors.kept_memory import KeptMemory, PacedCursor, latest_observations
+from sensors.kept_memory import KeptMemory, PacedCursor
 from sensors.launching import (
     CATALOG_ASSETS,
     Launch,
@@ -39,6 +39,7 @@ from sensors.launching import (
     catalogs_in_open_backfills,
     launch_catalogs,
 )
+from sensors.observed import latest_observations
 from sensors.owned import owned_sensor
 
 _CATALOG_FILES = AssetKey(CATALOG_FILES)

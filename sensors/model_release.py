@@ -27,7 +27,7 @@ from resources.dagster_names import CATALOG_PARTITIONS, GENERATED_IMAGES, MODEL_
 from resources.object_store_resource import ObjectStoreResource
 from resources.partitions import add_partitions
 from resources.settings_resource import SettingsResource
-from sensors.kept_memory import PacedCursor, latest_observations
+from sensors.kept_memory import PacedCursor
 from sensors.launching import (
     CATALOG_ASSETS,
     Launch,
@@ -36,6 +36,7 @@ from sensors.launching import (
     bound_pool,
     catalogs_in_open_backfills,
 )
+from sensors.observed import latest_observations
 from sensors.owned import owned_sensor
 
 _MODEL_RELEASES = AssetKey(MODEL_RELEASES)

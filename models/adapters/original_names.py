@@ -1,4 +1,4 @@
-"""The names that a UNet's layers have in the original training code, for layers in diffusers' layout."""
+"""The names that the layers of a UNet, and of Flux.1, have in the original training code, by diffusers' names."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -4,8 +4,9 @@ Manifests are checked row by row, all of them; pictures are opened for a sample 
 """
 
 from ops.checks.accepted import check_accepted
-from ops.checks.files import check_files, check_marked
+from ops.checks.files import check_files
 from ops.checks.looks import check_looks
+from ops.checks.marked import check_marked
 from ops.checks.outcome import Outcome, Problem
 from ops.checks.result import Findings, blocks, check_evaluation, check_result
 from ops.checks.rows import (

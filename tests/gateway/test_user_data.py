@@ -50,7 +50,7 @@ def test_what_waits_is_cancelled_and_forgotten(client, service, user) -> None:
 
 def test_the_operator_deletes_a_user_with_the_keys(client, service, settings, user, painter, monkeypatch) -> None:
     task = made(client)
-    monkeypatch.setattr("imagegenx_cli.keys.load_settings", lambda: settings)
+    monkeypatch.setattr("imagegenx_cli.user.load_settings", lambda: settings)
     shown = CliRunner().invoke(app, ["user", "delete", user])
     assert shown.output.strip() == f"user {user}: 1 keys revoked, 1 tasks and 2 pictures deleted"
     assert client.get("/api/v1/usage").status_code == 403

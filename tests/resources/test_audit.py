@@ -3,7 +3,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from configs.log_settings import AuditSettings
+from configs.audit_settings import AuditSettings
 from resources import audit
 from resources.audit import AuditEvent, AuditLog
 
