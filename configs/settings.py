@@ -122,7 +122,9 @@ class PictureSettings(ValueObject):
 
     original_quality: int = Field(default=95, ge=1, le=100, description="encoder quality of full pictures")
     thumbnail_quality: int = Field(default=80, ge=1, le=100, description="encoder quality of thumbnails")
-    thumbnail_px: int = Field(default=256, ge=16, le=2048, description="the box a thumbnail fits in, px")
+    thumbnail_px: int = Field(
+        default=256, ge=16, le=2048, description="the box a thumbnail fits in, px; a picture that fits is its own"
+    )
     max_input_pixels: int = Field(
         default=33_554_432, ge=1, le=178_000_000, description="of all input pictures of a request; more are refused"
     )

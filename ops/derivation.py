@@ -68,7 +68,7 @@ def _plan(row: ManifestRow, stage: Stage) -> PlannedChange:
         return PlannedChange(row)
     post = PostProcess.model_validate_json(row.post_process)
     try:
-        changes = stage.changes(post)
+        changes = stage.changes(post, max(row.width_px, row.height_px))
     except ImageGenXError as exc:
         return PlannedChange(failed_row(row, str(exc)))
     if not changes:

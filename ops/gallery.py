@@ -12,6 +12,8 @@ from importlib.resources import files
 from itertools import islice
 from typing import TextIO
 
+from models.encoding import content_type_of
+
 THUMBNAIL_BUDGET_BYTES = 24 * 2**20
 """Thumbnails up to this many bytes in all travel inside the page; the ones after it are links."""
 
@@ -22,7 +24,7 @@ _ROWS_PER_CHUNK = 200
 class GalleryPicture:
     """One row of a gallery.
 
-    `recipe` is JSON, empty if there is none; `thumbnail` a WebP file; `url` leads to the full picture and
+    `recipe` is JSON, empty if there is none; `thumbnail` a picture file; `url` leads to the full picture and
     `thumbnail_url` to the thumbnail, absolute or relative to the page. A row whose status is `failed` shows its error.
     """
 
@@ -66,10 +68,11 @@ def _rows(pictures: Iterable[GalleryPicture], budget_bytes: int) -> Iterator[lis
     """The values of each row in the order the page's script names them."""
     left = budget_bytes
     for one in pictures:
-        thumbnail = f"url:{one.thumbnail_url}" if one.thumbnail_url else ""
+        thumbnail = one.thumbnail_url
         if one.thumbnail and len(one.thumbnail) <= left:
             left -= len(one.thumbnail)
-            thumbnail = base64.b64encode(one.thumbnail).decode("ascii")
+            encoded = base64.b64encode(one.thumbnail).decode("ascii")
+            thumbnail = f"data:{content_type_of(one.thumbnail)};base64,{encoded}"
         what: list[str | int] = [
             one.row_id,
             one.text,

@@ -33,8 +33,6 @@ READ_BACK_PX = 128
 _STRENGTHS = (1.0, 1.2, 1.4, 1.7, 2.0, 2.8)
 _OF_SHEETS = (0.25, 0.5, 0.7, *_STRENGTHS)
 """Of sheets, whose pictures have marks of their own, and which hold many repetitions."""
-_OF_MARKED = (0.0, *_OF_SHEETS)
-"""Of pictures that bear the mark already, of which an encoder may leave too little: twice it could be seen."""
 MARK_PARAMS = ("policy", "producer", "prompts", "label", "version")
 """Of a mark's step."""
 
@@ -106,14 +104,12 @@ class Marker:
         *,
         embed: bool,
         inputs: Sequence[bytes] = (),
-        bears_mark: bool = False,
     ) -> bytes:
         """The file of a finished picture: hidden mark, encoding, metadata, and last of all the signature.
 
         Args:
             embed: write the recipe into it, unless the policy keeps that in the store.
             inputs: the files of its input pictures.
-            bears_mark: its pixels are those of a marked file, in their size.
         Raises:
             PictureError: if it cannot be encoded.
             MarkError: if it cannot be signed.
@@ -124,7 +120,7 @@ class Marker:
         statement = statement_of(recipe, step)
         shown = recipe if embed and step.params["prompts"] else None
         is_hidden = step.params["policy"] == "full"
-        write = partial(_hidden, _OF_MARKED if bears_mark else _STRENGTHS) if is_hidden else encode_picture
+        write = partial(_hidden, _STRENGTHS) if is_hidden else encode_picture
         data = write(image, format, quality, shown, statement)
         kinds = [(one, kind) for one in inputs if (kind := content_type_of(one))]
         ingredients = [Ingredient(one if has_manifest(one) else b"", kind) for one, kind in kinds]

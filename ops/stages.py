@@ -45,6 +45,7 @@ class Stage:
         embed: write recipes into the files.
         mark: the step that marks every picture of this stage, after its change.
         marker: writes the marks that recipes name.
+        passes_px: pictures that fit a square of this side pass as they are; 0 for none.
     """
 
     plan: Callable[[PostProcess], Change | None]
@@ -55,9 +56,12 @@ class Stage:
     embed: bool = True
     mark: PostStep | None = None
     marker: Marker | None = None
+    passes_px: int = 0
 
-    def changes(self, post: PostProcess) -> tuple[Change, ...]:
-        """All that the stage does to a row's picture; what `plan` raises."""
+    def changes(self, post: PostProcess, longest_px: int) -> tuple[Change, ...]:
+        """All that the stage does to a row's picture of this longest side; what `plan` raises."""
+        if longest_px <= self.passes_px:
+            return ()
         return tuple(filter(None, (self.plan(post), marking(self.mark) if self.mark else None)))
 
 
@@ -86,7 +90,7 @@ def finishing(settings: Settings, catalog: str) -> Stage:
 
 
 def thumbnailing(settings: Settings) -> Stage:
-    """A small WebP copy of every picture, without its recipe."""
+    """A small WebP copy of every picture that does not fit the box itself, without its recipe."""
     pictures, side_px = settings.pictures, settings.pictures.thumbnail_px
     change = Change(thumbnail_step(side_px), lambda image: make_thumbnail(image, side_px))
     return Stage(
@@ -97,6 +101,7 @@ def thumbnailing(settings: Settings) -> Stage:
         pictures.upload_workers,
         embed=False,
         marker=Marker(settings),
+        passes_px=side_px,
     )
 
 

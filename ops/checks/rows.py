@@ -30,10 +30,10 @@ class RowBefore:
 
 @dataclass(frozen=True)
 class AfterStage:
-    """What a stage makes of a picture, given the row's post-processing: its size from the size before, its format."""
+    """What a stage makes of a picture, from its size before and the row's post-processing: its size, its format."""
 
     size: Callable[[Size, PostJson], Size]
-    format: Callable[[PostJson], str]
+    format: Callable[[Size, PostJson], str]
 
 
 def catalog_rows(table: "pd.DataFrame") -> Iterator[RowBefore]:
@@ -51,27 +51,27 @@ def manifest_rows(images: ImageSet) -> Iterator[RowBefore]:
 
 def generated() -> AfterStage:
     """Pictures have the size the catalog asks for, and are lossless while a later stage changes them."""
-    return AfterStage(lambda size, post: size, lambda post: "png" if post["super_resolution"] else _unmarked(post))
+    return AfterStage(_unchanged, lambda size, post: "png" if post["super_resolution"] else _unmarked(post))
 
 
 def upscaled() -> AfterStage:
     """Pictures are 2 or 4 times as wide and high if the row asks for it."""
-    return AfterStage(_enlarged, _unmarked)
+    return AfterStage(_enlarged, lambda size, post: _unmarked(post))
 
 
 def finished() -> AfterStage:
     """A watermark changes no size; the format is the one the row asks for."""
-    return AfterStage(lambda size, post: size, lambda post: str(post["format"]))
+    return AfterStage(_unchanged, lambda size, post: str(post["format"]))
 
 
 def thumbnail(side_px: int) -> AfterStage:
-    """WebP that fits a square of `side_px`, its aspect ratio kept, and never enlarged."""
+    """WebP that fits a square of `side_px`, its aspect ratio kept; a picture that fits it is its own thumbnail."""
 
     def fitted(size: Size, post: PostJson) -> Size:
         factor = min(1.0, side_px / max(size))
         return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
 
-    return AfterStage(fitted, lambda post: "webp")
+    return AfterStage(fitted, lambda size, post: "webp" if max(size) > side_px else str(post["format"]))
 
 
 def check_rows(images: ImageSet, before: Iterable[RowBefore], after: AfterStage) -> Outcome:
@@ -91,6 +91,10 @@ def check_rows(images: ImageSet, before: Iterable[RowBefore], after: AfterStage)
     return Outcome(images.manifest.num_rows, problems, _remedy(problems))
 
 
+def _unchanged(size: Size, post: PostJson) -> Size:
+    return size
+
+
 def _other_row(row: ManifestRow | None, asked: RowBefore | None) -> Problem:
     found = f"the manifest has row '{row.row_id}'" if row else "the manifest ends"
     wanted = f"where row '{asked.row_id}' should be" if asked else "after the last row"
@@ -105,8 +109,8 @@ def _not_as_asked(row: ManifestRow, asked: RowBefore, after: AfterStage) -> str:
     width_px, height_px = after.size(asked.size, post)
     if (row.width_px, row.height_px) != (width_px, height_px):
         return f"is {row.width_px}×{row.height_px} px, asked for {width_px}×{height_px}"
-    if row.format != after.format(post):
-        return f"is a {row.format} file, asked for {after.format(post)}"
+    if row.format != (wanted := after.format(asked.size, post)):
+        return f"is a {row.format} file, asked for {wanted}"
     return ""
 
 

@@ -55,7 +55,7 @@ def at_once(call: Callable[[], Answer]) -> Answer:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small copy of a picture; `key` is its object key by its width and height in px."""
+    """A small copy of a picture that does not fit its box; `key` is its object key by its width and height in px."""
 
     key: Callable[[int, int], str]
     side_px: int
@@ -72,7 +72,7 @@ class PicturePlan:
         changes: made to it, in this order.
         embed: write the recipe into the file.
         moderate: a moderator must allow it, before it is changed.
-        thumbnail: the thumbnail stored beside it, if there is to be one.
+        thumbnail: what is stored beside it as its thumbnail, if it is to have one.
         owner, name: whose picture it is, and what its record is called, if it is marked.
         inputs: read the files of its input pictures.
         with_look, with_tile: whether the file's `Look`, and a tile for a contact sheet, are wanted.
@@ -172,22 +172,20 @@ class Finisher:
         """
         seconds = dict(seconds or {})
         image = rgb_picture(pixels)
-        given_px = image.size
         with _timed(seconds, "moderate") if plan.moderate else nullcontext():
             allowed = self._review(plan, image)
         for change in plan.changes:
             with _timed(seconds, change.step.op):
                 image = self._changed(change, image)
         record = self._beside.submit(with_log_ids(self._keep_record), plan)
-        thumb = self._beside.submit(with_log_ids(self._store_thumbnail), plan, image) if plan.thumbnail else None
-        bears_mark = mark_step(plan.generated) is not None and image.size == given_px
+        thumb = self._beside.submit(with_log_ids(self._thumbnail), plan, image)
         with _timed(seconds, "encode"):
-            data = self._file(plan, image, plan.format, plan.quality, embed=plan.embed, bears_mark=bears_mark)
+            data = self._file(plan, image, plan.format, plan.quality, embed=plan.embed)
             finished = _described(plan, data, image, seconds)
         with _timed(seconds, "store"):
             record.result()
             self._put(plan.key, data, plan.format)
-            thumb_key = thumb.result() if thumb else ""
+            thumb_key = thumb.result()
         return replace(finished, thumb_key=thumb_key, allowed=allowed)
 
     def find(self, plan: PicturePlan, *, made_after_s: float = 0.0) -> FinishedPicture | None:
@@ -211,7 +209,7 @@ class Finisher:
             except (RecipeNotFoundError, PictureError):
                 return None
             allowed = NOBODY if plan.changes else self._review(plan, image)
-            thumb_key = self._store_thumbnail(plan, image, is_stored=True) if plan.thumbnail else ""
+            thumb_key = self._thumbnail(plan, image)
         found = _described(plan, data, image, seconds)
         return replace(found, thumb_key=thumb_key, allowed=allowed, reused=True)
 
@@ -237,11 +235,12 @@ class Finisher:
         with self._upscaling if change.step.op == "upscale" else nullcontext():
             return change.apply(image)
 
-    def _store_thumbnail(self, plan: PicturePlan, image: "Image", *, is_stored: bool = False) -> str:
-        assert plan.thumbnail
+    def _thumbnail(self, plan: PicturePlan, image: "Image") -> str:
+        """Store it; its key, which is the picture's own where that fits, or "" where none is wanted."""
+        if plan.thumbnail is None or max(image.size) <= plan.thumbnail.side_px:
+            return plan.key if plan.thumbnail else ""
         small = make_thumbnail(image, plan.thumbnail.side_px)
-        bears_mark = is_stored and small.size == image.size
-        data = self._file(plan, small, THUMBNAIL_FORMAT, plan.thumbnail.quality, embed=False, bears_mark=bears_mark)
+        data = self._file(plan, small, THUMBNAIL_FORMAT, plan.thumbnail.quality, embed=False)
         key = plan.thumbnail.key(small.width, small.height)
         self._put(key, data, THUMBNAIL_FORMAT)
         return key
@@ -254,16 +253,13 @@ class Finisher:
         quality: int,
         *,
         embed: bool,
-        bears_mark: bool = False,
     ) -> bytes:
         if self.marker is None:
             if mark_step(plan.recipe):
                 raise MarkError("the picture is to be marked, and nothing here can do that.")
             return encode_picture(image, file_format, quality, plan.recipe if embed else None)
         inputs = [self._calls(read) for read in plan.inputs]
-        return self.marker.encode(
-            image, file_format, quality, plan.recipe, embed=embed, inputs=inputs, bears_mark=bears_mark
-        )
+        return self.marker.encode(image, file_format, quality, plan.recipe, embed=embed, inputs=inputs)
 
     def _keep_record(self, plan: PicturePlan) -> None:
         """Before the picture is there: none is without. A small copy leads to the record of the whole."""

@@ -107,8 +107,7 @@ class Planner:
     ) -> PicturePlan:
         pictures, size = self._settings.pictures, _finished_size(recipe, post)
         key = original_key(task, n, size.width_px, size.height_px, post.format)
-        key_of_size = partial(thumb_key, task, n, original=key)
-        thumbnail = Thumbnail(key_of_size, pictures.thumbnail_px, pictures.thumbnail_quality)
+        thumbnail = Thumbnail(partial(thumb_key, task, n), pictures.thumbnail_px, pictures.thumbnail_quality)
         return PicturePlan(
             key=key,
             generated=recipe,

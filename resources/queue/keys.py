@@ -18,13 +18,9 @@ def original_key(task: Task, n: int, width_px: int, height_px: int, format: Imag
     return f"{_stem(task, n)}_{width_px}x{height_px}.{format}"
 
 
-def thumb_key(task: Task, n: int, width_px: int, height_px: int, original: str) -> str:
-    """The key of the thumbnail of picture `n`, after its own size; `original` is the picture's key.
-
-    A picture no larger than its thumbnail would have the same key: there the thumbnail's begins `{task_id}~thumb`.
-    """
-    key = f"{_stem(task, n)}_{width_px}x{height_px}.webp"
-    return key if key != original else f"{_stem(task, n)}~thumb_{width_px}x{height_px}.webp"
+def thumb_key(task: Task, n: int, width_px: int, height_px: int) -> str:
+    """The key of the thumbnail of picture `n`, after its own size, which is another than the picture's."""
+    return f"{_stem(task, n)}_{width_px}x{height_px}.webp"
 
 
 def pixels_of(key: str) -> int:

@@ -45,8 +45,8 @@ class Demo:
         self.store = self.home / "store"
         self.model = model or write_random_model(folder / "model")
         # Signatures differ from one writing to the next, and bytes are compared here.
-        unsigned = {"IMAGEGENX_MARKS__POLICY": "off", PICTURE_S: "0.1"}
-        self.environment = os.environ | self.model | unsigned | {"IMAGEGENX_HOME": str(self.home)}
+        settings = {"IMAGEGENX_MARKS__POLICY": "off", "IMAGEGENX_PICTURES__THUMBNAIL_PX": "32", PICTURE_S: "0.1"}
+        self.environment = os.environ | self.model | settings | {"IMAGEGENX_HOME": str(self.home)}
         (self.home / "catalogs").mkdir(parents=True)
         changes = ["2x,", ",春日", "2x,春日"]
         lines = [f"r{row},mug number {row},{changes[row % 3]},webp" for row in range(ROWS)]

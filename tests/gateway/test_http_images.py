@@ -57,9 +57,7 @@ def test_a_request_becomes_a_picture_that_downloads(client, painter) -> None:
     assert Image.open(io.BytesIO(original.content)).size == (128, 96)
     head = httpx.head(result["original_url"])
     assert (head.status_code, head.headers["content-length"], head.content) == (200, str(result["size"]), b"")
-    thumb = httpx.get(result["thumb_url"])
-    assert thumb.headers["content-type"] == "image/webp"
-    assert Image.open(io.BytesIO(thumb.content)).size == (128, 96)
+    assert httpx.get(result["thumb_url"]).content == original.content
 
 
 def test_urls_in_results_stay_the_same(client, painter) -> None:

@@ -67,6 +67,7 @@ def shop(tmp_path, monkeypatch):
     for name, value in write_stand_in_model(tmp_path / "models").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("IMAGEGENX_PICTURES__THUMBNAIL_PX", "32")
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
         yield Shop(tmp_path / "home", instance)
 

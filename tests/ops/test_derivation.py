@@ -28,7 +28,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(home=tmp_path)
+    return Settings(home=tmp_path, pictures={"thumbnail_px": 32})
 
 
 def write(store, asset, stream):
@@ -138,9 +138,19 @@ def test_thumbnails_fit_their_box_and_carry_no_recipe(store, settings):
     thumbs = write(store, "thumbnails", derive_images(images, thumbnailing(settings)))
 
     assert [row.format for row in thumbs.rows()] == ["webp", "webp"]
-    assert all(max(picture.image().size) <= 256 for picture in thumbs)
+    assert all(max(picture.image().size) == 32 for picture in thumbs)
     with pytest.raises(Exception, match="carries no ImageGenX recipe"):
         read_recipe(next(iter(thumbs)).bytes())
+
+
+def test_a_picture_that_fits_the_box_is_its_own_thumbnail(store, settings):
+    images = generated(store, [PLAIN, MARKED])
+    box = settings.model_copy(update={"pictures": settings.pictures.model_copy(update={"thumbnail_px": 64})})
+
+    thumbs = write(store, "thumbnails", derive_images(images, thumbnailing(box)))
+
+    assert [row.status for row in thumbs.rows()] == [Status.PASSED] * 2
+    assert [row.key for row in thumbs.rows()] == [row.key for row in images.rows()]
 
 
 def doubling(threads):

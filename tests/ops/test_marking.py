@@ -21,7 +21,7 @@ from PIL import Image
 
 from configs.settings import Settings
 from models.decoding.pool import MAX_CPU_S
-from models.encoding import RecipeNotFoundError, encode_picture, read_recipe, read_xmp
+from models.encoding import RecipeNotFoundError, read_recipe, read_xmp
 from models.image import has_manifest, marks_in, open_stored_picture
 from models.marks import manifest
 from models.marks.label import draw_label
@@ -63,39 +63,6 @@ def read_by_exiftool(data, folder):
     file.write_bytes(data)
     run = subprocess.run(["exiftool", "-json", "-G1", "-a", str(file)], capture_output=True, check=True)
     return json.loads(run.stdout)[0]
-
-
-@pytest.mark.parametrize("side_px", [128, 256])
-def test_a_copy_keeps_the_mark_of_its_original_and_gets_no_second_one(side_px, tmp_path):
-    settings = settings_with(tmp_path)
-    data, recipe = marked_file(settings, side_px=side_px)
-    original = open_stored_picture(data, 1_000_000)
-
-    copy = recipe.with_step(thumbnail_step())
-    small = Marker(settings).encode(original, "png", 100, copy, embed=False, bears_mark=True)
-
-    assert open_stored_picture(small, 1_000_000).tobytes() == original.convert("RGB").tobytes()
-    assert Marker(settings).missing(small, copy, original) == ""
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_a_copy_that_its_encoder_takes_the_mark_from_gets_as_much_of_it_as_can_be_found(seed, tmp_path):
-    settings = settings_with(tmp_path)
-    original, recipe = Image.fromarray(shape_picture(seed, 128)), a_recipe().with_step(marking_step(settings))
-    marker, copy = Marker(settings), recipe.with_step(thumbnail_step())
-    marked = open_stored_picture(marker.encode(original, "webp", 95, recipe, embed=True), 1_000_000)
-
-    small, doubled = (marker.encode(marked, "webp", 80, copy, embed=False, bears_mark=bears) for bears in (True, False))
-
-    assert marker.missing(small, copy, open_stored_picture(small, 1_000_000)) == ""
-    plain = encode_picture(marked, "webp", 80, None)
-    assert difference(small, plain) < 0.7 * difference(doubled, plain)
-
-
-def difference(one, other):
-    """Mean square of the difference of two files' pixels."""
-    seen = (np.asarray(open_stored_picture(data, 1_000_000), float) for data in (one, other))
-    return float(np.mean((next(seen) - next(seen)) ** 2))
 
 
 @pytest.mark.parametrize("file_format", FORMATS)

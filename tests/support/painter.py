@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from foundation.errors import FailureCause
 from models.gpu_load import GPULoad
 from resources.object_store import ObjectStore
-from resources.queue import Claim, Preview, RequestQueue, TaskPicture, TaskResult, WorkerState, original_key, thumb_key
+from resources.queue import Claim, Preview, RequestQueue, TaskPicture, TaskResult, WorkerState, original_key
 
 STEPS = (10, 35, 60, 85)
 
@@ -81,13 +81,9 @@ class Painter:
         width, height = map(int, params["resolution"].split("×"))
         format = params["post_process"]["format"]
         image = drawn(task.request["text"], width, height)
-        small = image.copy()
-        small.thumbnail((256, 256))
         original = original_key(task, n, width, height, format)
-        thumb = thumb_key(task, n, *small.size, original)
         data = encoded(image, format)
         self._store.put(original, data, content_type=f"image/{format}")
-        self._store.put(thumb, encoded(small, "webp"), content_type="image/webp")
         seed = params["seed"] + n - 1
         recipe = (
             f'{{"text":"{len(task.request["text"])} letters","seed":{seed},"steps":{params["steps"]},"mode":"text2img",'
@@ -95,7 +91,7 @@ class Painter:
         )
         return TaskPicture(
             original_key=original,
-            thumb_key=thumb,
+            thumb_key=original,
             width_px=width,
             height_px=height,
             format=format,

@@ -128,6 +128,7 @@ def test_upscaled_pictures_must_be_as_large_as_asked(scale, size):
 )
 def test_thumbnails_fit_their_box_keep_their_aspect_and_are_never_enlarged(size, expected):
     assert thumbnail(256).size(size, {}) == expected
+    assert thumbnail(256).format(size, {"format": "jpg"}) == ("webp" if size != expected else "jpg")
 
 
 def test_a_thumbnail_out_of_bounds_blocks(store):

@@ -30,7 +30,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(home=tmp_path)
+    return Settings(home=tmp_path, pictures={"thumbnail_px": 128})
 
 
 def with_marks(settings, **marks):

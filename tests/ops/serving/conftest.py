@@ -100,6 +100,7 @@ def shop(tmp_path, monkeypatch, random_model, random_engine, lease_s):
     monkeypatch.setenv("IMAGEGENX_HOME", str(tmp_path))
     monkeypatch.setenv("IMAGEGENX_QUEUE__FSYNC", "everysec")
     monkeypatch.setenv("IMAGEGENX_QUEUE__LEASE_S", str(lease_s))
+    monkeypatch.setenv("IMAGEGENX_PICTURES__THUMBNAIL_PX", "32")
     shop = Shop(load_settings(), *random_engine)
     yield shop
     shop.close()

@@ -103,7 +103,11 @@ def middle_wait_s(tasks):
 def workers(tmp_path, monkeypatch, request):
     lease_s = getattr(request, "param", LEASE_S)
     lease = {"IMAGEGENX_QUEUE__LEASE_S": str(lease_s), "IMAGEGENX_QUEUE__MAX_DELIVERIES": str(MAX_DELIVERIES)}
-    home = {"IMAGEGENX_HOME": str(tmp_path), "IMAGEGENX_QUEUE__FSYNC": "everysec"}
+    home = {
+        "IMAGEGENX_HOME": str(tmp_path),
+        "IMAGEGENX_QUEUE__FSYNC": "everysec",
+        "IMAGEGENX_PICTURES__THUMBNAIL_PX": "32",
+    }
     for name, value in {**write_stand_in_model(tmp_path / "models"), **lease, **home}.items():
         monkeypatch.setenv(name, value)
     workers = Workers()

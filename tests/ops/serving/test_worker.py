@@ -35,7 +35,7 @@ def test_a_request_becomes_one_original_and_one_thumbnail(shop):
     assert task.status is TaskStatus.SUCCESS, task.error
     (made,) = task.result.pictures
     original = original_key(task, 1, 256, 128, "webp")
-    assert (made.original_key, made.thumb_key) == (original, thumb_key(task, 1, 256, 128, original))
+    assert (made.original_key, made.thumb_key) == (original, thumb_key(task, 1, 32, 16))
     assert shop.keys() == sorted([made.original_key, made.thumb_key])
     assert (made.width_px, made.height_px, made.format, made.seed) == (256, 128, "webp", 5)
     assert made.size_bytes == len(shop.store.get(made.original_key))
@@ -43,6 +43,19 @@ def test_a_request_becomes_one_original_and_one_thumbnail(shop):
     assert read_recipe(shop.store.get(made.original_key)) == Recipe.from_json(made.recipe)
     assert task.progress == 100
     assert {"queue", "denoise", "decode", "encode", "store"} <= set(task.result.seconds)
+
+
+def test_a_picture_that_fits_the_box_is_its_own_thumbnail(shop):
+    pictures = shop.settings.pictures.model_copy(update={"thumbnail_px": 256})
+    shop.settings = shop.settings.model_copy(update={"pictures": pictures})
+    task_id = shop.submit(resolution="256x128")
+    shop.worker()
+
+    (task,) = shop.ended(task_id)
+
+    (made,) = task.result.pictures
+    assert made.thumb_key == made.original_key
+    assert shop.keys() == [made.original_key]
 
 
 def test_twice_the_size_with_a_mark_as_png(shop):
