@@ -1,4 +1,3 @@
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -134,8 +133,10 @@ def test_a_killed_training_goes_on_where_it_was(
     monkeypatch.setenv("IMAGEGENX_TRAINING", str(tmp_path))
     with subprocess.Popen([sys.executable, "-m", *words], stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
-        any(line.startswith("vae: done") for line in first.stdout)
-        first.send_signal(signal.SIGKILL)
+        try:
+            assert any(line.startswith("vae: done") for line in first.stdout)
+        finally:
+            first.kill()
     shard = shard_file(tmp_path / "renders", (32, 32), 0)
     rendered = shard.stat().st_mtime_ns
 
