@@ -3,12 +3,12 @@
 A request is looked at before it costs anything: its prompt, what it shall not show, and the text that is drawn on it.
 Texts are compared by what is seen: compatibility forms (NFKC), case, accents, letters of other scripts that look like
 Latin ones (Unicode TS #39) and small capitals make no difference, nor does what is not seen: soft hyphens, zero-width
-characters. Chinese is compared in simplified characters. Letters may stand apart (`g u n`, `g-u-n`, `g un`), have signs
-between them (`g.un`), weights or LoRAs (`g(u:1)n`), and be signs and digits that look like them (`k1ll`, `n@ked`,
-`kIII`, `9un`, `gvn`), of digits no more than letters (`b19` is a number). A word in Latin letters must stand alone, or
-with an s behind it (`guns`), unless it is given as `*gun` or `gun*`, which are found at the end or beginning of longer
-ones too; any other may stand inside a longer text, as Chinese words do. Not found are words in pieces of two and more
-letters each (`wea pon`): whoever joined them would refuse `the pen is red`.
+characters. Chinese is compared in simplified characters. Letters may stand apart (`g u n`, `g-u-n`, `g un`), have
+signs between them (`g.un`), weights or LoRAs (`g(u:1)n`), and be signs and digits that look like them (`k1ll`,
+`n@ked`, `kIII`, `9un`, `gvn`), of digits no more than letters (`b19` is a number), or drawn out (`guuun`). A word in
+Latin letters must stand alone, or with an s behind it (`guns`), unless it is given as `*gun` or `gun*`, which are
+found at the end or beginning of longer ones too; any other may stand inside a longer text, as Chinese words do. Not
+found are words in pieces of two and more letters each (`wea pon`): whoever joined them would refuse `the pen is red`.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ class Blocklist:
 
     def __init__(self, words: Iterable[str]) -> None:
         folded = sorted({read for word in words for read in (plain(word), plain(word.casefold()))} - {""})
-        self.version = hashlib.sha256("\n".join(["6", *folded]).encode()).hexdigest()[:12]
+        self.version = hashlib.sha256("\n".join(["7", *folded]).encode()).hexdigest()[:12]
         self._patterns = {word: re.compile(_pattern(word)) for word in folded}
 
     def found(self, text: str) -> list[str]:
@@ -183,7 +183,7 @@ def _pattern(word: str) -> str:
     word = word[opens : len(word) - closes]
     # Signs between letters are seen through.
     whole = re.sub(r"(?<=\w)(?=\w)", "\0", word)
-    forms = ["".join(_BETWEEN.get(letter) or _written(letter) for letter in whole)]
+    forms = ["".join(_BETWEEN.get(run[0]) or _drawn_out(run[0]) for run in _RUNS.finditer(whole))]
     letters = [_written(letter) for letter in word if letter != " "]
     # Three letters apart are a word; two are an abbreviation.
     if len(letters) > 2 or not word.isascii():
@@ -199,4 +199,11 @@ def _written(letter: str) -> str:
     return _SIGNS.get(letter, re.escape(letter))
 
 
+def _drawn_out(run: str) -> str:
+    """A letter as often as the word has it beside itself, or three times and more."""
+    once = "".join(_BETWEEN.get(letter) or _written(letter) for letter in run)
+    return f"(?:{once}|{_written(run[0])}{{3,40}}+)" if run[0].isalpha() else once
+
+
+_RUNS = re.compile(r"(\w)(?:\0\1)*|.", re.DOTALL)
 _BETWEEN = {" ": r"[\W_]+", "\0": r"(?:[^\w\s]|_)*"}

@@ -30,6 +30,7 @@ def blocked(text, *words):
             "g(u:-1)<lora:a:1>(n:2)",
             "gu BREAK n",
         ),  # of prompts
+        *("guuun", "gunnn!", "GGGUUUNNN", "ggggυυυn"),  # drawn out
         *("gυn", "gսn", "ցun", "ɡυո", "g𝓾n", "ġuṅ"),
     ],
 )
@@ -39,14 +40,27 @@ def test_a_blocked_word_is_found_as_people_hide_it(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["a gunmetal mug", "begun today", "a big unicorn", "gu and n", "a red mug", "", "枪", "gunsmith", "sgun", "gum"],
+    [
+        "a gunmetal mug",
+        "begun today",
+        "a big unicorn",
+        "gu and n",
+        "a red mug",
+        "",
+        "枪",
+        "gunsmith",
+        "sgun",
+        "gum",
+        "Gunn",
+        "guun",
+    ],
 )
 def test_other_words_are_not(text):
     assert not blocked(text, "gun")
 
 
 def test_signs_that_look_like_letters_are_letters_and_numbers_are_numbers():
-    assert all(blocked(text, "kill") for text in ("k1ll", "ki||", "KI1L", "k!l|"))
+    assert all(blocked(text, "kill") for text in ("k1ll", "ki||", "KI1L", "k!l|", "kiiill", "killlll"))
     assert blocked("n@ked, 5 mugs", "naked")
     assert blocked("a p0is0n", "poison")
     assert all(blocked(text, "assault") for text in ("4ss4ult", "a55ault", "assau17", "@ssault"))
@@ -91,7 +105,15 @@ def test_other_readings_are_none(text, word):
 def test_a_long_text_is_looked_at_quickly():
     signs = Blocklist(["c++x", "a machine gun", "oil+++"])
     began_s = time.process_time()
-    for text in ("+" * 10_000, "c" + "+" * 9_999, "g." * 5_000, "o1l" * 3_000, "a\u0488" * 5_000, "\u0488" * 10_000):
+    for text in (
+        "+" * 10_000,
+        "c" + "+" * 9_999,
+        "g." * 5_000,
+        "o" * 10_000,
+        "o1l" * 3_000,
+        "a\u0488" * 5_000,
+        "\u0488" * 10_000,
+    ):
         signs.found(text)
     signs.found("b " * 30_000)
     assert time.process_time() - began_s < 5
