@@ -48,6 +48,7 @@ def home(tmp_path, monkeypatch):
     settings = write_stand_in_model(tmp_path / "models") | {
         "DAGSTER_HOME": "",
         "IMAGEGENX_HOME": str(tmp_path / "home"),
+        "IMAGEGENX_PICTURES__THUMBNAIL_PX": "32",
         "IMAGEGENX_MARKS__POLICY": "off",  # signatures differ from one writing to the next, and bytes are compared
     }
     for name, value in settings.items():

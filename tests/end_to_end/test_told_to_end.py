@@ -106,7 +106,7 @@ def test_a_serving_run_ends_and_its_requests_are_done_by_the_next(beside, redis,
     assert {task.status for task in beside.queue.tasks(tasks)} <= {TaskStatus.SUCCESS}
     names = [one.key for one in beside.store.list() if one.key.startswith("20")]
     assert sorted(names) == sorted({key for key in names if any(task in key for task in tasks)})
-    assert len(names) == 2 * count
+    assert len(names) == count
 
 
 @pytest.mark.parametrize(
