@@ -45,9 +45,10 @@ dev: .venv/.installed ## Run the whole stack on this machine
 
 # Files in their order: largest first, as xdist has it, leaves the few long tests to one worker at the end.
 # A worker that crashes ends the run: its test would be run again, and crash the next.
+# Hundreds of processes are started: each would compile our modules anew where the environment says not to keep that.
 # As many workers as processors: beside what the tests start, one more takes a machine of two to a load of 17.
 test: .venv/.installed-dev lint programs $(BIN)/promtool .venv/node/.installed ## Check style, types and imports, then run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 lint: .venv/.installed-dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
