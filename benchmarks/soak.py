@@ -55,7 +55,7 @@ _TRUE_REASON = re.compile(r"Given up after \d+ attempts: each worker that tried 
 LIMITS = {
     "kills that hit nothing": 0,
     "requests without an end": 0,
-    "successes without exactly two objects": 0,
+    "successes without exactly one object": 0,
     "failures without a true reason": 0,
     "objects of no success": 0,
     "tasks without exactly one callback id": 0,
@@ -163,7 +163,7 @@ def _violations(stack: ServingStack, receiver: CallbackReceiver, ended: Sequence
     expected = {key for task_id in made for key in objects_of(task_id, keys)}
     return {
         "requests without an end": sum(not TaskStatus(task["status"]).ended for task in ended),
-        "successes without exactly two objects": sum(len(objects_of(task_id, keys)) != 2 for task_id in made),
+        "successes without exactly one object": sum(len(objects_of(task_id, keys)) != 1 for task_id in made),
         "failures without a true reason": sum(
             not _TRUE_REASON.fullmatch(task.get("error_msg") or "")
             for task in ended

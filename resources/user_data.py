@@ -19,7 +19,7 @@ WAIT_S = 30.0
 """What workers are at is stopped within so long."""
 _LOOK_AGAIN_S = 0.2
 _PAGE = 100
-_PICTURE = re.compile(r"\d{8}/([^~]+?)(?:~\w+)*_\d+x\d+\.\w+")
+_PICTURE = re.compile(r"\d{8}/(?P<picture>(?P<task>[^~]+?)(?:~\d+)?)(?:~\w+)*_\d+x\d+\.\w+")
 
 
 @dataclass
@@ -89,17 +89,17 @@ class UserData:
             ended = datetime.fromtimestamp(entry.ended_at_s, UTC).date()
             for day in (ended, ended - timedelta(1)):  # a task that began before midnight has its pictures there
                 tasks.setdefault(day, set()).add(entry.task)
-        files = 0
+        pictures: set[str] = set()
         for day, ids in tasks.items():
             for stored in list(self._store.list(f"{day:%Y%m%d}/")):
-                if (own := _PICTURE.fullmatch(stored.key)) and own[1] in ids:
+                if (own := _PICTURE.fullmatch(stored.key)) and own["task"] in ids:
                     self._store.delete(stored.key)
-                    files += 1
+                    pictures.add(own["picture"])
         everything = set().union(*tasks.values())
         for stored in list(self._store.list(RECORDS)) if everything else ():
             if stored.key.rpartition("/")[2].partition("~")[0] in everything:
                 self._store.delete(stored.key)
-        return files // 2
+        return len(pictures)
 
     def _entries(self, user: str) -> Iterator[UsageEntry]:
         """What the ledger has of a user."""

@@ -170,4 +170,4 @@ def test_layers_that_come_one_by_one_make_the_same_latents_in_mixed_company(benc
 
     assert len(set(brought)) > 1
     for ours, theirs in zip(together, bench.together(items, joins=[0, 1]), strict=True):
-        assert torch.equal(ours, theirs)
+        assert distance(ours, theirs) < 1e-6  # where weights lie in memory decides the order of some sums
