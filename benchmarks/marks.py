@@ -18,7 +18,7 @@ from PIL import Image, ImageEnhance
 from scipy.ndimage import gaussian_filter
 
 from configs.settings import Settings
-from models.marks.embedding import mark_pixels
+from models.marks.embedding import Mark
 from models.marks.invisible import find_mark
 from models.planning import plan_recipe
 from models.recipe import Recipe
@@ -111,7 +111,7 @@ def _robustness(side_px: int) -> dict[str, float]:
     found, errors = dict.fromkeys(_ATTACKS, 0), []
     for _ in range(PICTURES):
         picture, identifier = next(pictures), random.bytes(6)
-        marked = mark_pixels(picture, identifier)
+        marked = Mark(picture, identifier).at(1.0)
         errors.append(float(np.mean((marked.astype(float) - picture) ** 2)))
         for name, attack in _ATTACKS.items():
             found[name] += find_mark(np.asarray(attack(Image.fromarray(marked)))) == identifier

@@ -5,7 +5,6 @@ Doerr, Cox, 2004). Each coded bit gets as much as it needs to be read with the s
 against it, and all together as much as may not be seen. The same pixels come out, bit for bit.
 """
 
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -131,22 +130,18 @@ def _boosts(host: "Values", reach: "Values", cost: "Values") -> "Values":
     return at(below)
 
 
-def mark_pixels(pixels: "NDArray[np.uint8]", identifier: bytes, strength: float = 1.0) -> "NDArray[np.uint8]":
-    """A copy of a picture, uint8 (H, W, 3), with the identifier (6 bytes) in it; see `Mark`."""
-    return Mark(pixels, identifier).at(strength)
-
-
 class Mark:
     """An identifier (6 bytes) for a picture, uint8 (H, W, 3); none below `MIN_SIDE_PX`."""
 
     def __init__(self, pixels: "NDArray[np.uint8]", identifier: bytes) -> None:
-        self._pixels, self._identifier = pixels, identifier
+        self._pixels = pixels
+        self._change = _change(pixels, identifier) if min(pixels.shape[:2]) >= MIN_SIDE_PX else None
 
     def at(self, strength: float) -> "NDArray[np.uint8]":
         """A copy of the picture with the mark so strong: at 1 the change is at most 40 dB below a picture's range."""
         from PIL import Image, ImageChops
 
-        if not strength or min(self._pixels.shape[:2]) < MIN_SIDE_PX:
+        if self._change is None:
             return self._pixels.copy()
         share = np.float32(strength) * self._change.share
         # Pixels are whole, so that the change alone may be rounded.
@@ -154,10 +149,6 @@ class Mark:
         colours = [grey, *(grey + of_tint * self._change.tint for of_tint in _OF_TINT[1:] * share)]
         changes = Image.merge("RGB", [Image.fromarray(colour.clip(0, 255).astype(np.uint8)) for colour in colours])
         return np.asarray(ImageChops.add(Image.fromarray(self._pixels), changes, 1, -128))
-
-    @cached_property
-    def _change(self) -> "_Change":
-        return _change(self._pixels, self._identifier)
 
 
 class _Change(NamedTuple):

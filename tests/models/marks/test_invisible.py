@@ -6,12 +6,17 @@ from PIL import Image, ImageEnhance
 from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter, uniform_filter
 
 from models.marks import invisible
-from models.marks.embedding import mark_pixels
+from models.marks.embedding import Mark
 from models.marks.error_correction import CODED_BITS, FALSE_WORD, decoded, encoded, most_likely
 from models.marks.invisible import FALSE_FINDS, find_mark
 from models.marks.spectrum import around
 
 IDENTIFIER = bytes.fromhex("0123456789ab")
+
+
+def mark_pixels(pixels, identifier):
+    """The picture with the mark at its usual strength."""
+    return Mark(pixels, identifier).at(1.0)
 
 
 def shape_picture(seed, side_px=320):
