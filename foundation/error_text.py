@@ -24,6 +24,11 @@ def shortened(text: str, limit: int) -> str:
     return f"{kept[: end if end > limit // 2 else None].rstrip()} …"
 
 
+def without_escapes(text: str) -> str:
+    """The text without colours and whatever else is a command to a terminal."""
+    return _ESCAPES.sub("", text)
+
+
 def error_text(text: str) -> str:
     """An error's text of at most `MAX_CHARS` characters: whole lines that fit, and how many more there are."""
     lines = printable(text).split("\n")
@@ -52,7 +57,7 @@ def cause_text(cause: BaseException) -> str:
     if _UNSAFE_ADVICE.search(said):
         found = _UNPICKLED.search(said)
         said = f"Weights only load failed: the file holds more{f', and calls {found[1]}' if found else ''}"
-    return shortened(one_line(_ESCAPES.sub("", said[:100_000])), MAX_CAUSE_CHARS) or type(cause).__name__
+    return shortened(one_line(without_escapes(said[:100_000])), MAX_CAUSE_CHARS) or type(cause).__name__
 
 
 def log_text(text: str, most_lines: int = 80) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foundation.error_text import without_escapes
 from foundation.errors import ImageGenXError
 from foundation.private_folder import make_private
 from foundation.process_start import started_clean
@@ -21,7 +22,8 @@ STOP_S = 20.0
 """Processes that have not ended so long after SIGTERM are killed."""
 KILL_S = 5.0
 """Killed processes are waited for so long."""
-_SHOWN_CHARS = 2_000
+_SHOWN_CHARS = 400
+"""Of what a process said last: so much has room in an error's text."""
 _LOOK_S = 0.1
 
 
@@ -32,9 +34,17 @@ class ProcessEndedError(ImageGenXError):
         reason = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
         said = ""
         if part.log:
-            printed = part.log.read_text(encoding="utf-8", errors="replace")[-_SHOWN_CHARS:].strip()
-            said = f" {part.log} says:\n{printed or '(nothing)'}"
+            said = f" {part.log} says:\n{_last_words(part.log) or '(nothing)'}"
         super().__init__(f"{part.name} ended with {reason}, so everything ends.{said}")
+
+
+def _last_words(log: Path) -> str:
+    """The end of a log, from the beginning of a line on if one begins there."""
+    with log.open("rb") as file:
+        file.seek(-min(log.stat().st_size, 10 * _SHOWN_CHARS), os.SEEK_END)
+        said = without_escapes(file.read().decode(errors="replace")).strip()
+    end = said[-_SHOWN_CHARS:]
+    return end if end == said else end.partition("\n")[2].strip() or end
 
 
 class NotReadyError(ImageGenXError):

@@ -57,6 +57,14 @@ def test_what_a_killed_part_has_started_ends_with_the_stack(tmp_path):
     assert not is_alive(child), child.as_dict(["status", "cmdline", "ppid", "create_time"])
 
 
+def test_what_a_part_said_last_is_told_without_its_colours(tmp_path):
+    code = "print('line\\n' * 10_000 + '\\x1b[31mno room\\x1b[0m left'); raise SystemExit(3)"
+    with ProcessStack(tmp_path) as stack:
+        stack.start("part", [sys.executable, "-c", code])
+        with pytest.raises(ProcessEndedError, match=r"^part ended with status 3, so [^\x1b]*\nline\nno room left$"):
+            stack.watch()
+
+
 def test_a_stack_whose_starter_is_killed_ends_too(tmp_path):
     command = [sys.executable, "-c", STARTER, tmp_path, SLEEPER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
