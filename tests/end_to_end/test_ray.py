@@ -31,7 +31,7 @@ from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
 
 pytestmark = [
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1100),
     # Ray 2.60 starts its client server and its allocator by shell lines without quotes: no head starts there.
     pytest.mark.skipif(" " in sys.executable, reason="Ray starts nothing from a path with a space"),
 ]

@@ -14,7 +14,10 @@ from pathlib import Path
 import psutil
 
 _PATIENT = """
+import sys
 import time
+
+import psutil
 from ray._private import services
 from ray.scripts.scripts import main
 
@@ -27,13 +30,21 @@ def get_node(*of):
         except RuntimeError:
             if time.monotonic() > until_s:
                 raise
+            if not any(process.name() == "raylet" and process.status() != "zombie" for process in started()):
+                sys.exit("the raylet has ended")
             time.sleep(0.5)
+
+def started():
+    return psutil.Process().children()
 
 services.get_node = get_node
 main()
 """
 RAY = [sys.executable, "-c", _PATIENT]
-"""The command `ray`, whose nodes have four minutes to start, not half a one: machines of tests are busy."""
+"""The command `ray`, whose nodes have four minutes to start, not half a one: machines of tests are busy.
+
+A raylet gives its agent a quarter of a minute to write its port, and ends itself then: such a node is given up at once.
+"""
 _MEMORY_BYTES = 80_000_000
 _WORKERS = 40
 _MARK = "IMAGEGENX_TEST_CLUSTER"
