@@ -14,15 +14,21 @@ const gallery = {
   // ---- rows, filters, addresses
   async load() {
     const told = await gateway.call("GET", this.verdicts.path);
-    const at = this.current?.id ?? new URLSearchParams(location.search).get("at");
+    await this.poll();
+    // Nothing is waited for from here on: keys that are pressed meanwhile hold.
+    const chosen = new Set(Array.from(this.selected, (row) => row.id)), selecting = this.selecting;
+    const from = this.current ? this.shown.slice(this.at).map((row) => row.id) : [new URLSearchParams(location.search).get("at")];
     Object.assign(this, {token: told.token, version: told.version, review: told.review, madeAt: told.made_at_s});
     this.rows = rowsOf(told);
     Object.assign($("dagster"), {href: told.dagster_url, hidden: !told.dagster_url});
     for (const row of this.rows) row.words = `${row.id}\n${row.text}\n${Object.values(row.carry).join("\n")}`.toLowerCase();
     this.scorers = [...new Set(this.rows.flatMap((row) => Object.keys(row.scores)))];
-    await this.poll();
     this.choices();
-    this.refilter(at);
+    this.arrange(from);
+    this.selected = new Set(this.shown.filter((row) => chosen.has(row.id)));
+    this.select(selecting);
+    this.redraw();
+    viewer.follow(this.current);
     $("unmade").hidden = this.rows.length > 0;
     $("tools").hidden = this.rows.length === 0;
     document.documentElement.dataset.ready = "";
@@ -51,7 +57,13 @@ const gallery = {
     return !q || q.toLowerCase().split(/\s+/).every((part) => row.words.includes(part) || said.reason.toLowerCase().includes(part));
   },
 
-  refilter(at = this.current?.id) {
+  refilter() {
+    this.clear();
+    this.arrange([this.current?.id]);
+  },
+
+  // Show the rows that match, in their order, at the first of these ids that is among them.
+  arrange(ids) {
     this.shown = this.rows.filter((row) => this.matches(row));
     const by = {
       id: (a, b) => a.id.localeCompare(b.id, undefined, {numeric: true}),
@@ -59,9 +71,8 @@ const gallery = {
       flat: (a, b) => a.spread - b.spread,
     }[this.filters.sort] || (this.scorers.includes(this.filters.sort) && ((a, b) => (a.scores[this.filters.sort] ?? 2) - (b.scores[this.filters.sort] ?? 2)));
     if (by) this.shown.sort(by);
-    this.at = Math.max(0, this.shown.findIndex((row) => row.id === at));
-    this.anchor = this.at;
-    this.clear();
+    const places = new Map(this.shown.map((row, n) => [row.id, n]));
+    this.at = this.anchor = places.get(ids.find((id) => places.has(id))) ?? 0;
     $("no-match").hidden = this.shown.length > 0 || this.rows.length === 0;
     this.layout();
     this.recount();
@@ -191,10 +202,13 @@ const gallery = {
   },
 
   drawRow(row) {
-    const n = this.shown[this.at] === row ? this.at : this.shown.indexOf(row);
+    const n = this.shown[this.at] === row ? this.at : this.place(row);
     if (this.cells.has(n)) this.drawCell(n);
     if (viewer.open && row === this.current) viewer.draw(row);
   },
+
+  // Where a picture is among those shown, also if its catalog has been read again since; -1 if it is not.
+  place(row) { return this.shown.findIndex((one) => one.id === row.id && one.recipe === row.recipe); },
 
   // ---- moving and choosing
   go(n, extend = false) {
@@ -237,8 +251,13 @@ const gallery = {
 
   clear() {
     this.selected = new Set();
-    this.selecting = false;
-    $("selecting").setAttribute("aria-pressed", "false");
+    this.select(false);
+  },
+
+  // Whether clicks choose pictures.
+  select(selecting) {
+    this.selecting = selecting;
+    $("selecting").setAttribute("aria-pressed", selecting);
     this.drawDeck();
   },
 
@@ -259,7 +278,7 @@ const gallery = {
   undo() {
     const rows = this.verdicts.undo();
     this.lastRejected = [];
-    const n = rows.length ? this.shown.indexOf(rows[0]) : -1;
+    const n = rows.length ? this.place(rows[0]) : -1;
     if (n >= 0) this.go(n);
     this.drawDeck();
   },
@@ -271,9 +290,11 @@ const gallery = {
   },
 
   changed(row, before, now) {
-    this.counts[before.state]--;
-    this.counts[now.state]++;
-    this.counts.starred += now.star - before.star;
+    if (this.rows[row.n]?.recipe === row.recipe) {
+      this.counts[before.state]--;
+      this.counts[now.state]++;
+      this.counts.starred += now.star - before.star;
+    }
     this.drawRow(row);
   },
 
@@ -390,7 +411,7 @@ function start() {
   $("do-undo").addEventListener("click", () => gallery.undo());
   $("do-clear").addEventListener("click", () => { gallery.clear(); gallery.redraw(); });
   $("show-all").addEventListener("click", () => { gallery.filters = {state: "all", q: "", model: "", sort: "order", carry: {}}; $("search").value = ""; gallery.choices(); gallery.refilter(); });
-  $("selecting").addEventListener("click", () => { gallery.selecting = !gallery.selecting; $("selecting").setAttribute("aria-pressed", gallery.selecting); if (!gallery.selecting) { gallery.clear(); gallery.redraw(); } });
+  $("selecting").addEventListener("click", () => { gallery.select(!gallery.selecting); if (!gallery.selecting) { gallery.clear(); gallery.redraw(); } });
   let typing;
   $("search").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => { gallery.filters.q = $("search").value.trim(); gallery.refilter(); }, 120); });
   $("grid").addEventListener("click", clicked);
@@ -398,7 +419,7 @@ function start() {
   $("grid").addEventListener("touchstart", (event) => {
     const cell = event.target.closest(".cell");
     gallery.held = false;
-    held = cell && setTimeout(() => { gallery.selecting = gallery.held = true; $("selecting").setAttribute("aria-pressed", "true"); gallery.toggle(Number(cell.dataset.n)); }, 450);
+    held = cell && setTimeout(() => { gallery.held = true; gallery.select(true); gallery.toggle(Number(cell.dataset.n)); }, 450);
   }, {passive: true});
   for (const name of ["touchend", "touchmove", "touchcancel"]) $("grid").addEventListener(name, () => clearTimeout(held), {passive: true});
   $("grid").addEventListener("contextmenu", (event) => { if (gallery.selecting) event.preventDefault(); });

@@ -5,6 +5,7 @@ const viewer = {
 
   show(row) {
     if (!this.open) $("viewer").showModal();
+    this.shown = row;
     const thumb = row.thumbnail && fileUrl(gallery.name, row.thumbnail, gallery.token), image = $("full");
     image.hidden = !row.file;
     image.alt = row.text;
@@ -27,6 +28,13 @@ const viewer = {
     $("v-download").href = row.file ? fileUrl(gallery.name, row.file, gallery.token, row.id) : "";
     this.draw(row);
     this.history(row);
+  },
+
+  // A verdict is of the picture that is seen: the one that has come in its stead is shown.
+  follow(row) {
+    if (!this.open || (row && row.file === this.shown.file && row.error === this.shown.error)) return;
+    if (row) this.show(row);
+    else this.close();
   },
 
   // What a verdict changes.

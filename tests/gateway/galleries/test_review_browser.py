@@ -15,7 +15,7 @@ from ops.editions import RowChange, begin_edition, finish_edition, request_editi
 from ops.review.asked import asked_changes
 from ops.review.verdicts import CatalogVerdicts, State, new_verdict
 from resources.dagster_names import THUMBNAILS, WATERMARKED_IMAGES
-from tests.support.reviewed_catalog import store_reviewed
+from tests.support.reviewed_catalog import store_reviewed, store_rows
 from tests.support.waiting import wait_until
 
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
@@ -123,6 +123,55 @@ def test_what_one_person_says_another_sees_and_a_run_shows_how_far_it_is(page, r
     expect(page.locator(".cell")).to_have_count(8)
     keys(page, "Enter")
     expect(page.locator("#v-history")).to_have_text("Nobody has said anything yet.")
+
+
+def remade(store, rows, row_id):
+    """One row's picture is another now."""
+    ids = [row.row_id for row in rows]
+    store_rows(store, "mugs", ids, edition=1, only={row_id}, before=rows)
+
+
+def test_keys_fall_on_what_is_seen_while_the_catalog_is_read_again(page, reviewing) -> None:
+    rows = store_reviewed(reviewing.service.store, "mugs", 12, failed=0)
+    visit(page, reviewing)
+    polls, held = [], []
+
+    def poll(route):
+        polls.append(route)
+        if len(polls) == 2:  # what the catalog is now is here, what is said of it is on its way
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/state?*", poll)
+    remade(reviewing.service.store, rows, "mug-11")
+    while not held:
+        page.wait_for_timeout(50)
+    keys(page, "a a r")
+    held[0].continue_()
+    expect(page.locator("#cell-11 img")).to_have_attribute("src", re.compile("0000000100"))
+    expect(page.locator("#chosen")).to_have_text("4 of 12")
+    keys(page, "a r")
+    saved(page)
+    assert said(reviewing) == {"mug-0": "a", "mug-1": "a", "mug-2": "r", "mug-3": "a", "mug-4": "r"}
+
+
+def test_reading_a_catalog_again_keeps_what_is_chosen_and_shows_the_new_picture(page, reviewing) -> None:
+    rows = store_reviewed(reviewing.service.store, "mugs", 12, failed=0)
+    visit(page, reviewing)
+    keys(page, "x ArrowRight ArrowRight x")
+    remade(reviewing.service.store, rows, "mug-2")
+    expect(page.locator("#cell-2 img")).to_have_attribute("src", re.compile("0000000100"))
+    expect(page.locator("#chosen")).to_have_text("2 selected")
+    keys(page, "Escape Enter")
+    seen = page.locator("#full")
+    expect(seen).to_have_attribute("src", re.compile("0000000100"))
+    store_reviewed(reviewing.service.store, "mugs", 12, failed=0, edition=2)
+    expect(seen).to_have_attribute("src", re.compile("0000000200"))
+    keys(page, "a")
+    saved(page)
+    latest = CatalogVerdicts(reviewing.service.store, "mugs").all()[-1]
+    assert (latest.row, latest.recipe[:8]) == ("mug-2", "00000002")
 
 
 def test_each_key_draws_a_few_cells_however_many_pictures_there_are(page, reviewing) -> None:
