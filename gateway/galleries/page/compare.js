@@ -7,6 +7,9 @@ const comparison = {
   name: decodeURIComponent(location.pathname.split("/").at(-2)), versions: [], told: new Map(), pairs: [], shown: [], at: 0, differing: true,
   sides: {left: {of: "", model: ""}, right: {of: "now", model: ""}},
 
+  // The id of the row that one is at.
+  get current() { const [left, right] = this.shown[this.at] || []; return (right || left)?.id; },
+
   get path() { return `/api/v1/catalogs/${encodeURIComponent(this.name)}`; },
 
   async load() {
@@ -87,7 +90,7 @@ const comparison = {
   pick(id, label, options, side, part) {
     const select = element("select", "", "", {id, "aria-label": label});
     for (const [value, text] of options) select.append(new Option(part === "of" ? `${label}: ${text}` : text, value, false, value === this.sides[side][part]));
-    select.addEventListener("change", () => { this.sides[side][part] = select.value; this.share(); attempt(() => this.draw()); });
+    select.addEventListener("change", () => { this.sides[side][part] = select.value; this.share(); attempt(() => this.draw(this.current)); });
     return select;
   },
 
@@ -98,7 +101,7 @@ const comparison = {
     history.replaceState(null, "", `${location.pathname}?${query}`);
   },
 
-  toggle() { this.differing = !this.differing; this.share(); this.refilter((this.shown[this.at]?.[1] || this.shown[this.at]?.[0])?.id); },
+  toggle() { this.differing = !this.differing; this.share(); this.refilter(this.current); },
 
   // Give the row the seed and the prompt of its left picture.
   async back(n) {

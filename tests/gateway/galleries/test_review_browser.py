@@ -255,6 +255,23 @@ def test_the_index_leads_to_galleries_and_empty_states_are_said(page, reviewing)
     expect(page.locator("#notice")).to_contain_text("There is no catalog 'nobody'")
 
 
+def test_an_index_that_follows_a_run_keeps_its_pages_and_the_keyboards_place(page, reviewing) -> None:
+    store = reviewing.service.store
+    for number in range(62):
+        store_reviewed(store, f"mugs-{number:02}", 0, failed=0)
+    publish_progress(store, "mugs-01", "generated_images", {"made": 2, "total": 6})
+    visit(page, reviewing, "/catalogs")
+    page.locator("#more").click()
+    expect(page.locator(".card")).to_have_count(62)
+    page.locator(".card").nth(1).focus()
+    publish_progress(store, "mugs-01", "generated_images", {"made": 5, "total": 6})
+    expect(page.locator(".card:focus .live")).to_have_text("Making 5 of 6")
+    expect(page.locator(".card")).to_have_count(62)
+    expect(page.locator("#more")).to_be_hidden()
+    page.locator("#search").fill("mugs-6")
+    expect(page.locator(".card h2")).to_have_text(["mugs-60", "mugs-61"])
+
+
 def test_who_has_no_key_signs_in_and_a_key_without_the_scope_is_told_so(page, reviewing) -> None:
     store_reviewed(reviewing.service.store, "mugs", 3)
     accounts = reviewing.service.accounts
@@ -323,6 +340,9 @@ def test_two_editions_are_compared_and_a_row_taken_back(page, reviewing) -> None
     keys(page, "d")
     expect(page.locator(".pair")).to_have_count(5)
     expect(page).to_have_url(re.compile("left=now&right=now&all=1"))
+    keys(page, "ArrowDown ArrowDown")
+    page.get_by_label("Left").select_option(index=1)
+    expect(page.locator(".pair.at h2")).to_have_text("mug-2")
 
 
 def test_two_models_of_a_catalog_are_compared_by_prompt(page, reviewing) -> None:
