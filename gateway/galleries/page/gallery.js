@@ -16,7 +16,7 @@ const gallery = {
     const told = await gateway.call("GET", this.verdicts.path);
     await this.poll();
     // Nothing is waited for from here on: keys that are pressed meanwhile hold.
-    const chosen = new Set(Array.from(this.selected, (row) => row.id)), selecting = this.selecting;
+    const {selecting} = this, chosen = new Set(Array.from(this.selected, (row) => row.id));
     const from = this.current ? this.shown.slice(this.at).map((row) => row.id) : [new URLSearchParams(location.search).get("at")];
     Object.assign(this, {token: told.token, version: told.version, review: told.review, madeAt: told.made_at_s});
     this.rows = rowsOf(told);
@@ -24,10 +24,7 @@ const gallery = {
     for (const row of this.rows) row.words = `${row.id}\n${row.text}\n${Object.values(row.carry).join("\n")}`.toLowerCase();
     this.scorers = [...new Set(this.rows.flatMap((row) => Object.keys(row.scores)))];
     this.choices();
-    this.arrange(from);
-    this.selected = new Set(this.shown.filter((row) => chosen.has(row.id)));
-    this.select(selecting);
-    this.redraw();
+    this.refilter(from, chosen, selecting);
     viewer.follow(this.current);
     $("unmade").hidden = this.rows.length > 0;
     $("tools").hidden = this.rows.length === 0;
@@ -57,13 +54,8 @@ const gallery = {
     return !q || q.toLowerCase().split(/\s+/).every((part) => row.words.includes(part) || said.reason.toLowerCase().includes(part));
   },
 
-  refilter() {
-    this.clear();
-    this.arrange([this.current?.id]);
-  },
-
-  // Show the rows that match, in their order, at the first of these ids that is among them.
-  arrange(ids) {
+  // Show the rows that match, in their order, at the first of these ids that is among them, with these ids chosen.
+  refilter(from = [this.current?.id], chosen = new Set(), selecting = false) {
     this.shown = this.rows.filter((row) => this.matches(row));
     const by = {
       id: (a, b) => a.id.localeCompare(b.id, undefined, {numeric: true}),
@@ -72,7 +64,9 @@ const gallery = {
     }[this.filters.sort] || (this.scorers.includes(this.filters.sort) && ((a, b) => (a.scores[this.filters.sort] ?? 2) - (b.scores[this.filters.sort] ?? 2)));
     if (by) this.shown.sort(by);
     const places = new Map(this.shown.map((row, n) => [row.id, n]));
-    this.at = this.anchor = places.get(ids.find((id) => places.has(id))) ?? 0;
+    this.at = this.anchor = places.get(from.find((id) => places.has(id))) ?? 0;
+    this.selected = new Set(this.shown.filter((row) => chosen.has(row.id)));
+    this.select(selecting);
     $("no-match").hidden = this.shown.length > 0 || this.rows.length === 0;
     this.layout();
     this.recount();

@@ -104,6 +104,7 @@ def test_filters_sort_and_place_are_in_the_address_that_others_may_open(page, re
     expect(page.locator(".cell strong")).to_have_text(["mug-16"])
     page.keyboard.type(" nothing like it")
     expect(page.locator("#no-match")).to_be_visible()
+    expect(page.locator("#deck")).to_be_hidden()
     page.locator("#show-all").click()
     expect(page.locator(".cell")).to_have_count(20)
     expect(page.locator(".cell.failed p")).to_have_text("the mask is empty")
