@@ -30,7 +30,9 @@ def blocked(text, *words):
             "g(u:-1)<lora:a:1>(n:2)",
             "gu BREAK n",
         ),  # of prompts
-        *("guuun", "gunnn!", "GGGUUUNNN", "ggggυυυn"),  # drawn out
+        *("guuun", "gunnn!", "GGGUUUNNN", "ggggυυυn", "gguunn", "gg.uu.nnn", "GGuυnn"),  # drawn out
+        *("gun×2", "gun™", "№gun", "∣gun∣", "ǀgunǁ", "g×un", "∦gun", "g∪n"),  # beside signs that look like letters
+        *("gun2", "3gun", "gun2024"),
         *("gυn", "gսn", "ցun", "ɡυո", "g𝓾n", "ġuṅ"),
     ],
 )
@@ -102,8 +104,37 @@ def test_other_readings_are_none(text, word):
     assert not blocked(text, word)
 
 
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        *(("rnurder", "murder"), ("a bornb", "bomb"), ("VVar", "war"), ("uueapon", "weapon"), ("nucle", "nude")),
+        *(
+            ("clead", "dead"),
+            ("clrugs", "drug"),
+            ("rn-u-r-d-e-r", "murder"),
+            ("kkiillll", "kill"),
+            ("bboommbb", "bomb"),
+        ),
+        *(("bꝏb", "boob"), ("b∞b", "boob"), ("ki‖", "kill"), ("pæd", "paed"), ("burns", "burn"), ("a clown", "clown")),
+    ],
+)
+def test_several_letters_may_look_like_one_and_one_like_several(text, word):
+    assert blocked(text, word)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        *(("burn", "bum"), ("BURNS", "bum"), ("clicks", "dick"), ("click", "*dick"), ("a clown", "down")),
+        *(("sunburn", "*bum"), ("cliffs", "diff"), ("1988", "88"), ("an ak47", "ak"), ("access", "ace")),
+    ],
+)
+def test_what_is_an_ordinary_word_is_read_as_such(text, word):
+    assert not blocked(text, word)
+
+
 def test_a_long_text_is_looked_at_quickly():
-    signs = Blocklist(["c++x", "a machine gun", "oil+++"])
+    signs = Blocklist(["c++x", "a machine gun", "oil+++", "mmdwwm"])
     began_s = time.process_time()
     for text in (
         "+" * 10_000,
@@ -113,6 +144,8 @@ def test_a_long_text_is_looked_at_quickly():
         "o1l" * 3_000,
         "a\u0488" * 5_000,
         "\u0488" * 10_000,
+        "rnvvcl" * 1_500,
+        "∣" * 10_000,
     ):
         signs.found(text)
     signs.found("b " * 30_000)
