@@ -110,7 +110,7 @@ class ServingStack:
         import psutil
 
         for child in psutil.Process().children(recursive=True):
-            if "dagster._daemon" in child.cmdline():
+            if "imagegenx_cli.daemon" in child.cmdline():
                 child.kill()
         self._stack.start("daemon", daemon_command(self._workspace))
 

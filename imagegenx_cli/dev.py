@@ -113,7 +113,7 @@ def code_server_command(code_socket: Path, module: str = CODE) -> list[str]:
 
 def daemon_command(workspace: Path) -> list[str]:
     """Dagster's daemon: sensors, schedules, the run queue."""
-    return [sys.executable, "-P", "-m", "dagster._daemon", "run", "--workspace", str(workspace), *_QUIET]
+    return [sys.executable, "-P", "-m", "imagegenx_cli.daemon", "--workspace", str(workspace), *_QUIET]
 
 
 def web_server_command(workspace: Path, port: int) -> list[str]:

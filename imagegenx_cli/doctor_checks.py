@@ -93,7 +93,7 @@ def queue(settings: Settings) -> Iterator[Finding]:
         remedy = "Set maxmemory-policy noeviction: a full Redis then refuses requests, with 503, and loses none."
         yield Finding("queue", State.NOTE, f"Redis drops keys when its memory is full ({policy}).", remedy)
     if waiting and not workers and depth.oldest_waiting_s > _LONG_WAIT_S:
-        remedy = "Start the daemon (`imagegenx dev`, or dagster-daemon), and look at the last runs of serving_run."
+        remedy = "Start `imagegenx dev`, or `python -m imagegenx_cli.daemon`, and look at the last runs of serving_run."
         yield Finding("queue", State.BAD, f"nobody works; the oldest waits {depth.oldest_waiting_s:.0f} s.", remedy)
     if depth.dead:
         remedy = "Their tasks' errors say why; look for failed runs of serving_run."

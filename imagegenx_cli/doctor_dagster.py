@@ -120,9 +120,8 @@ def _daemon(instance: "DagsterInstance", *, deployed: bool) -> Finding:
     age_s = time.time() - max((beat.timestamp for beat in beats), default=0.0)
     if age_s > _STALE_HEARTBEAT_S:
         found = "the daemon does not run: no sensor, schedule, backfill or queued run is looked after."
-        return Finding(
-            "daemon", State.BAD if deployed else State.NOTE, found, "Start `imagegenx dev` or dagster-daemon."
-        )
+        remedy = "Start `imagegenx dev`, or `python -m imagegenx_cli.daemon`."
+        return Finding("daemon", State.BAD if deployed else State.NOTE, found, remedy)
     if failing:
         said = " ".join((failing[0].errors or [])[0].message.split())
         return Finding("daemon", State.BAD, f"{failing[0].daemon_type}: {said}", "Look at the daemon's log.")

@@ -25,7 +25,7 @@ AWAY_S = 120.0
 _PAUSE_S = 0.5
 _REFUSALS = ("authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied")
 """What a server says that will say the same the next time."""
-_NETWORK = {
+NETWORK = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -69,7 +69,7 @@ class _Patience:
         """A connection; SQLAlchemy's event `do_connect`."""
         while True:
             try:
-                connection = dialect.connect(*arguments, **(_NETWORK | options))
+                connection = dialect.connect(*arguments, **(NETWORK | options))
             except dialect.loaded_dbapi.OperationalError as exc:
                 if not self._may_wait(str(exc)):
                     raise

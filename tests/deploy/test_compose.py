@@ -52,6 +52,7 @@ def commands() -> dict[str, click.Command]:
     return {
         "dagster": import_module("dagster._cli").create_dagster_cli(),
         "dagster-daemon": import_module("dagster._daemon.cli").create_dagster_daemon_cli(),
+        "imagegenx_cli.daemon": import_module("dagster._daemon.cli").run_command,
         "imagegenx_cli.code_server": import_module("dagster._cli.api").grpc_command,
         "imagegenx_cli.web_server": import_module("dagster_webserver.cli").dagster_webserver,
     }
