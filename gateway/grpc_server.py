@@ -25,6 +25,7 @@ from gateway.grpc_health import ServiceHealth
 from gateway.grpc_scheduler import Scheduler
 from gateway.grpc_streams import LastingStreams
 from gateway.grpc_watches import Watches
+from gateway.guard import Observe
 from gateway.service import GatewayService
 from gateway.stubs import imagegenx_pb2 as pb2
 from resources.queue import TASK_ID
@@ -65,8 +66,8 @@ class GrpcServer:
     no thread: calls are the only ones that do, and `gateway.threads` of them are answered at once.
     """
 
-    def __init__(self, service: GatewayService, host: str, port: int, connections: int) -> None:
-        self._calls = _Calls(service)
+    def __init__(self, service: GatewayService, host: str, port: int, connections: int, observe: Observe) -> None:
+        self._calls = _Calls(service, observe)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="grpc-loop", daemon=True)
         self._thread.start()
@@ -121,8 +122,9 @@ class GrpcServer:
 class _Calls:
     """Runs calls on a few threads, from one event loop."""
 
-    def __init__(self, service: GatewayService) -> None:
+    def __init__(self, service: GatewayService, observe: Observe) -> None:
         self._service = service
+        self._observe = observe
         self._threads = service.threads("grpc")
         self._most = service.settings.gateway.threads * _CALLS_PER_THREAD
         self._under_way = 0
@@ -130,6 +132,7 @@ class _Calls:
     async def run(self, call: Callable[[], T], api_key: str, context: Any) -> T:
         """What `call` returns. One whose client is gone before a thread was free is not begun."""
         if self._under_way >= self._most:
+            self.ended("refused", 503, 0.0)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._most} calls are under way. Try again.")
         self._under_way += 1
         try:
@@ -137,18 +140,28 @@ class _Calls:
         finally:
             self._under_way -= 1
 
+    def ended(self, name: str, code: int, seconds: float) -> None:
+        """Note a call that was answered."""
+        self._observe("gRPC", name, code, seconds)
+        logger.info("gRPC %s %d %.1f ms", name, code, 1000 * seconds)
+
     def close(self) -> None:
         """Begin no more calls."""
         self._threads.close()
 
 
-def start_grpc(service: GatewayService, host: str, port: int, connections: int = 200) -> GrpcServer:
+def start_grpc(
+    service: GatewayService, host: str, port: int, connections: int = 200, observe: Observe = lambda *_: None
+) -> GrpcServer:
     """Serve gRPC on `host` and `port` (0: a free one) until `stop`. Without TLS: a proxy in front adds that.
+
+    Args:
+        observe: told of every call, with the method `gRPC`.
 
     Raises:
         GrpcError: if the address cannot be listened on.
     """
-    server = GrpcServer(service, host, port, connections)
+    server = GrpcServer(service, host, port, connections, observe)
     logger.info("gRPC on %s:%d", f"[{host}]" if ":" in host and not host.startswith("[") else host, server.port)
     return server
 
@@ -217,7 +230,7 @@ def _method(name: str, call: _Handler, request_type: type[Message], response_typ
             answer: Any
             answer, metadata = answered(request)
             with log_ids(**_task_id(answer)):
-                logger.info("gRPC %s %d %.1f ms", name, answer.code, 1000 * (time.perf_counter() - began))
+                calls.ended(name, answer.code, time.perf_counter() - began)
         return answer, metadata
 
     async def respond(request: Message | bytes, context: Any) -> Message:
@@ -257,7 +270,7 @@ def _watch(watches: Watches, calls: _Calls) -> Any:
             context.set_trailing_metadata(metadata)
             yield answer
         finally:
-            logger.info("gRPC WatchTask %d %.1f ms", code, 1000 * (time.perf_counter() - began))
+            calls.ended("WatchTask", code, time.perf_counter() - began)
 
     return grpc.unary_stream_rpc_method_handler(
         stream,

@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.connections import Connections, client_of
+from gateway.guard import Observe
 
 MAX_HEAD_BYTES = 32_768
 """The request line and all headers, trailers among them."""
@@ -42,10 +43,17 @@ class HttpServer(uvicorn.Server):
 
     Args:
         on_exit: called when a signal says that the server is to end, before it does.
+        observe: told of connections that are refused since too many are open; the app sees to its calls.
     """
 
-    def __init__(self, app: Any, limits: HttpLimits, on_exit: Callable[[], None] = lambda: None) -> None:
-        super().__init__(_Config(app, limits))
+    def __init__(
+        self,
+        app: Any,
+        limits: HttpLimits,
+        on_exit: Callable[[], None] = lambda: None,
+        observe: Observe = lambda *_: None,
+    ) -> None:
+        super().__init__(_Config(app, limits, observe))
         self._on_exit = on_exit
 
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -57,7 +65,7 @@ class HttpServer(uvicorn.Server):
 class _Config(uvicorn.Config):
     """What the protocol of each connection finds its limits in."""
 
-    def __init__(self, app: Any, limits: HttpLimits) -> None:
+    def __init__(self, app: Any, limits: HttpLimits, observe: Observe) -> None:
         super().__init__(
             app,
             loop="uvloop",
@@ -69,6 +77,7 @@ class _Config(uvicorn.Config):
             server_header=False,
             timeout_graceful_shutdown=limits.grace_s,
         )
+        self.observe = observe
         self.open_connections = Connections(limits.connections, limits.connections_per_client)
 
 
@@ -101,6 +110,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._counted:
             self._wait(HEAD_TIMEOUT_S)
         else:
+            self.config.observe("", "connection", 503, 0.0)
             self._refuse(503, "Too many connections are open. Close some, or try again later.")
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -17,6 +17,7 @@ from gateway.connections import room_for_clients
 from gateway.grpc_server import start_grpc
 from gateway.http_app import build_app
 from gateway.http_server import HttpLimits, HttpServer
+from gateway.metrics import GatewayMetrics
 from gateway.metrics_server import MetricsServer
 from gateway.service import GatewayService
 from gateway.usage_keeper import UsageKeeper
@@ -52,8 +53,8 @@ def run_gateway(settings: Settings) -> None:
         port = listener.getsockname()[1]
         service = open_service(_on_port(settings, port))
         app = build_app(service)
-        server = HttpServer(app, limits, on_exit=app.state.face.changes.close)
-        with _beside(service, grpc, MetricsServer(app.state.metrics.exposition, metrics)):
+        server = HttpServer(app, limits, app.state.face.changes.close, app.state.metrics.observe_call)
+        with _beside(service, grpc, app.state.metrics, metrics):
             gc.freeze()  # what is here now stays, and is not looked through again and again
             logger.info("HTTP on %s", service.settings.gateway.http_url)
             for ending in (signal.SIGTERM, signal.SIGINT):
@@ -69,12 +70,15 @@ def open_service(settings: Settings) -> GatewayService:
 
 
 @contextmanager
-def _beside(service: GatewayService, grpc_connections: int, metrics: MetricsServer) -> Iterator[None]:
+def _beside(
+    service: GatewayService, grpc_connections: int, counted: GatewayMetrics, listener: socket.socket
+) -> Iterator[None]:
     """What runs beside HTTP in this process: gRPC, the deliverer of callbacks, and the metrics."""
     gateway = service.settings.gateway
     deliverer = CallbackDeliverer(service)
     keeper = UsageKeeper(service.store, service.queue)
-    grpc = start_grpc(service, gateway.host, gateway.grpc_port, grpc_connections)
+    metrics = MetricsServer(counted.exposition, listener)
+    grpc = start_grpc(service, gateway.host, gateway.grpc_port, grpc_connections, counted.observe_call)
     deliverer.start()
     metrics.start()
     keeper.start()

@@ -37,7 +37,7 @@ class GatewayMetrics:
         self._registry = CollectorRegistry()
         self._calls = Histogram(
             "imagegenx_http_seconds",
-            "Time to answer a call",
+            "Time to answer a call; of the gRPC face, with the method gRPC and its calls' names as routes",
             ("method", "route", "status"),
             buckets=_HTTP_BUCKETS,
             registry=self._registry,
@@ -163,6 +163,8 @@ class _QueueCollector(Collector):
         for lane, count in depth.waiting.items():
             waiting.add_metric((str(lane),), count)
         yield waiting
+        most = "Requests that may wait (queue.max_waiting)"
+        yield GaugeMetricFamily("imagegenx_queue_max_waiting", most, self._queue.max_waiting)
         yield GaugeMetricFamily("imagegenx_queue_jobs_waiting", "Picture jobs of catalogs waiting", depth.jobs)
         oldest = "Age of the oldest waiting request"
         yield GaugeMetricFamily("imagegenx_queue_oldest_waiting_seconds", oldest, depth.oldest_waiting_s)

@@ -42,6 +42,11 @@ class Submitting:
 
     _link: RedisLink
 
+    @property
+    def max_waiting(self) -> int:
+        """So many requests may wait."""
+        return self._link.settings.max_waiting
+
     def submit(
         self,
         task: NewTask,

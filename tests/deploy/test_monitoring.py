@@ -179,12 +179,19 @@ SERIES = {
         f"imagegenx_queue_waiting{{instance='{gateway}',lane='{lane}'}}": f"{waiting}x30"
         for gateway in "ab"
         for lane, waiting in (("interactive", 1000), ("bulk", 5000))
-    },
+    }
+    | {"imagegenx_queue_max_waiting": "10000x30"},
     "a queue nearly full": {
         f"imagegenx_queue_waiting{{instance='{gateway}',lane='{lane}'}}": f"{waiting}x30"
         for gateway in "ab"
         for lane, waiting in (("interactive", 1000), ("bulk", 7500))
+    }
+    | {f"imagegenx_queue_max_waiting{{instance='{gateway}'}}": "10000x30" for gateway in "ab"},
+    "a short queue nearly full": {
+        "imagegenx_queue_waiting{lane='bulk'}": "90x30",
+        "imagegenx_queue_max_waiting": "100x30",
     },
+    "refusals over gRPC": {"imagegenx_http_seconds_count{method='gRPC',status='503',route='SubmitTask'}": "0+30x30"},
     "refusals": {
         "imagegenx_http_seconds_count{status='503',route='/api'}": "0+30x30",
         "imagegenx_http_seconds_count{status='200',route='/api'}": "0+3000x30",
@@ -211,6 +218,8 @@ FIRES = {
     "failures": ["TasksFail"],
     "failures and successes": ["TasksFail"],
     "a queue nearly full": ["QueueNearlyFull"],
+    "a short queue nearly full": ["QueueNearlyFull"],
+    "refusals over gRPC": ["GatewayErrors"],
     "refusals": ["GatewayErrors"],
     "few calls, half of them refused": ["GatewayErrors"],
     "a full dead-letter stream": ["RequestsGivenUp"],

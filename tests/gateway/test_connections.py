@@ -116,6 +116,9 @@ def test_calls_under_way_do_not_make_way(gateway, key, client) -> None:
         assert all(one.recv(12) == b"HTTP/1.1 200" for one in streams)
         with connected(gateway, WHOLE) as late:
             assert refusal(late) == (503, "Too many connections are open. Close some, or try again later.")
+        # The metrics have a port of their own.
+        refused = 'imagegenx_http_seconds_count{method="",route="connection",status="503"} '
+        wait_until(lambda: refused in httpx.get(gateway.metrics_url, timeout=60).text)
     wait_until(lambda: httpx.get(f"{gateway.url}/livez", timeout=60).status_code == 200)
 
 

@@ -1,15 +1,19 @@
 """Health, metrics, documentation, the local key, and logs that tell no secrets."""
 
+import grpc
 import httpx
 import pytest
 from pydantic import SecretStr
 
 from configs.settings import Settings
+from gateway.grpc_server import start_grpc
 from gateway.main import open_service
 from gateway.metrics import GatewayMetrics
+from gateway.stubs import imagegenx_pb2 as pb2
 from models.request import GenerationRequest
 from resources.queue import NewTask, new_task_id
 from tests.support.running_gateway import running_gateway
+from tests.support.scheduler_stub import SchedulerServiceStub
 from tests.support.waiting import wait_until
 
 GENERATE = "/api/v1/image/generate"
@@ -75,6 +79,20 @@ def test_metrics_tell_depth_stages_batches_loads_and_failures(client, gateway, p
     assert 'imagegenx_gpu_utilization_percent{device="0",worker="painter"} 42.0' in found
     assert 'imagegenx_worker_events_total{event="pictures",worker="painter"} 3.0' in found
     assert f'imagegenx_http_seconds_count{{method="POST",route="{GENERATE}",status="200"}} 2.0' in found
+
+
+def test_metrics_tell_grpc_calls(gateway, service, key) -> None:
+    server = start_grpc(service, "127.0.0.1", 0, observe=gateway.app.state.metrics.observe_call)
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = SchedulerServiceStub(channel)
+        assert stub.SubmitTask(pb2.SubmitTaskRequest(task_id="order-1", api_key="igx_wrong", text="a mug")).code == 403
+        assert stub.QueryTask(pb2.QueryTaskRequest(task_id="order-1", api_key=key)).code == 404
+    server.stop(0)
+
+    for route, status in (("SubmitTask", 403), ("QueryTask", 404)):
+        counted = f'imagegenx_http_seconds_count{{method="gRPC",route="{route}",status="{status}"}} 1.0'
+        wait_until(lambda counted=counted: counted in httpx.get(gateway.metrics_url).text)
+    assert metric(httpx.get(gateway.metrics_url).text, "imagegenx_queue_max_waiting") == 10_000
 
 
 def test_a_record_that_cannot_be_read_is_told_and_the_others_are_counted(service, caplog) -> None:

@@ -32,7 +32,7 @@ def running_gateway(service: GatewayService, limits: HttpLimits = LIMITS, port: 
     """Serve until the block ends, on this port or a free one."""
     app = build_app(service)
     with socket.create_server(("127.0.0.1", port)) as listener, socket.create_server(("127.0.0.1", 0)) as metrics:
-        server = HttpServer(app, limits)
+        server = HttpServer(app, limits, observe=app.state.metrics.observe_call)
         metrics_server = MetricsServer(app.state.metrics.exposition, metrics)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
