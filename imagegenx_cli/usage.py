@@ -1,13 +1,12 @@
 """`imagegenx usage`: what users and catalogs have used, from the ledger."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 
 from configs.settings import load_settings
 from foundation.errors import ImageGenXError
-from imagegenx_cli.terminal import say, say_table
+from imagegenx_cli.terminal import print_json, say_table
 from resources.open_store import open_store
 from resources.queue import UsageEntry, open_queue
 from resources.usage_ledger import UsageLedger
@@ -62,7 +61,7 @@ def _show(kinds: Sequence[str], sums: dict[tuple[str, ...], Sum], currency: str,
     rows = sorted(sums.items())
     if as_json:
         found = [{**dict(zip(kinds, kind, strict=True)), **asdict(one), "currency": currency} for kind, one in rows]
-        say(json.dumps(found, ensure_ascii=False, indent=2))
+        print_json(found)
         return
     table = [
         (*kind, str(s.tasks), str(s.pictures), f"{s.gpu_s:.1f}", str(s.bytes), f"{s.cost:.4f}") for kind, s in rows

@@ -1,12 +1,13 @@
 """Reading marks: what a file says about how it was made, and whether that is right."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
+from foundation.outside_text import one_line
 from models.encoding import RecipeNotFoundError, content_type_of, read_recipe, read_xmp
 from models.errors import PictureError
 from models.marks.invisible import SCALES, find_mark
@@ -16,6 +17,8 @@ from models.statement import AIGC_FIELDS, reserved_code
 
 Layer = Literal["c2pa", "iptc", "tc260", "invisible", "recipe"]
 METADATA: tuple[Layer, ...] = ("c2pa", "iptc", "tc260")
+_LONGEST = 500
+"""Of what a mark says: a file may hold any text in its place."""
 _AI_TYPES = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "compositeSynthetic")
 
 
@@ -45,7 +48,7 @@ def read_marks(data: bytes, image: Image.Image, anchors: str = "", scales: tuple
         scales: see `find_mark`.
     """
     found = [_c2pa(data, anchors), *_xmp(data), _invisible(image, scales), _recipe(data)]
-    return [one for one in found if one]
+    return [replace(one, says=one_line(one.says)[:_LONGEST]) for one in found if one]
 
 
 def as_json(found: list[Found]) -> list[dict[str, Any]]:
