@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,8 @@ def catalog_source(
         return SensorResult(skip_reason=SkipReason("The next look is not due yet."))
     kept = KeptMemory(object_store.store, "catalog_source")
     before = kept.read(cursor.memory) or "{}"
-    round_ = _Round(json.loads(before))
+    states = json.loads(before)
+    round_ = _Round(states if isinstance(states, dict) else {})
     catalogs = open_catalogs(current, object_store.store, "sensor catalog_source")
     for name, source in _sources(current, catalogs):
         try:
@@ -142,8 +144,8 @@ def _state(
 
     So a memory that is lost, or reset, makes no catalog again. Files are read again, for want of their marks.
     """
-    if remembered is not None:
-        return SourceState.from_json(remembered)
+    with suppress(KeyError, TypeError):  # of nothing, or of what another version kept
+        return SourceState.from_json(remembered or {})
     observed = latest_observations(context.instance, _CATALOG_FILES)
     taken = {catalog: one for catalog, one in observed.items() if one.metadata.get("state") == "registered"}
     files = {one.metadata["file"]: catalog for catalog, one in taken.items() if one.metadata.get("source") == name}

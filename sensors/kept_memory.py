@@ -1,6 +1,7 @@
 """What a sensor remembers from tick to tick, in the store: Dagster writes the whole cursor into every tick's row."""
 
 import hashlib
+import json
 import re
 import time
 from dataclasses import dataclass
@@ -30,14 +31,14 @@ class KeptMemory:
         self._store, self._folder = store, f"{FOLDER}{sensor}/"
 
     def read(self, cursor: str) -> str:
-        """What `keep` was given; "" if it is gone or damaged: the sensor goes on from what Dagster remembers.
+        """What `keep` was given; "" if it is gone, damaged or no JSON: the sensor goes on from what Dagster remembers.
 
         Raises:
             StoreError: if it cannot be read now, which fails the tick.
         """
         reference = _REFERENCE.fullmatch(cursor)
         if reference is None:
-            return cursor
+            return cursor if _is_json(cursor) else ""
         try:
             content = self._store.get(self._key(reference[1]))
         except ObjectNotFoundError:
@@ -70,6 +71,14 @@ class KeptMemory:
         return f"{self._folder}{digest}.json"
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
@@ -87,9 +96,12 @@ class PacedCursor:
 
     @classmethod
     def read(cls, cursor: str | None) -> "PacedCursor":
-        """The cursor that `next` wrote; an empty one before the first look."""
-        looked_at_s, _, memory = (cursor or "0\n").partition("\n")
-        return cls(float(looked_at_s), memory)
+        """The cursor that `next` wrote; an empty one before the first look, and for what a person wrote instead."""
+        looked_at_s, _, memory = (cursor or "").partition("\n")
+        try:
+            return cls(float(looked_at_s), memory)
+        except ValueError:
+            return cls()
 
     def is_due(self, interval_s: float) -> bool:
         """Whether the last look is `interval_s` ago."""

@@ -73,7 +73,7 @@ def model_release(
         return SensorResult(skip_reason=SkipReason("The next look is not due yet."))
     releases = CurrentReleases(current, open_registry(current))
     digests = releases.digests()
-    before = _Memory(**json.loads(cursor.memory)) if cursor.memory else _recorded(context, digests)
+    before = _Memory.read(cursor.memory) or _recorded(context, digests)
     if digests not in (before.digests, before.seen):
         seen = PacedCursor.next(json.dumps(asdict(replace(before, seen=digests))))
         return SensorResult(skip_reason=SkipReason(_UNSETTLED), cursor=seen)
@@ -110,6 +110,14 @@ class _Memory:
     since_s: float = 0.0
     roll_out: str = ""
     clean_at_s: float = 0.0
+
+    @classmethod
+    def read(cls, memory: str) -> "_Memory | None":
+        """What the last look kept; None if that is nothing, or of another version."""
+        try:
+            return cls(**json.loads(memory or "null"))
+        except (ValueError, TypeError):
+            return None
 
     @property
     def release(self) -> str:

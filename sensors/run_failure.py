@@ -1,5 +1,6 @@
 """The alert of failed runs: each is told to the webhook that the settings name, until it is delivered or given up."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -53,10 +54,11 @@ def run_failure_alert(context: SensorEvaluationContext, settings: SettingsResour
     if not now.alerts.webhook_url:
         # Without a cursor: what fails while alerts are off is old news when they are switched on.
         return SensorResult(skip_reason=SkipReason("alerts.webhook_url is not set."), cursor="")
-    if not context.cursor:
+    read = _read(context.cursor or "")
+    if read is None:
         newest = _failures(context.instance, limit=1, ascending=False)
         return SensorResult(skip_reason=SkipReason("Watching from now on."), cursor=str(_last_id(newest)))
-    told, tries = _read(context.cursor)
+    (before, _), (told, tries) = read, read
     problems: list[str] = []
     for record in _failures(context.instance, limit=MOST_PER_TICK, ascending=True, after=told):
         try:
@@ -70,14 +72,15 @@ def run_failure_alert(context: SensorEvaluationContext, settings: SettingsResour
             if not given_up:
                 break
         told, tries = record.storage_id, 0
-    reason = " ".join(problems) or _all_told(_read(context.cursor)[0], told)
+    reason = " ".join(problems) or _all_told(before, told)
     return SensorResult(skip_reason=SkipReason(reason), cursor=f"{told} {tries}" if tries else str(told))
 
 
-def _read(cursor: str) -> tuple[int, int]:
-    """The last alert that was told or given up, and how often the next one has been tried."""
-    told, _, tries = cursor.partition(" ")
-    return int(told), int(tries or 0)
+def _read(cursor: str) -> tuple[int, int] | None:
+    """The last alert that was told or given up, and how often the next one has been tried; None if that is lost."""
+    if not (found := re.fullmatch(r"(\d+)(?: (\d+))?", cursor)):
+        return None
+    return int(found[1]), int(found[2] or 0)
 
 
 def _most_tries(error: OutboundError) -> int:

@@ -299,10 +299,10 @@ def damage(folder):
         file.write_text(file.read_text()[: file.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("become", [lose, damage, "reset"])
+@pytest.mark.parametrize("become", [lose, damage, "", "what a person wrote", '1.0\n{"inbox": {}}', "1.0\n[]"])
 def test_a_memory_that_is_lost_makes_no_catalog_again(ticker, inbox, taken, become):
-    if become == "reset":
-        ticker.cursors.clear()
+    if isinstance(become, str):
+        ticker.cursors = dict.fromkeys(ticker.cursors, become)
     else:
         become(taken)
     (inbox / "c7.csv").write_text(GOOD.replace("mug", "cup"))

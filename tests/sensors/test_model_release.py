@@ -179,7 +179,8 @@ def test_a_share_is_always_the_same_catalogs_and_none_is_none(ticker, shops, mon
     assert catalogs == ["plain"]
 
 
-def test_a_memory_that_is_lost_rolls_no_release_out_again(ticker, shops):
+@pytest.mark.parametrize("become", ["", "what a person wrote", '1.0\n{"of": "another version"}'])
+def test_a_memory_that_is_lost_rolls_no_release_out_again(ticker, shops, become):
     ticker.cursors.clear()
     ticker.record(look(ticker))
     shops.replace("soft.safetensors", "second")
@@ -187,7 +188,7 @@ def test_a_memory_that_is_lost_rolls_no_release_out_again(ticker, shops):
     ticker.record(ticker.tick(model_release))
     ticker.end_backfills(BulkActionStatus.CANCELED)
     assert len(ticker.backfills()) == 1
-    ticker.cursors.clear()
+    ticker.cursors = dict.fromkeys(ticker.cursors, become)
 
     again = look(ticker)
 

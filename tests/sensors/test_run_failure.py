@@ -195,6 +195,15 @@ def test_nothing_is_told_while_no_url_is_set(instance, receiver, monkeypatch):
     assert receiver.received == []
 
 
+def test_a_cursor_that_cannot_be_read_begins_anew(instance, receiver, alerts_on):
+    fail(instance)
+    cursor, said = tick(instance, "what a person wrote")
+    assert said == "Watching from now on."
+    later = fail(instance)
+    tick(instance, cursor)
+    assert told_runs(receiver) == [later]
+
+
 def test_a_run_whose_process_died_is_told_with_what_dagster_knows(instance, receiver, alerts_on):
     run = instance.create_run_for_job(fragile)
     instance.report_run_failed(run, "The process of this run was killed.")
