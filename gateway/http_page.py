@@ -58,6 +58,8 @@ class PageCalls:
         """A key for the page, for who has the token that this gateway was started with. No address proves anything."""
         given = request.headers.get("x-page-token", "")
         if not self._token or not hmac.compare_digest(given.encode(), self._token.encode()):
+            if given:
+                await asyncio.to_thread(self._face.service.note_refusal, "page token")
             raise ServiceError(403, "Open the page by the address that `imagegenx dev` prints, or enter an API key.")
         key = await self._face.call(self._made_key)
         return answer(200, "ok", {"key": key}, {"Cache-Control": "no-store"})

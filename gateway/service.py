@@ -95,18 +95,18 @@ class GatewayService:
 
     def _account(self, api_key: str | None, ask: Callable[[str], Account]) -> Account:
         if not api_key:
-            self._note_refusal("no key")
+            self.note_refusal("no key")
             raise ServiceError(401, "No API key. Send one in the header X-API-Key; over gRPC, in the field api_key.")
         try:
             account = ask(api_key)
         except UnknownKeyError:
-            self._note_refusal("unknown key")
+            self.note_refusal("unknown key")
             raise
         except ExpiredKeyError:
-            self._note_refusal("expired key")
+            self.note_refusal("expired key")
             raise
         except MissingScopeError as exc:
-            self._note_refusal("scope", key=exc.key_id)
+            self.note_refusal("scope", key=exc.key_id)
             raise
         if api_key not in self._owners:
             if len(self._owners) >= KNOWN_KEYS:
@@ -123,7 +123,8 @@ class GatewayService:
         most = self.settings.gateway.threads
         return FairThreads(most, max(1, most // 2), name)
 
-    def _note_refusal(self, reason: str, **facts: str) -> None:
+    def note_refusal(self, reason: str, **facts: str) -> None:
+        """Note in the audit log that this caller was not let in."""
         self.audit.record_often(AuditEvent.LOGIN_REFUSED, caller_address(), reason=reason, **facts)
 
     @service_errors()

@@ -1,5 +1,6 @@
 """The audit log: who made and revoked keys, refused logins, verdicts, deletions, roll-outs; JSON lines, appended."""
 
+import atexit
 import errno
 import fcntl
 import getpass
@@ -8,9 +9,9 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -22,9 +23,9 @@ from foundation.private_folder import make_private
 logger = logging.getLogger(__name__)
 
 WINDOW_S = 60.0
-"""What happens often is written once in so long, with its number."""
+"""What happens often is written at once, and then once in so long, with how many times it has happened since."""
 MOST_KINDS = 1000
-"""So many different things are counted apart in one window; the others are counted together."""
+"""So many different things are counted apart; the others are counted together."""
 
 
 class AuditEvent(StrEnum):
@@ -49,6 +50,16 @@ class AuditEvent(StrEnum):
     CATALOG_CHANGED = "catalog.changed"
 
 
+@dataclass
+class _Counted:
+    """What happens often, and how many times since that was last recorded."""
+
+    event: AuditEvent
+    who: str
+    facts: Mapping[str, object]
+    times: int = 0
+
+
 class AuditLog:
     """The log of one home folder. Safe for threads and processes; it holds no secret, and no prompt.
 
@@ -59,7 +70,8 @@ class AuditLog:
         self._settings = settings
         self._file = settings.folder / "audit.jsonl"
         self._lock = threading.Lock()
-        self._counted: dict[tuple[str, ...], list[float]] = {}
+        self._counted: dict[tuple[str, ...], _Counted] = {}
+        self._tells_at_exit = False
 
     def record(self, event: AuditEvent, who: str, **facts: object) -> None:
         """Append an event, with who did it and what else is to be known."""
@@ -84,20 +96,36 @@ class AuditLog:
             self.record(event, who, **facts, **told(), state=state)
 
     def record_often(self, event: AuditEvent, who: str, **facts: object) -> None:
-        """`record` for what may happen thousands of times: the first at once, then their number once a minute."""
+        """`record` for what may happen thousands of times: the first at once, then, once a minute, how many since."""
         kind = (event, who, json.dumps(facts, sort_keys=True, default=str))
-        now = time.monotonic()
         with self._lock:
             if kind not in self._counted and len(self._counted) >= MOST_KINDS:
-                self._counted = {one: seen for one, seen in self._counted.items() if now - seen[0] < WINDOW_S}
-                if len(self._counted) >= MOST_KINDS:
-                    kind, who, facts = (event, "others", ""), "others", {}
-            since = self._counted.get(kind)
-            if since and now - since[0] < WINDOW_S:
-                since[1] += 1
+                kind, who, facts = (event, "others", ""), "others", {}
+            if kind in self._counted:
+                self._counted[kind].times += 1
                 return
-            self._counted[kind] = [now, 0]
-        self.record(event, who, **facts, **({"times_before": int(since[1])} if since and since[1] else {}))
+            if not self._counted:
+                self._begin_window()
+            self._counted[kind] = _Counted(event, who, facts)
+        self.record(event, who, **facts)
+
+    def _begin_window(self) -> None:
+        timer = threading.Timer(WINDOW_S, self._end_window)
+        timer.daemon = True
+        timer.start()
+        if not self._tells_at_exit:
+            self._tells_at_exit = True
+            atexit.register(self._end_window, is_last=True)
+
+    def _end_window(self, *, is_last: bool = False) -> None:
+        """Record what was counted; what goes on is counted on."""
+        with self._lock:
+            counted = {kind: one for kind, one in self._counted.items() if one.times}
+            self._counted = {kind: replace(one, times=0) for kind, one in counted.items()}
+            if counted and not is_last:
+                self._begin_window()
+        for one in counted.values():
+            self.record(one.event, one.who, **one.facts, times=one.times)
 
     def read(self) -> Iterator[Mapping[str, object]]:
         """Every event that is kept, oldest first."""

@@ -153,6 +153,12 @@ def test_no_address_gets_that_key_without_the_token(gateway, headers) -> None:
     assert httpx.get(f"{gateway.url}/page/key").status_code == 404
 
 
+def test_a_wrong_token_is_in_the_audit_log(gateway, service) -> None:
+    assert offered(gateway, **{"X-Page-Token": "start-up-toke"}).status_code == 403
+    refused = [event for event in service.audit.read() if event["event"] == "login.refused"]
+    assert {"who": "127.0.0.1", "reason": "page token"}.items() <= refused[-1].items()
+
+
 def test_without_a_token_nobody_gets_a_key(settings: Settings) -> None:
     own = settings.gateway.model_copy(update={"page_token": SecretStr("")})
     service = open_service(settings.model_copy(update={"gateway": own}))

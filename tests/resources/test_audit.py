@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+import time
 from multiprocessing import get_context
 
 import pytest
@@ -6,6 +9,7 @@ import pytest
 from configs.audit_settings import AuditSettings
 from resources import audit
 from resources.audit import AuditEvent, AuditLog
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -41,16 +45,40 @@ def test_it_stays_bounded_and_keeps_the_newest(log, tmp_path):
     assert sum(file.stat().st_size for file in (tmp_path / "audit").glob("*.jsonl")) <= 40_000
 
 
-def test_what_happens_often_is_counted(log, monkeypatch):
+def told(log):
+    return [(event["who"], event.get("times")) for event in log.read()]
+
+
+def test_what_happens_often_is_counted_and_told_even_if_it_does_not_go_on(log, monkeypatch):
+    monkeypatch.setattr(audit, "WINDOW_S", 1.0)
     for _ in range(500):
         log.record_often(AuditEvent.LOGIN_REFUSED, "10.0.0.1", reason="unknown key")
     log.record_often(AuditEvent.LOGIN_REFUSED, "10.0.0.2", reason="unknown key")
-    monkeypatch.setattr(audit, "WINDOW_S", 0.0)
+    first = [("10.0.0.1", None), ("10.0.0.2", None)]
+    assert told(log) == first
+    wait_until(lambda: told(log) == [*first, ("10.0.0.1", 499)])
     log.record_often(AuditEvent.LOGIN_REFUSED, "10.0.0.1", reason="unknown key")
+    assert told(log) == [*first, ("10.0.0.1", 499)]
+    wait_until(lambda: told(log) == [*first, ("10.0.0.1", 499), ("10.0.0.1", 1)])
+    time.sleep(1.2)
+    log.record_often(AuditEvent.LOGIN_REFUSED, "10.0.0.1", reason="unknown key")
+    assert told(log)[-1] == ("10.0.0.1", None)
 
-    assert [(event["who"], event.get("times_before")) for event in log.read()] == [
-        *(("10.0.0.1", None), ("10.0.0.2", None), ("10.0.0.1", 499))
-    ]
+
+REFUSED = """
+import sys
+from configs.audit_settings import AuditSettings
+from resources.audit import AuditEvent, AuditLog
+log = AuditLog(AuditSettings(folder=sys.argv[1]))
+for _ in range(500):
+    log.record_often(AuditEvent.LOGIN_REFUSED, "10.0.0.1", reason="unknown key")
+"""
+
+
+def test_what_was_counted_is_told_when_the_process_ends(tmp_path):
+    subprocess.run([sys.executable, "-c", REFUSED, tmp_path], check=True, timeout=60)
+
+    assert told(AuditLog(AuditSettings(folder=tmp_path))) == [("10.0.0.1", None), ("10.0.0.1", 499)]
 
 
 def test_many_callers_are_counted_together(log, monkeypatch):
