@@ -57,6 +57,10 @@ TROUBLES: Final = {
     "READONLY": Trouble("read_only", "is a replica, which takes nothing", _OTHER_PRIMARY, elsewhere=True),
     "LOADING": Trouble("loading", "loads its data", "Wait until it has loaded.", elsewhere=True),
     "MASTERDOWN": Trouble("read_only", "is a replica without its primary", _OTHER_PRIMARY, elsewhere=True),
+    "UNBLOCKED": Trouble("read_only", "becomes a replica, which takes nothing", _OTHER_PRIMARY, elsewhere=True),
+    "max number of clients reached": Trouble(
+        "crowded", "has as many clients as it may", "Raise maxclients there, or end what holds its connections."
+    ),
     "NOREPLICAS": Trouble(
         "no_replicas",
         "has fewer replicas than its min-replicas-to-write, and so takes no more",
@@ -76,7 +80,7 @@ TROUBLES: Final = {
     "WRONGPASS": REFUSED,
     "NOPERM": REFUSED,
 }
-"""By the code with which Redis begins an error."""
+"""By the code with which Redis begins an error, or what it says instead of one."""
 
 _CODE = re.compile(rf"(?:^|: )-?({'|'.join(TROUBLES)})\b")
 """At the beginning; Redis 6.2 puts what a script met after the script's name and line, with a minus sign."""

@@ -1,6 +1,7 @@
 """Redis moves behind its address, or refuses: which calls go on by themselves, and what the others say."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -97,6 +98,33 @@ def test_the_news_of_tasks_come_from_the_new_primary(pair):
     finally:
         stop.set()
         listener.join()
+
+
+WAITS = {
+    "requests": lambda queue: queue.wait_for_work(5),
+    "picture jobs": lambda queue: queue.outcomes("client", 5),
+}
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_who_waits_while_the_primary_becomes_a_replica_waits_at_the_new_one(pair, what):
+    with ThreadPoolExecutor() as threads, Redis.from_url(pair.primary.url, decode_responses=True) as client:
+        waiting = threads.submit(WAITS[what], pair.queue)
+        wait_until(lambda: any("b" in one["flags"] for one in client.client_list()))
+
+        pair.fail_over()
+
+        assert not waiting.result(60)
+
+
+def test_a_redis_without_a_free_connection_is_told_with_what_to_do(tmp_path):
+    with running_redis(tmp_path) as server, Redis.from_url(server.url) as first:
+        first.config_set("maxclients", 1)
+        queue = RequestQueue(RedisLink(QueueSettings.model_validate({"url": server.url})))
+        with pytest.raises(QueueUnavailableError, match="has as many clients as it may") as caught:
+            queue.check()
+        assert caught.value.trouble.state == "crowded"
+        queue.close()
 
 
 STATES = {
