@@ -1,10 +1,11 @@
 """The HTTP face: the FastAPI app over the service."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -75,6 +76,7 @@ def build_app(service: GatewayService) -> FastAPI:
         title="ImageGenX",
         version=version("imagegenx"),
         description=_DESCRIPTION,
+        openapi_url=None,  # `_document`, which is written once
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan(changes, metrics, page, face),
@@ -87,7 +89,18 @@ def build_app(service: GatewayService) -> FastAPI:
         app.router.routes += router.routes  # an included router would look for each route twice
     app.surrounding = _surrounded(app, service, metrics)
     app.openapi = lambda: documented(app)  # type: ignore[method-assign]
+    app.add_route("/openapi.json", _document(app), include_in_schema=False)
     return app
+
+
+def _document(app: FastAPI) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """Whoever asks for it costs no more than for any other file."""
+    written = cache(lambda: json.dumps(app.openapi()).encode())
+
+    async def document(request: Request) -> Response:
+        return Response(written(), media_type="application/json")
+
+    return document
 
 
 def _surrounded(app: FastAPI, service: GatewayService, metrics: GatewayMetrics) -> ASGIApp:

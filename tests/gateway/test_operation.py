@@ -124,6 +124,12 @@ def test_the_documentation_needs_nothing_from_elsewhere(gateway) -> None:
     assert "https://" not in page.text
 
 
+def test_the_document_of_all_calls_is_written_once(gateway, monkeypatch) -> None:
+    first = httpx.get(f"{gateway.url}/openapi.json")
+    monkeypatch.setattr("gateway.http_app.documented", None)
+    assert httpx.get(f"{gateway.url}/openapi.json").content == first.content
+
+
 def offered(gateway, **headers) -> httpx.Response:
     return httpx.post(f"{gateway.url}/page/key", headers={"X-Page-Token": "start-up-token", **headers})
 
