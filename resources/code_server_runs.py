@@ -1,7 +1,7 @@
 """How a code server begins runs and notices those that died: importing this module changes both.
 
-Dagster spawns a process for each run, which then loads Dagster and the definitions: two seconds of a processor. Here
-they are forked from a process that has loaded both since the code server began.
+Dagster spawns a process for each run, which then loads Dagster, the definitions and what makes a catalog: most of what
+a small catalog costs. Here they are forked from a process that has loaded all of that since the code server began.
 
 One error ends Dagster's own watching for good: every run that dies later stays `STARTED` for ever, since its code
 server says that it has it, and the code server does not end when it is told to.
@@ -22,6 +22,8 @@ PAUSE_S = 2.0
 """How long after an error the runs are looked at again."""
 _LONGEST_FOLDER = 64
 """Bytes of the path of the folder for temporary files: below it is the socket by which forks are asked for."""
+_OF_CATALOGS = ("resources.sqlite_storage", "pandas", "pyarrow.parquet", "PIL.Image", "upath", "models.marks.reading")
+"""What runs of catalogs load beside the definitions; the threads of OpenBLAS and jemalloc are made for forks."""
 _look = DagsterApiServer._check_for_orphaned_runs
 
 
@@ -45,7 +47,8 @@ def fork_runs(server: DagsterApiServer) -> None:
         return
     if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER:
         origin, context = server._loadable_target_origin, get_context("forkserver")
-        context.set_forkserver_preload([origin.module_name if origin and origin.module_name else "dagster"])
+        location = origin.module_name if origin and origin.module_name else "dagster"
+        context.set_forkserver_preload([location, *_OF_CATALOGS])
         forkserver.ensure_running()  # it loads meanwhile: the daemon waits a minute for a run to start, and not longer
         server._mp_ctx = context  # type: ignore[assignment]
 
