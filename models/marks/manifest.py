@@ -2,16 +2,20 @@
 
 import io
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foundation.error_text import cause_text
 from models.marks.signer import Credentials
 from models.recipe import PostStep
 from models.statement import SYSTEM, MarkError, Statement
+
+if TYPE_CHECKING:
+    from c2pa import Context
 
 SOFT_BINDING = "urn:imagegenx:mark:2"
 """The algorithm of the invisible mark, as manifests name it."""
@@ -101,26 +105,30 @@ def _with_manifest(
 ) -> bytes:
     import c2pa
 
-    info = c2pa.C2paSignerInfo(given.algorithm, given.certificates, given.key, given.time_stamp_url.encode() or None)
     signed = io.BytesIO()
     try:
-        with (
-            c2pa.Context.from_dict(_SIGNING) as context,
-            c2pa.Signer.from_info(info) as signer,
-            c2pa.Builder(definition, context=context) as builder,
-        ):
+        with c2pa.Builder(definition, context=_signing(given, os.getpid())) as builder:
             for number, one in enumerate(ingredients, 1):
                 about = {"title": f"input {number}", "relationship": "inputTo", "format": one.content_type}
                 try:
                     builder.add_ingredient(json.dumps(about), one.content_type, io.BytesIO(one.data))
                 except c2pa.C2paError:  # our own file says nothing yet, and stands in
                     builder.add_ingredient(json.dumps(about), content_type, io.BytesIO(data))
-            builder.sign(signer, content_type, io.BytesIO(data), signed)
+            builder.sign(content_type, io.BytesIO(data), signed)
     except c2pa.C2paError as exc:
         raise MarkError(f"the picture cannot be signed{_stamped(given)}: {cause_text(exc)}.") from exc
     if (given.time_stamp_url or not given.is_own) and not ingredients:  # whose own problems are not ours
         _check(signed.getvalue(), content_type, given)
     return signed.getvalue()
+
+
+@lru_cache(maxsize=4)
+def _signing(given: Credentials, process: int) -> "Context":
+    """What signs with these: made once in each process, as a forked one cannot use another's. Safe for threads."""
+    import c2pa
+
+    info = c2pa.C2paSignerInfo(given.algorithm, given.certificates, given.key, given.time_stamp_url.encode() or None)
+    return c2pa.Context.from_dict(_SIGNING, signer=c2pa.Signer.from_info(info))
 
 
 def _check(data: bytes, content_type: str, given: Credentials) -> None:

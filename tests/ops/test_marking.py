@@ -9,6 +9,8 @@ import sys
 import threading
 import xml.etree.ElementTree as ElementTree
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 
 import c2pa
 import numpy as np
@@ -103,6 +105,18 @@ def test_a_file_grows_by_less_than_20_kb_and_its_pixels_are_always_the_same(tmp_
     assert first != again  # each is signed anew
     assert open_stored_picture(first, 10**6).tobytes() == open_stored_picture(again, 10**6).tobytes()
     assert len(first) - len(plain) < 20_000
+
+
+def test_threads_and_forked_processes_sign_with_what_was_made_once(tmp_path):
+    settings = settings_with(tmp_path)
+    marked_file(settings, side_px=64)
+
+    with ThreadPoolExecutor(4) as threads:
+        files = list(threads.map(lambda _: marked_file(settings, side_px=64)[0], range(8)))
+    with get_context("fork").Pool(1) as forked:
+        files.append(forked.apply(marked_file, (settings,), {"side_px": 64})[0])
+
+    assert all(manifest.read_manifest(file, "image/png").valid for file in files)
 
 
 def test_the_marker_finds_what_is_missing(tmp_path):
