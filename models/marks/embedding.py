@@ -23,10 +23,12 @@ from models.marks.spectrum import (
     detail_of,
     in_full,
     layout_of,
+    no_spectrum,
     planes_of,
     radial_power,
     real_values,
     spectrum_of,
+    tile_of,
 )
 
 if TYPE_CHECKING:
@@ -92,9 +94,9 @@ class _Part(NamedTuple):
     def painted(self, boosts: "Values", plane: "Plane") -> "Plane":
         """The mark, in levels, with each bit so much stronger, as large as the plane."""
         values = self.shape * self.signs * boosts[self.layout.groups]
-        spectrum = np.zeros((TILE_PX, TILE_PX), np.complex128)
+        spectrum = no_spectrum()
         spectrum[self.layout.rows, self.layout.columns] = values[::2] + 1j * values[1::2]
-        tile = np.fft.ifft2(spectrum).real.astype(np.float32)
+        tile = tile_of(spectrum).astype(np.float32)
         height, width = plane.shape
         mark: Plane = np.tile(tile, (-(-height // TILE_PX), -(-width // TILE_PX)))[:height, :width]
         return mark * in_full(self.room, plane)

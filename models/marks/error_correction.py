@@ -63,14 +63,17 @@ def most_likely(words: "NDArray[np.float32]") -> "NDArray[np.uint8]":
     count = len(words)
     values = words.reshape(count, _STEPS, -1)
     signs = (_outputs()[first::2].transpose(2, 1, 0).reshape(-1, _STATES) for first in (0, 1))
-    gains = ((values @ one).reshape(count, _STEPS, 2, -1).swapaxes(0, 1) for one in signs)
-    likeness = np.full((count, _STATES), -np.inf, np.float32)
-    likeness[:, 0] = 0
-    took = np.empty((_STEPS, count, 2, _STATES // 2), bool)
-    for step, (even_gain, odd_gain) in enumerate(zip(*gains, strict=True)):
-        even, odd = likeness[:, None, ::2] + even_gain, likeness[:, None, 1::2] + odd_gain
-        np.greater(odd, even, out=took[step])
-        likeness = np.maximum(even, odd).reshape(count, -1)
+    gains = np.stack([(values @ one).reshape(count, _STEPS, 2, -1).swapaxes(0, 1) for one in signs], 3)
+    likeness = np.full((count, 2, _STATES // 2), -np.inf, np.float32)
+    likeness[:, 0, 0] = 0
+    before = likeness.reshape(count, 1, -1, 2).swapaxes(2, 3)
+    either = np.empty(gains.shape[1:], np.float32)
+    even, odd = either[:, :, 0], either[:, :, 1]
+    took = np.empty((_STEPS, *likeness.shape), bool)
+    for gain, took_odd in zip(gains, took, strict=True):
+        np.add(before, gain, out=either)
+        np.greater(odd, even, out=took_odd)
+        np.maximum(even, odd, out=likeness)
     return np.array([_traced_back(took[:, place].tobytes()) for place in range(count)], np.uint8)
 
 

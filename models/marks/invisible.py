@@ -18,10 +18,12 @@ from models.marks.spectrum import (
     around,
     detail_of,
     layout_of,
+    no_spectrum,
     planes_of,
     radial_power,
     real_values,
     spectrum_of,
+    tile_of,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ SCALES = (1.0, 2.0, 0.5, 0.95, 0.9, 1.05)
 _WHITE, _MUCH, _BESIDE_PX = 253, 0.1, 5
 """What is as bright is white; the share of it in which a mark may be lost; of so many pixels around, none may be so."""
 _SHIFTS = 3
+_TURNS = np.exp(2j * np.pi / TILE_PX * np.arange(TILE_PX))
+"""What a shift by a pixel does to a wave of so many periods a tile."""
 FALSE_FINDS = (1 + len(SCALES)) * _SHIFTS * 4 * FALSE_WORD
 """Bound of the chance that an identifier is found in a picture that has none: about 2e-8."""
 
@@ -115,7 +119,7 @@ def _whitened(spectrum: "Seen", channel: Channel) -> "Seen":
 def _soft(seen: "Seen", channel: Channel, shift: int, code: "Values") -> "Values":
     layout = layout_of(channel)
     rows, columns = divmod(shift, TILE_PX)
-    turned = seen * np.exp(2j * np.pi / TILE_PX * (layout.rows * rows + layout.columns * columns))
+    turned = seen * _TURNS[(layout.rows * rows + layout.columns * columns) % TILE_PX]
     values, hoped = real_values(turned) * layout.signs, code[layout.groups]
     # How much of what is hoped for is there says how far all is to be trusted, at these frequencies.
     trust = np.bincount(layout.bands, values * hoped) / np.maximum(np.bincount(layout.bands, np.abs(hoped)), 1)
@@ -125,12 +129,12 @@ def _soft(seen: "Seen", channel: Channel, shift: int, code: "Values") -> "Values
 
 def _likely_shifts(seen: "Sequence[Seen]") -> "list[int]":
     """Where tiles may begin, row by row, the likeliest first, by the known part of the mark."""
-    product = np.zeros((TILE_PX, TILE_PX), complex)
+    product = no_spectrum()
     for one, channel in zip(seen, CHANNELS, strict=True):
         layout = layout_of(channel)
         known = layout.signs * (layout.groups == CODED_BITS)
         product[layout.rows, layout.columns] += one * (known[::2] - 1j * known[1::2])
-    likeness = np.fft.ifft2(product).real.ravel()
+    likeness = tile_of(product).ravel()
     top = np.argpartition(likeness, -_SHIFTS)[-_SHIFTS:]
     return [int(place) for place in top[np.argsort(-likeness[top])]]
 

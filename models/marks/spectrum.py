@@ -1,6 +1,6 @@
 """Where the invisible mark lies: frequencies of a tile that repeats over the planes of a picture."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -74,13 +74,14 @@ FINE = Channel(0, 18, 30, Amount(0, 1.3, 6), Amount(0, 1.3, 6), 5, 0.4, 1, 6)
 TINT = Channel(1, 3, 14, Amount(1.7, 1.3, 3.1), Amount(2.15, 0.8, 6), 4, 0.5, 0, 27)
 """It is seen less than the others: where many tiles tell of it, it bears nearly all of the mark of a flat ground."""
 CHANNELS = (BROAD, FINE, TINT)
+_REACH = max(channel.highest for channel in CHANNELS)
 
 
 class Layout(NamedTuple):
     """Where a channel's values are on a tile's spectrum: two for each of its frequencies.
 
     Attributes:
-        rows, columns: of the frequencies.
+        rows, columns: of the frequencies: from 0 on, and from -`_REACH` on, in periods a tile.
         radii: of the frequencies, in periods a tile.
         signs: of the values, as a secret that finder and marker share.
         groups: the coded bit that each value tells of; `CODED_BITS` for the known ones.
@@ -115,7 +116,7 @@ def layout_of(channel: Channel) -> Layout:
     radii = radius[mine].astype(np.intp)
     bands = np.repeat((radii - channel.lowest) // _BAND, 2)
     passed: Values = 1 - _averaged(down[mine]) * _averaged(across[mine])
-    rows, columns = np.nonzero(mine)
+    rows, columns = (one[mine].astype(np.intp) for one in (down, across))
     return Layout(rows, columns, radii, signs, groups, bands, passed)
 
 
@@ -171,9 +172,9 @@ def detail_of(plane: "Plane", told: "Plane | None" = None) -> Detail:
 
 def around(plane: "NDArray[Any]", width: int, combine: "np.ufunc") -> "NDArray[Any]":
     """So many (odd) by so many values around each of a plane, mirrored at its edges, combined: added, the least, …"""
-    beside = (width // 2,) * 2
-    down = _of_rows(np.pad(plane, (beside, (0, 0)), "symmetric"), width, combine)
-    return _of_rows(np.pad(down, ((0, 0), beside), "symmetric").T, width, combine).T
+    height, width_px = plane.shape
+    down = _of_rows(plane[_mirrored(height, width // 2)], width, combine)
+    return _of_rows(down.take(_mirrored(width_px, width // 2), 1).T, width, combine).T
 
 
 def _of_rows(rows: "NDArray[Any]", count: int, combine: "np.ufunc") -> "NDArray[Any]":
@@ -188,6 +189,12 @@ def _of_rows(rows: "NDArray[Any]", count: int, combine: "np.ufunc") -> "NDArray[
     return total
 
 
+@lru_cache
+def _mirrored(length: int, beside: int) -> "NDArray[np.intp]":
+    """The places of so many values, and of those that stand for so many beside them."""
+    return np.pad(np.arange(length), beside, "symmetric")
+
+
 def _mean_around(plane: "Plane", width: int) -> "Plane":
     mean: Plane = around(plane, width, np.add) * np.float32(1 / width**2)
     return mean
@@ -200,13 +207,28 @@ def in_full(coarse: "Plane", plane: "Plane") -> "Plane":
 
 
 def spectrum_of(fine: "Plane") -> "NDArray[np.complex128]":
-    """The spectrum of the sum of all tiles of a plane; what is missing at the right and at the bottom is 0."""
+    """The spectrum of the sum of all tiles of a plane, in the columns that channels have, the negative ones behind.
+
+    What a tile lacks at the right and at the bottom is 0.
+    """
     height, width = fine.shape
     full = np.zeros((-(-height // TILE_PX) * TILE_PX, -(-width // TILE_PX) * TILE_PX), np.float32)
     full[:height, :width] = fine
     folded = full.reshape(-1, TILE_PX, full.shape[1] // TILE_PX, TILE_PX).sum((0, 2))
-    spectrum: NDArray[np.complex128] = np.fft.fft2(folded)
+    half = np.fft.rfft(folded, axis=1)[:, : _REACH + 1]
+    spectrum: NDArray[np.complex128] = np.fft.fft(np.hstack((half, half[:, :0:-1].conj())), axis=0)
     return spectrum
+
+
+def no_spectrum() -> "NDArray[np.complex128]":
+    """The rows of a tile's spectrum that channels have, all 0."""
+    return np.zeros((_REACH + 1, TILE_PX), np.complex128)
+
+
+def tile_of(spectrum: "NDArray[np.complex128]") -> "Values":
+    """The tile, its real part, whose spectrum has these rows and no others."""
+    tile: Values = np.fft.ifft(np.fft.ifft(spectrum, axis=1), TILE_PX, axis=0).real
+    return tile
 
 
 def radial_power(seen: "NDArray[np.complex128]", layout: Layout) -> "Values":
