@@ -8,7 +8,7 @@ from benchmarks.stand_in import PICTURE_S, write_stand_in_model
 from tests.support.dagster_daemon import DaemonHome
 from tests.support.dagster_web_server import ask, web_server
 
-NAMES = [f"c{number}" for number in range(5)]
+NAMES = [f"c{number}" for number in range(4)]
 ROWS = 2
 BACKFILLS = """
 query Backfills { partitionBackfillsOrError { ... on PartitionBackfills { results {
