@@ -24,12 +24,13 @@ _DAEMON = """
 import sys
 from dagster._daemon import controller, sensor
 from dagster._daemon.cli import cli
-controller.DEFAULT_DAEMON_INTERVAL_SECONDS = sensor.MIN_INTERVAL_LOOP_TIME = controller.THREAD_CHECK_INTERVAL = 1
+controller.DEFAULT_DAEMON_INTERVAL_SECONDS = sensor.MIN_INTERVAL_LOOP_TIME = 2
+controller.THREAD_CHECK_INTERVAL = 1
 if "-m" in sys.argv:
     controller.RELOAD_WORKSPACE_INTERVAL = 3600
 cli()
 """
-"""Looks after backfills and sensors every second, not every 30 and 5, which no setting changes; and ends as soon.
+"""Looks after backfills and sensors every two seconds, not every 30 and 5, which no setting changes; and ends soon.
 
 Nor does it start another code server every minute, to read code anew, where it has one of its own.
 """
