@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.upscaling.network import UpscalingNetwork
 
@@ -14,7 +13,8 @@ class CompactNet(UpscalingNetwork):
 
     def __init__(self, num_features: int = 64, num_convolutions: int = 16, scale: int = 4) -> None:
         super().__init__()
-        self.scale, self._widest = scale, max(num_features, 3 * scale**2)
+        self.scale, self.receptive_radius = scale, num_convolutions + 2
+        self.values_per_px = max(num_features, 3 * scale**2)
         layers: list[nn.Module] = [nn.Conv2d(3, num_features, 3, padding=1), nn.PReLU(num_features)]
         for _ in range(num_convolutions):
             layers += [nn.Conv2d(num_features, num_features, 3, padding=1), nn.PReLU(num_features)]
@@ -24,20 +24,6 @@ class CompactNet(UpscalingNetwork):
         """The picture's pixels, folded: the small picture's own, and what is added to them."""
         result: Tensor = self.body(image) + image.repeat_interleave(self.scale**2, dim=1)
         return result
-
-    def enlarge(self, features: Tensor) -> Tensor:
-        """Unfold them."""
-        return functional.pixel_shuffle(features, self.scale)
-
-    @property
-    def receptive_radius(self) -> int:
-        """See `UpscalingNetwork`."""
-        return len(self.body) // 2 + 1
-
-    @property
-    def values_per_px(self) -> int:
-        """See `UpscalingNetwork`."""
-        return self._widest
 
 
 def compact_network(weights: Mapping[str, Tensor]) -> CompactNet:

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class UpscalingNetwork(nn.Module):
@@ -11,12 +12,16 @@ class UpscalingNetwork(nn.Module):
 
     Attributes:
         scale: output side over input side.
+        receptive_radius: how far the image is seen from one place in it, in features.
+        values_per_px: values of the widest layer, for each pixel of the input.
         unshuffle: features are so much smaller than the image, whose sides must be multiples of it.
         most_overlap: in features; what lies farther than this changes the result by no more than a step of 255.
         runs_in_half: float16 is exact enough.
     """
 
     scale: int
+    receptive_radius: int
+    values_per_px: int
     unshuffle: int = 1
     most_overlap: ClassVar[int] = 36
     runs_in_half: ClassVar[bool] = True
@@ -25,19 +30,9 @@ class UpscalingNetwork(nn.Module):
     def understand(self, image: Tensor) -> Tensor:
         """Compute the features (N, C, H/unshuffle, W/unshuffle) of an image (N, 3, H, W) in [0, 1]."""
 
-    @abstractmethod
     def enlarge(self, features: Tensor) -> Tensor:
-        """Paint the enlarged image (N, 3, scale·H, scale·W), not clamped, from its features."""
-
-    @property
-    @abstractmethod
-    def receptive_radius(self) -> int:
-        """How far the image is seen from one place in it, in features."""
-
-    @property
-    @abstractmethod
-    def values_per_px(self) -> int:
-        """Values of the widest layer, for each pixel of the input."""
+        """Paint the enlarged image (N, 3, scale·H, scale·W), not clamped, from its features: its folded pixels."""
+        return functional.pixel_shuffle(features, self.scale)
 
     def forward(self, image: Tensor) -> Tensor:
         """Upscale (N, 3, H, W) in [0, 1] to (N, 3, scale·H, scale·W), same dtype and device, not clamped."""

@@ -73,6 +73,9 @@ class PlkNet(UpscalingNetwork):
             for place in range(count)
         )
         self.last = _convolution(weights["last.weight"])
+        kernels = (one.kernel_size for one in self.modules() if isinstance(one, nn.Conv2d))
+        self.receptive_radius = sum(max(sides) // 2 for sides in kernels)
+        self.values_per_px = max(2 * self.first.out_channels, self.last.out_channels)
 
     def understand(self, image: Tensor) -> Tensor:
         """The picture's pixels, folded: the small picture's own, and what is added to them."""
@@ -81,20 +84,6 @@ class PlkNet(UpscalingNetwork):
             features = block(features)
         result: Tensor = self.last(features) + image.repeat_interleave(self.scale**2, dim=1)
         return result
-
-    def enlarge(self, features: Tensor) -> Tensor:
-        """Unfold them."""
-        return functional.pixel_shuffle(features, self.scale)
-
-    @property
-    def receptive_radius(self) -> int:
-        """See `UpscalingNetwork`."""
-        return sum(max(one.kernel_size) // 2 for one in self.modules() if isinstance(one, nn.Conv2d))
-
-    @property
-    def values_per_px(self) -> int:
-        """See `UpscalingNetwork`."""
-        return max(2 * self.first.out_channels, self.last.out_channels)
 
 
 def _convolution(weight: Tensor) -> nn.Conv2d:

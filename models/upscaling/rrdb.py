@@ -70,6 +70,8 @@ class RRDBNet(UpscalingNetwork):
     ) -> None:
         super().__init__()
         self.scale, self.unshuffle = scale, unshuffle
+        self.receptive_radius = num_blocks * DENSE_BLOCKS_PER_BLOCK * CONVOLUTIONS_PER_DENSE_BLOCK + 4
+        self.values_per_px = num_features * scale**2
         num_doublings = (scale * unshuffle).bit_length() - 1
         self.conv_first = nn.Conv2d(num_in_channels * unshuffle**2, num_features, 3, padding=1)
         self.body = nn.Sequential(*(ResidualInResidualBlock(num_features, growth) for _ in range(num_blocks)))
@@ -93,16 +95,6 @@ class RRDBNet(UpscalingNetwork):
             features = _activated(self.get_submodule(name)(enlarged))
         result: Tensor = self.conv_last(_activated(self.conv_hr(features)))
         return result
-
-    @property
-    def receptive_radius(self) -> int:
-        """How far the image is seen from one place in it, in features (input pixels, if nothing is folded)."""
-        return len(self.body) * DENSE_BLOCKS_PER_BLOCK * CONVOLUTIONS_PER_DENSE_BLOCK + 4
-
-    @property
-    def values_per_px(self) -> int:
-        """See `UpscalingNetwork`."""
-        return self.conv_hr.out_channels * self.scale**2
 
 
 def _activated(fresh: Tensor) -> Tensor:

@@ -41,6 +41,8 @@ class SpanNet(UpscalingNetwork):
     def __init__(self, channels: int = 48, scale: int = 4, *, centred: bool = True) -> None:
         super().__init__()
         self.scale, self._centred = scale, centred
+        self.receptive_radius = BLOCKS * _CONVOLUTIONS_PER_BLOCK + 3
+        self.values_per_px = max(4 * channels, 3 * scale**2)
         self.conv_1 = nn.Conv2d(3, channels, 3, padding=1)
         for number in range(1, BLOCKS + 1):
             self.add_module(f"block_{number}", SpanBlock(channels))
@@ -60,20 +62,6 @@ class SpanNet(UpscalingNetwork):
         joined = torch.cat([first, self.conv_2(features), done[0], early], dim=1)
         result: Tensor = self.upsampler(self.conv_cat(joined))
         return result
-
-    def enlarge(self, features: Tensor) -> Tensor:
-        """Unfold them."""
-        return functional.pixel_shuffle(features, self.scale)
-
-    @property
-    def receptive_radius(self) -> int:
-        """See `UpscalingNetwork`."""
-        return BLOCKS * _CONVOLUTIONS_PER_BLOCK + 3
-
-    @property
-    def values_per_px(self) -> int:
-        """See `UpscalingNetwork`."""
-        return max(self.conv_cat.in_channels, 3 * self.scale**2)
 
 
 def span_network(weights: Mapping[str, Tensor]) -> SpanNet:

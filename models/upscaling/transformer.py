@@ -70,7 +70,8 @@ class UpscalingTransformer(UpscalingNetwork):
     def __init__(self, shape: Shape, groups: Sequence[Group], window: int, widest: int) -> None:
         super().__init__()
         self.scale, self.unshuffle, self._shape = shape.scale, window, shape
-        self._widest = max(widest, 3 * shape.channels, shape.inner * shape.scale**2)
+        self.receptive_radius = sum(shape.depths)
+        self.values_per_px = max(widest, 3 * shape.channels, shape.inner * shape.scale**2)
         self.conv_first = nn.Conv2d(3, shape.channels, 3, padding=1)
         self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(shape.channels)})
         self.layers = nn.ModuleList(groups)
@@ -122,16 +123,6 @@ class UpscalingTransformer(UpscalingNetwork):
             features = functional.leaky_relu(self.get_submodule(f"conv_up{number}")(enlarged), 0.2)
         result: Tensor = self.conv_last(functional.leaky_relu(self.conv_hr(features), 0.2))
         return result
-
-    @property
-    def receptive_radius(self) -> int:
-        """See `UpscalingNetwork`."""
-        return sum(self._shape.depths)
-
-    @property
-    def values_per_px(self) -> int:
-        """See `UpscalingNetwork`."""
-        return self._widest
 
 
 def _convolution(shape: Shape) -> nn.Module:
