@@ -1,31 +1,17 @@
-"""Prompts as text embeddings: each encoded on its own, in chunks when it is long, and remembered."""
+"""Prompts as text states: each encoded on its own, in chunks when it is long, and remembered."""
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from models.denoising.texts import RememberedTexts, Text
 from models.denoising.windows import Window, WindowCutter
 from models.prompt_syntax import PromptSyntax
 
-REMEMBERED_TOKENS = 256 * 77
-"""Of all embeddings that are kept: in half precision 30 MB for Stable Diffusion 1.5 and 80 MB for XL."""
-
-
-@dataclass(frozen=True, eq=False)
-class TextEmbedding:
-    """What the UNet sees of one text.
-
-    Attributes:
-        states: (1, tokens, width), tokens a multiple of the encoder's window (77 for CLIP).
-        pooled: (1, width), of Stable Diffusion XL; None elsewhere.
-    """
-
-    states: torch.Tensor
-    pooled: torch.Tensor | None
+REMEMBERED_BYTES = 64 << 20
+"""Of all encoded texts that are kept: in half precision 500 of Stable Diffusion 1.5's and 200 of XL's."""
 
 
 class PromptEncoder:
@@ -53,14 +39,13 @@ class PromptEncoder:
         self._clip_skip = clip_skip
         tokenizers = (tokenizer for tokenizer, _ in self._encoders())
         self._cutters = [WindowCutter(*one) for one in zip(tokenizers, (syntax, syntax), embeddings, strict=False)]
-        self._known: OrderedDict[tuple[object, ...], TextEmbedding] = OrderedDict()
-        self._tokens = 0
+        self._texts = RememberedTexts(REMEMBERED_BYTES)
 
-    def encode_pair(self, text: str, negative: str, weights: object) -> tuple[TextEmbedding, TextEmbedding]:
-        """The embeddings of a prompt and its negative prompt, of equal length.
+    def encode_pair(self, text: str, negative: str, weights: object) -> tuple[Text, Text]:
+        """A prompt and its negative prompt, encoded, of equal length.
 
         Args:
-            weights: names the state of the encoders (the LoRA in use); part of what embeddings are remembered by.
+            weights: names the state of the encoders (the LoRA in use); part of what texts are remembered by.
         Raises:
             ModelError: if a text is too long.
         """
@@ -70,17 +55,9 @@ class PromptEncoder:
             return positive, _zeros_like(positive)
         return positive, self.encode(negative, weights, chunks)
 
-    def encode(self, text: str, weights: object, chunks: int = 1) -> TextEmbedding:
-        """The embedding of one text in at least `chunks` windows; ModelError if it is too long."""
-        key = (text, weights, chunks)
-        if key not in self._known:
-            self._known[key] = self._encoded(text, chunks)
-            self._tokens += self._known[key].states.shape[1]
-            while self._tokens > REMEMBERED_TOKENS:
-                _, forgotten = self._known.popitem(last=False)
-                self._tokens -= forgotten.states.shape[1]
-        self._known.move_to_end(key)
-        return self._known[key]
+    def encode(self, text: str, weights: object, chunks: int = 1) -> Text:
+        """One text, encoded, in at least `chunks` windows (of 77 tokens); ModelError if it is too long."""
+        return self._texts.of((text, weights, chunks), lambda: self._encoded(text, chunks))
 
     def _negative_is_zeros(self, negative: str) -> bool:
         """SDXL was trained with zeros for "no negative prompt"."""
@@ -95,13 +72,13 @@ class PromptEncoder:
         if self._second is not None:
             yield self._pipeline.tokenizer_2, self._second
 
-    def _encoded(self, text: str, chunks: int) -> TextEmbedding:
+    def _encoded(self, text: str, chunks: int) -> Text:
         outputs = [
             self._states(tokenizer, encoder, cutter.windows(text), chunks)
             for (tokenizer, encoder), cutter in zip(self._encoders(), self._cutters, strict=True)
         ]
         states = torch.cat([states for states, _ in outputs], dim=-1)
-        return TextEmbedding(states, outputs[-1][1] if self._second is not None else None)
+        return Text(states, outputs[-1][1] if self._second is not None else None)
 
     def _states(
         self, tokenizer: Any, encoder: Any, windows: list[Window], chunks: int
@@ -159,6 +136,6 @@ def _weighted(states: torch.Tensor, windows: Sequence[Window]) -> torch.Tensor:
     return (weighted * (next(means) / next(means))).to(states)
 
 
-def _zeros_like(embedding: TextEmbedding) -> TextEmbedding:
-    pooled = None if embedding.pooled is None else torch.zeros_like(embedding.pooled)
-    return TextEmbedding(torch.zeros_like(embedding.states), pooled)
+def _zeros_like(text: Text) -> Text:
+    pooled = None if text.pooled is None else torch.zeros_like(text.pooled)
+    return Text(torch.zeros_like(text.states), pooled)

@@ -1,13 +1,10 @@
-"""Texts as a diffusion transformer sees them: encoded each on its own, never padded beyond that, and remembered."""
+"""Texts as a network sees them: encoded each on its own, and remembered."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import torch
-
-REMEMBERED_BYTES = 256 << 20
-"""Of all encoded texts that are kept: 64 of Flux.1's in half precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +13,7 @@ class Text:
 
     Attributes:
         states: (1, tokens, width).
-        pooled: (1, width), where the transformer takes one.
+        pooled: (1, width), where the network takes one.
     """
 
     states: torch.Tensor
@@ -29,18 +26,17 @@ class Text:
 
 
 class RememberedTexts:
-    """What was encoded last, by text and by the state of the encoders (the LoRAs in use)."""
+    """What was encoded last, in so much memory."""
 
-    def __init__(self, encode: Callable[[str], Text]) -> None:
-        self._encode = encode
-        self._known: OrderedDict[tuple[str, object], Text] = OrderedDict()
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._known: OrderedDict[Hashable, Text] = OrderedDict()
 
-    def of(self, text: str, weights: object) -> Text:
-        """The encoded text."""
-        key = (text, weights)
+    def of(self, key: Hashable, encode: Callable[[], Text]) -> Text:
+        """The encoded text of a key: all that decides it, the state of the encoders (the LoRAs in use) among it."""
         if key not in self._known:
-            self._known[key] = self._encode(text)
-            while len(self._known) > 1 and sum(one.size_bytes for one in self._known.values()) > REMEMBERED_BYTES:
+            self._known[key] = encode()
+            while len(self._known) > 1 and sum(one.size_bytes for one in self._known.values()) > self._most_bytes:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
         return self._known[key]

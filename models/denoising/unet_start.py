@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 import torch
 
 from models.denoising.item import BatchItem
-from models.denoising.prompts import TextEmbedding
 from models.denoising.sampling import Sampling
 from models.denoising.slot import Kept, Slot
+from models.denoising.texts import Text
 from models.denoising.unet_parts import UNetParts, picture_tensor
 from models.errors import ModelError
 from models.recipe import Recipe
@@ -68,7 +68,7 @@ def start_slot(model: UNetParts, item: BatchItem, weights: object) -> Slot:
     return Slot(item, sampling, _conditions(model, item, texts, masked), latents, kept)
 
 
-def _texts(model: UNetParts, recipe: Recipe, weights: object) -> Sequence[TextEmbedding]:
+def _texts(model: UNetParts, recipe: Recipe, weights: object) -> Sequence[Text]:
     if model.guidance_is_embedded and recipe.negative_text.strip():
         raise ModelError(f"model '{recipe.model}' takes no negative prompt: it would have no effect. Leave it out.")
     if recipe.cfg_scale <= 1 or model.guidance_is_embedded:
@@ -77,9 +77,7 @@ def _texts(model: UNetParts, recipe: Recipe, weights: object) -> Sequence[TextEm
     return negative, positive
 
 
-def _conditions(
-    model: UNetParts, item: BatchItem, texts: Sequence[TextEmbedding], masked: torch.Tensor | None
-) -> Conditions:
+def _conditions(model: UNetParts, item: BatchItem, texts: Sequence[Text], masked: torch.Tensor | None) -> Conditions:
     recipe, rows = item.recipe, len(texts)
     side = (recipe.height_px, recipe.width_px)
     like = texts[0].states

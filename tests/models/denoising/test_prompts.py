@@ -11,8 +11,9 @@ from models.errors import ModelError
 
 
 @torch.no_grad()
-def test_embeddings_are_remembered_up_to_a_number_of_tokens(workbench, monkeypatch):
-    monkeypatch.setattr(prompts, "REMEMBERED_TOKENS", 6 * 77)
+def test_texts_are_remembered_up_to_a_number_of_bytes(workbench, monkeypatch):
+    one_bytes = PromptEncoder(workbench.pipelines["small"]).encode("a", None).size_bytes
+    monkeypatch.setattr(prompts, "REMEMBERED_BYTES", 6 * one_bytes)
     encoder, encoded = PromptEncoder(workbench.pipelines["small"]), []
     compute = encoder._encoded
     monkeypatch.setattr(encoder, "_encoded", lambda text, chunks: (encoded.append(text), compute(text, chunks))[1])
@@ -30,7 +31,7 @@ def test_embeddings_are_remembered_up_to_a_number_of_tokens(workbench, monkeypat
     # With it there is room for two of the others: the oldest has gone.
     assert encode("c", "b") == []
     assert encode("a") == ["a"]
-    assert sum(len(one.states[0]) for one in encoder._known.values()) <= 6 * 77
+    assert sum(one.size_bytes for one in encoder._texts._known.values()) <= 6 * one_bytes
     assert encode("b", "c", "a") == []
 
 
