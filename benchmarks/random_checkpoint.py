@@ -87,7 +87,9 @@ def random_registry(*, small: bool, dtype: DType) -> ModelRegistry:
     families = cast("dict[str, FamilyEntry]", FAMILIES)
     for name, kind in (("sd", RandomCheckpoint), ("sdxl", RandomCheckpointXL)):
         target = f"{__name__}:{kind.__name__}"
-        families[f"random-{name}"] = FamilyEntry(target, frozenset({Mode.TEXT2IMG}), has_loras=False, by_step=True)
+        families[f"random-{name}"] = FamilyEntry(
+            target, frozenset({Mode.TEXT2IMG}), has_loras=False, by_step=True, is_unet=True
+        )
     side = 64 if small else 512
     sides = {"sd": side, "sdxl": side if small else 1024}
     accelerators: tuple[Accelerator, ...] = ("eager", "compile")

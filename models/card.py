@@ -186,11 +186,11 @@ class ModelCard(ValueObject):
             raise ValueError("vae and parts: vae name the same part. Leave one out")
         if self.preview_vae and not family.by_step:
             raise ValueError(f"family {self.family} shows no previews: leave preview_vae out")
-        if not family.weighs_prompts and (self.prompt_syntax, self.clip_skip) != ("plain", 1):
+        if not family.is_unet and (self.prompt_syntax, self.clip_skip) != ("plain", 1):
             raise ValueError(f"family {self.family} takes prompts as plain text: leave prompt_syntax and clip_skip out")
         if self.embeddings and self.prompt_syntax != "a1111":
             raise ValueError("embeddings are named in prompts of prompt_syntax: a1111, which the card does not say")
-        if self.is_single_file and not family.takes_single_files:
+        if self.is_single_file and not family.is_unet:
             raise ValueError(f"family {self.family} takes no single files: name a folder in the diffusers layout")
         if self.accelerator in ("tensorrt", "openvino") and (self.loras or self.has_controlnets):
             refused = f"accelerator {self.accelerator} runs neither LoRAs nor a controlnet"
@@ -242,7 +242,7 @@ class ModelCard(ValueObject):
     @property
     def step_cache_problem(self) -> str | None:
         """Why its requests cannot keep parts of steps; None if they can."""
-        if not FAMILIES[self.family].keeps_steps:
+        if not FAMILIES[self.family].is_unet:
             return f"step_cache is for UNets, and family {self.family} has none"
         needed = "step_cache needs blocks that run one by one: accelerator: eager in the card"
         return None if self.accelerator == "eager" else needed

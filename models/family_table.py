@@ -17,12 +17,11 @@ class FamilyEntry:
         unused_parts: of a checkpoint on the hub, never fetched.
         native_side_px: of the square that its models are made for.
         parts: networks that a card may name files of their own for.
-        weighs_prompts: prompts can be read as `prompt_syntax: a1111` says, with embeddings and `clip_skip`.
         multiple_px: the sides of pictures are multiples of it.
         takes_schedules: a request may say how steps lie over the noise levels.
         half_dtype: what `auto` takes on a GPU.
-        has_accelerators: it knows others than eager.
-        keeps_steps: `step_cache` is known to it.
+        is_unet: it is like Stable Diffusion: checkpoints in single files, prompts as `prompt_syntax: a1111`
+            says, with embeddings and `clip_skip`, accelerators other than eager, and `step_cache` are known to it.
         mixes_sizes: requests of different sizes can share a pass.
     """
 
@@ -31,29 +30,23 @@ class FamilyEntry:
     has_loras: bool = True
     max_batch_size: int | None = None
     by_step: bool = False
-    takes_single_files: bool = False
     from_hub: bool = False
     unused_parts: frozenset[str] = frozenset()
     native_side_px: int = 512
     parts: frozenset[str] = frozenset()
-    weighs_prompts: bool = False
     multiple_px: int = 8
     samplers: tuple[Sampler, ...] = tuple(Sampler)
     takes_schedules: bool = True
     half_dtype: Literal["float16", "bfloat16"] = "float16"
-    has_accelerators: bool = False
-    keeps_steps: bool = False
+    is_unet: bool = False
     mixes_sizes: bool = False
 
 
 _LATENT_DIFFUSION: Mapping[str, Any] = {
     "modes": frozenset(Mode),
     "by_step": True,
-    "takes_single_files": True,
-    "weighs_prompts": True,
+    "is_unet": True,
     "from_hub": True,
-    "has_accelerators": True,
-    "keeps_steps": True,
     "unused_parts": frozenset({"safety_checker", "feature_extractor", "image_encoder"}),
 }
 

@@ -72,7 +72,7 @@ def choose_placement(card: "ModelCard", settings: EngineSettings) -> Placement:
     if card.accelerator == "compile" or device != "cpu":
         keep_graphs(card.engines_folder.absolute().with_name("graphs"))
     accelerator = _best(card, device) if card.accelerator == "auto" else card.accelerator
-    if accelerator != "eager" and not FAMILIES[card.family].has_accelerators:
+    if accelerator != "eager" and not FAMILIES[card.family].is_unet:
         raise AcceleratorError(
             f"model '{card.name}': models of family '{card.family}' know no accelerator '{accelerator}'. "
             "Use auto or eager."
@@ -113,7 +113,7 @@ def decode_budget(card: "ModelCard", settings: EngineSettings) -> int | None:
 
 def _best(card: "ModelCard", device: str) -> str:
     """The fastest that is there. On a CPU compiling takes a minute for each size and gains little."""
-    if device == "cpu" or not FAMILIES[card.family].has_accelerators:
+    if device == "cpu" or not FAMILIES[card.family].is_unet:
         return "eager"
     if not (card.loras or card.has_controlnets) and has_accelerator("tensorrt", device):
         return "tensorrt"

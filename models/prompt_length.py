@@ -33,7 +33,7 @@ def length_rule(card: ModelCard, text: str) -> str:
     """
     most = MAX_CHUNKS * _ROOM
     may_be_long = len(text) <= MAX_TEXT and len(text.encode("utf-8", "replace")) > most
-    if not may_be_long or not FAMILIES[card.family].weighs_prompts:
+    if not may_be_long or not FAMILIES[card.family].is_unet:
         return ""
     folder = card.path / "tokenizer" if card.path else None
     if folder is None or not (folder / "merges.txt").is_file() or not (folder / "vocab.json").is_file():
