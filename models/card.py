@@ -32,7 +32,7 @@ from models.request import (
     Steps,
 )
 from models.resolution import ANY_MODEL, Resolution, SizeLimits
-from models.store_repository import SHA256, SUMS, OpenPlace, is_place, place_name
+from models.store_repository import SHA256, SUMS, OpenPlace, is_place, pin_of, place_name
 
 Accelerator = Literal["auto", "eager", "compile", "tensorrt", "openvino"]
 DType = Literal["auto", "float32", "float16", "bfloat16"]
@@ -373,8 +373,7 @@ class ModelCard(ValueObject):
 
     def lora_pin(self, lora: str) -> str:
         """The sha256 that names a LoRA which is kept in a store; "" for a file of this machine."""
-        given = self.loras.get(lora, "")
-        return given.partition("#")[2] if is_place(given) else ""
+        return pin_of(self.loras.get(lora, ""))
 
     def request_defaults(self) -> dict[str, object]:
         """What fills the fields a request leaves out, where it differs from INTERFACES.md §1."""

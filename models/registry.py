@@ -19,7 +19,7 @@ from models.digests import DigestCache
 from models.errors import ModelLoadError, ModelNotFoundError
 from models.family_table import FAMILIES
 from models.model_files import deciding_files
-from models.store_repository import OpenPlace, is_place
+from models.store_repository import OpenPlace, is_place, pin_of
 
 __all__ = ["BUILTIN_CARDS", "ModelCard", "ModelRegistry", "open_registry"]
 
@@ -128,11 +128,17 @@ class ModelRegistry:
         elif card.controlnet:
             parts["controlnet"] = self._part(card, "controlnet")
         if card.controlnets:
-            parts["controlnets"] = {name: self._named_controlnet(card, name) for name in card.controlnets}
+            parts["controlnets"] = {
+                name: pin_of(choice.source) or self._digest(card, f"controlnets: {name}", card.controlnet_paths[name])
+                for name, choice in card.controlnets.items()
+            }
         if card.is_single_file:
             parts["config"] = self._configuration(card)
         if card.all_parts:
-            parts["parts"] = {part: self._exchanged(card, part) for part in card.all_parts}
+            parts["parts"] = {
+                part: pin_of(given) or self._digest(card, f"parts: {part}", card.part_path(part))
+                for part, given in card.all_parts.items()
+            }
         if (card.prompt_syntax, card.clip_skip) != ("plain", 1):
             embeddings = {name: self._embedding(card, name) for name in card.embeddings}
             parts["prompts"] = [card.prompt_syntax, card.clip_skip, embeddings]
@@ -143,20 +149,10 @@ class ModelRegistry:
         assert path is not None
         return self._digest(card, field, path)
 
-    def _named_controlnet(self, card: ModelCard, name: str) -> object:
-        place, _, sha256 = card.controlnets[name].source.partition("#")
-        return sha256 if is_place(place) else self._digest(card, f"controlnets: {name}", card.controlnet_paths[name])
-
-    def _exchanged(self, card: ModelCard, part: str) -> object:
-        """What decides a part that is not the source's own."""
-        place, _, sha256 = card.all_parts[part].partition("#")
-        return sha256 if is_place(place) else self._digest(card, f"parts: {part}", card.part_path(part))
-
     def _embedding(self, card: ModelCard, name: str) -> str:
-        place, _, sha256 = card.embeddings[name].partition("#")
         path = card.embedding_path(name)
         try:
-            return sha256 if is_place(place) else self._digests.of([path])[path]
+            return pin_of(card.embeddings[name]) or self._digests.of([path])[path]
         except OSError as exc:
             raise ModelLoadError(f"embedding '{name}' of model '{card.name}': no file {path}.") from exc
 

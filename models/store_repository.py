@@ -49,6 +49,11 @@ def place_name(place: str) -> str:
     return place.replace(":", "/").rpartition("/")[2]
 
 
+def pin_of(given: str) -> str:
+    """The sha256 with which a card names a file in a store (`store:…#sha256`); "" for a file of this machine."""
+    return given.partition("#")[2] if is_place(given) else ""
+
+
 @dataclass(frozen=True)
 class StoreRepository:
     """See `Repository`.
