@@ -138,18 +138,12 @@ class WatermarkParams(ValueObject):
     image_path: Annotated[ShortText, Field(validate_default=True)] = ""
     scale: Annotated[StrictFloat, Field(gt=0, le=1, description="logo width over picture width")] = 0.15
 
-    @field_validator("text")
+    @field_validator("text", "image_path")
     @classmethod
-    def _text_mark_has_text(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("enable") and info.data.get("type") == "text" and not value.strip():
-            raise ValueError("required by a text watermark, but blank")
-        return value
-
-    @field_validator("image_path")
-    @classmethod
-    def _image_mark_has_image(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("enable") and info.data.get("type") == "image" and not value.strip():
-            raise ValueError("required by an image watermark, but blank")
+    def _mark_has_something(cls, value: str, info: ValidationInfo) -> str:
+        kind = "text" if info.field_name == "text" else "image"
+        if info.data.get("enable") and info.data.get("type") == kind and not value.strip():
+            raise ValueError(f"required by {'a text' if kind == 'text' else 'an image'} watermark, but blank")
         return value
 
 
@@ -297,6 +291,8 @@ class GenerationRequest(ValueObject):
     def _controls_are_alone(cls, value: object, info: ValidationInfo) -> object:
         if value and (info.data.get("image_url") or info.data.get("mask_url")):
             raise ValueError("cannot be combined with image_url or mask_url")
+        if value and info.data.get("control_image_url"):
+            raise ValueError("given beside control_image_url. Name all control pictures in controls")
         return value
 
     @field_validator("callback_events")
@@ -306,13 +302,6 @@ class GenerationRequest(ValueObject):
     ) -> tuple[CallbackEvent, ...]:
         if value and "callback_url" in info.data and not info.data["callback_url"]:
             raise ValueError("nobody is told of them without callback_url. Give one, or leave them out")
-        return value
-
-    @field_validator("controls")
-    @classmethod
-    def _controls_are_all(cls, value: tuple[ControlChoice, ...], info: ValidationInfo) -> tuple[ControlChoice, ...]:
-        if value and info.data.get("control_image_url"):
-            raise ValueError("given beside control_image_url. Name all control pictures in controls")
         return value
 
     @property
