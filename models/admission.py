@@ -103,8 +103,7 @@ def _with_named_loras(data: Mapping[str, object], card: ModelCard) -> dict[str, 
     params = dict(params)
     if one and not several:
         several, one = [{"name": one, "weight": params.pop("lora_weight", 1.0)}], ""
-    loras = [*several, *({"name": lora.name, "weight": lora.weight} for lora in named)]
-    return {"text": words, "params": {**params, "lora_name": one or "", "loras": loras}}
+    return {"text": words, "params": {**params, "lora_name": one or "", "loras": [*several, *named]}}
 
 
 def _with_defaults(params: object, card: ModelCard) -> object:

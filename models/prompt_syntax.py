@@ -36,16 +36,8 @@ class Piece:
     weight: float
 
 
-@dataclass(frozen=True)
-class NamedLora:
-    """A LoRA that a prompt names."""
-
-    name: str
-    weight: float
-
-
-def read_loras(text: str) -> tuple[str, list[NamedLora]]:
-    """The prompt without its `<lora:name:weight>`, and these.
+def read_loras(text: str) -> tuple[str, list[dict[str, object]]]:
+    """The prompt without its `<lora:name:weight>`, and these as requests have them: name and weight.
 
     Raises:
         PromptError: for a network of another kind, or a weight that is none.
@@ -59,7 +51,7 @@ def bare_words(text: str) -> str:
     return _NO_WORD.sub("", text)
 
 
-def _lora(kind: str, said: str) -> NamedLora:
+def _lora(kind: str, said: str) -> dict[str, object]:
     if kind.lower() not in ("lora", "lyco"):
         raise PromptError(f"<{kind[:40]}:…> is not carried out here: only <lora:name:weight> is. Take it out")
     name, *weights = (word.strip() for word in said.split(":"))
@@ -69,7 +61,7 @@ def _lora(kind: str, said: str) -> NamedLora:
         numbers = []
     if not name or len({*numbers}) != 1 or not math.isfinite(numbers[0]):
         raise PromptError(f"<{kind}:{said[:80]}> must be <lora:name:weight>, with one weight for UNet and text encoder")
-    return NamedLora(name, numbers[0])
+    return {"name": name, "weight": numbers[0]}
 
 
 def prompt_problem(text: str, *, negative: bool = False) -> str:

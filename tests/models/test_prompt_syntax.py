@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from models.prompt_syntax import NamedLora, Piece, PromptError, prompt_problem, read_loras, read_sections
+from models.prompt_syntax import Piece, PromptError, prompt_problem, read_loras, read_sections
 
 
 def pieces(text: str) -> list[tuple[str, float]]:
@@ -47,9 +47,9 @@ def test_break_parts_sections_and_takes_the_blanks_around_it():
 @pytest.mark.parametrize(
     ("text", "words", "loras"),
     [
-        ("a <lora:ink:0.8> cat", "a  cat", [NamedLora("ink", 0.8)]),
-        ("<lora:ink>", "", [NamedLora("ink", 1.0)]),
-        ("<lyco:a:1:1> b<lora:c:te=0.5:unet=0.5>", "b", [NamedLora("a", 1.0), NamedLora("c", 0.5)]),
+        ("a <lora:ink:0.8> cat", "a  cat", [{"name": "ink", "weight": 0.8}]),
+        ("<lora:ink>", "", [{"name": "ink", "weight": 1.0}]),
+        ("<lyco:a:1:1> b<lora:c:te=0.5:unet=0.5>", "b", [{"name": "a", "weight": 1.0}, {"name": "c", "weight": 0.5}]),
         ("1 < 2 > 0 <3", "1 < 2 > 0 <3", []),
     ],
 )
