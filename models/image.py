@@ -120,9 +120,9 @@ def marks_in(data: bytes, max_pixels: int, anchors: str) -> "list[Found]":
     Args:
         anchors: certificates, PEM, of those whose signatures are one's own.
     """
-    from models.marks.reading import from_json
+    from models.marks.reading import Found
 
-    return from_json(_asked("marks", data, max_pixels, anchors).head["marks"])
+    return [Found(**mark) for mark in _asked("marks", data, max_pixels, anchors).head["marks"]]
 
 
 def has_manifest(data: bytes) -> bool:

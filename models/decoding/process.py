@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -109,9 +110,9 @@ def _answer(question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], byte
 
 
 def _marks(data: bytes, picture: Image.Image, anchors: str) -> list[dict[str, Any]]:
-    from models.marks.reading import as_json, read_marks
+    from models.marks.reading import read_marks
 
-    return as_json(read_marks(data, picture, anchors))
+    return [asdict(mark) for mark in read_marks(data, picture, anchors)]
 
 
 def _detected(about: str, data: bytes) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Reading marks: what a file says about how it was made, and whether that is right."""
 
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -49,16 +49,6 @@ def read_marks(data: bytes, image: Image.Image, anchors: str = "", scales: tuple
     """
     found = [_c2pa(data, anchors), *_xmp(data), _invisible(image, scales), _recipe(data)]
     return [replace(one, says=one_line(one.says)[:_LONGEST]) for one in found if one]
-
-
-def as_json(found: list[Found]) -> list[dict[str, Any]]:
-    """Marks as plain values, and `from_json` back."""
-    return [asdict(one) for one in found]
-
-
-def from_json(values: list[dict[str, Any]]) -> list[Found]:
-    """See `as_json`."""
-    return [Found(**one) for one in values]
 
 
 def _c2pa(data: bytes, anchors: str) -> Found | None:
