@@ -58,12 +58,16 @@ def rgb_picture(picture: "Image.Image | NDArray[np.uint8]") -> "Image.Image":
         if picture.dtype != "uint8" or picture.ndim != 3 or picture.shape[2] != 3:
             raise PictureError(f"pixels {picture.dtype} of shape {picture.shape}: uint8 of shape (H, W, 3) is needed.")
         return Image.fromarray(picture, "RGB")
-    if picture.mode == "RGB":
-        return picture
+    return picture if picture.mode == "RGB" else laid_on(picture, "white").convert("RGB")
+
+
+def laid_on(picture: "Image.Image", colour: str) -> "Image.Image":
+    """The picture as it looks on a ground of this colour; itself if nothing of it is transparent."""
+    from PIL import Image
+
     if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+        return picture
+    return Image.alpha_composite(Image.new("RGBA", picture.size, colour), picture.convert("RGBA"))
 
 
 def content_type_of(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from models.encoding import laid_on, rgb_picture
 from models.errors import PictureError
 from models.resolution import Resolution
 
@@ -24,17 +25,7 @@ def fit_picture(image: "Image", size: Resolution) -> "Image":
     """RGB of exactly `size`: transparency over white, the middle cut out where the aspect ratio differs."""
     from PIL import Image, ImageOps
 
-    return ImageOps.fit(opaque(image), (size.width_px, size.height_px), Image.Resampling.LANCZOS)
-
-
-def opaque(image: "Image") -> "Image":
-    """RGB, transparency over white."""
-    from PIL import Image
-
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB")
+    return ImageOps.fit(rgb_picture(image), (size.width_px, size.height_px), Image.Resampling.LANCZOS)
 
 
 def fit_mask(mask: "Image", picture: tuple[int, int], size: Resolution) -> "Image":
@@ -50,21 +41,12 @@ def fit_mask(mask: "Image", picture: tuple[int, int], size: Resolution) -> "Imag
     import numpy as np
     from PIL import Image
 
-    levels = np.asarray(_over_black(mask))
+    levels = np.asarray(laid_on(mask, "black").convert("L"))
     rows, columns = _cut(levels.shape, picture, size)
     fitted = _brightest(_brightest(levels, rows).T, columns).T
     if fitted.max() < PAINTED:
         raise PictureError(_nothing_masked(int(levels.max())))
     return Image.fromarray(np.ascontiguousarray(fitted))
-
-
-def _over_black(mask: "Image") -> "Image":
-    from PIL import Image
-
-    if not mask.has_transparency_data:
-        return mask.convert("L")
-    layer = mask.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "black"), layer).convert("L")
 
 
 def _cut(mask: tuple[int, ...], picture: tuple[int, int], size: Resolution) -> "tuple[Edges, Edges]":
@@ -114,7 +96,7 @@ def fit_control(image: "Image", size: Resolution, preprocess: "ControlPreprocess
 
     fitted = fit_picture(image, size)
     # Judged at its own size: scaling blurs lines.
-    has_edges = preprocess == "auto" and is_edge_map(np.asarray(opaque(image)))
+    has_edges = preprocess == "auto" and is_edge_map(np.asarray(rgb_picture(image)))
     if preprocess in (None, "none") or has_edges:
         return fitted
     return Image.fromarray(canny_edges(np.asarray(fitted)))
