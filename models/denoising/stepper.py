@@ -1,14 +1,14 @@
 """A loaded model taking requests step by step: prepare, denoise, decode."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from models.denoising.batch_sizes import BatchSizes
-from models.denoising.decoding import Decoder, OnDecoded
+from models.denoising.decoding import Decoder
 from models.denoising.item import BatchItem
 from models.denoising.passes import Denoiser, OnFailure
 from models.denoising.preview import Previewer
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 
 class Stepper:
-    """The step-level face of one loaded model. Not thread-safe."""
+    """The step-level face of one loaded model; `decode` and `close` are its `Decoder`'s. Not thread-safe."""
 
     def __init__(self, model: StepModel, sizes: BatchSizes | None = None) -> None:
         self._model = model
         self._denoiser = Denoiser(model, sizes or BatchSizes())
-        self._decoder = Decoder(model)
-        self._previewer = Previewer(model)
+        self.previewer = Previewer(model)
+        decoder = Decoder(model)
+        self.decode, self.close, self.preview = decoder.decode, decoder.close, self.previewer.preview
         self._pace = Pace(model.device)
 
     @torch.no_grad()
@@ -50,18 +51,6 @@ class Stepper:
         for slot in slots:
             slot.seconds["denoise"] += share
 
-    def decode(self, slot: Slot, on_decoded: OnDecoded, tile_px: int | None = None) -> None:
-        """Tell the pixels of a finished slot, at once or later; see `Decoder.decode`."""
-        self._decoder.decode(slot, on_decoded, tile_px)
-
-    def preview(self, slot: Slot) -> Callable[[], "NDArray[np.uint8]"]:
-        """See `Previewer.preview`."""
-        return self._previewer.preview(slot)
-
-    def preview_with(self, vae: Any) -> None:
-        """See `Previewer.vae`."""
-        self._previewer.vae = vae
-
     def pixels(self, slot: Slot, tile_px: int | None = None) -> "NDArray[np.uint8]":
         """The picture (H, W, 3) of a finished slot; waits for it."""
         decoded: SimpleQueue[NDArray[np.uint8] | Exception] = SimpleQueue()
@@ -70,10 +59,6 @@ class Stepper:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
-
-    def close(self) -> None:
-        """Finish what is under way."""
-        self._decoder.close()
 
 
 class Pace:

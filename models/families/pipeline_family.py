@@ -58,7 +58,7 @@ class PipelineFamily(StepFamily):
         """
         if folder := self.card.preview_vae_path:
             tiny = load_tiny_vae(folder, pipeline.vae)
-            stepper.preview_with(tiny)
+            stepper.previewer.vae = tiny
             others = [*others, tiny]
         self._stepper = stepper
         self._size_bytes = weights_bytes([*pipeline.components.values(), *others])
