@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -14,7 +15,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from models.denoising.sampling import Configuration, Sampling
+from models.denoising.sampling import Sampling, as_key
 from models.errors import ModelLoadError
 from models.recipe import Recipe
 from models.request import Mode
@@ -47,7 +48,7 @@ class FlowSampling(Sampling):
         is_from_picture = recipe.mode in (Mode.IMG2IMG, Mode.INPAINT)
         strength = (recipe.strength or 1.0) if is_from_picture else 1.0
         skipped = int(min(recipe.steps - recipe.steps * strength, recipe.steps - 1))
-        prototype = _prototype(recipe.sampler, Configuration(config), recipe.steps, sigmas, mu)
+        prototype = _prototype(recipe.sampler, as_key(config), recipe.steps, sigmas, mu)
         self._begin(recipe, copy.deepcopy(prototype), strength, skipped)
         self._sigmas = self.scheduler.sigmas[skipped * self.scheduler.order :].clone()
 
@@ -85,8 +86,8 @@ def even_sigmas(steps: int) -> Sigmas:
 
 
 @lru_cache(maxsize=128)
-def _prototype(sampler: Sampler, configuration: Configuration, steps: int, sigmas: Sigmas, mu: float) -> Any:
-    own = _own_scheduler(configuration.config)
+def _prototype(sampler: Sampler, config: str, steps: int, sigmas: Sigmas, mu: float) -> Any:
+    own = _own_scheduler(json.loads(config))
     own.set_timesteps(steps, sigmas=None if sigmas is None else list(sigmas), mu=mu)
     if sampler is Sampler.EULER:
         return own

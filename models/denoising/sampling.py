@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import Any
@@ -124,26 +125,17 @@ def _step_options(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
 
 def _scheduler(sampler: Sampler, config: Mapping[str, Any], steps: int, schedule: Schedule | None) -> Any:
     """A scheduler of its own for one run; making one anew each time would cost more than a step's arithmetic."""
-    return copy.deepcopy(_prototype(sampler, Configuration(config), steps, schedule))
+    return copy.deepcopy(_prototype(sampler, as_key(config), steps, schedule))
 
 
-class Configuration:
-    """A scheduler configuration that can be a cache's key."""
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
-        self._key = repr(sorted(config.items(), key=lambda item: item[0]))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Configuration) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
+def as_key(config: Mapping[str, Any]) -> str:
+    """A scheduler's configuration, JSON, by which what is made of it can be kept."""
+    return json.dumps(dict(config), sort_keys=True)
 
 
 @lru_cache(maxsize=128)
-def _prototype(sampler: Sampler, configuration: Configuration, steps: int, schedule: Schedule | None) -> Any:
-    scheduler: Any = make_scheduler(sampler, configuration.config, steps, schedule)
+def _prototype(sampler: Sampler, config: str, steps: int, schedule: Schedule | None) -> Any:
+    scheduler: Any = make_scheduler(sampler, json.loads(config), steps, schedule)
     scheduler.set_timesteps(steps)
     if sampler is Sampler.EULER_A and scheduler.sigmas[0] > _LOUD:
         # float32 rounds its square to one that leaves the next step less than no noise: NaN.
