@@ -145,7 +145,7 @@ def header_kind(header: Header, adapter_problem: Callable[[], str | None] = lamb
     if architecture := architecture_of(names):
         return FileKind(Kind.UPSCALER, reason=architecture_problem(architecture))
     found = next((kind for mark, kind in _MARKS if re.search(mark, text, re.MULTILINE)), Kind.UNKNOWN)
-    base = base_of_names(names) or _context_base(header) or base_said(header.metadata)
+    base = base_of_names(names) or CONTEXT_WIDTHS.get(header.context_width) or base_said(header.metadata)
     if found is Kind.CONTROLNET:
         return FileKind(found, base, union_reason(names) or _controlnet_reason(base), "controlnet")
     if found is Kind.DIFFUSION_MODEL and base in (*RUNS, Base.SD2):
@@ -153,7 +153,7 @@ def header_kind(header: Header, adapter_problem: Callable[[], str | None] = lamb
     if found is Kind.VAE and any(len(entry.shape) == 5 for entry in names.values()):
         return FileKind(found, base, "it is a VAE of moving pictures (Wan, Qwen-Image): use a folder")
     if found is Kind.EMBEDDING:
-        base = Base.SDXL if "clip_g" in names else CONTEXT_WIDTHS.get((*header.shape("emb_params"), 0, 0)[1])
+        base = Base.SDXL if "clip_g" in names else CONTEXT_WIDTHS.get(header.width("emb_params"))
     if found is Kind.DIFFUSION_MODEL and base in _TRANSFORMERS:
         return FileKind(found, base, "", "parts: transformer")
     if found is Kind.DIFFUSION_MODEL:
@@ -232,11 +232,6 @@ def _adapter(header: Header, problem: str | None) -> FileKind:
 
 def _controlnet_reason(base: Base | None) -> str:
     return "" if base is None or base in (*RUNS, Base.SD2) else f"ControlNets of {base} are not run here"
-
-
-def _context_base(header: Header) -> Base | None:
-    name = next((name for name in header.tensors if name.endswith("attn2.to_k.weight")), "")
-    return CONTEXT_WIDTHS.get((*header.shape(name), 0, 0)[1])
 
 
 def _foreign_file(file: Path) -> FileKind:

@@ -12,7 +12,7 @@ from foundation.private_folder import make_private
 from models.errors import ModelLoadError
 from models.family_table import FAMILIES
 from models.hub_repository import hub_repository
-from models.model_files import INDEX, index_parts, variant_of
+from models.model_files import INDEX, has_weights, index_parts, variant_of
 from models.remote_files import OnBytes, RemotePart, Repository, download
 from models.store_repository import OpenPlace, is_place, store_repository
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _TEXT = (".json", ".txt", ".jinja", ".model")
 """Configurations, vocabularies (also those of SentencePiece) and templates of prompts."""
-_WITHOUT_WEIGHTS = ("Tokenizer", "Scheduler", "Processor", "Extractor")
 
 
 def fetch_missing(card: "ModelCard", on_bytes: OnBytes | None = None) -> None:
@@ -102,7 +101,7 @@ def wanted_files(
         found = {path: variant for path in inside if (variant := variant_of(Path(path).name)) is not None}
         kept = min(found.values(), default=None)
         chosen = [path for path in inside if path.endswith(_TEXT) or (path in found and found[path] == kept)]
-        if kind and not found and not any(mark in kind for mark in _WITHOUT_WEIGHTS):
+        if kind and not found and has_weights(kind):
             raise ModelLoadError(f"{source} has no weights (.safetensors) for {part or 'its network'}; ask for another")
         wanted += chosen
     return sorted(wanted)

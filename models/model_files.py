@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from models.digests import FileMark
 from models.visible_files import visible_files
 
 INDEX = "model_index.json"
@@ -77,10 +79,28 @@ def index_parts(index: Mapping[str, Any], unused: Iterable[str]) -> dict[str, st
     }
 
 
+def has_weights(kind: str) -> bool:
+    """Whether a part of this class is a network."""
+    return not any(mark in kind for mark in ("Tokenizer", "Scheduler", "Processor", "Extractor"))
+
+
 def _local_parts(folder: Path, unused: Collection[str]) -> Collection[str] | None:
     """None for a folder that is a single network, or whose index cannot be read: all of it counts."""
+    index = read_config(folder, INDEX)
+    return index_parts(index, unused) if index else None
+
+
+def read_config(path: Path | None, name: str) -> Mapping[str, Any]:
+    """A JSON file of a folder; empty if it is not here or says nothing."""
+    if path is None or not path.is_dir():
+        return {}
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        return _read_file(path / name, FileMark.of(path / name))
     except (OSError, ValueError):
-        return None
-    return index_parts(index, unused) if isinstance(index, dict) else None
+        return {}
+
+
+@lru_cache(maxsize=256)
+def _read_file(file: Path, mark: FileMark) -> Mapping[str, Any]:
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return found if isinstance(found, dict) else {}

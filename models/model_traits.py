@@ -1,15 +1,12 @@
 """What a checkpoint's files say, without loading it, of what a request can ask of it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from models.digests import FileMark
-from models.model_files import INDEX
+from models.model_files import INDEX, read_config
 from models.sampler import Sampler
 
 
@@ -55,13 +52,13 @@ _OWN_SAMPLERS = {
 
 def traits(family: str, path: Path | None, options: Mapping[str, Any]) -> Traits:
     """What is known of a model of a family, with its card's options, from its folder, if it is here."""
-    name, index = _PIPELINES.get(family), _read(path, INDEX)
+    name, index = _PIPELINES.get(family), read_config(path, INDEX)
     if family == "diffusers":
         name = str(index.get("_class_name")).removesuffix("Pipeline")
     return Traits(
         _guidance(family, name, path, options),
         16 if name in (*_FLUX_LIKE, "QwenImage") else _GUIDED.get(name or "", 8),
-        own_sampler(_read(path, "scheduler/scheduler_config.json")) if family == "diffusers" else None,
+        own_sampler(read_config(path, "scheduler/scheduler_config.json")) if family == "diffusers" else None,
         overflows=name in _OVERFLOW,
     )
 
@@ -79,7 +76,7 @@ def own_sampler(config: Mapping[str, Any]) -> Sampler | None:
 
 def has_transformer(path: Path | None) -> bool:
     """Whether a checkpoint is a diffusion transformer, whose numbers overflow in float16."""
-    return "transformer" in _read(path, INDEX)
+    return "transformer" in read_config(path, INDEX)
 
 
 def _guidance(family: str, name: str | None, path: Path | None, options: Mapping[str, Any]) -> Guidance | None:
@@ -89,9 +86,9 @@ def _guidance(family: str, name: str | None, path: Path | None, options: Mapping
         return _embedded_guidance(path, options, Guidance.SECOND_PROMPT)
     if name in _GUIDED:
         return Guidance.SECOND_PROMPT
-    if family not in _UNETS and "unet" not in _read(path, INDEX):
+    if family not in _UNETS and "unet" not in read_config(path, INDEX):
         return None
-    is_embedded = _read(path, "unet/config.json").get("time_cond_proj_dim")
+    is_embedded = read_config(path, "unet/config.json").get("time_cond_proj_dim")
     return Guidance.EMBEDDED if is_embedded else Guidance.SECOND_PROMPT
 
 
@@ -99,23 +96,7 @@ def _embedded_guidance(path: Path | None, options: Mapping[str, Any], otherwise:
     """Embedded where the transformer says so, and the card nothing else."""
     if options.get("true_cfg"):
         return Guidance.SECOND_PROMPT
-    config = _read(path, "transformer/config.json")
+    config = read_config(path, "transformer/config.json")
     if not config:
         return None
     return Guidance.EMBEDDED if config.get("guidance_embeds") else otherwise
-
-
-def _read(path: Path | None, name: str) -> Mapping[str, Any]:
-    """A JSON file of the checkpoint; empty if it is not here or says nothing."""
-    if path is None or not path.is_dir():
-        return {}
-    try:
-        return _read_file(path / name, FileMark.of(path / name))
-    except (OSError, ValueError):
-        return {}
-
-
-@lru_cache(maxsize=256)
-def _read_file(file: Path, mark: FileMark) -> Mapping[str, Any]:
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}

@@ -50,6 +50,15 @@ class Header:
         """The shape of a tensor, or () if there is none of that name."""
         return self.tensors[name].shape if name in self.tensors else ()
 
+    def width(self, name: str) -> int:
+        """The second side of a tensor, which is what a layer takes; 0 if it has none."""
+        return (*self.shape(name), 0, 0)[1]
+
+    @property
+    def context_width(self) -> int:
+        """The width of the text states that a UNet attends to, by diffusers' names or the original ones; 0 if none."""
+        return self.width(next((name for name in self.tensors if name.endswith("attn2.to_k.weight")), ""))
+
 
 def read_header(file: Path) -> Header:
     """The header of a file, read once for each version of it.

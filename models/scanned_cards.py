@@ -1,6 +1,5 @@
 """Model cards for weights that were found in a folder, with the defaults that suit them."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from models.bases import Base
 from models.errors import ModelLoadError
 from models.families.modelspec import is_few_step, told_schedule
 from models.file_kinds import FIRST_LAYER, RUNS, FileKind, Kind
-from models.model_files import INDEX
+from models.model_files import INDEX, read_config
 from models.safetensors_header import Header, read_header
 
 _SIZES: Mapping[Base, str] = {Base.SD1: "512×512", Base.SDXL: "1024×1024"}
@@ -30,9 +29,7 @@ _FAMILIES = {"StableDiffusionPipeline": Base.SD1, "StableDiffusionXLPipeline": B
 
 def pipeline_kind(folder: Path) -> FileKind:
     """The kind of a folder in the diffusers layout, by the pipeline that its index names."""
-    try:
-        said = json.loads((folder / INDEX).read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError):
+    if (said := read_config(folder, INDEX).get("_class_name")) is None:
         return FileKind(Kind.PIPELINE, reason=f"its {INDEX} cannot be read. Get it again")
     base = _FAMILIES.get(said)
     if base is None and ("Img2Img" in str(said) or "Inpaint" in str(said) or "InstructPix2Pix" in str(said)):

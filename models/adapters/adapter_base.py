@@ -1,6 +1,5 @@
 """Whether an adapter is made for a model's base, told by headers and configurations before anything is loaded."""
 
-import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from models.adapters.tensor_names import Role
 from models.bases import CONTEXT_WIDTHS, Base, base_of_names, base_said
 from models.digests import FileMark
 from models.errors import ModelLoadError
+from models.model_files import read_config
 from models.safetensors_header import Header, HeaderError, read_header
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def adapter_base(header: Header) -> tuple[Base | None, int | None]:
     """
     layers = read_layers(header.tensors)
     widths = {
-        (*header.shape(tensors[role]), 0, 0)[1]
+        header.width(tensors[role])
         for name, tensors in layers.items()
         for role in _INPUTS
         if role in tensors and _CONTEXT.search(name.flat) and name.part in ("", "unet")
@@ -76,7 +76,7 @@ def _by_width(header: Header, names: list[str]) -> Base | None:
         (r"(^|[._])transformer_blocks[._]\d+[._]attn[._]to_[qkv].*(lora_down|lora_A)", _JOINT_WIDTHS),
     ):
         if found := next((name for name in names if re.search(pattern, name)), None):
-            return known.get((*header.shape(found), 0, 0)[1])
+            return known.get(header.width(found))
     return None
 
 
@@ -87,15 +87,10 @@ def _context_width(card: "ModelCard") -> int | None:
         return None
     if path.is_file():
         try:
-            header = read_header(path)
+            return read_header(path).context_width or None
         except HeaderError:
             return None
-        found = next((name for name in header.tensors if name.endswith("attn2.to_k.weight")), "")
-        return (*header.shape(found), 0, 0)[1] or None
-    try:
-        said = json.loads((path / "unet/config.json").read_text(encoding="utf-8")).get("cross_attention_dim")
-    except (ValueError, AttributeError):
-        return None
+    said = read_config(path, "unet/config.json").get("cross_attention_dim")
     return said if isinstance(said, int) else None
 
 

@@ -15,7 +15,7 @@ from models.errors import ModelLoadError
 from models.families.encoders import encoder_class
 from models.families.single_file import single_file_configuration
 from models.file_kinds import RUNS, Kind, checkpoint_kind, header_kind, unet_problem
-from models.model_files import INDEX, index_parts, part_variant
+from models.model_files import INDEX, has_weights, index_parts, part_variant
 from models.part_file import part_header, read_part
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _TOLD = {
     "mismatched_keys": "has another shape of",
     "unexpected_keys": "has the unknown",
 }
-_WITHOUT_WEIGHTS = ("Tokenizer", "Scheduler", "Processor", "Extractor")
 
 
 @contextmanager
@@ -63,10 +62,9 @@ def load_parts(card: "ModelCard", folder: Path, dtype: torch.dtype, unused: Coll
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     files = part_files(card)
     named = index_parts(index, unused)
-    if not takes_source(card):
-        networks = [part for part, kind in named.items() if not any(mark in kind for mark in _WITHOUT_WEIGHTS)]
-        if lacking := [part for part in networks if part not in files]:
-            raise ModelLoadError(f"{_source(card).name} holds the UNet alone: name {_listed(lacking)} in its card")
+    lacking = [part for part, kind in named.items() if has_weights(kind) and part not in files]
+    if lacking and not takes_source(card):
+        raise ModelLoadError(f"{_source(card).name} holds the UNet alone: name {_listed(lacking)} in its card")
     if strange := [part for part in files if part not in named]:
         raise ModelLoadError(f"the model has no part {strange[0]}. It has: {', '.join(named)}.")
     return {part: _load(card.family, part, index[part], file, folder, dtype) for part, file in files.items()}
