@@ -7,6 +7,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -109,27 +110,32 @@ class Training:
         for part in parts:
             part.unlink()
 
+    def cache_sizes(self) -> None:
+        """Encode the renders of all sizes."""
+        for size in SIZES:
+            self.cache_latents(_key(size))
+
+    def judged(self) -> list[tuple[Renders, str]]:
+        """What the judge is trained on, with its styles."""
+        styles = [(self.base(style, JUDGE_SEED), style) for style in ("photo", *STYLES)]
+        return [*styles, *((self.sized(size, JUDGE_SEED), "photo") for size in SIZES[1:])]
+
+    def enlarged(self) -> list[Renders]:
+        """What the upscaler is trained on."""
+        return [self.large(style) for style in ("photo", *STYLES)]
+
     def run(self) -> None:
         """Every stage whose result is not there yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for result, stage in STAGES:
+        if not (self.folder / "tokenizer").exists():
+            write_tokenizer(self.folder / "tokenizer")
+        for result, prepare, train in STAGES:
             if (self.folder / result).exists():
                 continue
             started = time.monotonic()
-            stage(self)
+            prepare(self)
+            launch(train, self.workers, self)
             print(f"{result}: {(time.monotonic() - started) / 60:.1f} min", flush=True)
-
-
-def tokenizer_stage(training: Training) -> None:
-    write_tokenizer(training.folder / "tokenizer")
-
-
-def vae_stage(training: Training) -> None:
-    for style in ("photo", *STYLES):
-        training.base(style)
-    for size in SIZES[1:]:
-        training.sized(size)
-    launch(_train_vae, training.workers, training)
 
 
 def _train_vae(worker: Worker, training: Training) -> None:
@@ -137,17 +143,9 @@ def _train_vae(worker: Worker, training: Training) -> None:
     train_autoencoder(worker, training.folder, training.everything(), schedule, training.batch(3), training.seed)
 
 
-def decoder_stage(training: Training) -> None:
-    launch(_refine_decoder, training.workers, training)
-
-
 def _refine_decoder(worker: Worker, training: Training) -> None:
     schedule = training.schedule("decoder", 1e-3)
     refine_decoder(worker, training.folder, training.everything(), schedule, training.batch(4), training.seed)
-
-
-def text_encoder_stage(training: Training) -> None:
-    launch(_pretrain_text_encoder, training.workers, training)
 
 
 def _pretrain_text_encoder(worker: Worker, training: Training) -> None:
@@ -164,62 +162,25 @@ def _encode_share(worker: Worker, training: Training, name: str) -> None:
     torch.save(latents, training.folder / f"latents_{name}.part{worker.rank}")
 
 
-def unet_stage(training: Training) -> None:
-    for size in SIZES:
-        training.cache_latents(_key(size))
-    launch(_train_unet, training.workers, training)
-
-
 def _train_unet(worker: Worker, training: Training) -> None:
     sources = [training.latents(_key(size), weight) for size, weight in zip(SIZES, SIZE_WEIGHTS, strict=True)]
     schedule = training.schedule("unet", 1e-3, ema_decay=0.9993)
     train_unet(worker, training.folder, sources, schedule, training.batch(8), training.seed)
 
 
-def judge_stage(training: Training) -> None:
-    for size in SIZES[1:]:
-        training.sized(size, JUDGE_SEED)
-    for style in ("photo", *STYLES):
-        training.base(style, JUDGE_SEED)
-    launch(_train_judge, training.workers, training)
-
-
 def _train_judge(worker: Worker, training: Training) -> None:
-    styles = [(training.base(style, JUDGE_SEED), style) for style in ("photo", *STYLES)]
-    sources = [*styles, *((training.sized(size, JUDGE_SEED), "photo") for size in SIZES[1:])]
-    train_judge(worker, training.folder, sources, training.schedule("judge", 2e-3), 32, training.seed)
-
-
-def upscaler_stage(training: Training) -> None:
-    for style in ("photo", *STYLES):
-        training.large(style)
-    launch(_train_upscaler, training.workers, training)
+    train_judge(worker, training.folder, training.judged(), training.schedule("judge", 2e-3), 32, training.seed)
 
 
 def _train_upscaler(worker: Worker, training: Training) -> None:
-    sources = [training.large("photo"), *(training.large(style) for style in STYLES)]
     schedule = training.schedule("upscaler", 1e-3)
-    train_upscaler(worker, training.folder, sources, schedule, training.batch(3), training.seed)
-
-
-def lora_stage(style: str) -> Callable[[Training], None]:
-    """The stage that trains the LoRA of one style."""
-
-    def stage(training: Training) -> None:
-        training.cache_latents(style)
-        launch(_train_lora, training.workers, training, style)
-
-    return stage
+    train_upscaler(worker, training.folder, training.enlarged(), schedule, training.batch(3), training.seed)
 
 
 def _train_lora(worker: Worker, training: Training, style: str) -> None:
     source = training.latents(style)
     schedule = training.schedule("lora", 3e-3, ema_decay=0.995)
     train_lora(worker, training.folder, style, source, schedule, training.batch(8), training.seed)
-
-
-def controlnet_stage(training: Training) -> None:
-    launch(_train_controlnet, training.workers, training)
 
 
 def _train_controlnet(worker: Worker, training: Training) -> None:
@@ -232,18 +193,25 @@ def _key(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-STAGES: tuple[tuple[str, Callable[[Training], None]], ...] = (
-    ("tokenizer", tokenizer_stage),
-    ("vae.pt", vae_stage),
-    ("text_encoder.pt", text_encoder_stage),
-    ("unet.pt", unet_stage),
-    ("vae_refined.pt", decoder_stage),
-    ("judge.pt", judge_stage),
-    ("upscaler.safetensors", upscaler_stage),
-    *((f"{style}.safetensors", lora_stage(style)) for style in STYLES),
-    ("controlnet_canny", controlnet_stage),
+def _nothing(training: Training) -> None:
+    """What was made for an earlier stage is enough."""
+
+
+Stage = tuple[str, Callable[[Training], object], Callable[..., None]]
+STAGES: tuple[Stage, ...] = (
+    ("vae.pt", Training.everything, _train_vae),
+    ("text_encoder.pt", _nothing, _pretrain_text_encoder),
+    ("unet.pt", Training.cache_sizes, _train_unet),
+    ("vae_refined.pt", _nothing, _refine_decoder),
+    ("judge.pt", Training.judged, _train_judge),
+    ("upscaler.safetensors", Training.enlarged, _train_upscaler),
+    *(
+        (f"{style}.safetensors", partial(Training.cache_latents, name=style), partial(_train_lora, style=style))
+        for style in STYLES
+    ),
+    ("controlnet_canny", _nothing, _train_controlnet),
 )
-"""What each stage leaves in the working folder, and the stage."""
+"""What each stage leaves in the working folder, what is prepared for it once, and what every worker does."""
 
 
 def main() -> None:
