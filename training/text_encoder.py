@@ -1,6 +1,7 @@
 """The CLIP text encoder, and its pretraining: read product, colour and background out of a caption."""
 
 import random
+from collections.abc import Sized
 from pathlib import Path
 
 import torch
@@ -17,21 +18,21 @@ from training.tokenizer import MODEL_MAX_LENGTH
 WIDTH = 128
 
 
-def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """An untrained two-layer CLIP text encoder, 128 wide."""
+def new_text_encoder(tokenizer: CLIPTokenizer, width: int = WIDTH, layers: int = 2, heads: int = 4) -> CLIPTextModel:
+    """An untrained CLIP text encoder."""
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
-            hidden_size=WIDTH,
-            intermediate_size=4 * WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=4,
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
             max_position_embeddings=MODEL_MAX_LENGTH,
             hidden_act="gelu",
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-            projection_dim=WIDTH,
+            projection_dim=width,
         )
     )
 
@@ -45,14 +46,13 @@ def tokenize(tokenizer: CLIPTokenizer, texts: list[str], device: torch.device) -
 class AttributeReader(nn.Module):
     """The text encoder with one linear classifier for each attribute on its pooled output."""
 
-    def __init__(self, encoder: CLIPTextModel) -> None:
+    def __init__(self, encoder: CLIPTextModel, *attributes: Sized) -> None:
         super().__init__()
         self.encoder = encoder
-        classes = (len(PRODUCTS), len(COLOUR_NAMES), len(BACKGROUND_NAMES))
-        self.heads = nn.ModuleList(nn.Linear(WIDTH, n) for n in classes)
+        self.heads = nn.ModuleList(nn.Linear(encoder.config.hidden_size, len(values)) for values in attributes)
 
     def forward(self, ids: Tensor) -> list[Tensor]:
-        """Logits for product, colour and background, each (N, classes)."""
+        """Logits for each attribute, (N, its values)."""
         pooled = self.encoder(ids).pooler_output
         return [head(pooled) for head in self.heads]
 
@@ -61,7 +61,7 @@ def pretrain_text_encoder(worker: Worker, folder: Path, schedule: Schedule, batc
     """Train on captions alone and write ``text_encoder.pt`` into ``folder``."""
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    reader = AttributeReader(new_text_encoder(tokenizer)).to(worker.device)
+    reader = AttributeReader(new_text_encoder(tokenizer), PRODUCTS, COLOUR_NAMES, BACKGROUND_NAMES).to(worker.device)
     rng = random.Random(f"{seed}/{worker.rank}")
 
     def loss_of(_progress: float) -> Tensor:

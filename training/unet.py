@@ -23,17 +23,28 @@ TEXT_DROPOUT = 0.1
 """Share of captions replaced by "" so that classifier-free guidance works (arXiv:2207.12598)."""
 
 
-def new_unet() -> UNet2DConditionModel:
-    """An untrained UNet of 6 M parameters in Stable Diffusion 1.x's layout."""
+def new_unet(
+    side: int = 16,
+    widths: tuple[int, ...] = (64, 112, 144),
+    attends: tuple[bool, ...] = (True, True, False),
+    text_width: int = WIDTH,
+) -> UNet2DConditionModel:
+    """An untrained UNet in Stable Diffusion 1.x's layout, of 6 M parameters by default.
+
+    Args:
+        side: of the latents.
+        attends: which levels attend to the text, the finest first.
+    """
+    kinds = ["CrossAttn" if one else "" for one in attends]
     return UNet2DConditionModel(
-        sample_size=16,
+        sample_size=side,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
         layers_per_block=1,
-        block_out_channels=(64, 112, 144),
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=WIDTH,
+        block_out_channels=widths,
+        down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
+        up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
+        cross_attention_dim=text_width,
         attention_head_dim=4,
         norm_num_groups=16,
     )
@@ -71,12 +82,12 @@ class TextToLatents(nn.Module):
         self.encoder, self.unet = encoder, unet
 
 
-def load_text_to_latents(folder: Path, weights: str = "unet.pt") -> TextToLatents:
-    """The trained pair; with no such file yet, the pretrained text encoder and a new UNet."""
+def load_text_to_latents(folder: Path) -> TextToLatents:
+    """The trained pair; before it is trained, the pretrained text encoder and a new UNet."""
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     pair = TextToLatents(new_text_encoder(tokenizer), new_unet())
-    if (folder / weights).exists():
-        pair.load_state_dict(torch.load(folder / weights, weights_only=True, map_location="cpu"))
+    if (folder / "unet.pt").exists():
+        pair.load_state_dict(torch.load(folder / "unet.pt", weights_only=True, map_location="cpu"))
     else:
         pair.encoder.load_state_dict(torch.load(folder / "text_encoder.pt", weights_only=True, map_location="cpu"))
     return pair
@@ -129,7 +140,7 @@ def train_unet(
     """Train UNet and text encoder together and write ``unet.pt`` into ``folder``."""
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    pair = load_text_to_latents(folder, "no such file").to(worker.device)
+    pair = load_text_to_latents(folder).to(worker.device)
     scheduler = new_scheduler()
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(worker.device)
     sampler = BatchSampler(sources, worker, seed)

@@ -20,17 +20,17 @@ LATENT_CHANNELS = 8
 REFINING_CROP_PX = 96
 
 
-def new_autoencoder() -> AutoencoderKL:
-    """An untrained autoencoder of 1 M parameters that starts as an image pyramid."""
+def new_autoencoder(widths: tuple[int, ...] = (16, 32, 48, 64), side_px: int = 128) -> AutoencoderKL:
+    """An untrained autoencoder, of 1 M parameters by default, that starts as an image pyramid."""
     vae = AutoencoderKL(
         latent_channels=LATENT_CHANNELS,
-        block_out_channels=(16, 32, 48, 64),
+        block_out_channels=widths,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
         norm_num_groups=8,
         mid_block_add_attention=False,
-        sample_size=128,
+        sample_size=side_px,
         scaling_factor=1.0,
     )
     start_as_pyramid(vae)
@@ -166,9 +166,9 @@ def psnr(vae: AutoencoderKL, renders: Renders, count: int = 64) -> float:
     return float(10 * torch.log10(4 / F.mse_loss(rebuilt, pictures)))
 
 
-def load_autoencoder(folder: Path, weights: str) -> AutoencoderKL:
-    """The trained autoencoder, frozen, in evaluation mode."""
-    vae = new_autoencoder()
+def load_autoencoder(folder: Path, weights: str, untrained: AutoencoderKL | None = None) -> AutoencoderKL:
+    """The trained autoencoder, frozen, in evaluation mode; one as `new_autoencoder` makes it if none is given."""
+    vae = untrained or new_autoencoder()
     vae.load_state_dict(torch.load(folder / weights, weights_only=True, map_location="cpu"))
     return vae.eval().requires_grad_(False)
 

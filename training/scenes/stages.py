@@ -16,7 +16,6 @@ from training.dataset import Renders
 from training.loop import Schedule, Trainer, Worker
 from training.scenes.captions import Shown, training_caption
 from training.scenes.networks import (
-    TEXT_WIDTH,
     lay_out,
     load_autoencoder,
     load_pair,
@@ -24,10 +23,10 @@ from training.scenes.networks import (
     new_autoencoder,
     new_text_encoder,
     save_whole,
-    tokenized,
 )
 from training.scenes.palette import BACKDROPS
 from training.scenes.shards import COLOUR_NAMES, PRODUCTS, read_shard
+from training.text_encoder import AttributeReader, tokenize
 from training.unet import TEXT_DROPOUT, diffusion_loss, new_scheduler
 from training.vae import psnr, reconstruction_loss, to_tensor, whiten
 
@@ -137,24 +136,11 @@ def encode_shard(vae: AutoencoderKL, file: Path, target: Path, device: torch.dev
     save_whole({"latents": torch.cat(parts), "labels": torch.from_numpy(shard.labels)}, target)
 
 
-class ReadShown(nn.Module):
-    """The text encoder with a linear classifier for each attribute on its pooled output."""
-
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
-        super().__init__()
-        self.encoder = new_text_encoder(tokenizer)
-        self.heads = nn.ModuleList(nn.Linear(TEXT_WIDTH, n) for n in (len(PRODUCTS), len(COLOUR_NAMES), len(BACKDROPS)))
-
-    def forward(self, ids: Tensor) -> list[Tensor]:
-        pooled = self.encoder(ids).pooler_output
-        return [head(pooled) for head in self.heads]
-
-
 def pretrain_text_encoder(worker: Worker, folder: Path, schedule: Schedule, batch: int, seed: int) -> None:
     """Train the text encoder on captions alone and write ``text_encoder.pt``."""
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    reader = ReadShown(tokenizer).to(worker.device)
+    reader = AttributeReader(new_text_encoder(tokenizer), PRODUCTS, COLOUR_NAMES, BACKDROPS).to(worker.device)
     trainer = Trainer("text_encoder", reader, schedule, worker, folder)
     rng = random.Random(f"{seed}/{worker.rank}/{trainer.step}")
 
@@ -172,7 +158,7 @@ def pretrain_text_encoder(worker: Worker, folder: Path, schedule: Schedule, batc
             training_caption(shown(np.array([*label, rng.random() < 0.86, rng.random() < 0.08])), rng)
             for label in labels
         ]
-        logits = reader(tokenized(tokenizer, texts, worker.device))
+        logits = reader(tokenize(tokenizer, texts, worker.device))
         targets = torch.tensor(labels, device=worker.device).T
         return torch.stack([F.cross_entropy(x, y) for x, y in zip(logits, targets, strict=True)]).sum()
 
@@ -227,7 +213,7 @@ def train_unet(
     """Train UNet and text encoder together on the cached latents and write ``unet.pt``."""
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    pair = load_pair(folder, None).to(worker.device)
+    pair = load_pair(folder).to(worker.device)
     lay_out(pair.unet, worker.device)
     scheduler = new_scheduler()
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(worker.device)
@@ -241,7 +227,7 @@ def train_unet(
     def loss_of(progress: float) -> Tensor:
         latents, captions = next(early if progress < EARLY_SIZES else drawn)
         with mixed_precision(worker.device):
-            context = pair.encoder(tokenized(tokenizer, captions, worker.device)).last_hidden_state
+            context = pair.encoder(tokenize(tokenizer, captions, worker.device)).last_hidden_state
             return diffusion_loss(pair.unet, scheduler, latents, context)
 
     trainer.run(loss_of)
