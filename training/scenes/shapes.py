@@ -169,6 +169,12 @@ def loft(sections: Sequence[Points] | Points) -> Mesh:
     return surface(np.concatenate([ends[0], rings, ends[1]]), wrap_columns=True)
 
 
+def circle(radius: float, height: float) -> Points:
+    """Points (72, 3) around the y axis."""
+    t = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+    return np.stack([radius * np.cos(t), np.full(72, height), radius * np.sin(t)], 1)
+
+
 def sphere(radius: float = 1.0, segments: int = 64) -> Mesh:
     """A ball about the origin."""
     a = np.linspace(-np.pi / 2, np.pi / 2, segments // 2)
@@ -213,7 +219,7 @@ def joined(meshes: Sequence[Mesh], material: str | None = None) -> Mesh:
 
 
 def inflate(
-    outline: Points, depth: float, reach: float, holes: Sequence[Points] = (), cells: int = 150,
+    outline: Points, depth: float, reach: float, cells: int = 150,
     folds: Callable[[Points, Points, Points], Points] | None = None, back: float = 1.0, flat_edge: float = 0.0,
 ) -> Mesh:  # fmt: skip
     """Two sheets sewn along an outline (K, 2) and blown up.
@@ -225,7 +231,7 @@ def inflate(
     step = float((high - low).max()) / cells
     low = low - 3 * step
     columns, rows = (np.ceil((high - low) / step).astype(int) + 4).tolist()
-    inside = _filled(outline, holes, low, step, columns, rows)
+    inside = _filled(outline, low, step, columns, rows)
     scale = 4
     distance = (distance_transform_edt(inside) - distance_transform_edt(~inside)) * step / scale
     distance = gaussian_filter(distance, 1.5)[scale // 2 :: scale, scale // 2 :: scale]
@@ -247,14 +253,10 @@ def inflate(
     return joined([_compact(front, faces), _compact(rear, faces[:, ::-1])])
 
 
-def _filled(
-    outline: Points, holes: Sequence[Points], low: Points, step: float, columns: int, rows: int
-) -> npt.NDArray[np.bool_]:
-    """Which points of a grid four times as fine lie inside the outline and outside the holes."""
+def _filled(outline: Points, low: Points, step: float, columns: int, rows: int) -> npt.NDArray[np.bool_]:
+    """Which points of a grid four times as fine lie inside the outline."""
     sheet = Image.new("1", (columns * 4, rows * 4))
-    pen = ImageDraw.Draw(sheet)
-    for ring, ink in ((outline, 1), *((hole, 0) for hole in holes)):
-        pen.polygon([tuple(p) for p in ((ring - low) / step * 4 + 2)], fill=ink)
+    ImageDraw.Draw(sheet).polygon([tuple(p) for p in ((outline - low) / step * 4 + 2)], fill=1)
     return np.asarray(sheet)
 
 

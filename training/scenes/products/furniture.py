@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from training.scenes.materials import Material, cloth, glossy
-from training.scenes.shapes import Mesh, Points, block, joined, lathe, rounded, shell, spline, tube
+from training.scenes.shapes import Mesh, block, circle, joined, lathe, rounded, shell, spline, tube
 from training.scenes.studio import Model
 
 Random = np.random.Generator
@@ -88,7 +88,7 @@ def lamp(rng: Random) -> Model:
         70,
     )
     shade = shell(np.linspace((low, 0.6), (top, 0.6 + tall), 12), 0.008, 96)
-    rims = [tube(_circle(r, y), 0.008, closed=True, sides=8) for r, y in ((low, 0.6), (top, 0.6 + tall))]
+    rims = [tube(circle(r, y), 0.008, closed=True, sides=8) for r, y in ((low, 0.6), (top, 0.6 + tall))]
     shaded = rng.random() < 0.5
     body, cover = ("brass" if rng.random() < 0.5 else "white", "main") if shaded else ("main", "shade")
     linen = Material(
@@ -102,11 +102,6 @@ def lamp(rng: Random) -> Model:
     own = {"main": linen if shaded else glossy(0.15), "shade": linen}
     meshes = [lathe(foot, 72).of(body), shade.of(cover), *(rim.of(cover) for rim in rims)]
     return Model(meshes, own, raise_=(2, 14))
-
-
-def _circle(radius: float, height: float, count: int = 72) -> Points:
-    t = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    return np.stack([radius * np.cos(t), np.full(count, height), radius * np.sin(t)], 1)
 
 
 def lettering(text: str, height: float) -> Mesh:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from training.scenes.materials import Material, glossy
-from training.scenes.shapes import Mesh, Points, joined, lathe, rounded, shell, sphere, spline, tube
+from training.scenes.shapes import Mesh, Points, circle, joined, lathe, rounded, shell, sphere, spline, tube
 from training.scenes.studio import Model
 
 Random = np.random.Generator
@@ -57,7 +57,7 @@ def bucket(rng: Random) -> Model:
     low, high, height = rng.uniform(0.3, 0.36), rng.uniform(0.42, 0.5), rng.uniform(0.75, 0.95)
     profile = [(0, 0.02), (low - 0.02, 0.02), (low, 0.0), (low + 0.03, 0.2 * height), (high - 0.02, 0.93 * height)]
     profile += [(high + 0.02, 0.94 * height), (high + 0.03, height - 0.01), (high + 0.01, height)]
-    bands = [tube(_circle(low + (high - low) * k, height * k), 0.012, closed=True) for k in (0.3, 0.72)]
+    bands = [tube(circle(low + (high - low) * k, height * k), 0.012, closed=True) for k in (0.3, 0.72)]
     tilt = rng.uniform(-30, 75)
     bail = (
         tube(_arc(high + 0.03, 0.62, 0, 180, 40), 0.014, sides=10).of("steel").turned("x", tilt).moved(y=0.9 * height)
@@ -79,11 +79,6 @@ def bucket(rng: Random) -> Model:
     return Model(meshes, {"main": Material(coloured=True, rough=rng.uniform(0.2, 0.45))}, raise_=(14, 32))
 
 
-def _circle(radius: float, height: float, count: int = 72) -> Points:
-    t = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    return np.stack([radius * np.cos(t), np.full(count, height), radius * np.sin(t)], 1)
-
-
 def teapot(rng: Random) -> Model:
     wide, tall = rng.uniform(0.46, 0.55), rng.uniform(0.62, 0.75)
     profile = spline(
@@ -102,7 +97,7 @@ def teapot(rng: Random) -> Model:
         knob,
         spout,
         handle,
-        tube(_circle(0.25, tall), 0.018, closed=True),
+        tube(circle(0.25, tall), 0.018, closed=True),
     ]
     turn = (-40, 40) if rng.random() < 0.5 else (140, 220)
     return Model(meshes, {"main": glossy(rng.uniform(0.06, 0.25))}, turn=turn, raise_=(8, 28))
