@@ -347,7 +347,7 @@ def _busy_shares(every_s: float = 0.2) -> Iterator[list[float]]:
 
 def _busy_share() -> list[float]:
     """Of the first GPU, as NVML tells it, or nvidia-smi where `nvidia-ml-py` is missing; empty if neither does."""
-    from models.gpu_load import read_gpu_loads
+    from models.gpus import read_gpu_loads
 
     if loads := read_gpu_loads():
         return [loads[0].utilization / 100]

@@ -290,8 +290,8 @@ def a_recipe(**changes: object) -> Recipe:
 
 def run(model: "DiTModel", recipes: Sequence[Recipe], most: int, on_step: Callable[[], None] = lambda: None) -> float:
     """Seconds to make all pictures, at most so many in one pass; the next joins as soon as one is done."""
-    from models.denoising.item import BatchItem
     from models.denoising.stepper import Stepper
+    from models.image import BatchItem
 
     stepper, waiting = Stepper(model), list(recipes)
     slots: list[Slot] = []

@@ -20,7 +20,7 @@ from gateway.uploads import CheckedUploads, Uploads, together
 from models.admission import parse_request
 from models.blocklist import Blocklist
 from models.errors import ImageGenXError, PictureError, RejectedError
-from models.gpu_load import GPULoad
+from models.gpus import GPULoad
 from models.registry import ModelRegistry
 from models.request import STORED, CallbackEvent, GenerationRequest, input_references, with_references
 from resources.accounts import Account, Accounts, ExpiredKeyError, MissingScopeError, Scope, UnknownKeyError

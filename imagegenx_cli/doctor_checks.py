@@ -179,7 +179,7 @@ def gpus(settings: Settings) -> Iterator[Finding]:
     """What NVIDIA's management library tells, and whether PyTorch can use it."""
     import torch
 
-    from models.gpu_load import read_gpu_loads
+    from models.gpus import read_gpu_loads
 
     loads = read_gpu_loads()
     usable = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -13,10 +13,9 @@ from models.batching.runner import FamilyRunner
 from models.batching.step_loop import StepLoop
 from models.batching.ticket import Listener, Ticket
 from models.card import ModelCard
-from models.denoising.item import BatchItem
 from models.errors import InvalidRequestError, ModelError, Problem
 from models.heap import keep_freed_memory
-from models.image import FailedImage, GeneratedImage, InputPicture
+from models.image import BatchItem, FailedImage, GeneratedImage, InputPicture
 from models.input_pictures import fit_control, fit_mask, fit_picture
 from models.pipeline_pool import PipelinePool, process_pool
 from models.placement import Placement

@@ -27,6 +27,16 @@ MAX_INPUT_PIXELS = 2 * ANY_MODEL.max_pixels
 """The largest picture and mask that any model can use."""
 
 
+@dataclass(frozen=True)
+class BatchItem:
+    """One picture to make; input pictures are RGB (the mask L), of the recipe's size and in its order."""
+
+    recipe: Recipe
+    image: "Image | None" = None
+    mask: "Image | None" = None
+    controls: "Sequence[Image]" = ()
+
+
 @dataclass(frozen=True, eq=False)
 class GeneratedImage:
     """A finished picture: `pixels` uint8 RGB of shape (H, W, 3), `seconds` this picture's share of each stage."""

@@ -1,7 +1,9 @@
-"""LoRAs as requests name them and as recipes pin them; files of the other kinds of adapters count as LoRAs."""
+"""LoRAs as requests name them, recipes pin them and engines use them; other kinds of adapters count as LoRAs."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, Strict
@@ -32,3 +34,22 @@ def repeated(loras: Iterable[LoraChoice]) -> str | None:
     """A name that is there twice."""
     names = Counter(lora.name for lora in loras)
     return next((name for name, count in names.items() if count > 1), None)
+
+
+@dataclass(frozen=True)
+class LoraUse:
+    """A LoRA file, its weight, and the digest that the file must have if one is given."""
+
+    path: Path
+    weight: float
+    digest: str = ""
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """Names the state it brings a model to."""
+        return self.digest or str(self.path), self.weight
+
+
+def lora_keys(loras: Sequence[LoraUse]) -> tuple[tuple[str, float], ...]:
+    """Names the state that LoRAs bring a model to together; empty without any."""
+    return tuple(sorted(lora.key for lora in loras))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from configs.settings import Settings
 from foundation.private_folder import make_private
-from models.visible_gpus import VisibleGPU, visible_gpus
+from models.gpus import VisibleGPU, visible_gpus
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from foundation.private_folder import make_private
 from models.acceleration.building import process_builds
 from models.acceleration.export import FEWEST_ROWS, ExportedUNet, export_unet, row_shapes, unet_inputs
 from models.denoising.batch_sizes import BatchSizes
-from models.denoising.weights import weights_bytes
+from models.denoising.memory import weights_bytes
 from models.errors import ModelError
 
 logger = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from models.adapters.adapter import Adapter, read_adapter
 from models.adapters.adapter_file import adapter_digest
 from models.adapters.layer_change import LayerChange
 from models.adapters.layer_index import LayerIndex, Layers
-from models.adapters.lora_use import LoraUse, lora_keys
 from models.adapters.tensor_names import LayerName
 from models.denoising.memory import is_out_of_memory
 from models.digests import file_digest
 from models.errors import ModelError, ModelLoadError
+from models.lora import LoraUse, lora_keys
 
 _READ = 8
 """Files kept as they were read, so that another weight of one, or others beside it, are quickly there."""

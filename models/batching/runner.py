@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 
 from configs.settings import EngineSettings
 from models.acceleration.building import process_builds
-from models.adapters.lora_use import LoraUse, lora_keys
 from models.batching.failures import failed
 from models.batching.paced_run import PacedRun
 from models.batching.step_loop import Report
@@ -25,6 +24,7 @@ from models.family_table import FAMILIES
 from models.hub import fetch_missing, is_missing
 from models.image import FailedImage, GeneratedImage
 from models.input_pictures import keep_unmasked
+from models.lora import LoraUse, lora_keys
 from models.model_traits import Guidance
 from models.pipeline_pool import PipelinePool, PoolKey
 from models.placement import Placement, choose_placement

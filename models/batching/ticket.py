@@ -8,10 +8,9 @@ from models.pipeline_pool import PoolKey
 from models.request import Priority
 
 if TYPE_CHECKING:
-    from models.denoising.item import BatchItem
     from models.denoising.preview import OnPreview
     from models.denoising.slot import Slot
-    from models.image import FailedImage, GeneratedImage
+    from models.image import BatchItem, FailedImage, GeneratedImage
 
 
 @dataclass(frozen=True)

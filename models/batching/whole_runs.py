@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from models.adapters.lora_use import LoraUse
 from models.batching.failures import failed
 from models.batching.paced_run import Pause
 from models.batching.step_loop import CANCELLED, Report
@@ -12,6 +11,7 @@ from models.batching.ticket import Ticket
 from models.families.base import BatchResult
 from models.image import FailedImage, GeneratedImage
 from models.input_pictures import keep_unmasked
+from models.lora import LoraUse
 
 if TYPE_CHECKING:
     from models.families.base import ModelFamily

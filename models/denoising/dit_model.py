@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from models.denoising.batch_sizes import BatchSizes
 from models.denoising.flow_sampling import FlowSampling, Sigmas, dynamic_shift, even_sigmas
-from models.denoising.item import BatchItem
 from models.denoising.slot import Kept, Slot
 from models.denoising.texts import RememberedTexts, Text
 from models.denoising.tiles import decode_in_tiles
 from models.denoising.unet_parts import latents_dtype, picture_tensor
 from models.errors import ModelError
+from models.image import BatchItem
 from models.recipe import Recipe
 
 PX_PER_LATENT = 8

@@ -1,4 +1,7 @@
-"""Running out of memory: how to tell, and what to give back before trying again."""
+"""Memory: what weights take, how to tell that it ran out, and what to give back before trying again."""
+
+from collections.abc import Iterable
+from itertools import chain
 
 import torch
 
@@ -19,3 +22,10 @@ def return_memory() -> None:
     """Give cached blocks back to the devices; no more than that of what a failed attempt still refers to."""
     return_freed_memory()
     torch.cuda.empty_cache()
+
+
+def weights_bytes(parts: Iterable[object]) -> int:
+    """Bytes of all parameters and buffers of those parts that are networks, each tensor once."""
+    networks = [part for part in parts if isinstance(part, torch.nn.Module)]
+    tensors = chain.from_iterable(chain(network.parameters(), network.buffers()) for network in networks)
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from models.denoising.item import BatchItem
 from models.denoising.sampling import Sampling
+from models.image import BatchItem
 from models.recipe import Recipe
 
 

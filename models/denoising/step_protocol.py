@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from models.denoising.batch_sizes import BatchSizes
-from models.denoising.item import BatchItem
 from models.denoising.slot import Slot
+from models.image import BatchItem
 
 if TYPE_CHECKING:
     import numpy as np

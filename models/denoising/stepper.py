@@ -9,11 +9,11 @@ import torch
 
 from models.denoising.batch_sizes import BatchSizes
 from models.denoising.decoding import Decoder
-from models.denoising.item import BatchItem
 from models.denoising.passes import Denoiser, OnFailure
 from models.denoising.preview import Previewer
 from models.denoising.slot import Slot
 from models.denoising.step_protocol import StepModel
+from models.image import BatchItem
 
 if TYPE_CHECKING:
     import numpy as np

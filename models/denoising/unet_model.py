@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from models.denoising.batch_sizes import BatchSizes
-from models.denoising.item import BatchItem
 from models.denoising.rows import Inputs, Rows, gather_rows, repeated
 from models.denoising.slot import Slot
 from models.denoising.step_cache import deep_blocks, is_partial, keep_deep, kept_deep
 from models.denoising.unet_parts import UNetParts
 from models.denoising.unet_start import start_slot
+from models.image import BatchItem
 
 
 class UNetModel(UNetParts):

@@ -5,12 +5,12 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from models.denoising.item import BatchItem
 from models.denoising.sampling import Sampling
 from models.denoising.slot import Kept, Slot
 from models.denoising.texts import Text
 from models.denoising.unet_parts import UNetParts, picture_tensor
 from models.errors import ModelError
+from models.image import BatchItem
 from models.recipe import Recipe
 from models.request import Mode
 

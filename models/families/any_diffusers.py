@@ -10,17 +10,16 @@ import numpy as np
 import torch
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, DiffusionPipeline
 
-from models.adapters.lora_use import LoraUse
 from models.denoising.decoding import to_pixels
-from models.denoising.item import BatchItem
-from models.denoising.memory import return_memory
+from models.denoising.memory import return_memory, weights_bytes
 from models.denoising.samplers import make_scheduler
-from models.denoising.weights import weights_bytes
 from models.errors import ModelError
 from models.families.base import BatchResult, ModelFamily, OnBatchStep
 from models.families.encoders import load_encoders
 from models.families.parts import load_parts
 from models.hub import fetch_missing
+from models.image import BatchItem
+from models.lora import LoraUse
 from models.model_files import weights_variant
 from models.model_traits import own_sampler
 from models.recipe import Recipe

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.adapters.lora_use import LoraUse, lora_keys
-from models.denoising.item import BatchItem
+from models.image import BatchItem
+from models.lora import LoraUse, lora_keys
 
 if TYPE_CHECKING:
     import numpy as np

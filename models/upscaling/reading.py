@@ -15,7 +15,7 @@ from models.upscaling.dat import dat_network, dat_weights
 from models.upscaling.hat import hat_network, hat_weights
 from models.upscaling.network import UpscalingNetwork
 from models.upscaling.plksr import plksr_network, plksr_weights
-from models.upscaling.rrdb_weights import rrdb_network, rrdb_weights
+from models.upscaling.rrdb import rrdb_network, rrdb_weights
 from models.upscaling.span import span_network, span_weights
 from models.upscaling.swinir import swinir_network, swinir_weights
 

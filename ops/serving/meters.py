@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from models.acceleration.building import process_builds
-from models.gpu_load import GPULoad, read_gpu_loads
+from models.gpus import GPULoad, read_gpu_loads
 from resources.queue import TaskStatus, WorkerState
 
 GPU_LOADS_EVERY_S = 5.0

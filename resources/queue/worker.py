@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import ConfigDict, Field
 
 from foundation.value_object import ValueObject
-from models.gpu_load import GPULoad
+from models.gpus import GPULoad
 from models.request import Priority
 from resources.queue.task import Task
 

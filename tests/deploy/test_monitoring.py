@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from configs.settings import Settings
 from gateway.health import HealthCheck
 from gateway.metrics import GatewayMetrics
-from models.gpu_load import GPULoad
+from models.gpus import GPULoad
 from models.request import GenerationRequest
 from resources.open_store import open_store
 from resources.queue import NewTask, TaskPicture, TaskResult, WorkerState, new_task_id, open_queue

@@ -20,11 +20,11 @@ from foundation.problems import Problem
 from io_managers.image_set import ManifestRow, Status
 from io_managers.settling import failed_row
 from models.adapters.adapter_switch import AdapterSwitch
-from models.adapters.lora_use import LoraUse
 from models.batching.failures import failed
 from models.card import read_card
 from models.errors import InvalidRequestError, ModelLoadError
 from models.families.loading import load_failure
+from models.lora import LoraUse
 from models.placement import Placement
 from models.registry import open_registry
 from models.upscaling.reading import read_network

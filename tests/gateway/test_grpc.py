@@ -15,7 +15,7 @@ from gateway.grpc_server import GrpcError, start_grpc
 from gateway.stubs import imagegenx_pb2 as pb2
 from models.admission import parse_request
 from models.errors import InvalidRequestError
-from models.gpu_load import GPULoad
+from models.gpus import GPULoad
 from resources.accounts import Scope
 from resources.queue import WorkerState, original_key
 from tests.support.open_gateway import close, end_tasks, new_service

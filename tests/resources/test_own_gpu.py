@@ -7,12 +7,12 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from configs.settings import Settings
-from models.visible_gpus import VisibleGPU
+from models.gpus import VisibleGPU
 from resources import own_gpu
 
 PROCESS = """
 import sys
-from models.visible_gpus import VisibleGPU
+from models.gpus import VisibleGPU
 from resources import own_gpu
 gpus = [argument.split("=") for argument in sys.argv[1:]]
 own_gpu.visible_gpus = lambda: tuple(VisibleGPU(n, uuid, int(free)) for n, (uuid, free) in enumerate(gpus))

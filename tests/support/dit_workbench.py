@@ -22,11 +22,11 @@ from diffusers import (
 )
 
 from models.denoising.dit_model import DiTModel, unpacked
-from models.denoising.item import BatchItem
 from models.families.flux import FluxModel
 from models.families.qwen_image import QwenImageModel
 from models.families.sd3 import SD3Model
 from models.families.z_image import ZImageModel
+from models.image import BatchItem
 from models.recipe import Recipe
 from models.request import Mode, Sampler
 from tests.support.model_factory import build_random_flux

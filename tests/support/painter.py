@@ -10,7 +10,7 @@ from itertools import chain, repeat
 from PIL import Image, ImageDraw
 
 from foundation.errors import FailureCause
-from models.gpu_load import GPULoad
+from models.gpus import GPULoad
 from resources.object_store import ObjectStore
 from resources.queue import Claim, Preview, RequestQueue, TaskPicture, TaskResult, WorkerState, original_key
 

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from models.adapters.lora_use import LoraUse
-from models.denoising.item import BatchItem
 from models.errors import ModelLoadError
 from models.families.base import BatchResult, ModelFamily, OnBatchStep
 from models.family_table import FamilyEntry
+from models.image import BatchItem
+from models.lora import LoraUse
 from models.request import Mode
 
 STUB = FamilyEntry("tests.support.stub_family:StubFamily", frozenset(Mode))

@@ -20,11 +20,11 @@ from PIL import Image
 
 from configs.settings import PACKAGE_ROOT
 from models.denoising.batch_sizes import BatchSizes
-from models.denoising.item import BatchItem
 from models.denoising.passes import Denoiser
 from models.denoising.samplers import make_scheduler
 from models.denoising.slot import Slot
 from models.denoising.unet_model import UNetModel
+from models.image import BatchItem
 from models.recipe import Recipe
 from models.request import Mode, Sampler
 

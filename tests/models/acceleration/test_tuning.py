@@ -8,8 +8,8 @@ import torch
 
 from models.acceleration.availability import keep_graphs
 from models.acceleration.tuning import CompiledPart, tune
+from models.denoising.memory import weights_bytes
 from models.denoising.unet_model import UNetModel
-from models.denoising.weights import weights_bytes
 from models.errors import ModelError
 from models.request import Mode, Sampler
 from tests.support.workbench import Workbench, distance, make_item

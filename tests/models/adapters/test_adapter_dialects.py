@@ -14,8 +14,8 @@ from torch.nn import Linear, Parameter
 
 from models.adapters.adapter_file import adapter_problem
 from models.adapters.adapter_switch import AdapterSwitch
-from models.adapters.lora_use import LoraUse
 from models.adapters.original_names import original_names
+from models.lora import LoraUse
 from tests.models.adapters import dialects
 from tests.models.adapters.dialects import Place, Weights, diffusers_name, kohya_name
 

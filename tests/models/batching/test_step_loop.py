@@ -7,8 +7,7 @@ import pytest
 
 from models.batching.step_loop import StepLoop
 from models.batching.ticket import Group, Ticket
-from models.denoising.item import BatchItem
-from models.image import GeneratedImage
+from models.image import BatchItem, GeneratedImage
 from models.pipeline_pool import PoolKey
 from models.request import Priority
 from tests.support.listening import Waiting

@@ -2,8 +2,10 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
-from models.gpu_load import GPULoad, memory_used_bytes, read_gpu_loads
+from models import gpus
+from models.gpus import GPULoad, VisibleGPU, memory_used_bytes, read_gpu_loads, visible_gpus
 
 
 class NoDriverError(Exception):
@@ -70,3 +72,21 @@ def test_a_gpu_tells_the_memory_in_use_by_its_uuid(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", Library(gpus=[(97, 10, 80), (None, 20, 80)]))
 
     assert (memory_used_bytes("1"), memory_used_bytes("GPU-0")) == (20, 10)
+
+
+def test_the_gpus_are_those_that_pytorch_shows_with_the_memory_that_the_driver_tells(monkeypatch):
+    shown = [SimpleNamespace(uuid="b", total_memory=80), SimpleNamespace(uuid="a", total_memory=80)]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(shown))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", shown.__getitem__)
+    monkeypatch.setattr(gpus, "has_gpus", lambda: True)
+    monkeypatch.setattr(gpus, "memory_used_bytes", {"a": 10, "b": 30}.__getitem__)
+
+    assert visible_gpus() == (VisibleGPU(0, "b", 50), VisibleGPU(1, "a", 70))
+
+
+def test_a_process_that_may_see_no_gpu_is_shown_none(monkeypatch):
+    monkeypatch.setattr(gpus, "has_gpus", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    assert visible_gpus() == ()

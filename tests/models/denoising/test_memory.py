@@ -1,6 +1,6 @@
 import torch
 
-from models.denoising.weights import weights_bytes
+from models.denoising.memory import weights_bytes
 
 
 def test_shared_tensors_count_once_and_other_parts_not_at_all():

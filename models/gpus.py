@@ -1,4 +1,7 @@
-"""How busy the GPUs of this machine are, told by NVIDIA's management library; no PyTorch needed."""
+"""The GPUs of this machine: how busy they are, told by NVIDIA's management library, and which PyTorch shows.
+
+The library shows every GPU of the machine, whatever CUDA_VISIBLE_DEVICES says; its numbers are not PyTorch's.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -82,3 +85,31 @@ def _load(nvml: Any, index: int) -> GPULoad | None:
         logger.debug("no load of GPU %d: %s", index, exc)
         return None
     return GPULoad(index, utilization, int(memory.used), int(memory.total))
+
+
+@dataclass(frozen=True)
+class VisibleGPU:
+    """One GPU: its number for PyTorch, in this process, and the UUID that it has in all of them."""
+
+    index: int
+    uuid: str
+    memory_free_bytes: int
+
+
+def visible_gpus() -> tuple[VisibleGPU, ...]:
+    """Every GPU that PyTorch shows; none where it shows none. Nothing is allocated on any of them.
+
+    PyTorch takes seconds to import: where the driver tells of no GPU, it is not asked.
+    """
+    if not has_gpus():
+        return ()
+    import torch
+
+    if not torch.cuda.is_available():
+        return ()
+    return tuple(_gpu(index, torch.cuda.get_device_properties(index)) for index in range(torch.cuda.device_count()))
+
+
+def _gpu(index: int, properties: Any) -> VisibleGPU:
+    uuid = str(properties.uuid)
+    return VisibleGPU(index, uuid, properties.total_memory - memory_used_bytes(uuid))
