@@ -265,14 +265,14 @@ class ModelCard(ValueObject):
     @property
     def path(self) -> Path | None:
         """The folder or file of the model; None for a hub id that has not been fetched."""
-        return self._local(self.source) or _copy(self.hub_copy, self.source)
+        return self._local(self.source) or self._fetched(self.source, self.revision)
 
     @property
     def controlnet_path(self) -> Path | None:
         """The folder or file of the controlnet, or None if there is none here."""
         if self.controlnet is None:
             return None
-        return self._local(self.controlnet) or _copy(self.controlnet_hub_copy, self.controlnet)
+        return self._local(self.controlnet) or self._fetched(self.controlnet, self.controlnet_revision)
 
     @property
     def has_controlnets(self) -> bool:
@@ -290,26 +290,21 @@ class ModelCard(ValueObject):
         named = self.controlnets.get(controlnet)
         return named.preprocess if named else self.control_preprocess
 
-    @property
-    def hub_copy(self) -> Path:
-        """Where the source lies once it is fetched."""
-        return self.hub_folder / _folder_name(self.source, self.revision)
-
-    @property
-    def controlnet_hub_copy(self) -> Path:
-        """Where the controlnet lies once it is fetched."""
-        return self.hub_folder / _folder_name(self.controlnet or "", self.controlnet_revision)
-
     def remote_parts(self) -> Iterator[RemotePart]:
         """What is fetched to this machine before the model is loaded."""
         if self.is_on_hub:
-            yield RemotePart(self.source, self.revision, self.hub_copy)
+            yield self._remote(self.source, self.revision)
         if self.controlnet and self.controlnet_is_on_hub:
-            yield RemotePart(self.controlnet, self.controlnet_revision, self.controlnet_hub_copy)
-        for given in self._files.values():
-            if is_place(given):
-                place, sha256 = _split(given)
-                yield RemotePart(place, sha256, self.hub_folder / _folder_name(place, sha256))
+            yield self._remote(self.controlnet, self.controlnet_revision)
+        yield from (self._remote(*_split(given)) for given in self._files.values() if is_place(given))
+
+    def _remote(self, source: str, revision: str) -> RemotePart:
+        return RemotePart(source, revision, self.hub_folder / source.replace("/", "--") / (revision or "unpinned"))
+
+    def _fetched(self, source: str, revision: str) -> Path | None:
+        """What was fetched: a folder or, of a place that is a file, the file; None if it was not."""
+        part, is_file = self._remote(source, revision), is_place(source) and source.endswith(SINGLE_FILES)
+        return part.folder / (place_name(source) if is_file else "") if part.is_here else None
 
     @property
     def all_parts(self) -> dict[str, str]:
@@ -368,7 +363,7 @@ class ModelCard(ValueObject):
     def _file(self, given: str) -> Path:
         place, sha256 = _split(given)
         if is_place(place):
-            return self.hub_folder / _folder_name(place, sha256) / place_name(place)
+            return self._remote(place, sha256).folder / place_name(place)
         return self._local(given) or Path(given)
 
     def lora_pin(self, lora: str) -> str:
@@ -434,14 +429,3 @@ def _unpinned(card: ModelCard, file: Path) -> Iterator[Problem]:
 def _split(place: str) -> tuple[str, str]:
     source, _, sha256 = place.partition("#")
     return source, sha256
-
-
-def _folder_name(source: str, revision: str) -> Path:
-    return Path(source.replace("/", "--")) / (revision or "unpinned")
-
-
-def _copy(folder: Path, source: str) -> Path | None:
-    """What was fetched: a folder or, of a place that is a file, the file; None if it was not."""
-    if not folder.is_dir():
-        return None
-    return folder / place_name(source) if is_place(source) and source.endswith(SINGLE_FILES) else folder

@@ -46,7 +46,7 @@ def test_a_model_on_a_hub_counts_as_large_before_it_is_fetched_and_after(tmp_pat
     monkeypatch.setattr(placement, "computes_bfloat16", lambda: True)
     there = ModelCard(name="mine", family="sd", source="some/model", revision="0" * 40, hub_folder=tmp_path)
     kinds = [choose_placement(there, EngineSettings(device="cpu")).kind(SIZE)]
-    there.hub_copy.mkdir(parents=True)
+    next(there.remote_parts()).folder.mkdir(parents=True)
     kinds.append(choose_placement(there, EngineSettings(device="cpu")).kind(SIZE))
 
     assert kinds == ["eager/cpu/bfloat16"] * 2
