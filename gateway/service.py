@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from configs.settings import Settings
+from foundation.errors import ImageGenXError
 from foundation.kept_secret import kept_secret
 from foundation.problems import shown
 from gateway.batch_items import BatchItem, batch_items
@@ -19,7 +20,7 @@ from gateway.model_states import ModelStates
 from gateway.uploads import CheckedUploads, Uploads, together
 from models.admission import parse_request
 from models.blocklist import Blocklist
-from models.errors import ImageGenXError, PictureError, RejectedError
+from models.errors import PictureError, RejectedError
 from models.gpus import GPULoad
 from models.registry import ModelRegistry
 from models.request import STORED, CallbackEvent, GenerationRequest, input_references, with_references

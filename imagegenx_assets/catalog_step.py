@@ -20,6 +20,7 @@ from dagster import (
 )
 
 from configs.settings import Settings
+from foundation.errors import ImageGenXError
 from foundation.logs import set_up_logs
 from imagegenx_assets.check_history import record_check, standing_refusal
 from imagegenx_assets.checks import quality_spec
@@ -27,7 +28,6 @@ from imagegenx_assets.partitions import CATALOGS
 from io_managers.image_set import ImageSet, ImageStream, last_image_set, read_image_set
 from io_managers.outages import outages_retried
 from io_managers.reuse import Reuse
-from models.errors import ImageGenXError
 from ops.catalog import NO_REVIEW, CatalogError, RegisteredCatalogs, ReviewPolicy, open_catalogs
 from ops.checks import blocks
 from resources.dagster_names import (

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 
 from configs.settings import load_settings
+from foundation.errors import ImageGenXError
 from imagegenx_cli.embedded_dagster import dagster_instance
 from imagegenx_cli.terminal import byte_bars, print_json, say, say_table
 from models.admission import parse_request
 from models.control import MAX_CONTROLS
 from models.engine import BatchingEngine, Engine, GenerationJob
-from models.errors import ImageGenXError, ModelError, ModelLoadError
+from models.errors import ModelError, ModelLoadError
 from models.hub import fetch_missing
 from models.image import FailedImage, InputPicture
 from models.planning import plan_recipe

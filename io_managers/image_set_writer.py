@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from foundation.errors import ImageGenXError
 from io_managers.background import BackgroundPool
 from io_managers.image_set import (
     ImageSet,
@@ -25,7 +26,6 @@ from io_managers.image_set import (
 from io_managers.manifest_file import ManifestFile
 from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown
 from io_managers.settling import Settled, settle
-from models.errors import ImageGenXError
 from models.recipe import Recipe
 from resources.object_store import ObjectStore
 from resources.progress import report_pictures

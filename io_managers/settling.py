@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from foundation.error_text import error_text
+from foundation.errors import ImageGenXError
 from io_managers.image_set import MAX_STORED_PIXELS, ManifestRow, Status, picture_key
 from io_managers.look import look_at
 from io_managers.preview_sheet import make_tile
-from models.errors import ImageGenXError
 from models.image import open_stored_picture
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoreError
 

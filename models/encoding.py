@@ -5,9 +5,9 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from foundation.errors import told
+from foundation.errors import ImageGenXError, told
 from models import picture_metadata
-from models.errors import ImageGenXError, InvalidRequestError, PictureError
+from models.errors import InvalidRequestError, PictureError
 from models.recipe import Recipe
 from models.request import ImageFormat
 from models.statement import Statement

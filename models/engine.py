@@ -6,6 +6,7 @@ from functools import cache
 from typing import Protocol
 
 from configs.settings import EngineSettings
+from foundation.problems import Problem
 from models.admission import model_problems
 from models.batching.failures import failed
 from models.batching.feed import Feed
@@ -13,7 +14,7 @@ from models.batching.runner import FamilyRunner
 from models.batching.step_loop import StepLoop
 from models.batching.ticket import Listener, Ticket
 from models.card import ModelCard
-from models.errors import InvalidRequestError, ModelError, Problem
+from models.errors import InvalidRequestError, ModelError
 from models.heap import keep_freed_memory
 from models.image import BatchItem, FailedImage, GeneratedImage, InputPicture
 from models.input_pictures import fit_control, fit_mask, fit_picture

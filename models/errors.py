@@ -3,20 +3,7 @@
 from collections.abc import Iterable
 
 from foundation.errors import FailureCause, ImageGenXError, ProblemsError
-from foundation.problems import Problem, nearest
-
-__all__ = [
-    "AcceleratorError",
-    "ImageGenXError",
-    "InvalidRequestError",
-    "ModelError",
-    "ModelLoadError",
-    "ModelNotFoundError",
-    "OutOfMemoryError",
-    "PictureError",
-    "Problem",
-    "RejectedError",
-]
+from foundation.problems import nearest
 
 
 class InvalidRequestError(ProblemsError):

@@ -4,10 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from foundation.errors import FailureCause
+from foundation.errors import FailureCause, ImageGenXError
 from foundation.problems import nearest, shown
 from models.digests import file_digest
-from models.errors import ImageGenXError
 from models.visible_files import visible_files
 
 BUILT_IN_FONT = "NotoSansCJK-Regular"

@@ -5,8 +5,8 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from foundation.errors import ImageGenXError
 from io_managers.image_set import ImageStream, ManifestRow, ReadLast, Status
-from models.errors import ImageGenXError
 
 if TYPE_CHECKING:
     import pandas as pd

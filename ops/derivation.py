@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from foundation.errors import ImageGenXError
 from io_managers.image_set import ImageSet, ImageStream, ManifestRow, Status, picture_key
 from io_managers.reuse import Reuse
 from io_managers.settling import failed_row, new_row, recipe_row
-from models.errors import ImageGenXError
 from models.picture_job import PictureJob
 from models.recipe import Recipe
 from models.request import PostProcess

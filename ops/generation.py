@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from foundation.errors import ImageGenXError
 from io_managers.image_set import (
     MAX_STORED_PIXELS,
     ImageStream,
@@ -14,7 +15,7 @@ from io_managers.image_set import (
 )
 from io_managers.reuse import Reuse
 from io_managers.settling import failed_row, is_outage, recipe_row, with_recipe
-from models.errors import ImageGenXError, RejectedError
+from models.errors import RejectedError
 from models.image import check_together, open_stored_picture
 from models.picture_job import PictureJob
 from models.planning import plan_recipe, row_seed

@@ -27,11 +27,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from configs.lifecycle_settings import CheckSettings
 from foundation.error_text import cause_text
-from foundation.errors import FailureCause, told
+from foundation.errors import FailureCause, ImageGenXError, told
 from models.blocklist import Blocklist
 from models.decoding.pool import process_decoders
 from models.encoding import rgb_picture
-from models.errors import ImageGenXError
 from ops.quarantine import QUARANTINE, Quarantine, Quarantined
 from resources.object_store import ObjectStore
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from foundation.errors import ImageGenXError
 from models.encoding import CONTENT_TYPES, encode_picture
-from models.errors import ImageGenXError
 from models.recipe import Recipe
 from ops.map_ahead import map_ahead
 from resources.object_store import ObjectNotFoundError, ObjectStore

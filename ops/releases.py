@@ -18,10 +18,11 @@ from types import MappingProxyType
 from typing import Any
 
 from configs.settings import EngineSettings, Settings
+from foundation.errors import ImageGenXError
 from io_managers.image_set import ImageSet, ManifestRow, Status, picture_key, read_image_set
 from models.card import ModelCard
 from models.digests import file_digest
-from models.errors import ImageGenXError, ModelError
+from models.errors import ModelError
 from models.placement import Placement, decode_budget
 from models.recipe import INPUT_READING, PostStep, Recipe, control_fields, lora_fields
 from models.registry import ModelRegistry

@@ -18,9 +18,9 @@ from dagster import (
 )
 
 from configs.settings import Settings
+from foundation.errors import ImageGenXError
 from foundation.outside_text import one_line
 from io_managers.text_table import text_table
-from models.errors import ImageGenXError
 from models.registry import open_registry
 from ops.catalog import Catalog, CatalogError, RegisteredCatalogs, open_catalogs
 from ops.catalog.refused import Refusal, note_refused, refused_files

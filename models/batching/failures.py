@@ -3,7 +3,8 @@
 import logging
 
 from foundation.error_text import cause_text, error_text
-from models.errors import ImageGenXError, OutOfMemoryError
+from foundation.errors import ImageGenXError
+from models.errors import OutOfMemoryError
 from models.image import FailedImage
 from models.recipe import Recipe
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from foundation.error_text import MAX_CHARS, shortened
+from foundation.errors import ImageGenXError
 from foundation.outside_text import one_line
-from models.errors import ImageGenXError
 
 MAX_PROBLEMS = 1_000
 """More problems than these are counted, not kept."""

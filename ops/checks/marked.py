@@ -1,7 +1,7 @@
 """Whether files carry the marks that the policy asks for, read back as anybody would."""
 
+from foundation.errors import ImageGenXError
 from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, ManifestRow
-from models.errors import ImageGenXError
 from models.image import open_stored_picture
 from models.recipe import PostStep, Recipe
 from models.statement import mark_step

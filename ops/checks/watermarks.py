@@ -4,8 +4,8 @@ import json
 from typing import TYPE_CHECKING
 
 from configs.settings import Settings
+from foundation.errors import ImageGenXError
 from io_managers.image_set import ImageSet, ManifestRow, StoredPicture
-from models.errors import ImageGenXError
 from models.recipe import Recipe
 from models.request import PostProcess
 from models.statement import mark_step

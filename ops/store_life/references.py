@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from itertools import chain
 
 from foundation.error_text import cause_text
+from foundation.errors import ImageGenXError
 from io_managers.image_set import MANIFESTS, SUPERSEDED
-from models.errors import ImageGenXError
 from ops.catalog import RegisteredCatalogs
 from ops.catalog.columns import PICTURE_COLUMNS, named_pictures
 from ops.editions import FOLDER as EDITIONS
