@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from gateway.errors import service_errors
+from models.card import ModelCard
 from models.hub import is_missing
-from models.registry import ModelCard, ModelRegistry
+from models.registry import ModelRegistry
 from models.request import DEFAULT_CFG_SCALE
 from models.sampler import SCHEDULES
 from resources.queue import QueueUnavailableError, RequestQueue

@@ -9,13 +9,14 @@ from foundation.errors import ImageGenXError
 from imagegenx_cli.embedded_dagster import dagster_instance
 from imagegenx_cli.terminal import byte_bars, print_json, say, say_table
 from models.admission import parse_request
+from models.card import ModelCard
 from models.control import MAX_CONTROLS
 from models.engine import BatchingEngine, Engine, GenerationJob
 from models.errors import ModelError, ModelLoadError
 from models.hub import fetch_missing
 from models.image import FailedImage, InputPicture
 from models.planning import plan_recipe
-from models.registry import ModelCard, ModelRegistry, open_registry
+from models.registry import ModelRegistry, open_registry
 from models.request import Mode
 from ops.releases import CurrentReleases, Impact, release_impact
 from resources.open_store import open_store

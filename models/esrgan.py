@@ -18,9 +18,6 @@ from models.digests import file_digest
 from models.errors import ModelError, ModelLoadError, PictureError
 from models.upscaling.network import UpscalingNetwork
 from models.upscaling.reading import read_network
-from models.upscaling.rrdb import RRDBNet
-
-__all__ = ["RRDBNet", "Upscaler", "load_upscaler"]
 
 WORKING_BYTES = 512 * 2**20
 """About how much memory upscaling takes besides the network, the picture and its result."""

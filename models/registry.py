@@ -21,8 +21,6 @@ from models.family_table import FAMILIES
 from models.model_files import deciding_files
 from models.store_repository import OpenPlace, is_place, pin_of
 
-__all__ = ["BUILTIN_CARDS", "ModelCard", "ModelRegistry", "open_registry"]
-
 BUILTIN_CARDS = PACKAGE_ROOT / "configs" / "models"
 """The model cards that come with ImageGenX."""
 

@@ -11,7 +11,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from models.errors import ModelLoadError, PictureError
-from models.esrgan import PAINTING_MARGIN, RRDBNet, Upscaler, load_upscaler
+from models.esrgan import PAINTING_MARGIN, Upscaler, load_upscaler
+from models.upscaling.rrdb import RRDBNet
 
 
 def strong_network(**shape):

@@ -14,7 +14,7 @@ from tests.support.recipes import some_pixels
 def settings(tmp_path):
     from safetensors.torch import save_file
 
-    from models.esrgan import RRDBNet
+    from models.upscaling.rrdb import RRDBNet
 
     save_file(RRDBNet(num_features=8, num_blocks=1, growth=4).state_dict(), tmp_path / "upscaler.safetensors")
     return Settings(home=tmp_path, upscaler=tmp_path / "upscaler.safetensors")
@@ -67,7 +67,7 @@ def test_upscaling_enlarges_and_runs_one_picture_at_a_time(settings, picture):
 def test_a_named_network_is_chosen_recorded_and_done_again(settings, picture, tmp_path):
     from safetensors.torch import save_file
 
-    from models.esrgan import RRDBNet
+    from models.upscaling.rrdb import RRDBNet
 
     save_file(RRDBNet(num_features=8, num_blocks=1, growth=4, scale=2).state_dict(), tmp_path / "soft.safetensors")
     named = Settings(home=tmp_path, upscaler=settings.upscaler, upscalers={"soft": "soft.safetensors"})

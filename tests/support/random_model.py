@@ -17,7 +17,7 @@ def write_random_model(folder):
     """Write the model, its card and the network to `folder`, and return the settings that make them the defaults."""
     from safetensors.torch import save_file
 
-    from models.esrgan import RRDBNet
+    from models.upscaling.rrdb import RRDBNet
 
     build_random_sd(folder / "random")
     (folder / "random.yaml").write_text(CARD, encoding="utf-8")
