@@ -151,10 +151,10 @@ def open_stored_picture(data: bytes, max_pixels: int) -> "Image":
 
 
 def _asked(op: "Op", source: bytes | Path, max_pixels: int, about: str = "") -> "Answer":
-    from models.decoding.pool import process_decoders
+    from models.decoding.pool import ask
 
     with _named(f"'{source.name}'" if isinstance(source, Path) else "the picture"):
-        return process_decoders(op).ask(op, _bytes(source), max_pixels, about)
+        return ask(op, _bytes(source), max_pixels, about)
 
 
 def _bytes(source: bytes | Path) -> bytes:

@@ -29,7 +29,7 @@ from configs.lifecycle_settings import CheckSettings
 from foundation.error_text import cause_text
 from foundation.errors import FailureCause, ImageGenXError, told
 from models.blocklist import Blocklist
-from models.decoding.pool import process_decoders
+from models.decoding.pool import ask
 from models.encoding import rgb_picture
 from ops.quarantine import QUARANTINE, Quarantine, Quarantined
 from resources.object_store import ObjectStore
@@ -152,7 +152,7 @@ class DetectorModerator:
     def judge(self, picture: Image, recipe: Recipe) -> Verdict:
         """See `Moderator.judge`."""
         about = json.dumps({"detector": self._name, "size": picture.size})
-        answer = process_decoders("detect").ask("detect", picture.tobytes(), _MOST_PIXELS, about)
+        answer = ask("detect", picture.tobytes(), _MOST_PIXELS, about)
         scores: dict[str, float] = {name: answer.head["scores"][name] for name in self._limits}
         seen = [(name, scores[name], limit) for name, limit in self._limits.items()]
         reasons = tuple(f"{name} {score:.2f}, above {limit:.2f}" for name, score, limit in seen if score > limit)

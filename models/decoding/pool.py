@@ -174,24 +174,27 @@ class Decoders:
             return _Decoder()
 
 
-_decoders, _readers, _detectors = Decoders(), Decoders(MOST_READERS), Decoders(MOST_READERS)
+def _fresh() -> dict[str, Decoders]:
+    return {"decode": Decoders(), "marks": Decoders(MOST_READERS), "detect": Decoders(MOST_READERS)}
 
 
-def process_decoders(op: Op) -> Decoders:
-    """The decoders that all threads of this process share for this purpose."""
-    return {"marks": _readers, "manifest": _readers, "detect": _detectors}.get(op, _decoders)
+_pools = _fresh()
+
+
+def ask(op: Op, data: bytes, max_pixels: int, about: str = "") -> Answer:
+    """See `Decoders.ask`: of those that all threads of this process share for this purpose."""
+    pool = _pools.get("marks" if op == "manifest" else op, _pools["decode"])
+    return pool.ask(op, data, max_pixels, about)
 
 
 def _end() -> None:
-    _decoders.close()
-    _readers.close()
-    _detectors.close()
+    for pool in _pools.values():
+        pool.close()
 
 
 def _start_afresh() -> None:
     """In a forked process: the parent's decoders answer the parent."""
-    global _decoders, _readers, _detectors
-    _decoders, _readers, _detectors = Decoders(), Decoders(MOST_READERS), Decoders(MOST_READERS)
+    _pools.update(_fresh())
 
 
 atexit.register(_end)

@@ -64,8 +64,7 @@ def test_so_many_at_once_and_no_more(decoders, started):
 
 
 def test_no_picture_waits_for_those_whose_marks_are_read(started, monkeypatch):
-    for name, most in (("_decoders", pool.MOST_PROCESSES), ("_readers", pool.MOST_READERS)):
-        monkeypatch.setattr(pool, name, Decoders(most))
+    monkeypatch.setattr(pool, "_pools", pool._fresh())
     check_picture(PICTURE)
     before = started()
     threads = [threading.Thread(target=marks_in, args=(PICTURE, 10_000, "")) for _ in range(pool.MOST_PROCESSES)]
