@@ -1,7 +1,6 @@
 """A list of jobs on its way through the engine, read ahead as far as the engine can use it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
@@ -33,13 +32,6 @@ class Intake(Protocol[_JobTaken]):
         ...
 
 
-@dataclass(frozen=True)
-class _Step:
-    job_id: str
-    done: int
-    total: int
-
-
 class Feed(Generic[Job]):
     """Submits jobs while fewer than `window` are open, and hands their results out. The listener of its own jobs."""
 
@@ -47,7 +39,7 @@ class Feed(Generic[Job]):
         self._intake = intake
         self._jobs = jobs
         self._window = window
-        self._events: SimpleQueue[_Step | Result] = SimpleQueue()
+        self._events: SimpleQueue[tuple[str, int, int] | Result] = SimpleQueue()
         self._tickets: list[Ticket] = []
         self._is_announced = False
         self._open = 0
@@ -60,8 +52,8 @@ class Feed(Generic[Job]):
             if not self._open:
                 return
             event = self._events.get()
-            if isinstance(event, _Step):
-                on_step(event.job_id, event.done, event.total)
+            if isinstance(event, tuple):
+                on_step(*event)
                 continue
             self._open -= 1
             yield event
@@ -74,7 +66,7 @@ class Feed(Generic[Job]):
 
     def stepped(self, job_id: str, done: int, total: int) -> None:
         """See `Listener`."""
-        self._events.put(_Step(job_id, done, total))
+        self._events.put((job_id, done, total))
 
     def ended(self, result: Result) -> None:
         """See `Listener`."""
