@@ -287,6 +287,18 @@ def test_a_lora_of_another_base_says_so_before_anything_is_loaded(cards, base):
     )
 
 
+def test_a_lora_of_another_base_is_refused_too_where_the_model_has_no_unet(tmp_path):
+    (tmp_path / "flux").mkdir()
+    (tmp_path / "flux/model_index.json").write_text('{"transformer": ["diffusers", "FluxTransformer2DModel"]}')
+    (tmp_path / "one.yaml").write_text("family: flux\nsource: flux\nloras: {odd: odd.safetensors}\n")
+    name, down = BASES["Stable Diffusion XL"]
+    pair = {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": (64, down[0])}
+    write(tmp_path / "odd.safetensors", pair)
+
+    with pytest.raises(InvalidRequestError, match="it is made for Stable Diffusion XL, and model 'one' is Flux.1."):
+        parse_request({"text": "a", "params": {"lora_name": "odd"}}, ModelRegistry.load([tmp_path], "one"))
+
+
 @pytest.fixture
 def cards(random_models, tmp_path) -> Path:
     source = random_models.folder / "sd"
