@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.upscaling.transformer import Group, Shape, UpscalingTransformer, read_shape
+from models.upscaling.transformer import Group, Shape, UpscalingTransformer, learned, read_shape
 from models.upscaling.windows import Sides, attend, offsets, shift_mask, unwindowed, windows
 
 
@@ -171,13 +171,12 @@ class AggregationBlock(nn.Module):
         return result
 
 
-_KNOWN_BEFOREHAND = ("rpe_biases", "relative_position_index", "attn_mask_0", "attn_mask_1")
 _FIRST = "layers.0.blocks.0"
 
 
 def dat_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Published weights by the names of `UpscalingTransformer`, without what follows from the architecture."""
-    return {_own_name(name): one for name, one in weights.items() if not name.endswith(_KNOWN_BEFOREHAND)}
+    return {_own_name(name): one for name, one in learned(weights).items()}
 
 
 def _own_name(name: str) -> str:

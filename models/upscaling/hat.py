@@ -92,11 +92,6 @@ def _offsets(window: int, seen: int) -> Tensor:
     return numbers
 
 
-def hat_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights without what follows from the architecture."""
-    return {name: tensor for name, tensor in weights.items() if not name.startswith("relative_position_index_")}
-
-
 def hat_network(weights: Mapping[str, Tensor]) -> UpscalingTransformer:
     """The network that published weights are of; KeyError or ValueError if they are of none."""
     shape = read_shape(weights, "layers.{}.residual_group.blocks.")

@@ -12,12 +12,13 @@ from models.errors import ModelLoadError
 from models.upscaling.architectures import Architecture, architecture_of, architecture_problem, plain_name
 from models.upscaling.compact import compact_network
 from models.upscaling.dat import dat_network, dat_weights
-from models.upscaling.hat import hat_network, hat_weights
+from models.upscaling.hat import hat_network
 from models.upscaling.network import UpscalingNetwork
 from models.upscaling.plksr import plksr_network, plksr_weights
 from models.upscaling.rrdb import rrdb_network, rrdb_weights
 from models.upscaling.span import span_network, span_weights
-from models.upscaling.swinir import swinir_network, swinir_weights
+from models.upscaling.swinir import swinir_network
+from models.upscaling.transformer import learned
 
 Weights = Mapping[str, Tensor]
 _READERS: Mapping[str, tuple[Callable[[Weights], UpscalingNetwork], Callable[[Weights], Weights]]] = {
@@ -25,8 +26,8 @@ _READERS: Mapping[str, tuple[Callable[[Weights], UpscalingNetwork], Callable[[We
     Architecture.COMPACT: (compact_network, lambda weights: weights),
     Architecture.SPAN: (span_network, span_weights),
     Architecture.PLKSR: (plksr_network, plksr_weights),
-    Architecture.SWINIR: (swinir_network, swinir_weights),
-    Architecture.HAT: (hat_network, hat_weights),
+    Architecture.SWINIR: (swinir_network, learned),
+    Architecture.HAT: (hat_network, learned),
     Architecture.DAT: (dat_network, dat_weights),
 }
 """By architecture: makes the network that published weights are of, and gives these its own names."""

@@ -8,13 +8,7 @@ from torch import Tensor
 from models.upscaling.transformer import Group, UpscalingTransformer, read_shape
 from models.upscaling.windows import SwinBlock
 
-_KNOWN_BEFOREHAND = ("attn.relative_position_index", "attn_mask")
 _FIRST = "layers.0.residual_group.blocks.0"
-
-
-def swinir_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights without what follows from the architecture."""
-    return {name: tensor for name, tensor in weights.items() if not name.endswith(_KNOWN_BEFOREHAND)}
 
 
 def swinir_network(weights: Mapping[str, Tensor]) -> UpscalingTransformer:

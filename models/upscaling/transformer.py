@@ -1,6 +1,7 @@
 """What upscaling transformers have in common: groups of blocks between a first convolution and an enlarging end."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -13,6 +14,7 @@ from models.upscaling.network import UpscalingNetwork
 
 Tail = Literal["pixelshuffle", "pixelshuffledirect", "nearest+conv"]
 _MEAN = (0.4488, 0.4371, 0.4040)
+_KNOWN_BEFOREHAND = re.compile(r"(^|\.)(relative_position_index|attn_mask|rpe_biases)\w*$")
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,11 @@ def _convolution(shape: Shape) -> nn.Module:
 
 def _mean(like: Tensor) -> Tensor:
     return like.new_tensor(_MEAN).view(1, 3, 1, 1)
+
+
+def learned(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published weights without what follows from the architecture."""
+    return {name: tensor for name, tensor in weights.items() if not _KNOWN_BEFOREHAND.search(name)}
 
 
 def read_shape(weights: Mapping[str, Tensor], blocks: str) -> Shape:
