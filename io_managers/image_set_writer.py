@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from foundation.errors import ImageGenXError
-from io_managers.background import BackgroundPool
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import (
     ImageSet,
     ImageStream,
@@ -108,8 +107,8 @@ class ImageSetWriter:
         report = WriteReport(manifest_key(asset, stream.catalog))
         before = stream.last() if stream.last else last_image_set(self._store, asset, stream.catalog)
         run = _Run(self._store, before, stream.row_ids, report)
-        with closing(stream), BackgroundPool[Settled](self._workers, self._queue) as pool:
-            for done, status in enumerate(run.settle(stream, pool), 1):
+        with closing(stream), closing(run.settle(stream, self._workers, self._workers + self._queue)) as statuses:
+            for done, status in enumerate(statuses, 1):
                 report_pictures(asset, done, stream.total)
                 if settled:
                     settled(status)
@@ -159,15 +158,14 @@ class _Run:
         self._store, self._before, self._report = store, before, report
         self._sampled = frozenset(row_ids[:MAX_TILES])
 
-    def settle(self, stream: ImageStream, pool: BackgroundPool[Settled]) -> Iterator[Status]:
+    def settle(self, stream: ImageStream, threads: int, ahead: int) -> Generator[Status]:
         """Settle every row; yields what became of each."""
-        for row in self._timed(stream.rows):
-            with_tile = row.row_id in self._sampled
-            yield from map(
-                self._record,
-                pool.submit(partial(settle, self._with_known_file(row), self._store, with_tile=with_tile)),
-            )
-        yield from map(self._record, pool.drain())
+
+        def settled(row: ManifestRow) -> Settled:
+            return settle(self._with_known_file(row), self._store, with_tile=row.row_id in self._sampled)
+
+        rows = self._timed(stream.rows)
+        yield from (self._record(one) for _, one in map_ahead(settled, rows, threads=threads, ahead=ahead))
 
     def _timed(self, rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
         while True:

@@ -17,11 +17,11 @@ one sees the other: the collector spares the picture, or the run waits for the c
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property, partial
 from uuid import uuid4
 
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import ReadLast, last_image_set
 from models.encoding import CONTENT_TYPES
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
@@ -30,7 +30,6 @@ ANNOUNCEMENTS = "gc/removing/"
 ANNOUNCED_FOR_S = 600
 """An announcement older than this is void: its collector died, or has stopped removing."""
 _POLL_S = 0.2
-_THREADS = 16
 
 
 class Reuse:
@@ -138,7 +137,6 @@ def keep_all(
         store.put(key, contents[key](), content_type=content_type)
         return True
 
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="keeping") as threads:
-        while written := {key for key, wrote in zip(contents, threads.map(write, contents), strict=True) if wrote}:
-            while written & announced_keys(store):
-                time.sleep(_POLL_S)
+    while written := {key for key, wrote in map_ahead(write, contents) if wrote}:
+        while written & announced_keys(store):
+            time.sleep(_POLL_S)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from foundation.errors import ImageGenXError
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import ImageSet, ImageStream, ManifestRow, Status, picture_key
 from io_managers.reuse import Reuse
 from io_managers.settling import failed_row, new_row, recipe_row
@@ -13,7 +14,6 @@ from models.request import PostProcess
 from ops.finish import Finisher
 from ops.making import PictureMaker, Wanted, made_rows
 from ops.making.in_process import ChangeMaker
-from ops.map_ahead import map_ahead
 from ops.stages import Stage
 from resources.object_store import StoredObject
 

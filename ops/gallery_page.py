@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, ManifestRow, Status, StoredPicture
 from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown, make_tile
 from models.encoding import encode_picture
@@ -15,7 +16,6 @@ from models.image import open_stored_picture
 from ops.contact_sheet import contact_sheet
 from ops.file_names import file_stems
 from ops.gallery import GalleryPicture, write_gallery
-from ops.map_ahead import map_ahead
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
 if TYPE_CHECKING:

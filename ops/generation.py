@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from foundation.errors import ImageGenXError
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import (
     MAX_STORED_PIXELS,
     ImageStream,
@@ -25,7 +26,6 @@ from models.request import GenerationRequest, ImageFormat
 from ops.catalog import CARRY, table_requests
 from ops.input_pictures import InputPictures
 from ops.making import PictureMaker, Wanted, made_rows
-from ops.map_ahead import map_ahead
 from ops.moderation import Moderation, PictureRejectedError
 from ops.stages import generated_format
 from resources.object_store import ObjectStore, StoredObject

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import ManifestRow, last_image_set
 from models.picture_job import PictureJob, PictureOutcome
 from models.recipe import Recipe
@@ -16,7 +17,6 @@ from ops.editions import edited, reseeded, wanted_edition
 from ops.generation import ASSET, Generator, PlannedRow, plan_row
 from ops.input_pictures import InputPictures
 from ops.making.maker import OnStep
-from ops.map_ahead import map_ahead
 from ops.releases import FOLDER, label, measured_seconds
 from resources.object_store import ObjectStore
 

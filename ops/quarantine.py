@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from foundation.errors import ImageGenXError
+from foundation.map_ahead import map_ahead
 from models.encoding import CONTENT_TYPES, encode_picture
 from models.recipe import Recipe
-from ops.map_ahead import map_ahead
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from typing import Any
 
 from configs.settings import EngineSettings, Settings
 from foundation.errors import ImageGenXError
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import ImageSet, ManifestRow, Status, picture_key, read_image_set
 from models.card import ModelCard
 from models.digests import file_digest
@@ -29,7 +30,6 @@ from models.registry import ModelRegistry
 from models.request import GenerationParams, PostProcess
 from models.sampler import fitting
 from models.visible_files import visible_files
-from ops.map_ahead import map_ahead
 from ops.marking import MARK_PARAMS, catalog_step, policy_digest
 from ops.stages import generated_format, recorded_change, upscaled_format
 from resources.object_store import ObjectNotFoundError, ObjectStore

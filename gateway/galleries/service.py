@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
+from foundation.map_ahead import map_ahead
 from foundation.outside_text import one_line
 from foundation.problems import shown
 from gateway.errors import ServiceError, bad_field, service_errors
@@ -14,7 +15,6 @@ from gateway.service import GatewayService
 from io_managers.live_progress import live_progress
 from ops.catalog import CatalogError, RegisteredCatalogs, Registration
 from ops.editions import made_edition, wanted_edition
-from ops.map_ahead import map_ahead
 from ops.review.asked import asked_changes
 from ops.review.catalog_view import COLUMNS, NOW, CatalogView, CatalogViews
 from ops.review.verdicts import MAX_REASON, Standing, State, Verdict, new_verdict

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from foundation.errors import told
+from foundation.map_ahead import map_ahead
 from models.admission import parse_request
 from models.errors import InvalidRequestError
 from models.lora import LoraChoice
@@ -36,7 +37,6 @@ from ops.catalog.problems import CatalogError, CatalogProblem, ProblemList
 from ops.catalog.rows import NO_REVIEW, CatalogSchedule, RawCatalog, RawRow, ReviewPolicy
 from ops.catalog.table import read_table
 from ops.catalog.template import MAX_ROWS
-from ops.map_ahead import map_ahead
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.errors import told
+from foundation.map_ahead import map_ahead
 from foundation.problems import nearest
 from io_managers.reuse import keep_all
 from ops.catalog.document import read_hours, read_review, read_schedule
@@ -22,7 +23,6 @@ from ops.catalog.problems import CatalogError, CatalogProblem, ProblemList
 from ops.catalog.reading import Catalog, catalog_content, catalog_name, check_catalog, is_name
 from ops.catalog.rows import NO_REVIEW, CatalogSchedule, ReviewPolicy
 from ops.catalog.yaml_file import YamlMapping
-from ops.map_ahead import map_ahead
 from resources.audit import AuditEvent
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore, StoredObject
 

@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, ManifestRow, Status
 from models.encoding import RecipeNotFoundError, read_recipe
 from models.errors import PictureError
 from models.image import open_stored_picture
 from ops.checks.outcome import Outcome, Problem
 from ops.checks.sampling import sample_rows
-from ops.map_ahead import map_ahead
 from resources.object_store import ObjectNotFoundError
 
 if TYPE_CHECKING:

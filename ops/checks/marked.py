@@ -1,13 +1,13 @@
 """Whether files carry the marks that the policy asks for, read back as anybody would."""
 
 from foundation.errors import ImageGenXError
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, ManifestRow
 from models.image import open_stored_picture
 from models.recipe import PostStep, Recipe
 from models.statement import mark_step
 from ops.checks.outcome import Outcome, Problem
 from ops.checks.sampling import KEPT_SHARE, sample_rows
-from ops.map_ahead import map_ahead
 from ops.marking import Marker
 
 _REMEDY = "Run `imagegenx store verify --heal`, then materialize the catalog again: unmarked files are made again."

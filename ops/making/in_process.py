@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from configs.settings import PictureSettings
-from io_managers.background import BackgroundPool
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import MAX_STORED_PIXELS
 from models.engine import Engine, GenerationJob
 from models.image import FailedImage, GeneratedImage, InputPicture, open_picture, open_stored_picture
@@ -19,8 +19,8 @@ from ops.making.maker import OnStep
 from ops.stages import Change
 from resources.object_store import ObjectStore
 
-_AHEAD = 4
-"""Pictures that wait for each thread, at most."""
+_AHEAD = 5
+"""Pictures that each thread has, and has waiting, at most."""
 
 
 class EngineMaker:
@@ -48,15 +48,15 @@ class EngineMaker:
                 under_way[job.id] = job
                 yield generation_job(job, self._finisher.store, self._settings.max_input_pixels)
 
-        with BackgroundPool[PictureOutcome](self._settings.upload_workers, self._settings.upload_queue) as pool:
-            for result in self._engine.generate(generation(), on_step):
-                yield from pool.submit(partial(self._finished, under_way.pop(result.id), result))
-            yield from pool.drain()
+        def finished(result: GeneratedImage | FailedImage) -> PictureOutcome:
+            job = under_way.pop(result.id)
+            if isinstance(result, FailedImage):
+                return failed_outcome(job, Failure(result.error, result.cause))
+            return finish_job(job, lambda: self._finisher.finish(job_plan(job), result.pixels, result.seconds))
 
-    def _finished(self, job: PictureJob, result: GeneratedImage | FailedImage) -> PictureOutcome:
-        if isinstance(result, FailedImage):
-            return failed_outcome(job, Failure(result.error, result.cause))
-        return finish_job(job, lambda: self._finisher.finish(job_plan(job), result.pixels, result.seconds))
+        results = self._engine.generate(generation(), on_step)
+        threads, queue = self._settings.upload_workers, self._settings.upload_queue
+        yield from (outcome for _, outcome in map_ahead(finished, results, threads=threads, ahead=threads + queue))
 
 
 class ChangeMaker:
@@ -78,10 +78,8 @@ class ChangeMaker:
 
     def ensure(self, jobs: Iterable[PictureJob], on_step: OnStep) -> Iterator[PictureOutcome]:
         """See `PictureMaker.ensure`."""
-        with BackgroundPool[PictureOutcome](self._threads, _AHEAD * self._threads) as pool:
-            for job in jobs:
-                yield from pool.submit(partial(self._changed, job))
-            yield from pool.drain()
+        ahead = _AHEAD * self._threads
+        yield from (outcome for _, outcome in map_ahead(self._changed, jobs, threads=self._threads, ahead=ahead))
 
     def _changed(self, job: PictureJob) -> PictureOutcome:
         def finish() -> FinishedPicture:

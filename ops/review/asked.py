@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
+from foundation.map_ahead import map_ahead
 from ops.editions import RowChange, request_changes, request_edition
-from ops.map_ahead import map_ahead
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
 ASKED = "asked/"

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from uuid import uuid4
 
-from ops.map_ahead import map_ahead
+from foundation.map_ahead import map_ahead
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
 VERDICTS = "verdicts/"

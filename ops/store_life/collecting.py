@@ -11,12 +11,12 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import PICTURES, SUPERSEDED
 from io_managers.reuse import ANNOUNCEMENTS, announced
 from ops.catalog import INPUTS, RegisteredCatalogs
 from ops.editions import FOLDER as EDITIONS
 from ops.editions import edition_folder, forget_editions, surplus_editions
-from ops.map_ahead import map_ahead
 from ops.quarantine import QUARANTINE
 from ops.store_life.catalogs import RETIRED, catalog_objects, catalog_of
 from ops.store_life.references import References, keys_of_catalogs

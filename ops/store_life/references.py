@@ -6,11 +6,11 @@ from itertools import chain
 
 from foundation.error_text import cause_text
 from foundation.errors import ImageGenXError
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import MANIFESTS, SUPERSEDED
 from ops.catalog import RegisteredCatalogs
 from ops.catalog.columns import PICTURE_COLUMNS, named_pictures
 from ops.editions import FOLDER as EDITIONS
-from ops.map_ahead import map_ahead
 from ops.store_life.retention import Retention
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from foundation.map_ahead import map_ahead
 from io_managers.image_set import MANIFESTS, SUPERSEDED, ImageSet, decode_manifest
 from ops.editions import FOLDER as EDITIONS
-from ops.map_ahead import map_ahead
 from ops.quarantine import DAMAGED
 from ops.store_life.catalogs import catalog_of
 from ops.store_life.references import TABLES, UnreadableManifestError, named_keys
