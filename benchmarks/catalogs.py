@@ -22,10 +22,8 @@ from io_managers.image_set_writer import PARQUET
 from io_managers.settling import recipe_row
 from models.engine import GenerationJob
 from ops.catalog import Catalog, FolderFiles, read_catalog
-from ops.finish import Finisher
-from ops.generation import Generator, PlannedRow, plan_row
+from ops.generation import PlannedRow, plan_row
 from ops.input_pictures import InputPictures
-from ops.making.in_process import EngineMaker
 from resources.gpu_engine import GPUEngine
 from resources.open_store import open_store
 from resources.settings_resource import SettingsResource
@@ -197,11 +195,9 @@ def _engine_s(gpu_engine: GPUEngine, jobs: list[GenerationJob]) -> float:
 
 def _planned(catalog: Catalog, folder: Path, settings: Settings, gpu_engine: GPUEngine) -> Iterator[PlannedRow]:
     store = open_store(settings.store)
-    maker = EngineMaker(gpu_engine.engine, Finisher(store), settings.pictures)
-    generator = Generator(maker, gpu_engine.registry, store, settings.pictures.original_quality)
     inputs = InputPictures(FolderFiles(folder, catalog.name), store, settings.pictures.max_input_pixels)
     for row_id, request in catalog.requests():
-        yield plan_row(row_id, request, generator, inputs)
+        yield plan_row(row_id, request, inputs, gpu_engine.registry, gpu_engine.engine.kind)
 
 
 @contextmanager

@@ -38,9 +38,10 @@ from ops.editions import (
 )
 from ops.finish import Finisher
 from ops.gallery_page import contact_sheet_key, publish_gallery
-from ops.generation import Generator, generate_images
+from ops.generation import Generator
 from ops.input_pictures import InputPictures
-from ops.making.choice import generating_maker, upscaling_maker
+from ops.making.fleet import FleetMaker
+from ops.making.in_process import EngineMaker
 from ops.marking import Marker, catalog_step
 from ops.moderation import open_moderation
 from ops.releases import CurrentReleases, record_releases
@@ -119,9 +120,9 @@ def generated_images(
         request_edition(step.store, step.catalog, step.run.run_id)
     edition = begin_edition(step.store, step.catalog)
     table = reseeded(chosen, wanted_edition(step.store, step.catalog))
-    reuse = step.reuse(force=config.force)
-    stream = generate_images(step.catalog, table, _generator(step, gpu_engine, request_queue, reuse), _inputs(step))
-    yield step.output(with_other_rows(stream, prompt_catalog, reuse.last), reuse, edition=edition)
+    generator = _generator(step, gpu_engine, request_queue, step.reuse(force=config.force))
+    stream = generator.images(step.catalog, table)
+    yield Output(with_other_rows(stream, prompt_catalog), metadata={"edition": edition})
     yield check_result(findings.of_generated(step, prompt_catalog))
 
 
@@ -136,9 +137,8 @@ def upscaled_images(
 ) -> Events:
     """The pictures after super-resolution, 2× or 4×; rows that ask for none pass without a copy."""
     step = begin(context, settings, object_store)
-    reuse = step.reuse(force=config.force)
-    maker = upscaling_maker(step.settings, step.catalog, lambda: request_queue.queue)
-    yield step.output(derive_images(generated_images, upscaling(step.settings), reuse, maker), reuse)
+    reuse, fleet = step.reuse(force=config.force), _fleet(step, request_queue)
+    yield Output(derive_images(generated_images, upscaling(step.settings), reuse, fleet))
     yield check_result(findings.of_upscaled(step, generated_images))
 
 
@@ -152,8 +152,8 @@ def watermarked_images(
 ) -> Events:
     """The finished pictures, with text or image watermarks, marked as made by a machine."""
     step = begin(context, settings, object_store)
-    reuse = step.reuse(force=config.force)
-    yield step.output(derive_images(upscaled_images, finishing(step.settings, step.catalog), reuse), reuse)
+    stage = finishing(step.settings, step.catalog)
+    yield Output(derive_images(upscaled_images, stage, step.reuse(force=config.force)))
     yield check_result(findings.of_watermarked(step, upscaled_images))
 
 
@@ -167,8 +167,7 @@ def thumbnails(
 ) -> Events:
     """A small WebP copy of every finished picture."""
     step = begin(context, settings, object_store)
-    reuse = step.reuse(force=config.force)
-    yield step.output(derive_images(watermarked_images, thumbnailing(step.settings), reuse), reuse)
+    yield Output(derive_images(watermarked_images, thumbnailing(step.settings), step.reuse(force=config.force)))
     yield check_result(findings.of_thumbnails(step, watermarked_images))
 
 
@@ -207,16 +206,13 @@ def _generator(
     step: CatalogStep, gpu_engine: GPUEngine, request_queue: RequestQueueResource, reuse: Reuse
 ) -> Generator:
     pictures, moderation = step.settings.pictures, open_moderation(step.settings.checks, step.store)
-    maker = generating_maker(
-        step.settings,
-        step.catalog,
-        Finisher(step.store, moderation),
-        engine=lambda: gpu_engine.engine,
-        queue=lambda: request_queue.queue,
-    )
-    return Generator(maker, gpu_engine.registry, step.store, pictures.original_quality, moderation, reuse)
-
-
-def _inputs(step: CatalogStep) -> InputPictures:
+    fleet = _fleet(step, request_queue)
+    maker = fleet or EngineMaker(gpu_engine.engine, Finisher(step.store, moderation), pictures)
     files = step.catalogs.files(step.catalogs.get(step.catalog))
-    return InputPictures(files, step.store, step.settings.pictures.max_input_pixels, step.renew_after_s)
+    inputs = InputPictures(files, step.store, pictures.max_input_pixels, step.renew_after_s)
+    return Generator(maker, gpu_engine.registry, inputs, reuse, pictures.original_quality, moderation)
+
+
+def _fleet(step: CatalogStep, request_queue: RequestQueueResource) -> FleetMaker | None:
+    """The workers that make the catalog's pictures; None if this process does, as `engine.fleet` says."""
+    return FleetMaker(request_queue.queue, step.catalog, step.settings) if step.settings.engine.fleet else None

@@ -1,7 +1,7 @@
 """The step that makes one asset of one catalog: how it is declared, what it has to work with, how it ends."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial, wraps
 from typing import Any
 
@@ -25,7 +25,7 @@ from foundation.logs import set_up_logs
 from imagegenx_assets.check_history import record_check, standing_refusal
 from imagegenx_assets.checks import quality_spec
 from imagegenx_assets.partitions import CATALOGS
-from io_managers.image_set import ImageSet, ImageStream, last_image_set, read_image_set
+from io_managers.image_set import ImageSet, last_image_set, read_image_set
 from io_managers.outages import outages_retried
 from io_managers.reuse import Reuse
 from ops.catalog import NO_REVIEW, CatalogError, RegisteredCatalogs, ReviewPolicy, open_catalogs
@@ -93,17 +93,11 @@ class CatalogStep:
         """Age at which an object that is used again is written anew, so that it stays; see `Reuse`."""
         return self.settings.retention.orphan_hours * 3600 / 2
 
-    def reuse(self, *, force: bool = False) -> Reuse:
+    def reuse(self, *, force: bool) -> Reuse:
         """How pictures of the asset that are stored already are found; `force`: none that is older than the run."""
         last = cache(partial(last_image_set, self.store, self.asset, self.catalog))
         after_s = began_s(self.instance, self.run) if force else 0.0
-        return Reuse(
-            self.store, self.asset, self.catalog, renew_after_s=self.renew_after_s, last=last, made_after_s=after_s
-        )
-
-    def output(self, stream: ImageStream, reuse: Reuse, **metadata: Any) -> Output[ImageStream]:
-        """A stream for the IO manager, which pulls and stores it before the step goes on."""
-        return Output(replace(stream, last=reuse.last), metadata=metadata)
+        return Reuse(self.store, last, renew_after_s=self.renew_after_s, made_after_s=after_s)
 
     def images(self) -> ImageSet:
         """The pictures of the asset as they are stored."""

@@ -18,11 +18,11 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from uuid import uuid4
 
 from foundation.map_ahead import map_ahead
-from io_managers.image_set import ReadLast, last_image_set
+from io_managers.image_set import ReadLast
 from models.encoding import CONTENT_TYPES
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
 
@@ -36,30 +36,19 @@ class Reuse:
     """The stored pictures that a run of one asset and catalog may reuse. Safe to use from many threads.
 
     Args:
+        last: reads the asset's last manifest.
         renew_after_s: age at which a picture that the last manifest does not name is written anew; half of
             `retention.orphan_hours`, so that a younger one stays young while the run goes on.
-        last: reads the asset's last manifest, for who has read it already.
         made_after_s: what was stored before is made again; Unix time.
     """
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        asset: str,
-        catalog: str,
-        *,
-        renew_after_s: float,
-        last: ReadLast | None = None,
-        made_after_s: float = 0.0,
-    ) -> None:
-        self.last: ReadLast = last or partial(last_image_set, store, asset, catalog)
-        self.made_after_s = made_after_s
-        self._store = store
+    def __init__(self, store: ObjectStore, last: ReadLast, *, renew_after_s: float, made_after_s: float = 0.0) -> None:
+        self.store, self.last, self.made_after_s = store, last, made_after_s
         self._renew_after_s = renew_after_s
 
     def find(self, key: str) -> StoredObject | None:
         """What is stored under `key`, safe from removal from now on; None if the picture must be made."""
-        found = self._store.stat(key)
+        found = self.store.stat(key)
         if found is None or found.written_s <= self.made_after_s:
             return None
         if key in self._named or time.time() - found.written_s < self._renew_after_s:
@@ -73,20 +62,15 @@ class Reuse:
         return frozenset(last.manifest.column("key").to_pylist()) if last else frozenset()
 
     def _renewed(self, key: str) -> StoredObject | None:
+        """An object that may be about to be removed, written anew; None if it was, meanwhile."""
         try:
-            data = self._store.get(key)
+            data = self.store.get(key)
         except ObjectNotFoundError:
             return None
-        content_type = CONTENT_TYPES[key.rpartition(".")[2]]
-        return write_anew(self._store, key, data, content_type=content_type)
-
-
-def write_anew(store: ObjectStore, key: str, data: bytes, *, content_type: str) -> StoredObject | None:
-    """Write an object that may be about to be removed; None if it was, meanwhile."""
-    store.put(key, data, content_type=content_type)
-    while key in announced_keys(store):
-        time.sleep(_POLL_S)
-    return store.stat(key)
+        self.store.put(key, data, content_type=CONTENT_TYPES[key.rpartition(".")[2]])
+        while key in announced_keys(self.store):
+            time.sleep(_POLL_S)
+        return self.store.stat(key)
 
 
 @contextmanager
@@ -116,13 +100,7 @@ def announced_keys(store: ObjectStore) -> set[str]:
     return keys
 
 
-def keep_all(
-    store: ObjectStore,
-    contents: Mapping[str, Callable[[], bytes]],
-    *,
-    renew_after_s: float,
-    content_type: str = "application/octet-stream",
-) -> None:
+def keep_all(store: ObjectStore, contents: Mapping[str, Callable[[], bytes]], *, renew_after_s: float) -> None:
     """See to it that objects are stored, and safe from removal until something names them.
 
     Args:
@@ -134,7 +112,7 @@ def keep_all(
         found = store.stat(key)
         if found and time.time() - found.written_s < renew_after_s:
             return False
-        store.put(key, contents[key](), content_type=content_type)
+        store.put(key, contents[key](), content_type="application/octet-stream")
         return True
 
     while written := {key for key, wrote in map_ahead(write, contents) if wrote}:

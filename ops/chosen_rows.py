@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from foundation.errors import ImageGenXError
-from io_managers.image_set import ImageStream, ManifestRow, ReadLast, Status
+from io_managers.image_set import ImageStream, ManifestRow, Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,12 +32,12 @@ def choose_rows(table: "pd.DataFrame", row_ids: Collection[str]) -> "pd.DataFram
     return table[ids.isin(set(row_ids))]
 
 
-def with_other_rows(stream: ImageStream, table: "pd.DataFrame", last: ReadLast) -> ImageStream:
+def with_other_rows(stream: ImageStream, table: "pd.DataFrame") -> ImageStream:
     """A stream of all rows of a catalog: those of `stream`, and the others as the last run left them."""
     if len(stream.row_ids) == len(table):
         return stream
     ids = table["id"].astype(str).tolist()
-    others = _kept(set(ids) - set(stream.row_ids), last)
+    others = _kept(set(ids) - set(stream.row_ids), stream)
     return replace(stream, row_ids=ids, rows=_all(others, stream))
 
 
@@ -47,8 +47,8 @@ def _all(others: Iterator[ManifestRow], stream: ImageStream) -> Iterator[Manifes
         yield from stream.rows
 
 
-def _kept(row_ids: set[str], last: ReadLast) -> Iterator[ManifestRow]:
-    before = last()
+def _kept(row_ids: set[str], stream: ImageStream) -> Iterator[ManifestRow]:
+    before = stream.last() if stream.last else None
     for row in before.rows() if before else ():
         if row.row_id in row_ids:
             row_ids.remove(row.row_id)

@@ -1,7 +1,7 @@
 """Derivation: the pictures of one asset become those of the next, row by row."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from foundation.errors import ImageGenXError
 from foundation.map_ahead import map_ahead
@@ -18,61 +18,45 @@ from ops.stages import Stage
 from resources.object_store import StoredObject
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedChange:
-    """A row and what is to be done with its picture; without a `job` it is done with, as `row` says."""
-
-    row: ManifestRow
-    job: PictureJob | None = None
-
-
-def derive_images(
-    images: ImageSet, stage: Stage, reuse: Reuse | None = None, maker: PictureMaker | None = None
-) -> ImageStream:
+def derive_images(images: ImageSet, stage: Stage, reuse: Reuse, maker: PictureMaker | None = None) -> ImageStream:
     """Take every picture through a stage, as the stream is pulled.
 
     A row that asks nothing of the stage passes with its key, without a copy; one whose changed picture is stored
     already is kept; a row that failed before stays failed, and one that fails here fails alone.
 
     Args:
-        reuse: how stored pictures of the asset being made are found; None simply looks.
+        reuse: how stored pictures of the asset being made are found.
         maker: who changes the pictures; None does it in this process.
     """
     finisher = Finisher(images.store, marker=stage.marker, threads=stage.threads)
     maker = maker or ChangeMaker(stage.redo, finisher, threads=stage.threads)
-    return ImageStream(images.catalog, images.row_ids, made_rows(_rows(images, stage, reuse), maker))
+    planned = (_planned(row, stage, reuse.made_after_s) for row in images.rows())
+    return ImageStream(images.catalog, images.row_ids, made_rows(_unless_stored(planned, reuse), maker), reuse.last)
 
 
-def _rows(images: ImageSet, stage: Stage, reuse: Reuse | None) -> Iterator[ManifestRow | Wanted]:
-    find = reuse.find if reuse else images.store.stat
-    made_after_s = reuse.made_after_s if reuse else 0.0
+def _unless_stored(planned: Iterable[ManifestRow | Wanted], reuse: Reuse) -> Iterator[ManifestRow | Wanted]:
+    def find(row: ManifestRow | Wanted) -> StoredObject | None:
+        return reuse.find(picture_key(row.job.recipe, row.job.format)) if isinstance(row, Wanted) else None
 
-    def stored_file(planned: PlannedChange) -> StoredObject | None:
-        job = planned.job
-        return find(picture_key(job.recipe, job.format)) if job else None
-
-    for planned, stored in map_ahead(stored_file, (_plan(row, stage) for row in images.rows())):
-        row, job = planned.row, planned.job
-        if job is None:
-            yield row
-        elif stored:
-            kept = recipe_row(row, Status.REUSED, job.recipe, job.format)
+    for row, stored in map_ahead(find, planned):
+        if stored and isinstance(row, Wanted):
+            kept = recipe_row(row.row, Status.REUSED, row.job.recipe, row.job.format)
             yield replace(kept, size_bytes=stored.size_bytes)
         else:
-            again = job.model_copy(update={"made_after_s": made_after_s})
-            yield Wanted(new_row(row, Status.MADE), again)
+            yield row
 
 
-def _plan(row: ManifestRow, stage: Stage) -> PlannedChange:
+def _planned(row: ManifestRow, stage: Stage, made_after_s: float) -> ManifestRow | Wanted:
+    """A row with what is to be done with its picture; alone if that is nothing."""
     if not row.status.has_picture:
-        return PlannedChange(row)
+        return row
     post = PostProcess.model_validate_json(row.post_process)
     try:
         changes = stage.changes(post, max(row.width_px, row.height_px))
     except ImageGenXError as exc:
-        return PlannedChange(failed_row(row, str(exc)))
+        return failed_row(row, str(exc))
     if not changes:
-        return PlannedChange(replace(row, status=Status.PASSED, seconds=0.0))
+        return replace(row, status=Status.PASSED, seconds=0.0)
     recipe = Recipe.from_json(row.recipe)
     for change in changes:
         recipe = recipe.with_step(change.step)
@@ -83,5 +67,6 @@ def _plan(row: ManifestRow, stage: Stage) -> PlannedChange:
         embed=stage.embed,
         source_key=row.key,
         steps=len(changes),
+        made_after_s=made_after_s,
     )
-    return PlannedChange(row, job)
+    return Wanted(new_row(row, Status.MADE), job)

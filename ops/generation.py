@@ -1,7 +1,8 @@
 """Generation: catalog rows become recipes, and jobs for those whose picture is not stored yet."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from foundation.errors import ImageGenXError
@@ -11,7 +12,6 @@ from io_managers.image_set import (
     ImageStream,
     ManifestRow,
     Status,
-    last_image_set,
     picture_key,
 )
 from io_managers.reuse import Reuse
@@ -23,45 +23,16 @@ from models.planning import plan_recipe, row_seed
 from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationRequest, ImageFormat
+from models.resolution import Resolution
 from ops.catalog import CARRY, table_requests
 from ops.input_pictures import InputPictures
 from ops.making import PictureMaker, Wanted, made_rows
 from ops.moderation import Moderation, PictureRejectedError
 from ops.stages import generated_format
-from resources.object_store import ObjectStore, StoredObject
+from resources.object_store import StoredObject
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ASSET = "generated_images"
-"""The asset that is made of these pictures."""
-
-
-@dataclass(frozen=True)
-class Generator:
-    """What generation needs: who makes pictures, the models' registry, and the store that remembers pictures.
-
-    Args:
-        quality: of the encoder, 1..100, for pictures that no later stage changes.
-        moderation: who must allow every picture; None allows all.
-        reuse: how stored pictures are found; None simply looks.
-    """
-
-    maker: PictureMaker
-    registry: ModelRegistry
-    store: ObjectStore
-    quality: int
-    moderation: Moderation | None = None
-    reuse: Reuse | None = None
-
-    def find(self, key: str) -> StoredObject | None:
-        """The stored picture that the run may reuse."""
-        return self.reuse.find(key) if self.reuse else self.store.stat(key)
-
-    @property
-    def made_after_s(self) -> float:
-        """See `PictureJob`."""
-        return self.reuse.made_after_s if self.reuse else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,23 +78,20 @@ class PlannedRow:
         return failed_row(self.row(), error, status)
 
 
-def generate_images(catalog: str, table: "pd.DataFrame", generator: Generator, inputs: InputPictures) -> ImageStream:
-    """Make a catalog's pictures: rows whose picture is stored are kept, the others go to the maker.
+def plan_row(
+    row_id: str,
+    request: GenerationRequest,
+    inputs: InputPictures,
+    registry: ModelRegistry,
+    kind: Callable[[str, Resolution], str],
+    moderation: Moderation | None = None,
+) -> PlannedRow:
+    """Settle everything that decides a row's pixels. Raises StoreError if an input picture's store fails.
 
     Args:
-        table: the catalog's rows, columns as in INTERFACES.md §10.
-    Returns:
-        a stream that makes pictures as it is pulled; a row that cannot be made fails alone.
+        kind: see `PictureMaker.kind`.
+        moderation: whose blocked words the row may not have.
     """
-    carried = table[CARRY] if CARRY in table else [""] * len(table)
-    requests = zip(table_requests(table), carried, strict=True)
-    planned = (replace(plan_row(*row, generator, inputs), carry=str(carry)) for row, carry in requests)
-    rows = _Generation(generator, inputs, _moderated(generator, catalog)).rows(planned)
-    return ImageStream(catalog, table["id"].tolist(), made_rows(rows, generator.maker))
-
-
-def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inputs: InputPictures) -> PlannedRow:
-    """Settle everything that decides a row's pixels. Raises StoreError if an input picture's store fails."""
     seed = request.params.seed
     try:
         pictures = tuple(map(inputs.find, request.inputs))
@@ -131,8 +99,8 @@ def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inpu
         image, mask, *controls = pictures
         recipe = plan_recipe(
             request,
-            registry=generator.registry,
-            engine_kind=generator.maker.kind(request.model_type, request.params.resolution),
+            registry=registry,
+            engine_kind=kind(request.model_type, request.params.resolution),
             seed=row_seed(row_id) if seed is None else seed,
             image=image,
             mask=mask,
@@ -143,26 +111,46 @@ def plan_row(row_id: str, request: GenerationRequest, generator: Generator, inpu
             raise
         return PlannedRow(row_id, request, error=str(exc))
     try:
-        if generator.moderation:
-            generator.moderation.blocklist.check(request)
+        if moderation:
+            moderation.blocklist.check(request)
     except RejectedError as exc:
         return PlannedRow(row_id, request, recipe, error=str(exc), status=Status.REJECTED)
     return PlannedRow(row_id, request, recipe)
 
 
 @dataclass(frozen=True)
-class _Generation:
-    """What becomes of planned rows before anything is painted.
+class Generator:
+    """Makes the pictures of a catalog's rows: those that are stored are kept, the others go to the maker.
 
-    Attributes:
-        moderated: verdicts on the pictures that the moderator has allowed already, by key.
+    Args:
+        inputs: the input pictures that rows name.
+        reuse: how stored pictures are found.
+        quality: of the encoder, 1..100, for pictures that no later stage changes.
+        moderation: who must allow every picture; None allows all.
     """
 
-    generator: Generator
+    maker: PictureMaker
+    registry: ModelRegistry
     inputs: InputPictures
-    moderated: Mapping[str, str]
+    reuse: Reuse
+    quality: int
+    moderation: Moderation | None = None
 
-    def rows(self, planned: Iterable[PlannedRow]) -> Iterator[ManifestRow | Wanted]:
+    def images(self, catalog: str, table: "pd.DataFrame") -> ImageStream:
+        """The pictures of a table, columns as in INTERFACES.md §10, made as the stream is pulled.
+
+        A row that cannot be made fails alone.
+        """
+        carried = table[CARRY] if CARRY in table else [""] * len(table)
+        requests = zip(table_requests(table), carried, strict=True)
+        planned = (replace(self._plan(*row), carry=str(carry)) for row, carry in requests)
+        rows = made_rows(self._rows(planned), self.maker)
+        return ImageStream(catalog, table["id"].tolist(), rows, self.reuse.last)
+
+    def _plan(self, row_id: str, request: GenerationRequest) -> PlannedRow:
+        return plan_row(row_id, request, self.inputs, self.registry, self.maker.kind, self.moderation)
+
+    def _rows(self, planned: Iterable[PlannedRow]) -> Iterator[ManifestRow | Wanted]:
         """Each row, done with or wanted."""
         for row, stored in map_ahead(self._stored_file, planned):
             if row.recipe is None or row.error:
@@ -178,9 +166,8 @@ class _Generation:
         """What is stored for a row, or why what was painted for it before was rejected."""
         if not row.key:
             return None
-        moderation = self.generator.moderation
-        stored = self.generator.find(row.key)
-        return stored or (moderation.known_rejection(row.key) if moderation else None) or None
+        stored = self.reuse.find(row.key)
+        return stored or (self.moderation.known_rejection(row.key) if self.moderation else None) or None
 
     def _wanted(self, row: PlannedRow, recipe: Recipe) -> ManifestRow | Wanted:
         try:
@@ -192,28 +179,27 @@ class _Generation:
         job = PictureJob(
             recipe=recipe,
             format=row.format,
-            quality=self.generator.quality,
+            quality=self.quality,
             image_key=image,
             mask_key=mask,
             control_key=controls[0] if len(controls) == 1 else "",
             control_keys=tuple(controls) if len(controls) > 1 else (),
-            moderate=self.generator.moderation is not None,
-            made_after_s=self.generator.made_after_s,
+            moderate=self.moderation is not None,
+            made_after_s=self.reuse.made_after_s,
         )
         return Wanted(row.row(), job)
 
     def _reviewed(self, row: PlannedRow, recipe: Recipe, size_bytes: int) -> ManifestRow:
         """A stored picture, once the moderator has seen it."""
-        moderation = self.generator.moderation
         kept = recipe_row(row.row(), Status.REUSED, recipe, row.format)
         kept = replace(kept, size_bytes=size_bytes)
-        if moderation is None:
+        if self.moderation is None:
             return kept
-        if row.key in self.moderated:
-            return replace(kept, moderated_by=moderation.stamp, verdict=self.moderated[row.key])
+        if row.key in self._moderated:
+            return replace(kept, moderated_by=self.moderation.stamp, verdict=self._moderated[row.key])
         try:
-            picture = open_stored_picture(self.generator.store.get(row.key), MAX_STORED_PIXELS)
-            allowed = moderation.review(row.key, picture, recipe)
+            picture = open_stored_picture(self.reuse.store.get(row.key), MAX_STORED_PIXELS)
+            allowed = self.moderation.review(row.key, picture, recipe)
         except ImageGenXError as exc:
             if is_outage(exc):
                 raise
@@ -227,11 +213,9 @@ class _Generation:
             self._reviewed(row, recipe, stored.size_bytes)
         return row.failed(row.error, row.status)
 
-
-def _moderated(generator: Generator, catalog: str) -> dict[str, str]:
-    """Verdicts on the pictures that the moderator, in its present version, allowed in the last run, by key."""
-    if generator.moderation is None:
-        return {}
-    last = generator.reuse.last() if generator.reuse else last_image_set(generator.store, ASSET, catalog)
-    rows = last.rows() if last else ()
-    return {row.key: row.verdict for row in rows if row.moderated_by == generator.moderation.stamp}
+    @cached_property
+    def _moderated(self) -> dict[str, str]:
+        """Verdicts on the pictures that the moderator, in its present version, allowed in the last run, by key."""
+        if self.moderation is None or not (last := self.reuse.last()):
+            return {}
+        return {row.key: row.verdict for row in last.rows() if row.moderated_by == self.moderation.stamp}

@@ -1,13 +1,12 @@
 """Input pictures of catalog rows: files beside the catalog, or objects in the store."""
 
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from io_managers.reuse import write_anew
+from io_managers.reuse import keep_all
 from models.errors import PictureError
 from models.image import InputPicture, check_picture, open_picture
 from ops.catalog import INPUTS, CatalogFiles
@@ -61,17 +60,10 @@ class InputPictures:
             return ""
         key = f"{INPUTS}{picture.digest}"
         if picture.digest not in self._kept:
-            self._keep(key, partial(self._named, reference, lambda: _same(self._reader(reference)(), picture.digest)))
+            read = partial(self._named, reference, lambda: _same(self._reader(reference)(), picture.digest))
+            keep_all(self.store, {key: read}, renew_after_s=self.renew_after_s)
             self._kept.add(picture.digest)
         return key
-
-    def _keep(self, key: str, read: Callable[[], bytes]) -> None:
-        found = self.store.stat(key)
-        if found and time.time() - found.written_s < self.renew_after_s:
-            return
-        data = read()
-        while write_anew(self.store, key, data, content_type="application/octet-stream") is None:
-            pass
 
     def _reader(self, reference: str) -> Callable[[], bytes]:
         try:

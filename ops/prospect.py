@@ -1,23 +1,22 @@
 """What a run of a catalog would make, and how long that would take, before anybody runs it."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from foundation.map_ahead import map_ahead
 from io_managers.image_set import ManifestRow, last_image_set
-from models.picture_job import PictureJob, PictureOutcome
 from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationRequest
 from models.resolution import Resolution
 from ops.catalog import Catalog, table_requests
 from ops.editions import edited, reseeded, wanted_edition
-from ops.generation import ASSET, Generator, PlannedRow, plan_row
+from ops.generation import PlannedRow, plan_row
 from ops.input_pictures import InputPictures
-from ops.making.maker import OnStep
 from ops.releases import FOLDER, label, measured_seconds
+from resources.dagster_names import GENERATED_IMAGES
 from resources.object_store import ObjectStore
 
 _LOOKED_AT = 50
@@ -53,11 +52,10 @@ class Prospect:
 def prospect(catalog: Catalog, store: ObjectStore, registry: ModelRegistry, inputs: InputPictures) -> Prospect:
     """Look up which of a catalog's pictures are stored, with the seeds and prompts that its next run has."""
     wanted = wanted_edition(store, catalog.name)
-    last = last_image_set(store, ASSET, catalog.name)
+    last = last_image_set(store, GENERATED_IMAGES, catalog.name)
     engines = _RecordedEngines(last.rows() if last else ())
-    generator = Generator(engines, registry, store, quality=100)
     requests = table_requests(reseeded(edited(catalog.table, wanted), wanted))
-    planned = (plan_row(row_id, request, generator, inputs) for row_id, request in requests)
+    planned = (plan_row(row_id, request, inputs, registry, engines.kind) for row_id, request in requests)
     counts, new = Counter[str](), Counter[tuple[str, str]]()
     for row, is_there in map_ahead(lambda row: _is_there(row, engines, store), planned):
         counts["failing" if row.error else "kept" if is_there else "new"] += 1
@@ -68,7 +66,7 @@ def prospect(catalog: Catalog, store: ObjectStore, registry: ModelRegistry, inpu
 
 
 class _RecordedEngines:
-    """A maker that makes nothing: how the last run computed pictures is how the next one will.
+    """How the last run computed pictures, which is how the next one will.
 
     Attributes:
         keys: of the pictures that the last run left.
@@ -86,10 +84,6 @@ class _RecordedEngines:
     def kind(self, model: str, size: Resolution) -> str:
         """See `PictureMaker`."""
         return self._kinds.get((model, size)) or self._kinds.get((model, None), "")
-
-    def ensure(self, jobs: Iterable[PictureJob], on_step: OnStep) -> Iterator[PictureOutcome]:
-        """None."""
-        return iter(())
 
 
 def _is_there(row: PlannedRow, engines: _RecordedEngines, store: ObjectStore) -> bool:

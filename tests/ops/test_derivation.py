@@ -15,7 +15,7 @@ from ops.derivation import derive_images
 from ops.stages import Change, Stage, generated_format, thumbnailing, watermarking
 from resources.local_store import LocalObjectStore
 from tests.support.recipes import a_recipe, some_pixels
-from tests.support.stored_catalogs import NewPicture, write_pictures
+from tests.support.stored_catalogs import NewPicture, reuse_of, write_pictures
 
 PLAIN = PostProcess()
 MARKED = PostProcess.model_validate({"watermark": {"enable": True, "text": "春日小店"}, "format": "jpg"})
@@ -56,7 +56,7 @@ def test_a_row_that_asks_for_nothing_passes_with_its_key_and_no_copy(store, sett
     images = generated(store, [PLAIN, MARKED])
     before = {one.key for one in store.list("pictures/")}
 
-    marked = write(store, "watermarked_images", derive_images(images, watermarking(settings)))
+    marked = write(store, "watermarked_images", derive_images(images, watermarking(settings), reuse_of(store)))
 
     was, (passed, changed) = next(images.rows()), marked.rows()
     assert passed == replace(was, status=Status.PASSED, seconds=0.0)
@@ -67,7 +67,7 @@ def test_a_row_that_asks_for_nothing_passes_with_its_key_and_no_copy(store, sett
 def test_the_last_change_stores_the_format_that_the_row_asks_for_and_extends_the_recipe(store, settings):
     images = generated(store, [MARKED])
 
-    (picture,) = write(store, "watermarked_images", derive_images(images, watermarking(settings)))
+    (picture,) = write(store, "watermarked_images", derive_images(images, watermarking(settings), reuse_of(store)))
 
     assert next(iter(images)).row.format == "png"
     assert picture.row.format == "jpg"
@@ -80,10 +80,10 @@ def test_the_last_change_stores_the_format_that_the_row_asks_for_and_extends_the
 
 def test_what_is_stored_already_is_not_made_again(store, settings):
     images = generated(store, [MARKED, PLAIN])
-    first = write(store, "watermarked_images", derive_images(images, watermarking(settings)))
+    first = write(store, "watermarked_images", derive_images(images, watermarking(settings), reuse_of(store)))
     modified = {one.key: one.etag for one in store.list("pictures/")}
 
-    second = write(store, "watermarked_images", derive_images(images, watermarking(settings)))
+    second = write(store, "watermarked_images", derive_images(images, watermarking(settings), reuse_of(store)))
 
     assert [row.status for row in second.rows()] == ["reused", "passed"]
     assert [row.digest for row in second.rows()] == [row.digest for row in first.rows()]
@@ -92,9 +92,13 @@ def test_what_is_stored_already_is_not_made_again(store, settings):
 
 def test_a_watermark_that_changes_is_drawn_anew_on_the_same_generated_picture(store, settings):
     other = MARKED.model_copy(update={"watermark": MARKED.watermark.model_copy(update={"text": "Spring"})})
-    first = write(store, "watermarked_images", derive_images(generated(store, [MARKED]), watermarking(settings)))
+    first = write(
+        store, "watermarked_images", derive_images(generated(store, [MARKED]), watermarking(settings), reuse_of(store))
+    )
 
-    second = write(store, "watermarked_images", derive_images(generated(store, [other]), watermarking(settings)))
+    second = write(
+        store, "watermarked_images", derive_images(generated(store, [other]), watermarking(settings), reuse_of(store))
+    )
 
     assert [row.status for row in second.rows()] == ["made"]
     assert next(first.rows()).key != next(second.rows()).key
@@ -105,7 +109,7 @@ def test_failed_rows_stay_failed_and_cost_nothing(store, settings):
     good = NewPicture("0", some_pixels(0), a_recipe(seed=0), "png", 95, MARKED.model_dump_json())
     images = given(store, [good, replace(ghost, error="no such model")])
 
-    marked = write(store, "watermarked_images", derive_images(images, watermarking(settings)))
+    marked = write(store, "watermarked_images", derive_images(images, watermarking(settings), reuse_of(store)))
 
     was, now = list(images.rows())[1], list(marked.rows())[1]
     assert (now.status, now.error) == ("failed", "no such model")
@@ -116,7 +120,7 @@ def test_a_row_that_fails_here_fails_alone_and_says_why(store, settings):
     boxes = MARKED.model_copy(update={"watermark": MARKED.watermark.model_copy(update={"font": "nowhere"})})
     images = generated(store, [boxes, MARKED])
 
-    marked = write(store, "watermarked_images", derive_images(images, watermarking(settings)))
+    marked = write(store, "watermarked_images", derive_images(images, watermarking(settings), reuse_of(store)))
 
     assert [row.status for row in marked.rows()] == ["failed", "made"]
     assert next(marked.rows()).error.startswith("font 'nowhere': no such file in the fonts folder.")
@@ -126,7 +130,7 @@ def test_a_picture_that_is_gone_fails_its_row_alone(store, settings):
     images = generated(store, [MARKED, MARKED])
     store.delete(next(iter(images)).row.key)
 
-    marked = write(store, "watermarked_images", derive_images(images, watermarking(settings)))
+    marked = write(store, "watermarked_images", derive_images(images, watermarking(settings), reuse_of(store)))
 
     assert [row.status for row in marked.rows()] == ["failed", "made"]
 
@@ -135,7 +139,7 @@ def test_thumbnails_fit_their_box_and_carry_no_recipe(store, settings):
     posts = [PLAIN, MARKED]
     images = generated(store, posts)
 
-    thumbs = write(store, "thumbnails", derive_images(images, thumbnailing(settings)))
+    thumbs = write(store, "thumbnails", derive_images(images, thumbnailing(settings), reuse_of(store)))
 
     assert [row.format for row in thumbs.rows()] == ["webp", "webp"]
     assert all(max(picture.image().size) == 32 for picture in thumbs)
@@ -147,7 +151,7 @@ def test_a_picture_that_fits_the_box_is_its_own_thumbnail(store, settings):
     images = generated(store, [PLAIN, MARKED])
     box = settings.model_copy(update={"pictures": settings.pictures.model_copy(update={"thumbnail_px": 64})})
 
-    thumbs = write(store, "thumbnails", derive_images(images, thumbnailing(box)))
+    thumbs = write(store, "thumbnails", derive_images(images, thumbnailing(box), reuse_of(store)))
 
     assert [row.status for row in thumbs.rows()] == [Status.PASSED] * 2
     assert [row.key for row in thumbs.rows()] == [row.key for row in images.rows()]
@@ -169,7 +173,7 @@ def doubling(threads):
 def test_changes_run_one_by_one_or_beside_each_other_with_the_same_result(store, threads):
     images = generated(store, [MARKED] * 3)
 
-    larger = write(store, "upscaled_images", derive_images(images, doubling(threads)))
+    larger = write(store, "upscaled_images", derive_images(images, doubling(threads), reuse_of(store)))
 
     rows = list(larger.rows())
     assert [row.status for row in rows] == ["made", "made", "failed"]
@@ -182,7 +186,7 @@ def test_rows_with_one_picture_are_changed_once(store, settings):
     same = [NewPicture(str(n), some_pixels(0), a_recipe(seed=0), "png", 95, MARKED.model_dump_json()) for n in range(2)]
     images = given(store, same)
 
-    marked = write(store, "watermarked_images", derive_images(images, watermarking(settings)))
+    marked = write(store, "watermarked_images", derive_images(images, watermarking(settings), reuse_of(store)))
 
     assert [row.status for row in marked.rows()] == ["made", "reused"]
     assert len({row.digest for row in marked.rows()}) == 1

@@ -12,7 +12,7 @@ from ops.derivation import derive_images
 from ops.gallery_page import gallery_key, publish_gallery
 from ops.stages import thumbnailing
 from resources.local_store import LocalObjectStore
-from tests.support.stored_catalogs import new_picture, write_pictures
+from tests.support.stored_catalogs import new_picture, reuse_of, write_pictures
 
 
 class PresigningStore(LocalObjectStore):
@@ -27,7 +27,7 @@ def published(store, tmp_path, links_live_s=7 * 24 * 3600):
     write_pictures(store, "watermarked_images", "春装", [*(new_picture(str(n)) for n in range(3)), broken])
     finished = read_image_set(store, "watermarked_images", "春装")
     writer = ImageSetWriter(store, workers=2, queue=2)
-    writer.write("thumbnails", derive_images(finished, thumbnailing(Settings(home=tmp_path))))
+    writer.write("thumbnails", derive_images(finished, thumbnailing(Settings(home=tmp_path)), reuse_of(store)))
     return publish_gallery(finished, read_image_set(store, "thumbnails", "春装"), links_live_s=links_live_s)
 
 

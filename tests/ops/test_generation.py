@@ -14,11 +14,12 @@ from models.recipe import Recipe
 from models.registry import ModelRegistry
 from ops.catalog import FolderFiles, read_catalog
 from ops.finish import Finisher
-from ops.generation import Generator, generate_images
+from ops.generation import Generator
 from ops.input_pictures import InputPictures
 from ops.making.in_process import EngineMaker
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
+from tests.support.stored_catalogs import reuse_of
 
 
 class NotingEngine(StandInEngine):
@@ -50,12 +51,11 @@ class Shop:
         self.store = LocalObjectStore(folder / "store")
         self.engine = NotingEngine()
 
-    def stream(self, csv):
+    def stream(self, csv, inputs=None):
         (self.folder / "shop.csv").write_text(csv, encoding="utf-8")
         table = read_catalog(self.folder / "shop.csv", self.registry).table
-        generator = Generator(self.maker(), self.registry, self.store, quality=95)
-        inputs = InputPictures(FolderFiles(self.folder, "shop"), self.store, 64_000_000)
-        return generate_images("shop", table, generator, inputs)
+        inputs = inputs or InputPictures(FolderFiles(self.folder, "shop"), self.store, 64_000_000)
+        return Generator(self.maker(), self.registry, inputs, reuse_of(self.store), quality=95).images("shop", table)
 
     def maker(self):
         return EngineMaker(self.engine, Finisher(self.store), PictureSettings(upload_workers=2, upload_queue=4))
@@ -234,17 +234,13 @@ def test_planning_runs_ahead_of_the_engine_by_a_bounded_number_of_rows(shop):
     csv = "id,text\n" + "".join(f"r{number},a mug\n" for number in range(1_000))
     planned = []
     find = InputPictures.find
-    stream = shop.stream(csv)
-    generator = Generator(shop.maker(), shop.registry, shop.store, quality=95)
 
     class Noting(InputPictures):
         def find(self, reference):
             planned.append(reference)
             return find(self, reference)
 
-    table = read_catalog(shop.folder / "shop.csv", shop.registry).table
-    inputs = Noting(FolderFiles(shop.folder, "shop"), shop.store, 64_000_000)
-    stream = generate_images("shop", table, generator, inputs)
+    stream = shop.stream(csv, Noting(FolderFiles(shop.folder, "shop"), shop.store, 64_000_000))
     next(stream.rows)
     stream.close()
 

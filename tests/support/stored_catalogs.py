@@ -8,6 +8,7 @@ from typing import Any
 
 from io_managers.image_set import ImageStream, ManifestRow, Status, read_image_set
 from io_managers.image_set_writer import ImageSetWriter
+from io_managers.reuse import Reuse
 from models.picture_job import PictureJob
 from models.recipe import Recipe
 from models.request import PostProcess
@@ -90,6 +91,11 @@ def store_orphans(store, count):
     for key in keys:
         store.put(key, b"orphan", content_type="image/webp")
     return set(keys)
+
+
+def reuse_of(store):
+    """Whatever is stored may be reused."""
+    return Reuse(store, lambda: None, renew_after_s=DAY_S)
 
 
 def make_old(store, keys, days=3):

@@ -27,7 +27,7 @@ from ops.derivation import derive_images
 from ops.stages import thumbnailing, watermarking
 from resources.local_store import LocalObjectStore
 from tests.support.recipes import a_recipe, some_pixels
-from tests.support.stored_catalogs import NewPicture, new_picture, store_catalog, write_pictures
+from tests.support.stored_catalogs import NewPicture, new_picture, reuse_of, store_catalog, write_pictures
 
 MARKED = PostProcess(watermark=WatermarkParams(enable=True, text="SHOP", position="center", margin=2))
 
@@ -133,7 +133,7 @@ def test_thumbnails_fit_their_box_keep_their_aspect_and_are_never_enlarged(size,
 
 def test_a_thumbnail_out_of_bounds_blocks(store):
     store_catalog(store, "shop", range(2))
-    stream = derive_images(images(store), thumbnailing(Settings(pictures={"thumbnail_px": 32})))
+    stream = derive_images(images(store), thumbnailing(Settings(pictures={"thumbnail_px": 32})), reuse_of(store))
     ImageSetWriter(store, workers=1, queue=1).write("thumbnails", stream)
 
     right = check_rows(images(store, "thumbnails"), manifest_rows(images(store)), thumbnail(32))
@@ -257,7 +257,7 @@ def marked_images(store, settings, post=MARKED):
     ]
     unmarked = write(store, plain, "upscaled_images")
     ImageSetWriter(store, workers=1, queue=1).write(
-        "watermarked_images", derive_images(unmarked, watermarking(settings))
+        "watermarked_images", derive_images(unmarked, watermarking(settings), reuse_of(store))
     )
     return images(store, "watermarked_images"), unmarked
 

@@ -18,7 +18,7 @@ from resources.local_store import LocalObjectStore
 from resources.mark_records import find_records
 from tests.models.marks.test_invisible import shape_picture
 from tests.support.recipes import a_recipe
-from tests.support.stored_catalogs import NewPicture, write_pictures
+from tests.support.stored_catalogs import NewPicture, reuse_of, write_pictures
 
 PLAIN = PostProcess()
 
@@ -50,7 +50,9 @@ def generated(store):
 
 def finished(store, settings):
     """The marked pictures of a catalog, as its asset leaves them."""
-    stream = derive_images(read_image_set(store, "generated_images", "shop"), finishing(settings, "shop"))
+    stream = derive_images(
+        read_image_set(store, "generated_images", "shop"), finishing(settings, "shop"), reuse_of(store)
+    )
     ImageSetWriter(store, workers=2, queue=4).write("watermarked_images", stream)
     return read_image_set(store, "watermarked_images", "shop")
 
@@ -63,7 +65,7 @@ def test_every_finished_picture_is_marked_and_its_record_kept(store, settings):
     plain = generated(store)
 
     images = finished(store, settings)
-    stream = derive_images(images, thumbnailing(settings))
+    stream = derive_images(images, thumbnailing(settings), reuse_of(store))
     ImageSetWriter(store, workers=2, queue=4).write("thumbnails", stream)
 
     assert check(images, settings).passed

@@ -343,7 +343,7 @@ def test_a_run_that_reuses_an_orphan_while_it_is_being_deleted_knows_that_it_is_
     (key,) = store_orphans(local_store, 1)
     make_old(local_store, [key])
     slow, found = SlowToDelete(local_store.root), []
-    reuse = Reuse(local_store, "generated_images", "shop", renew_after_s=HOUR_S)
+    reuse = Reuse(local_store, lambda: None, renew_after_s=HOUR_S)
     collector = threading.Thread(target=collect, args=(slow,))
     collector.start()
     assert slow.about_to_delete.wait(60)
@@ -379,7 +379,7 @@ def test_an_orphan_that_a_run_reuses_just_before_the_last_look_is_spared(local_s
     (key,) = store_orphans(local_store, 1)
     make_old(local_store, [key])
     late, done = LateToLook(local_store.root), []
-    reuse = Reuse(local_store, "generated_images", "shop", renew_after_s=HOUR_S)
+    reuse = Reuse(local_store, lambda: None, renew_after_s=HOUR_S)
     collector = threading.Thread(target=lambda: done.append(collect(late)))
     collector.start()
     assert late.about_to_look.wait(60)
@@ -395,7 +395,7 @@ def test_many_runs_and_a_collector_never_lose_a_reused_picture(local_store):
     for _ in range(5):
         keys = sorted(store_orphans(local_store, 40))
         make_old(local_store, keys)
-        reuse = Reuse(local_store, "generated_images", "shop", renew_after_s=HOUR_S)
+        reuse = Reuse(local_store, lambda: None, renew_after_s=HOUR_S)
         kept = []
 
         def reuse_some(part, reuse=reuse, kept=kept):
