@@ -14,7 +14,6 @@ for the last time, and `Reuse` looks for announcements after it has written. Eac
 one sees the other: the collector spares the picture, or the run waits for the collector and then knows what is left.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from foundation.map_ahead import map_ahead
 from io_managers.image_set import ReadLast
 from models.encoding import CONTENT_TYPES
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
+from resources.stored_json import get_json, put_json
 
 ANNOUNCEMENTS = "gc/removing/"
 ANNOUNCED_FOR_S = 600
@@ -78,8 +78,7 @@ def announced(store: ObjectStore, keys: Iterable[str]) -> Iterator[Callable[[], 
     """Say that these objects are about to be removed; yields whether the announcement still holds."""
     place = f"{ANNOUNCEMENTS}{uuid4().hex}.json"
     began = time.monotonic()
-    document = {"until_s": time.time() + ANNOUNCED_FOR_S, "keys": list(keys)}
-    store.put(place, json.dumps(document).encode(), content_type="application/json")
+    put_json(store, place, {"until_s": time.time() + ANNOUNCED_FOR_S, "keys": list(keys)})
     try:
         # Half of the time is left for the removal under way, and for clocks that differ.
         yield lambda: time.monotonic() - began < ANNOUNCED_FOR_S / 2
@@ -91,11 +90,8 @@ def announced_keys(store: ObjectStore) -> set[str]:
     """The keys of all announcements that hold."""
     keys: set[str] = set()
     for stored in store.list(ANNOUNCEMENTS):
-        try:
-            document = json.loads(store.get(stored.key))
-        except ObjectNotFoundError:  # that collector has finished
-            continue
-        if document["until_s"] > time.time():
+        document = get_json(store, stored.key)
+        if document and document["until_s"] > time.time():  # that collector has not finished
             keys.update(document["keys"])
     return keys
 

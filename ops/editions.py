@@ -7,15 +7,16 @@ lets them go. Pictures are stored under their recipes, so the copies cost no pic
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from io_managers.image_set import manifest_key
 from ops.gallery_page import contact_sheet_key, gallery_key
 from resources.dagster_names import IMAGE_SETS
 from resources.object_store import ObjectNotFoundError, ObjectStore
+from resources.stored_json import get_json, put_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,12 +88,12 @@ class Made:
 
 def wanted_edition(store: ObjectStore, catalog: str) -> Wanted:
     """The edition that the next run of a catalog makes; 0 until another is asked for."""
-    return Wanted(**_read(store, _wanted_key(catalog)))
+    return Wanted(**(get_json(store, _wanted_key(catalog)) or {}))
 
 
 def made_edition(store: ObjectStore, catalog: str) -> Made:
     """The edition that is complete."""
-    record = _read(store, _made_key(catalog))
+    record = get_json(store, _made_key(catalog))
     return Made(record["edition"], tuple(record["kept"])) if record else Made()
 
 
@@ -108,7 +109,7 @@ def request_edition(store: ObjectStore, catalog: str, asked_by: str) -> int:
     if not is_new or wanted.seed_edition != wanted.edition:
         number = wanted.edition if is_new else wanted.edition + 1
         wanted = Wanted(number, asked_by, texts=wanted.texts, changes=wanted.changes)
-        _write(store, _wanted_key(catalog), asdict(wanted))
+        put_json(store, _wanted_key(catalog), asdict(wanted))
     return wanted.edition
 
 
@@ -125,7 +126,7 @@ def request_changes(store: ObjectStore, catalog: str, changes: Mapping[str, RowC
     for row, change in changes.items():
         wanted = wanted.changed(row, change)
     known = (*wanted.changes, asked_by)[-_KNOWN_CHANGES:]
-    _write(store, _wanted_key(catalog), asdict(replace(wanted, changes=known)))
+    put_json(store, _wanted_key(catalog), asdict(replace(wanted, changes=known)))
     return wanted.edition
 
 
@@ -134,7 +135,7 @@ def request_rows(store: ObjectStore, catalog: str, rows: Iterable[str], asked_by
     wanted = wanted_edition(store, catalog)
     if wanted.rows_asked_by != asked_by:
         counts = {**wanted.rows, **{row: wanted.rows.get(row, 0) + 1 for row in rows}}
-        _write(store, _wanted_key(catalog), asdict(replace(wanted, rows=counts, rows_asked_by=asked_by)))
+        put_json(store, _wanted_key(catalog), asdict(replace(wanted, rows=counts, rows_asked_by=asked_by)))
 
 
 def begin_edition(store: ObjectStore, catalog: str) -> int:
@@ -142,9 +143,9 @@ def begin_edition(store: ObjectStore, catalog: str) -> int:
     wanted, made = wanted_edition(store, catalog).edition, made_edition(store, catalog)
     if wanted != made.edition and made.edition not in made.kept:
         for source, target, content_type in _copies(catalog, made.edition):
-            if (data := _get(store, source)) is not None:
-                store.put(target, data, content_type=content_type)
-        _write(store, _made_key(catalog), asdict(Made(made.edition, (*made.kept, made.edition))))
+            with suppress(ObjectNotFoundError):
+                store.put(target, store.get(source), content_type=content_type)
+        put_json(store, _made_key(catalog), asdict(Made(made.edition, (*made.kept, made.edition))))
     return wanted
 
 
@@ -161,7 +162,7 @@ def finish_edition(store: ObjectStore, catalog: str, *, keep: int) -> None:
     for edition in made.kept[: len(made.kept) - len(kept)]:
         for _, target, _ in _copies(catalog, edition):
             store.delete(target)
-    _write(store, _made_key(catalog), asdict(Made(wanted, kept)))
+    put_json(store, _made_key(catalog), asdict(Made(wanted, kept)))
 
 
 def surplus_editions(store: ObjectStore, catalog: str, *, keep: int) -> tuple[int, ...]:
@@ -174,7 +175,7 @@ def forget_editions(store: ObjectStore, catalog: str, gone: Sequence[int]) -> No
     """Note that copies of these editions are no longer kept."""
     made = made_edition(store, catalog)
     kept = tuple(edition for edition in made.kept if edition not in gone)
-    _write(store, _made_key(catalog), asdict(Made(made.edition, kept)))
+    put_json(store, _made_key(catalog), asdict(Made(made.edition, kept)))
 
 
 def edited(table: "pd.DataFrame", wanted: Wanted) -> "pd.DataFrame":
@@ -226,20 +227,3 @@ def _wanted_key(catalog: str) -> str:
 
 def _made_key(catalog: str) -> str:
     return f"{FOLDER}{catalog}@made.json"
-
-
-def _get(store: ObjectStore, key: str) -> bytes | None:
-    try:
-        return store.get(key)
-    except ObjectNotFoundError:
-        return None
-
-
-def _read(store: ObjectStore, key: str) -> dict[str, Any]:
-    data = _get(store, key)
-    record: dict[str, Any] = json.loads(data) if data else {}
-    return record
-
-
-def _write(store: ObjectStore, key: str, record: dict[str, object]) -> None:
-    store.put(key, json.dumps(record).encode(), content_type="application/json")

@@ -1,6 +1,5 @@
 """Quarantine: rejected pictures, kept with their verdicts until a person releases them or their time is over."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,7 +9,8 @@ from foundation.errors import ImageGenXError
 from foundation.map_ahead import map_ahead
 from models.encoding import CONTENT_TYPES, encode_picture
 from models.recipe import Recipe
-from resources.object_store import ObjectNotFoundError, ObjectStore
+from resources.object_store import ObjectStore
+from resources.stored_json import get_json, put_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,17 +56,13 @@ class Quarantine:
         ending = cast("ImageFormat", rejected.key.rpartition(".")[2])
         data = encode_picture(image, ending, _QUALITY, Recipe.from_json(rejected.recipe))
         self._store.put(QUARANTINE + rejected.key, data, content_type=CONTENT_TYPES[ending])
-        document = json.dumps(asdict(rejected), ensure_ascii=False, indent=1).encode()
-        self._store.put(_record_key(rejected.key), document, content_type="application/json")
+        put_json(self._store, _record_key(rejected.key), asdict(rejected))
         self._store.delete(rejected.key)
 
     def find(self, key: str) -> Quarantined | None:
         """The picture that would have been stored there; None if none was rejected."""
-        try:
-            given = json.loads(self._store.get(_record_key(key)))
-        except ObjectNotFoundError:
-            return None
-        return Quarantined(**{**given, "key": key, "reasons": tuple(given["reasons"])})
+        given = get_json(self._store, _record_key(key))
+        return Quarantined(**{**given, "key": key, "reasons": tuple(given["reasons"])}) if given else None
 
     def all(self) -> Iterator[Quarantined]:
         """Every rejected picture."""
@@ -87,18 +83,14 @@ class Quarantine:
     def release(self, found: Quarantined, by: str, why: str) -> None:
         """Allow a picture for good, whatever moderators say: the next run, or the same request again, makes it."""
         said = {"by": by, "why": why, "at_s": time.time(), **asdict(found)}
-        document = json.dumps(said, ensure_ascii=False, indent=1).encode()
-        recipe = Recipe.from_json(found.recipe)
-        self._store.put(_release_key(recipe), document, content_type="application/json")
+        put_json(self._store, _release_key(Recipe.from_json(found.recipe)), said)
         self._store.delete(QUARANTINE + found.key)
         self._store.delete(_record_key(found.key))
 
     def released_by(self, recipe: Recipe) -> str:
         """Who released the picture of a recipe; "" if nobody did."""
-        try:
-            return str(json.loads(self._store.get(_release_key(recipe)))["by"])
-        except ObjectNotFoundError:
-            return ""
+        released = get_json(self._store, _release_key(recipe))
+        return str(released["by"]) if released else ""
 
 
 def _record_key(key: str) -> str:

@@ -32,8 +32,9 @@ from models.sampler import fitting
 from models.visible_files import visible_files
 from ops.marking import MARK_PARAMS, catalog_step, policy_digest
 from ops.stages import generated_format, recorded_change, upscaled_format
-from resources.object_store import ObjectNotFoundError, ObjectStore
+from resources.object_store import ObjectStore
 from resources.shared_folder import refresh_marks
+from resources.stored_json import get_json, put_json
 
 FOLDER = "releases/"
 
@@ -210,15 +211,12 @@ def record_releases(finished: ImageSet, current: CurrentReleases) -> None:
         picture_s, upscale_s = _mean(generating, rows) or picture_s, _mean(upscaling, rows) or upscale_s
         defaults = current.defaults(recipe.model)
         summary.append(asdict(UsedRelease(recipe.to_json(), len(rows), picture_s, upscale_s, defaults)))
-    store.put(releases_key(catalog), json.dumps(summary).encode(), content_type="application/json")
+    put_json(store, releases_key(catalog), summary)
 
 
 def used_releases(store: ObjectStore, catalog: str) -> list[UsedRelease]:
     """The summary of a catalog; empty before its gallery was made."""
-    try:
-        return [UsedRelease(**used) for used in json.loads(store.get(releases_key(catalog)))]
-    except ObjectNotFoundError:
-        return []
+    return [UsedRelease(**used) for used in get_json(store, releases_key(catalog)) or ()]
 
 
 def measured_seconds(store: ObjectStore, catalogs: Iterable[str]) -> dict[str, float]:

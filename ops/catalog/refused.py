@@ -1,10 +1,10 @@
 """The files of the catalog sources that are refused now, in the store: for the check, the metric and whoever asks."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from resources.object_store import ObjectNotFoundError, ObjectStore
+from resources.object_store import ObjectStore
+from resources.stored_json import get_json, put_json
 
 KEY = "registry/refused.json"
 
@@ -19,13 +19,9 @@ class Refusal:
 
 def note_refused(store: ObjectStore, refused: Mapping[str, Refusal]) -> None:
     """Let these files, and no others, be known as refused."""
-    told = {file: asdict(refusal) for file, refusal in sorted(refused.items())}
-    store.put(KEY, json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"), content_type="application/json")
+    put_json(store, KEY, {file: asdict(refusal) for file, refusal in sorted(refused.items())})
 
 
 def refused_files(store: ObjectStore) -> dict[str, Refusal]:
     """The files that were refused when the sources were last looked at, with the reason."""
-    try:
-        return {file: Refusal(**told) for file, told in json.loads(store.get(KEY)).items()}
-    except ObjectNotFoundError:
-        return {}
+    return {file: Refusal(**told) for file, told in (get_json(store, KEY) or {}).items()}

@@ -4,13 +4,14 @@ Each wish is an object of its own, so that two people at once lose nothing; the 
 catalog's edition, has that made, and removes it.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 from foundation.map_ahead import map_ahead
 from ops.editions import RowChange, request_changes, request_edition
-from resources.object_store import ObjectNotFoundError, ObjectStore
+from resources.object_store import ObjectStore
+from resources.stored_json import get_json, put_json
 
 ASKED = "asked/"
 
@@ -36,7 +37,7 @@ class Asked:
 
     def keep(self, store: ObjectStore) -> None:
         """Store it; it is known to the sensor once this returns."""
-        store.put(self.key, json.dumps(asdict(self)).encode(), content_type="application/json")
+        put_json(store, self.key, asdict(self))
 
     def hand_over(self, store: ObjectStore) -> None:
         """Have the catalog's next edition be so; doing it again changes nothing."""
@@ -49,12 +50,7 @@ class Asked:
 def asked_changes(store: ObjectStore, catalog: str = "") -> Iterator[Asked]:
     """What was asked for and is not being made yet, of one catalog or of all."""
     keys = [found.key for found in store.list(f"{ASKED}{catalog}/" if catalog else ASKED)]
-    return (one for _, one in map_ahead(lambda key: _read(store, key), keys) if one)
-
-
-def _read(store: ObjectStore, key: str) -> Asked | None:
-    try:
-        given = json.loads(store.get(key))
-    except ObjectNotFoundError:  # handed over since it was listed
-        return None
-    return Asked(**{**given, "rows": {row: RowChange(**change) for row, change in given["rows"].items()}})
+    for _, given in map_ahead(partial(get_json, store), keys):
+        if given:  # not handed over since it was listed
+            rows = {row: RowChange(**change) for row, change in given["rows"].items()}
+            yield Asked(**{**given, "rows": rows})

@@ -17,6 +17,7 @@ from ops.review.catalog_view import CatalogViews
 from ops.review.results import input_table, write_results
 from ops.review.verdicts import NOTHING_SAID, Standing, State
 from resources.object_store import ObjectNotFoundError, ObjectStore
+from resources.stored_json import put_json
 
 WRITTEN = "imagegenx-export.json"
 """Beside the pictures: what an export has written there, by file."""
@@ -75,10 +76,9 @@ def export_catalog(
     target.put(f"{prefix}{results_name}", content, content_type="application/octet-stream")
     gone = before.keys() - files.keys()
     # The list goes last but for what goes away: an export that was broken off is done again where it stopped.
-    told = json.dumps({file: row.digest for file, row in files.items()}, ensure_ascii=False).encode()
     for file in gone:
         target.delete(f"{prefix}{file}")
-    target.put(f"{prefix}{WRITTEN}", told, content_type="application/json")
+    put_json(target, f"{prefix}{WRITTEN}", {file: row.digest for file, row in files.items()})
     return Exported(len(files), len(news), len(files) - len(news), len(gone), view.counts(standings))
 
 

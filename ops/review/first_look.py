@@ -16,6 +16,7 @@ from ops.review.verdicts import NOTHING_SAID, CatalogVerdicts, State, Verdict, n
 from ops.scores.kept import Kept, Scores, kept_scores, scores_key, told
 from ops.scores.scorers import open_scorers, scorer_names
 from resources.object_store import ObjectStore
+from resources.stored_json import put_json
 
 FIRST_LOOK = "first look"
 """Who says what follows from scores."""
@@ -38,7 +39,7 @@ def look_first(finished: ImageSet, policy: ReviewPolicy, settings: CheckSettings
     margins = {row.recipe_digest: _margin(row) for row in rows}
     kept = {recipe: {name: scores[name] for name in names} | margins[recipe] for recipe, scores in every.items()}
     if kept != known:
-        store.put(scores_key(catalog), json.dumps(kept).encode(), content_type="application/json")
+        put_json(store, scores_key(catalog), kept)
     verdicts, scores = CatalogVerdicts(store, catalog), told(kept)
     verdicts.record(list(_verdicts(rows, scores, policy, settings, verdicts.all())))
     return scores

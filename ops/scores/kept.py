@@ -1,9 +1,9 @@
 """The scores of a catalog's pictures, in the store."""
 
-import json
 from collections.abc import Mapping
 
-from resources.object_store import ObjectNotFoundError, ObjectStore
+from resources.object_store import ObjectStore
+from resources.stored_json import get_json
 
 FOLDER = "scores/"
 
@@ -20,11 +20,7 @@ def scores_key(catalog: str) -> str:
 
 def kept_scores(store: ObjectStore, catalog: str) -> dict[str, Kept]:
     """The scores of a catalog's pictures, by recipe and scorer."""
-    try:
-        found: dict[str, Kept] = json.loads(store.get(scores_key(catalog)))
-    except ObjectNotFoundError:
-        return {}
-    return found
+    return get_json(store, scores_key(catalog)) or {}
 
 
 def told(kept: Mapping[str, Kept]) -> dict[str, Scores]:

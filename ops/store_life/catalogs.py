@@ -1,6 +1,5 @@
 """Which objects belong to which catalog, and which catalogs are retired."""
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Set
@@ -11,7 +10,8 @@ from ops.gallery_page import GALLERIES
 from ops.releases import FOLDER as RELEASES
 from ops.scores.kept import FOLDER as SCORES
 from ops.store_life.retention import Retention
-from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject
+from resources.object_store import ObjectStore, StoredObject
+from resources.stored_json import get_json, put_json
 
 RETIRED = "gc/retired/"
 _TABLES = "tables/"
@@ -56,20 +56,14 @@ def retired_catalogs(store: ObjectStore, registered: Set[str], retention: Retent
     long_gone = set()
     for catalog in sorted(made_s):
         place = f"{RETIRED}{catalog}.json"
-        seen_s = _noticed_s(store, place)
+        noticed = get_json(store, place)
+        seen_s = float(noticed["seen_s"]) if noticed else None
         if catalog in registered:
             if seen_s is not None and not dry_run:
                 store.delete(place)
         elif seen_s is None or seen_s < made_s[catalog]:
             if not dry_run:
-                store.put(place, json.dumps({"seen_s": retention.now_s}).encode(), content_type="application/json")
+                put_json(store, place, {"seen_s": retention.now_s})
         elif seen_s < retention.retired_before_s:
             long_gone.add(catalog)
     return long_gone
-
-
-def _noticed_s(store: ObjectStore, place: str) -> float | None:
-    try:
-        return float(json.loads(store.get(place))["seen_s"])
-    except ObjectNotFoundError:
-        return None

@@ -1,8 +1,7 @@
 """One collection of garbage at a time in a store, whoever begins it on whichever machine."""
 
-import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -10,7 +9,8 @@ from uuid import uuid4
 from foundation.errors import ImageGenXError
 from foundation.problems import shown
 from resources.audit import this_person
-from resources.object_store import ObjectNotFoundError, ObjectStore, StoreError
+from resources.object_store import ObjectStore, StoreError
+from resources.stored_json import get_json, put_json
 
 LOCKS = "gc/collecting/"
 RENEWED_EVERY_S = 30.0
@@ -34,8 +34,8 @@ def only_collection(store: ObjectStore) -> Iterator[None]:
     """
     place = f"{LOCKS}{uuid4().hex}.json"
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    document = json.dumps({"who": this_person(), "since": began}).encode()
-    _write(store, place, document)
+    document = {"who": this_person(), "since": began}
+    put_json(store, place, document)
     ended = threading.Event()
     renewing = threading.Thread(target=_renew, args=(store, place, document, ended), daemon=True)
     try:
@@ -55,20 +55,14 @@ def _refuse_second(store: ObjectStore, own: str) -> None:
     for key in locks.keys() - {own}:
         if now_s - locks[key] > VOID_AFTER_S:
             store.delete(key)
-            continue
-        with suppress(ObjectNotFoundError):  # it has ended since
-            holder = json.loads(store.get(key))
+        elif holder := get_json(store, key):  # it has not ended since
             raise CollectionUnderWayError(
                 f"{shown(holder['who'])} collects the garbage of this store already, since {holder['since']}. Wait "
                 f"until that has ended; if it was killed, try again in {VOID_AFTER_S:.0f} s."
             )
 
 
-def _renew(store: ObjectStore, place: str, document: bytes, ended: threading.Event) -> None:
+def _renew(store: ObjectStore, place: str, document: Mapping[str, str], ended: threading.Event) -> None:
     while not ended.wait(RENEWED_EVERY_S):
         with suppress(StoreError):  # the collection itself meets the same, and tells of it
-            _write(store, place, document)
-
-
-def _write(store: ObjectStore, place: str, document: bytes) -> None:
-    store.put(place, document, content_type="application/json")
+            put_json(store, place, document)
