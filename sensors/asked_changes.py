@@ -10,7 +10,7 @@ from resources.dagster_names import CATALOG_PARTITIONS
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory
-from sensors.launching import CATALOG_ASSETS, Launch, bound_pool, catalogs_under_way, launch_catalogs
+from sensors.launching import CATALOG_ASSETS, bound_pool, catalog_run, catalogs_under_way
 from sensors.owned import owned_sensor
 
 
@@ -49,13 +49,12 @@ def asked_changes_sensor(
     if news:
         bound_pool(context.instance, settings.current)
     by_catalog = groupby(news, key=lambda one: one.catalog)
-    requests = [request for catalog, wishes in by_catalog for request in _launched(context, catalog, list(wishes))]
+    requests = [_made(catalog, list(wishes)) for catalog, wishes in by_catalog]
     return SensorResult(run_requests=requests, cursor=memory.keep(json.dumps([one.key for one in news])))
 
 
-def _launched(context: SensorEvaluationContext, catalog: str, wishes: list[Asked]) -> list[RunRequest]:
+def _made(catalog: str, wishes: list[Asked]) -> RunRequest:
     """The run of one catalog for all of its wishes."""
     people = sorted({one.by for one in wishes})
     tags = {"imagegenx/reason": "asked for", "imagegenx/asked_by": ", ".join(people)[:200]}
-    key = f"asked:{wishes[-1].id}"
-    return launch_catalogs(context, Launch([catalog], key, f"Changes of {catalog}", "", tags))
+    return catalog_run(catalog, f"asked:{wishes[-1].id}", tags)

@@ -14,10 +14,11 @@ from ops.catalog import CatalogSchedule, open_catalogs
 from ops.catalog.schedules import catalog_schedules
 from ops.editions import request_edition
 from resources.dagster_names import CATALOG_PARTITIONS, RUN_KEY_TAG
+from resources.object_store import ObjectStore
 from resources.object_store_resource import ObjectStoreResource
 from resources.settings_resource import SettingsResource
 from sensors.kept_memory import KeptMemory
-from sensors.launching import CATALOG_ASSETS, Launch, bound_pool, launch_catalogs
+from sensors.launching import CATALOG_ASSETS, bound_pool, catalog_run
 from sensors.owned import owned_sensor
 
 REASON_TAG, REASON = "imagegenx/reason", "schedule"
@@ -63,7 +64,7 @@ def catalog_schedule(
     schedules = list(_schedules(context, current, object_store))
     # A schedule is kept from the moment at which it is first seen: adding one makes nothing at once.
     due = [one for one in schedules if one.at_s > kept.get(one.key, one.at_s)]
-    requests = [request for one in due for request in _refresh(context, one, object_store)]
+    requests = [_refresh(one, object_store.store) for one in due]
     if due:
         bound_pool(context.instance, current)
     return SensorResult(
@@ -96,19 +97,12 @@ def _schedules(
             yield Due(catalog, schedule, at.timestamp())
 
 
-def _refresh(context: SensorEvaluationContext, due: Due, object_store: ObjectStoreResource) -> list[RunRequest]:
+def _refresh(due: Due, store: ObjectStore) -> RunRequest:
     asked_by = f"{due.key} {due.at_s:.0f}"
     tags = {REASON_TAG: REASON, "imagegenx/policy": due.schedule.policy}
     if due.schedule.policy == "reseed":
-        tags["imagegenx/edition"] = str(request_edition(object_store.store, due.catalog, asked_by))
-    launch = Launch(
-        [due.catalog],
-        key=f"schedule:{asked_by}",
-        title=f"Refresh of {due.catalog}",
-        description="Launched by the sensor catalog_schedule.",
-        tags=tags,
-    )
-    return launch_catalogs(context, launch)
+        tags["imagegenx/edition"] = str(request_edition(store, due.catalog, asked_by))
+    return catalog_run(due.catalog, f"schedule:{asked_by}", tags)
 
 
 def next_due(schedule: CatalogSchedule) -> datetime:

@@ -48,10 +48,12 @@ def launch_catalogs(context: SensorEvaluationContext, launch: Launch) -> list[Ru
     if len(launch.catalogs) > FEW:
         add_backfill(context, launch)
         return []
-    return [
-        RunRequest(run_key=f"{launch.key}:{catalog}", partition_key=catalog, tags=dict(launch.tags))
-        for catalog in launch.catalogs
-    ]
+    return [catalog_run(catalog, launch.key, launch.tags) for catalog in launch.catalogs]
+
+
+def catalog_run(catalog: str, key: str, tags: Mapping[str, str]) -> RunRequest:
+    """A run of all assets of a catalog; `key` as of a `Launch`."""
+    return RunRequest(run_key=f"{key}:{catalog}", partition_key=catalog, tags=dict(tags))
 
 
 def add_backfill(context: SensorEvaluationContext, launch: Launch) -> str:
