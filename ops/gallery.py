@@ -12,6 +12,7 @@ from importlib.resources import files
 from itertools import islice
 from typing import TextIO
 
+from io_managers.image_set import ManifestRow, Status
 from models.encoding import content_type_of
 
 THUMBNAIL_BUDGET_BYTES = 24 * 2**20
@@ -24,20 +25,11 @@ _ROWS_PER_CHUNK = 200
 class GalleryPicture:
     """One row of a gallery.
 
-    `recipe` is JSON, empty if there is none; `thumbnail` a picture file; `url` leads to the full picture and
-    `thumbnail_url` to the thumbnail, absolute or relative to the page. A row whose status is `failed` shows its error.
+    `thumbnail` is a picture file; `url` leads to the full picture and `thumbnail_url` to the thumbnail, absolute or
+    relative to the page.
     """
 
-    row_id: str
-    text: str
-    model: str
-    width_px: int
-    height_px: int
-    format: str
-    size_bytes: int
-    status: str
-    error: str = ""
-    recipe: str = ""
+    row: ManifestRow
     thumbnail: bytes | None = None
     url: str = ""
     thumbnail_url: str = ""
@@ -73,16 +65,11 @@ def _rows(pictures: Iterable[GalleryPicture], budget_bytes: int) -> Iterator[lis
             left -= len(one.thumbnail)
             encoded = base64.b64encode(one.thumbnail).decode("ascii")
             thumbnail = f"data:{content_type_of(one.thumbnail)};base64,{encoded}"
-        what: list[str | int] = [
-            one.row_id,
-            one.text,
-            one.model,
-            one.width_px,
-            one.height_px,
-            one.format,
-            one.size_bytes,
-        ]
-        yield [*what, one.status, one.error, one.recipe, thumbnail, one.url]
+        row = one.row
+        what = (row.row_id, row.text, row.model, row.width_px, row.height_px, row.format, row.size_bytes)
+        # What a step did for a row (passed, reused) matters to runs, not to who looks at pictures.
+        status = Status.MADE if row.status.has_picture else row.status
+        yield [*what, status, row.error, row.recipe, thumbnail, one.url]
 
 
 def _script_json(value: object) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from foundation.map_ahead import map_ahead
-from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, ManifestRow, Status, StoredPicture
+from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, ManifestRow, StoredPicture
 from io_managers.preview_sheet import MAX_TILES, contact_sheet_markdown, make_tile
 from models.encoding import encode_picture
 from models.image import open_stored_picture
@@ -107,22 +107,7 @@ def _pictures(finished: ImageSet, thumbnails: ImageSet, *, is_local: bool) -> It
         return store.url(row.key, download_as=f"{names[row.row_id]}.{row.format}")
 
     for (row, thumbnail), data in map_ahead(lambda pair: _file(store, pair[1]), rows):
-        yield GalleryPicture(
-            row_id=row.row_id,
-            text=row.text,
-            model=row.model,
-            width_px=row.width_px,
-            height_px=row.height_px,
-            format=row.format,
-            size_bytes=row.size_bytes,
-            # What a step did for a row (passed, reused) matters to runs, not to who looks at pictures.
-            status=Status.MADE if row.status.has_picture else row.status,
-            error=row.error,
-            recipe=row.recipe,
-            thumbnail=data,
-            url=url(row),
-            thumbnail_url=url(thumbnail),
-        )
+        yield GalleryPicture(row, data, url(row), url(thumbnail))
 
 
 def _file(store: ObjectStore, row: ManifestRow) -> bytes | None:

@@ -6,7 +6,6 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,7 +13,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from io_managers.image_set import ManifestRow, Status
 from ops.gallery import GalleryPicture, write_gallery
+from tests.support.gallery_pictures import changed
 from tests.support.waiting import wait_until
 
 COLOURS = {"red": (200, 40, 40), "teal": (20, 150, 150), "yellow": (240, 200, 60)}
@@ -50,7 +51,7 @@ def picture(number: int, folder: Path, **changes: object) -> GalleryPicture:
         **{"text": f"a {colour} mug {number}", "seed": number, "steps": 20, "width_px": width // 2},
         **{"height_px": height // 2, "post": [UPSCALE, LOGO]},
     }
-    made = GalleryPicture(
+    row = ManifestRow(
         row_id=f"mug-{number}",
         text=f"a {colour} mug {number}",
         model="tiny" if number % 2 else "sd1.5",
@@ -58,20 +59,18 @@ def picture(number: int, folder: Path, **changes: object) -> GalleryPicture:
         height_px=height,
         format="webp",
         size_bytes=1_000 + number,
-        status="made",
+        status=Status.MADE,
         recipe=json.dumps(recipe),
-        thumbnail=thumbnail.getvalue(),
-        url=url,
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return changed(GalleryPicture(row, thumbnail.getvalue(), url), **changes)
 
 
 def shop(folder: Path) -> list[GalleryPicture]:
     """Nine mugs, a Chinese T-shirt and a row that failed."""
     mugs = [picture(number, folder) for number in range(9)]
     shirt = picture(0, folder, row_id="T恤-红", text="白色背景上的红色T恤", size_bytes=50_000, format="png")
-    failed = replace(shirt, row_id="hat", text="a golden hat", status="failed", error="out of gold", url="")
-    return [*mugs, shirt, replace(failed, width_px=0, height_px=0, size_bytes=0, thumbnail=None, recipe="")]
+    failed = changed(shirt, row_id="hat", text="a golden hat", status=Status.FAILED, error="out of gold", url="")
+    return [*mugs, shirt, changed(failed, width_px=0, height_px=0, size_bytes=0, thumbnail=None, recipe="")]
 
 
 def write(folder: Path, pictures: list[GalleryPicture], title: str = "Shop") -> Path:
@@ -238,7 +237,7 @@ def test_hostile_texts_run_nothing(page: Page, folder: Path) -> None:
         picture(n, folder, text=evil, row_id=evil, error=evil, recipe=json.dumps({"sampler": evil}), model=evil)
         for n, evil in enumerate(EVIL)
     ]
-    rows += [replace(rows[0], status="failed"), replace(rows[1], url="javascript:alert(1)", recipe="not JSON")]
+    rows += [changed(rows[0], status=Status.FAILED), changed(rows[1], url="javascript:alert(1)", recipe="not JSON")]
     complaints = open_gallery(page, write(folder, rows, title=EVIL[0]).as_uri())
     assert titles(page)[:3] == list(EVIL[:3])
     expect(page.locator("h1")).to_have_text(EVIL[0])
@@ -292,7 +291,7 @@ def test_the_theme_follows_the_system_and_can_be_switched(browser: Browser, fold
 
 def test_five_thousand_pictures_are_filtered_between_two_keystrokes(page: Page, folder: Path) -> None:
     patterns = [picture(number, folder) for number in range(18)]
-    rows = [replace(patterns[n % 18], row_id=f"r{n}", text=f"{patterns[n % 18].text} of {n}") for n in range(5_000)]
+    rows = [changed(patterns[n % 18], row_id=f"r{n}", text=f"{patterns[n % 18].row.text} of {n}") for n in range(5_000)]
     complaints = open_gallery(page, write(folder, rows).as_uri())
     expect(page.locator("#count")).to_have_text("5,000 pictures")
     slowest_ms = page.evaluate(

@@ -5,13 +5,14 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
+from io_managers.image_set import ManifestRow, Status
 from ops.gallery import GalleryPicture, write_gallery
+from tests.support.gallery_pictures import changed
 
 THUMBNAIL = b"RIFF\x04\0\0\0WEBP"
 INLINE = f"data:image/webp;base64,{base64.b64encode(THUMBNAIL).decode()}"
-PICTURE = GalleryPicture(
+ROW = ManifestRow(
     row_id="tee-red",
     text="白色背景上的红色T恤",
     model="tiny",
@@ -19,11 +20,10 @@ PICTURE = GalleryPicture(
     height_px=384,
     format="webp",
     size_bytes=5_120,
-    status="made",
+    status=Status.REUSED,
     recipe='{"seed":7}',
-    thumbnail=THUMBNAIL,
-    url="pictures/ab/abc.webp",
 )
+PICTURE = GalleryPicture(ROW, THUMBNAIL, "pictures/ab/abc.webp")
 
 
 def page(*pictures: GalleryPicture, **options: object) -> str:
@@ -47,8 +47,8 @@ def test_each_picture_becomes_a_row_of_the_page() -> None:
 
 
 def test_thumbnails_beyond_the_budget_become_links() -> None:
-    linked = replace(PICTURE, thumbnail_url="thumbnails/1.webp")
-    given = rows(page(linked, linked, linked, replace(PICTURE), thumbnail_budget_bytes=2 * len(THUMBNAIL)))
+    linked = changed(PICTURE, thumbnail_url="thumbnails/1.webp")
+    given = rows(page(linked, linked, linked, PICTURE, thumbnail_budget_bytes=2 * len(THUMBNAIL)))
     assert [row[10] for row in given] == [INLINE, INLINE, "thumbnails/1.webp", ""]
 
 
@@ -71,7 +71,7 @@ def test_only_the_scripts_and_styles_of_the_page_may_run() -> None:
 
 def test_hostile_texts_stay_texts() -> None:
     evil = "</script><img src=x onerror=alert(1)><!--<script>{{rows}}"
-    text = page(replace(PICTURE, text=evil, row_id=evil, error=evil, recipe=evil, url=evil))
+    text = page(changed(PICTURE, text=evil, row_id=evil, error=evil, recipe=evil, url=evil))
     assert "<img src=x" not in text
     assert rows(text)[0][1] == evil
     target = io.StringIO()
@@ -82,9 +82,9 @@ def test_hostile_texts_stay_texts() -> None:
 
 
 def test_texts_are_written_in_ascii_so_that_no_encoding_breaks_them() -> None:
-    head = page(replace(PICTURE, text="帽子 \ud800"), subtitle="春 \udfff").split("<style>")[0]
+    head = page(changed(PICTURE, text="帽子 \ud800"), subtitle="春 \udfff").split("<style>")[0]
     assert head.isascii()
-    assert json.dumps(rows(page(replace(PICTURE, text="帽子 \ud800")))[0][1]) == '"\\u5e3d\\u5b50 \\ud800"'
+    assert json.dumps(rows(page(changed(PICTURE, text="帽子 \ud800")))[0][1]) == '"\\u5e3d\\u5b50 \\ud800"'
 
 
 def test_pictures_are_written_as_they_come() -> None:
@@ -94,7 +94,7 @@ def test_pictures_are_written_as_they_come() -> None:
     def watched() -> Iterator[GalleryPicture]:
         for number in range(1_000):
             sizes.append(target.tell())
-            yield replace(PICTURE, row_id=str(number))
+            yield changed(PICTURE, row_id=str(number))
 
     write_gallery(target, title="Spring", pictures=watched())
     assert len(set(sizes)) == 5
