@@ -137,7 +137,7 @@ class Galleries:
     def file_key(self, catalog: str, file: str, token: str, of: str) -> str:
         """The object key of a picture or thumbnail of a catalog, or of a version of it."""
         self._links.check_grant(f"catalog {catalog}", token)
-        key = self.views.files(catalog, of).get(file)
+        key = self.views.known(catalog, of).files.get(file)
         if key is None:
             raise ServiceError(404, "This catalog has no such picture any more. Load the page again.")
         return key

@@ -7,8 +7,8 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
 from pathlib import PurePosixPath
-from typing import Any
 
 from io_managers.image_set import (
     SUPERSEDED,
@@ -22,7 +22,7 @@ from ops.editions import edition_folder, made_edition
 from ops.review.verdicts import NOTHING_SAID, CatalogVerdicts, Standing, State
 from ops.scores.kept import Scores, kept_scores, scores_key, told
 from resources.dagster_names import THUMBNAILS, WATERMARKED_IMAGES
-from resources.object_store import ObjectStore, StoredObject
+from resources.object_store import ObjectStore
 
 _FIELDS = ("row_id", "text", "model", "release", "width_px", "height_px", "format", "size_bytes", "status")
 _MORE = ("error", "recipe_digest", "seed", "spread", "carry")
@@ -58,6 +58,7 @@ class CatalogView:
             for row, thumbnail in zip(self.rows, self.thumbnails, strict=True)
         ]
 
+    @cached_property
     def files(self) -> Mapping[str, str]:
         """Object keys of all pictures and thumbnails, by the last part of the key."""
         return {_file(row): row.key for row in (*self.rows, *self.thumbnails) if row.key}
@@ -76,21 +77,23 @@ COLUMNS = (*_FIELDS, *_MORE, "scores", "file", "thumbnail")
 
 NOW = "now"
 """The version of a catalog that its last run left; others are `edition-N`, and `at-T`: what was replaced at T (ns)."""
-_MOST_REPLACED, _MOST_DIGESTS = 20, 1_000
+_MOST_VIEWS, _MOST_REPLACED, _MOST_DIGESTS = 64, 20, 1_000
 _VERSION = re.compile(r"now|edition-\d{1,9}|at-\d{1,20}", re.ASCII)
 
 
 class CatalogViews:
-    """The views of many catalogs, each read again when its pictures have been made anew. Safe for many threads."""
+    """The views of many catalogs, each read again when its pictures have been made anew. Safe for many threads.
 
-    def __init__(self, store: ObjectStore, *, most: int = 64) -> None:
+    Attributes:
+        verdicts: what was said of a catalog's pictures, by its name.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
         self.store = store
-        self._most = most
+        self.verdicts = lru_cache(_MOST_VIEWS)(partial(CatalogVerdicts, store))
+        self._recipes = lru_cache(_MOST_DIGESTS)(partial(_recipes, store))
         self._lock = threading.Lock()
         self._views: dict[tuple[str, str], CatalogView] = {}
-        self._verdicts: dict[str, CatalogVerdicts] = {}
-        self._files: dict[tuple[str, str], tuple[str, Mapping[str, str]]] = {}
-        self._digests: dict[tuple[str, str], str] = {}
 
     def get(self, catalog: str, of: str = NOW) -> CatalogView:
         """How a catalog is now, or was in an earlier version of it; an empty view if there is none."""
@@ -102,7 +105,8 @@ class CatalogViews:
         if known is None or known.version != version:
             known = self._read(catalog, keys, version, made_at_s)
             with self._lock:
-                _make_room(self._views, self._most)
+                while len(self._views) >= _MOST_VIEWS:
+                    self._views.pop(next(iter(self._views)))
                 self._views[catalog, of] = known
         return known
 
@@ -120,30 +124,13 @@ class CatalogViews:
         told = set[str]()
         for of in (NOW, *editions, *replaced[: -_MOST_REPLACED - 1 : -1]):
             found = self.store.stat(self._keys(catalog, of)[0])
-            if found and (recipes := self._recipes(found)) not in told:
+            if found and (recipes := self._recipes(found.key, found.etag)) not in told:
                 told.add(recipes)
                 yield of, found.written_s
-
-    def files(self, catalog: str, of: str = NOW) -> Mapping[str, str]:
-        """The files of a catalog as it was when somebody last looked at it, by name."""
-        view = self.known(catalog, of)
-        if self._files.get((catalog, of), ("", {}))[0] != view.version:
-            with self._lock:
-                _make_room(self._files, self._most)
-                self._files[catalog, of] = view.version, view.files()
-        return self._files[catalog, of][1] if (catalog, of) in self._files else view.files()
 
     def known(self, catalog: str, of: str = NOW) -> CatalogView:
         """How a catalog was when somebody last looked, without asking the store."""
         return self._views.get((catalog, of)) or self.get(catalog, of)
-
-    def verdicts(self, catalog: str) -> CatalogVerdicts:
-        """What was said of a catalog's pictures."""
-        with self._lock:
-            if catalog not in self._verdicts:
-                _make_room(self._verdicts, self._most)
-                self._verdicts[catalog] = CatalogVerdicts(self.store, catalog)
-            return self._verdicts[catalog]
 
     def _keys(self, catalog: str, of: str) -> tuple[str, str]:
         """The manifests of the pictures and of the thumbnails of a version; two empty ones if it cannot be."""
@@ -160,15 +147,6 @@ class CatalogViews:
         beside = superseded_key(THUMBNAILS, catalog, int(number))
         later = (one for one in self._superseded(THUMBNAILS, catalog) if one > beside)
         return key, next(later, manifest_key(THUMBNAILS, catalog))
-
-    def _recipes(self, manifest: StoredObject) -> str:
-        """A digest of the recipes in a manifest: what is equal in equal versions."""
-        place = manifest.key, manifest.etag
-        if place not in self._digests:
-            _make_room(self._digests, _MOST_DIGESTS)
-            recipes = decode_manifest(self.store.get(manifest.key)).column("recipe_digest").to_pylist()
-            self._digests[place] = hashlib.sha256("\n".join(map(str, recipes)).encode()).hexdigest()
-        return self._digests[place]
 
     def _superseded(self, asset: str, catalog: str) -> list[str]:
         return [found.key for found in self.store.list(f"{SUPERSEDED}{asset}/{catalog}/")]
@@ -198,10 +176,10 @@ def _shows(thumbnail: ManifestRow, row: ManifestRow) -> bool:
     return bool({**small, "post": small.get("post", [])[: len(steps)]} == {**whole, "post": steps})
 
 
-def _make_room(kept: dict[Any, Any], most: int) -> None:
-    """Let the oldest go until there is room for one more."""
-    while len(kept) >= most:
-        kept.pop(next(iter(kept)))
+def _recipes(store: ObjectStore, manifest: str, etag: str) -> str:
+    """A digest of the recipes in a manifest, which its etag tells from later ones: what is equal in equal versions."""
+    recipes = decode_manifest(store.get(manifest)).column("recipe_digest").to_pylist()
+    return hashlib.sha256("\n".join(map(str, recipes)).encode()).hexdigest()
 
 
 def _file(row: ManifestRow) -> str:
