@@ -50,7 +50,7 @@ def of_generated(step: CatalogStep, table: "DataFrame") -> Findings:
     """Of `generated_images`."""
     made = step.images()
     return {
-        "rows as asked": check_rows(made, catalog_rows(table), generated()),
+        "rows as asked": check_rows(made, catalog_rows(table), generated),
         "files whole": check_files(made, sample=step.settings.checks.sample),
         "pictures differ": check_looks(made),
         "moderated": _moderated(step, made),
@@ -61,7 +61,7 @@ def of_upscaled(step: CatalogStep, before: ImageSet) -> Findings:
     """Of `upscaled_images`."""
     made = step.images()
     return {
-        "rows as asked": check_rows(made, manifest_rows(before), upscaled()),
+        "rows as asked": check_rows(made, manifest_rows(before), upscaled),
         "files whole": check_files(made, sample=step.settings.checks.sample),
         "pictures differ": check_looks(made),
     }
@@ -71,7 +71,7 @@ def of_watermarked(step: CatalogStep, before: ImageSet) -> Findings:
     """Of `watermarked_images`."""
     made, sample = step.images(), step.settings.checks.sample
     return {
-        "rows as asked": check_rows(made, manifest_rows(before), finished()),
+        "rows as asked": check_rows(made, manifest_rows(before), finished),
         "files whole": check_files(made, sample=sample, with_recipes=step.settings.marks.prompts),
         "marked": _marked(step, made),
         "watermarks shown": check_watermarks(made, before, step.settings, sample=sample),

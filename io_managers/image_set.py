@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 from models.recipe import Recipe
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     import pyarrow as pa
     from PIL.Image import Image
 
@@ -132,29 +130,17 @@ class StoredPicture:
 
         return open_stored_picture(self.bytes(), MAX_STORED_PIXELS).convert("RGB")
 
-    def pixels(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """The decoded picture as uint8 (H, W, 3)."""
-        import numpy as np
-
-        return np.array(self.image(), dtype=np.uint8)
-
 
 @dataclass(frozen=True)
 class ImageSet:
     """Lazy view over a manifest: the rows are in memory (as Arrow columns), the pictures are not.
 
-    Iteration and `len` cover the rows that have a picture, in catalog order; `rows` and `table` the failed ones too.
+    Iteration and `len` cover the rows that have a picture, in catalog order; `rows` the failed ones too.
     """
 
     catalog: str
     manifest: pa.Table
     store: ObjectStore
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The manifest as a table, one line per catalog row; columns as in `ManifestRow`."""
-        table: pd.DataFrame = self.manifest.to_pandas()
-        return table
 
     @property
     def row_ids(self) -> list[str]:
@@ -211,11 +197,6 @@ def superseded_key(asset: str, catalog: str, time_ns: int) -> str:
     return f"{SUPERSEDED}{asset}/{catalog}/{time_ns}.parquet"
 
 
-def encode_manifest(rows: Sequence[ManifestRow]) -> bytes:
-    """Rows as a Parquet file."""
-    return encode_table(manifest_table(rows))
-
-
 def manifest_table(rows: Sequence[ManifestRow]) -> pa.Table:
     """Rows as columns."""
     import pyarrow as pa
@@ -224,14 +205,14 @@ def manifest_table(rows: Sequence[ManifestRow]) -> pa.Table:
     return pa.table(columns, schema=manifest_schema())
 
 
-def encode_table(manifest: pa.Table) -> bytes:
-    """A manifest as a Parquet file."""
+def encode_manifest(rows: Sequence[ManifestRow]) -> bytes:
+    """Rows as a Parquet file."""
     import io
 
     import pyarrow.parquet as pq
 
     target = io.BytesIO()
-    pq.write_table(manifest, target, compression="zstd")
+    pq.write_table(manifest_table(rows), target, compression="zstd")
     return target.getvalue()
 
 
@@ -259,11 +240,6 @@ def read_parquet(data: bytes) -> pa.Table:
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-
-
-def manifest_types() -> list[tuple[str, str]]:
-    """Name and type of each column of a manifest."""
-    return [(field.name, str(field.type)) for field in manifest_schema()]
 
 
 @functools.cache

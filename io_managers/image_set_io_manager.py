@@ -13,7 +13,7 @@ from dagster import (
     TableSchema,
 )
 
-from io_managers.image_set import ImageSet, ImageStream, ManifestRow, Status, manifest_types, read_image_set
+from io_managers.image_set import ImageSet, ImageStream, ManifestRow, Status, manifest_schema, read_image_set
 from io_managers.image_set_writer import ImageSetWriter, WriteReport
 from io_managers.live_progress import publish_progress
 from io_managers.outages import outages_retried
@@ -68,7 +68,7 @@ def describe(report: WriteReport, uri: str) -> dict[str, Any]:
         "manifest": report.manifest,
         "dagster/uri": uri,
         "dagster/partition_row_count": report.counts.total(),
-        "dagster/column_schema": TableSchema([TableColumn(name, kind) for name, kind in manifest_types()]),
+        "dagster/column_schema": TableSchema([TableColumn(one.name, str(one.type)) for one in manifest_schema()]),
         **counts,
         **seconds,
         "model_releases": MetadataValue.json(report.releases),

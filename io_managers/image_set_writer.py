@@ -17,7 +17,6 @@ from io_managers.image_set import (
     ManifestRow,
     Status,
     decode_manifest,
-    encode_table,
     last_image_set,
     manifest_key,
     superseded_key,
@@ -116,7 +115,9 @@ class ImageSetWriter:
         data = run.manifest.data()
         withdrawn = self._withdraw(before, data) if before and Status.REJECTED in report.counts else set()
         if before and run.dropped - withdrawn:
-            self._supersede(asset, before)
+            # Its pictures go, so it is kept: going back costs none for some days.
+            key = superseded_key(asset, stream.catalog, time.time_ns())
+            self._store.put(key, self._store.get(report.manifest), content_type=PARQUET)
         self._store.put(report.manifest, data, content_type=PARQUET)
         report.seconds = {"making": run.making_s, "wall": time.perf_counter() - began}
         tiles = [run.tiles[row_id] for row_id in stream.row_ids[:MAX_TILES] if row_id in run.tiles]
@@ -129,11 +130,6 @@ class ImageSetWriter:
         for rejected in withdrawn:
             self._store.delete(rejected)
         return withdrawn
-
-    def _supersede(self, asset: str, before: ImageSet) -> None:
-        """Keep a manifest whose pictures the new one drops, so that going back costs none for some days."""
-        key = superseded_key(asset, before.catalog, time.time_ns())
-        self._store.put(key, encode_table(before.manifest), content_type=PARQUET)
 
 
 class _Run:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_FACTORS: dict[Scale, int] = {"2x": 2, "4x": 4}
+FACTORS: dict[Scale, int] = {"2x": 2, "4x": 4}
 
 
 def upscale_step(scale: Scale, *, network: Path, name: str = "") -> PostStep:
@@ -27,7 +27,7 @@ def upscale_step(scale: Scale, *, network: Path, name: str = "") -> PostStep:
         digest = file_digest(network)
     except OSError as exc:
         raise ModelLoadError(f"upscaling network '{network.name}': no file {network}.") from exc
-    step = PostStep(op="upscale", params={"scale": _FACTORS[scale], "colours": anchor_rule()}, uses=digest)
+    step = PostStep(op="upscale", params={"scale": FACTORS[scale], "colours": anchor_rule()}, uses=digest)
     return step.model_copy(update={"params": {**step.params, "network": name}}) if name else step
 
 
@@ -48,4 +48,4 @@ def upscale_pixels(
     """
     from models.esrgan import load_upscaler
 
-    return load_upscaler(network, device).upscale(pixels, _FACTORS[scale])
+    return load_upscaler(network, device).upscale(pixels, FACTORS[scale])

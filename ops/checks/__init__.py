@@ -10,7 +10,6 @@ from ops.checks.marked import check_marked
 from ops.checks.outcome import Outcome, Problem
 from ops.checks.result import Findings, blocks, check_evaluation, check_result
 from ops.checks.rows import (
-    AfterStage,
     catalog_rows,
     check_moderated,
     check_rows,
@@ -24,7 +23,6 @@ from ops.checks.sampling import sample_rows
 from ops.checks.watermarks import check_watermarks
 
 __all__ = [
-    "AfterStage",
     "Findings",
     "Outcome",
     "Problem",

@@ -16,7 +16,7 @@ _REMEDY = (
 )
 
 
-def check_looks(images: ImageSet, *, duplicates: bool = True) -> Outcome:
+def check_looks(images: ImageSet) -> Outcome:
     """Find blank pictures, and equal pictures of different recipes, among all rows, by their `Look` in the manifest.
 
     Such pictures are reported; if half of the catalog or more is so, the model is at fault, and they block. Rows of
@@ -28,7 +28,7 @@ def check_looks(images: ImageSet, *, duplicates: bool = True) -> Outcome:
         first_id, first_recipe = firsts.setdefault(fingerprint, (row_id, recipe))
         if spread < MIN_SPREAD:
             blank[row_id] = f"is blank: its colours spread {spread:.1f} of 255 levels"
-        elif duplicates and recipe != first_recipe:
+        elif recipe != first_recipe:
             equal[row_id] = f"has the same picture as row '{first_id}', of another recipe"
     total = sum(bool(fingerprint) for fingerprint in images.manifest.column("fingerprint").to_pylist())
     blank_blocks = 2 * len(blank) >= total

@@ -1,23 +1,26 @@
 """Whether a manifest has the rows, sizes and formats that were asked for: every row, from the manifest alone."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from io_managers.image_set import ImageSet, ManifestRow, Status
+from models.request import PostProcess
 from models.resolution import Resolution
 from ops.checks.outcome import Outcome, Problem
 from ops.moderation import UNJUDGED
+from ops.stages import generated_format, upscaled_format
+from ops.upscaling import FACTORS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Size = tuple[int, int]
-PostJson = dict[str, Any]
-
-_FACTORS = {"": 1, "2x": 2, "4x": 4}
+Result = tuple[Size, str]
+"""The size in px and the format of a picture that a stage leaves."""
+AfterStage = Callable[[Size, PostProcess], Result]
+"""What a stage makes of a picture, from its size before and the row's post-processing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +29,6 @@ class RowBefore:
 
     row_id: str
     size: Size | None
-
-
-@dataclass(frozen=True)
-class AfterStage:
-    """What a stage makes of a picture, from its size before and the row's post-processing: its size, its format."""
-
-    size: Callable[[Size, PostJson], Size]
-    format: Callable[[Size, PostJson], str]
 
 
 def catalog_rows(table: "pd.DataFrame") -> Iterator[RowBefore]:
@@ -49,29 +44,32 @@ def manifest_rows(images: ImageSet) -> Iterator[RowBefore]:
         yield RowBefore(row.row_id, (row.width_px, row.height_px) if row.status.has_picture else None)
 
 
-def generated() -> AfterStage:
+def generated(size: Size, post: PostProcess) -> Result:
     """Pictures have the size the catalog asks for, and are lossless while a later stage changes them."""
-    return AfterStage(_unchanged, lambda size, post: "png" if post["super_resolution"] else _unmarked(post))
+    return size, generated_format(post)
 
 
-def upscaled() -> AfterStage:
+def upscaled(size: Size, post: PostProcess) -> Result:
     """Pictures are 2 or 4 times as wide and high if the row asks for it."""
-    return AfterStage(_enlarged, lambda size, post: _unmarked(post))
+    factor = FACTORS[post.super_resolution] if post.super_resolution else 1
+    return (size[0] * factor, size[1] * factor), upscaled_format(post)
 
 
-def finished() -> AfterStage:
+def finished(size: Size, post: PostProcess) -> Result:
     """A watermark changes no size; the format is the one the row asks for."""
-    return AfterStage(_unchanged, lambda size, post: str(post["format"]))
+    return size, post.format
 
 
 def thumbnail(side_px: int) -> AfterStage:
     """WebP that fits a square of `side_px`, its aspect ratio kept; a picture that fits it is its own thumbnail."""
 
-    def fitted(size: Size, post: PostJson) -> Size:
-        factor = min(1.0, side_px / max(size))
-        return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
+    def fitted(size: Size, post: PostProcess) -> Result:
+        if max(size) <= side_px:
+            return size, post.format
+        factor = side_px / max(size)
+        return (max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)), "webp"
 
-    return AfterStage(fitted, lambda size, post: "webp" if max(size) > side_px else str(post["format"]))
+    return fitted
 
 
 def check_rows(images: ImageSet, before: Iterable[RowBefore], after: AfterStage) -> Outcome:
@@ -91,10 +89,6 @@ def check_rows(images: ImageSet, before: Iterable[RowBefore], after: AfterStage)
     return Outcome(images.manifest.num_rows, problems, _remedy(problems))
 
 
-def _unchanged(size: Size, post: PostJson) -> Size:
-    return size
-
-
 def _other_row(row: ManifestRow | None, asked: RowBefore | None) -> Problem:
     found = f"the manifest has row '{row.row_id}'" if row else "the manifest ends"
     wanted = f"where row '{asked.row_id}' should be" if asked else "after the last row"
@@ -105,11 +99,10 @@ def _other_row(row: ManifestRow | None, asked: RowBefore | None) -> Problem:
 def _not_as_asked(row: ManifestRow, asked: RowBefore, after: AfterStage) -> str:
     if asked.size is None:
         return "has a picture, but none in the asset before"
-    post = json.loads(row.post_process)
-    width_px, height_px = after.size(asked.size, post)
+    (width_px, height_px), wanted = after(asked.size, PostProcess.model_validate_json(row.post_process))
     if (row.width_px, row.height_px) != (width_px, height_px):
         return f"is {row.width_px}×{row.height_px} px, asked for {width_px}×{height_px}"
-    if row.format != (wanted := after.format(asked.size, post)):
+    if row.format != wanted:
         return f"is a {row.format} file, asked for {wanted}"
     return ""
 
@@ -118,15 +111,6 @@ def _remedy(problems: list[Problem]) -> str:
     if any(problem.blocks for problem in problems):
         return "Materialize the catalog again from prompt_catalog on; if this stays, it is an error in ImageGenX."
     return "Correct these rows in the catalog, or what their errors name, and materialize it again: only they are made."
-
-
-def _enlarged(size: Size, post: PostJson) -> Size:
-    factor = _FACTORS[post["super_resolution"]]
-    return size[0] * factor, size[1] * factor
-
-
-def _unmarked(post: PostJson) -> str:
-    return "png" if post["watermark"]["enable"] else str(post["format"])
 
 
 _REMEDY = (

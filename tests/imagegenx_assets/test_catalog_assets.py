@@ -99,10 +99,10 @@ def test_a_catalog_becomes_pictures_thumbnails_and_a_gallery(shop):
     assert shop.run().success
 
     finished = read_image_set(shop.store, "watermarked_images", "shop")
-    assert finished.table[["row_id", "status", "format"]].to_numpy().tolist() == [
-        ["a", "made", "webp"],
-        ["b", "made", "jpg"],
-        ["c", "made", "png"],
+    assert [(row.row_id, row.status, row.format) for row in finished.rows()] == [
+        ("a", "made", "webp"),
+        ("b", "made", "jpg"),
+        ("c", "made", "png"),
     ]
     assert [picture.image().size for picture in finished] == [(64, 64), (128, 64), (64, 64)]
     assert len(read_image_set(shop.store, "thumbnails", "shop")) == 3

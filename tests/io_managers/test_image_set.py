@@ -32,7 +32,7 @@ def test_iteration_and_length_leave_failed_rows_out_and_keep_the_order(tmp_path)
     assert [picture.row.row_id for picture in images] == ["b", "c"]
     assert len(images) == 2
     assert images.row_ids == ["b", "a", "c"]
-    assert list(images.table["status"]) == ["made", "failed", "passed"]
+    assert images.manifest["status"].to_pylist() == ["made", "failed", "passed"]
 
 
 def test_pictures_are_read_from_the_store_only_when_asked_for(tmp_path):
@@ -41,7 +41,7 @@ def test_pictures_are_read_from_the_store_only_when_asked_for(tmp_path):
     images.store.put(picture.row.key, b"not a picture", content_type="image/png")
 
     with pytest.raises(PictureError, match="not one of PNG"):
-        picture.pixels()
+        picture.image()
 
 
 def test_a_picture_is_stored_under_the_digest_of_its_recipe():

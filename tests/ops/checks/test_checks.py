@@ -66,7 +66,7 @@ def whats(outcome):
 def test_a_manifest_as_asked_passes(store):
     store_catalog(store, "shop", range(3))
 
-    outcome = check_rows(images(store), catalog_rows(table("012")), generated())
+    outcome = check_rows(images(store), catalog_rows(table("012")), generated)
 
     assert (outcome.passed, outcome.checked) == (True, 3)
 
@@ -82,7 +82,7 @@ def test_a_manifest_as_asked_passes(store):
 def test_missing_surplus_and_displaced_rows_block(store, ids, what):
     store_catalog(store, "shop", range(3))
 
-    outcome = check_rows(images(store), catalog_rows(table(ids)), generated())
+    outcome = check_rows(images(store), catalog_rows(table(ids)), generated)
 
     assert whats(outcome) == [what]
     assert outcome.blocks
@@ -92,11 +92,11 @@ def test_a_picture_of_another_size_or_format_blocks(store):
     store_catalog(store, "shop", range(2))
     other = edited(images(store), lambda row: replace(row, format="png") if row.row_id == "1" else row)
 
-    assert whats(check_rows(images(store), catalog_rows(table("01", "128×64")), generated())) == [
+    assert whats(check_rows(images(store), catalog_rows(table("01", "128×64")), generated)) == [
         ("0", "is 64×64 px, asked for 128×64"),
         ("1", "is 64×64 px, asked for 128×64"),
     ]
-    outcome = check_rows(other, catalog_rows(table("01")), generated())
+    outcome = check_rows(other, catalog_rows(table("01")), generated)
     assert whats(outcome) == [("1", "is a png file, asked for webp")]
     assert outcome.blocks
 
@@ -107,7 +107,7 @@ def test_a_row_that_failed_is_reported_and_does_not_block(store):
         images(store), lambda row: replace(row, status="failed", error="out of gold") if row.row_id == "1" else row
     )
 
-    outcome = check_rows(some_failed, catalog_rows(table("01")), generated())
+    outcome = check_rows(some_failed, catalog_rows(table("01")), generated)
 
     assert whats(outcome) == [("1", "failed: out of gold")]
     assert not outcome.passed
@@ -116,10 +116,9 @@ def test_a_row_that_failed_is_reported_and_does_not_block(store):
 
 @pytest.mark.parametrize(("scale", "size"), [("2x", (128, 96)), ("4x", (256, 192)), ("", (64, 48))])
 def test_upscaled_pictures_must_be_as_large_as_asked(scale, size):
-    post = PostProcess(super_resolution=scale).model_dump()
+    post = PostProcess(super_resolution=scale)
 
-    assert upscaled().size((64, 48), post) == size
-    assert finished().size(size, post) == size
+    assert upscaled((64, 48), post) == finished(size, post) == (size, "webp")
 
 
 @pytest.mark.parametrize(
@@ -127,8 +126,8 @@ def test_upscaled_pictures_must_be_as_large_as_asked(scale, size):
     [((512, 256), (256, 128)), ((100, 50), (100, 50)), ((4096, 8), (256, 1)), ((8, 4096), (1, 256))],
 )
 def test_thumbnails_fit_their_box_keep_their_aspect_and_are_never_enlarged(size, expected):
-    assert thumbnail(256).size(size, {}) == expected
-    assert thumbnail(256).format(size, {"format": "jpg"}) == ("webp" if size != expected else "jpg")
+    made = thumbnail(256)(size, PostProcess(format="jpg"))
+    assert made == (expected, "webp" if size != expected else "jpg")
 
 
 def test_a_thumbnail_out_of_bounds_blocks(store):
