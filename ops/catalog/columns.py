@@ -96,7 +96,7 @@ def _folded(word: str) -> str:
 
 _NUMBER = r"[+-]?(\d{1,20}\.?\d{0,20}|\.\d{1,20})([eE][+-]?\d{1,2})?"
 _POST = "params.post_process"
-_MARK = f"{_POST}.watermark"
+MARK = f"{_POST}.watermark"
 
 COLUMNS: Mapping[str, Column] = {
     column.name: column
@@ -125,15 +125,15 @@ COLUMNS: Mapping[str, Column] = {
         Column("controls", "controls", "controls"),
         Column("super_resolution", f"{_POST}.super_resolution", choices=get_args(Scale)),
         Column("upscaler", f"{_POST}.upscaler"),
-        Column("watermark_text", f"{_MARK}.text", "prose"),
-        Column("watermark_position", f"{_MARK}.position", choices=get_args(Position)),
-        Column("watermark_color", f"{_MARK}.color"),
-        Column("watermark_transparency", f"{_MARK}.transparency", "number"),
-        Column("watermark_image", f"{_MARK}.image_path"),
-        Column("watermark_font", f"{_MARK}.font"),
-        Column("watermark_font_size", f"{_MARK}.font_size", "integer"),
-        Column("watermark_margin", f"{_MARK}.margin", "integer"),
-        Column("watermark_scale", f"{_MARK}.scale", "number"),
+        Column("watermark_text", f"{MARK}.text", "prose"),
+        Column("watermark_position", f"{MARK}.position", choices=get_args(Position)),
+        Column("watermark_color", f"{MARK}.color"),
+        Column("watermark_transparency", f"{MARK}.transparency", "number"),
+        Column("watermark_image", f"{MARK}.image_path"),
+        Column("watermark_font", f"{MARK}.font"),
+        Column("watermark_font_size", f"{MARK}.font_size", "integer"),
+        Column("watermark_margin", f"{MARK}.margin", "integer"),
+        Column("watermark_scale", f"{MARK}.scale", "number"),
         Column("format", f"{_POST}.format", choices=(*get_args(ImageFormat), "jpeg")),
     )
 }
@@ -218,9 +218,9 @@ def request_data(cells: Mapping[str, str]) -> dict[str, object]:
         if cell.strip() and name != "id":
             _set(data, COLUMNS[name].field, COLUMNS[name].value(cell))
     if mark := _watermark_type(cells):
-        _set(data, f"{_MARK}.type", mark)
+        _set(data, f"{MARK}.type", mark)
     if mark or "watermark_text" in cells or "watermark_image" in cells:
-        _set(data, f"{_MARK}.enable", bool(mark))
+        _set(data, f"{MARK}.enable", bool(mark))
     return data
 
 

@@ -5,14 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from foundation.cron import cron_rule, timezone_rule
 from foundation.problems import nearest, one_of
-from ops.catalog.columns import COLUMNS, layered, unknown_column
+from ops.catalog.columns import COLUMNS, MARK, layered, unknown_column
 from ops.catalog.pictures import CatalogFiles, CatalogPicture
 from ops.catalog.problems import ProblemList
-from ops.catalog.rows import CatalogSchedule, RawCatalog, RawRow, ReviewPolicy
+from ops.catalog.rows import CatalogSchedule, CatalogTerms, RawCatalog, RawRow, ReviewPolicy
 from ops.catalog.rows_from import RowsFrom, open_table
 from ops.catalog.template import Template, check_braces
 from ops.catalog.yaml_file import YamlMapping, YamlSyntaxError, YamlValue, read_yaml
 
+REVIEW_KEYS = ("review", "remake", "owner")
 _KEYS = (
     "defaults",
     "watermark",
@@ -26,25 +27,16 @@ _KEYS = (
     "where",
     "join",
     "carry",
-    "review",
-    "remake",
-    "owner",
+    *REVIEW_KEYS,
 )
 MAX_REMAKE = 20
 _REVIEWS = ("none", "required", "flagged")
 _OF_TABLES = ("columns", "where", "join")
 _POLICIES = ("changed", "reseed")
 _WATERMARK_COLUMNS = {
-    "text": "watermark_text",
-    "font": "watermark_font",
-    "color": "watermark_color",
-    "position": "watermark_position",
-    "transparency": "watermark_transparency",
-    "font_size": "watermark_font_size",
-    "margin": "watermark_margin",
-    "image_path": "watermark_image",
-    "scale": "watermark_scale",
+    column.field.removeprefix(f"{MARK}."): name for name, column in COLUMNS.items() if column.field.startswith(MARK)
 }
+"""By the keys of the block."""
 
 
 def read_document(text: str, files: CatalogFiles, problems: ProblemList) -> RawCatalog:
@@ -57,40 +49,28 @@ def read_document(text: str, files: CatalogFiles, problems: ProblemList) -> RawC
         document = read_yaml(text)
     except YamlSyntaxError as exc:
         problems.add("", "", str(exc))
-        return RawCatalog(rows=[])
+        return RawCatalog()
     if not isinstance(document, YamlMapping):
         problems.add("", "", "the file must hold keys, 'rows:' or 'template:' and 'axes:' among them")
-        return RawCatalog(rows=[])
-    _unknown_keys("", document, _KEYS, problems)
+        return RawCatalog()
+    unknown_keys("", document, _KEYS, problems)
     rows, read = _all_rows(document, files, problems)
     watermark = _watermark(document.get("watermark", ""), problems)
-    return RawCatalog(
-        defaults=layered(watermark, _defaults(document.get("defaults", ""), problems)),
-        schedule=read_schedule(document.get("schedule", ""), problems),
-        freshness_hours=read_hours("freshness_hours", document.get("freshness_hours", ""), problems),
-        review=read_review({key: document.get(key, "") for key in ("review", "remake", "owner")}, problems),
-        rows=rows,
-        files=read,
-    )
+    defaults = layered(watermark, _defaults(document.get("defaults", ""), problems))
+    return RawCatalog(rows, defaults, read_terms(document, problems), read)
 
 
-def read_times(text: str, problems: ProblemList) -> RawCatalog:
-    """What the YAML `text` says of when the catalog is made; its rows are not looked at."""
-    document = read_yaml(text)
-    if not isinstance(document, YamlMapping):
-        return RawCatalog(rows=())
-    return RawCatalog(
-        rows=(),
-        schedule=read_schedule(document.get("schedule", ""), problems),
-        freshness_hours=read_hours("freshness_hours", document.get("freshness_hours", ""), problems),
-        review=read_review({key: document.get(key, "") for key in ("review", "remake", "owner")}, problems),
-    )
+def read_terms(document: YamlMapping, problems: ProblemList) -> CatalogTerms:
+    """What a YAML catalog says of when it is made, and of its review."""
+    schedule = read_schedule(document.get("schedule", ""), problems)
+    hours = read_hours(document.get("freshness_hours", ""), problems)
+    return CatalogTerms(schedule, hours, read_review({key: document.get(key, "") for key in REVIEW_KEYS}, problems))
 
 
 def read_review(given: Mapping[str, YamlValue], problems: ProblemList) -> ReviewPolicy:
     """Whether the catalog is reviewed, how often rejected pictures are made again, and who is asked."""
     words = {key: value.strip() if isinstance(value, str) else "?" for key, value in given.items()}
-    review, remake, owner = (words.get(key, "") for key in ("review", "remake", "owner"))
+    review, remake, owner = (words.get(key, "") for key in REVIEW_KEYS)
     if review not in ("", *_REVIEWS):
         problems.add("review", "", one_of(review, _REVIEWS))
     if not re.fullmatch(r"\d{0,2}", remake, re.ASCII) or int(remake or 0) > MAX_REMAKE:
@@ -101,7 +81,8 @@ def read_review(given: Mapping[str, YamlValue], problems: ProblemList) -> Review
     return ReviewPolicy(review in ("required", "flagged"), int(remake or 0), owner, flagged=review == "flagged")
 
 
-def _unknown_keys(row: str, given: YamlMapping, known: Iterable[str], problems: ProblemList) -> None:
+def unknown_keys(row: str, given: Iterable[str], known: Iterable[str], problems: ProblemList) -> None:
+    """Note the keys that are not known, with the nearest that is."""
     for key in given:
         if key not in known:
             problems.add(row, key[:80], f"unknown key.{nearest(key, known) or ' Known: ' + ', '.join(known) + '.'}")
@@ -138,7 +119,7 @@ def _defaults(value: YamlValue, problems: ProblemList) -> dict[str, str]:
 def _watermark(value: YamlValue, problems: ProblemList) -> dict[str, str]:
     """The block as cells of the watermark columns; none of them if it is not enabled."""
     given = _mapping("watermark", value, problems)
-    _unknown_keys("watermark", given, (*_WATERMARK_COLUMNS, "enable", "type"), problems)
+    unknown_keys("watermark", given, (*_WATERMARK_COLUMNS, "enable", "type"), problems)
     cells = {}
     for key, item in given.items():
         if not isinstance(item, str):
@@ -174,7 +155,7 @@ def read_schedule(value: YamlValue, problems: ProblemList) -> CatalogSchedule | 
         given["cron"] = value
     else:
         given = _mapping("schedule", value, problems)
-    _unknown_keys("schedule", given, ("cron", "timezone", "policy"), problems)
+    unknown_keys("schedule", given, ("cron", "timezone", "policy"), problems)
     words = {key: item.strip() for key, item in given.items() if isinstance(item, str)}
     schedule = CatalogSchedule(words.get("cron", ""), words.get("timezone", "UTC"), words.get("policy", "changed"))
     for key, rule in _schedule_rules(schedule):
@@ -191,14 +172,14 @@ def _schedule_rules(schedule: CatalogSchedule) -> Iterator[tuple[str, str]]:
         yield "policy", one_of(schedule.policy, _POLICIES)
 
 
-def read_hours(key: str, value: YamlValue, problems: ProblemList) -> float | None:
+def read_hours(value: YamlValue, problems: ProblemList) -> float | None:
     """The number of hours; None if there is none."""
     if not value:
         return None
     text = value.strip() if isinstance(value, str) else ""
     if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text, re.ASCII):
         return float(text)
-    problems.add(key, "", "must be a number of hours like 24; 0 for never stale")
+    problems.add("freshness_hours", "", "must be a number of hours like 24; 0 for never stale")
     return None
 
 

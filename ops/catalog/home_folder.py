@@ -15,14 +15,14 @@ from pathlib import Path
 from configs.settings import Settings
 from models.visible_files import visible_files
 from ops.catalog.decoding import decoded
-from ops.catalog.document import read_times
+from ops.catalog.document import read_terms
 from ops.catalog.endings import MAX_BYTES
 from ops.catalog.pictures import CatalogPicture, FolderFiles
 from ops.catalog.problems import ProblemList
 from ops.catalog.reading import catalog_digest, is_name
 from ops.catalog.registered import RegisteredCatalogs, Registration
-from ops.catalog.rows import RawCatalog
-from ops.catalog.yaml_file import YamlSyntaxError
+from ops.catalog.rows import NO_TERMS, CatalogTerms
+from ops.catalog.yaml_file import YamlMapping, YamlSyntaxError, read_yaml
 from resources.audit import open_audit, this_person
 from resources.object_store import ObjectStore
 from resources.shared_folder import refresh_marks
@@ -84,7 +84,6 @@ def _earlier(file: Path, shipped: dict[str, str]) -> tuple[Registration, bytes, 
     name, content = _catalog(file), file.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     pictures = list(_pictures(file.parent, name))
-    times = _times(file, content)
     registration = Registration(
         name,
         f"{name}{file.suffix.lower()}",
@@ -92,10 +91,8 @@ def _earlier(file: Path, shipped: dict[str, str]) -> tuple[Registration, bytes, 
         catalog_digest(content, pictures),
         {picture.reference: picture.digest for picture in pictures},
         tuple(sorted(set(_OBJECT_KEY.findall(content.decode("utf-8", "replace"))))),
-        times.schedule,
-        times.freshness_hours,
-        shipped.get(name) == digest,
-        times.review,
+        shipped=shipped.get(name) == digest,
+        **vars(_terms(file, content)),
     )
     return registration, content, pictures
 
@@ -107,15 +104,15 @@ def _pictures(folder: Path, name: str) -> Iterator[CatalogPicture]:
             yield picture
 
 
-def _times(file: Path, content: bytes) -> RawCatalog:
+def _terms(file: Path, content: bytes) -> CatalogTerms:
     """When a catalog is made by itself, as its file says; nothing if that cannot be read."""
-    nothing, problems = RawCatalog(rows=()), ProblemList()
-    if file.suffix.lower() not in _YAML:
-        return nothing
+    problems = ProblemList()
     with suppress(YamlSyntaxError):
-        times = read_times(decoded(content, problems), problems)
-        return nothing if problems.total else times
-    return nothing
+        document = read_yaml(decoded(content, problems)) if file.suffix.lower() in _YAML else None
+        if isinstance(document, YamlMapping) and not problems.total:
+            terms = read_terms(document, problems)
+            return NO_TERMS if problems.total else terms
+    return NO_TERMS
 
 
 def _shipped(home: Path) -> dict[str, str]:

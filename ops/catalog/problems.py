@@ -27,14 +27,14 @@ class CatalogProblem:
 class CatalogError(ImageGenXError):
     """A catalog breaks rules; `problems` (the first thousand) and the text list them, one per line.
 
-    `total` counts all of them.
+    `total` counts all of them. One rule that the file as a whole breaks may be given as it is.
     """
 
     lists = True
 
-    def __init__(self, name: str, problems: Iterable[CatalogProblem], total: int | None = None) -> None:
+    def __init__(self, name: str, problems: Iterable[CatalogProblem] | str, total: int | None = None) -> None:
         self.name = name
-        self.problems = tuple(problems)
+        self.problems = (CatalogProblem("", "", problems),) if isinstance(problems, str) else tuple(problems)
         self.total = len(self.problems) if total is None else total
         noun = "problem" if self.total == 1 else "problems"
         lines = [f"catalog '{name}': {self.total:,} {noun}", *(f"  {problem}" for problem in self.problems)]

@@ -33,8 +33,8 @@ from ops.catalog.decoding import decoded
 from ops.catalog.document import read_document
 from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, TABLES, size_rule
 from ops.catalog.pictures import CatalogFiles, CatalogPicture, FolderFiles
-from ops.catalog.problems import CatalogError, CatalogProblem, ProblemList
-from ops.catalog.rows import NO_REVIEW, CatalogSchedule, RawCatalog, RawRow, ReviewPolicy
+from ops.catalog.problems import CatalogError, ProblemList
+from ops.catalog.rows import CatalogTerms, RawCatalog, RawRow
 from ops.catalog.table import read_table
 from ops.catalog.template import MAX_ROWS
 
@@ -67,12 +67,10 @@ class Catalog:
 
     name: str
     table: "pd.DataFrame"
-    schedule: CatalogSchedule | None
     digest: str
     pictures: tuple[CatalogPicture, ...]
-    objects: tuple[str, ...] = ()
-    freshness_hours: float | None = None
-    review: ReviewPolicy = NO_REVIEW
+    objects: tuple[str, ...]
+    terms: CatalogTerms
 
     def requests(self) -> Iterator[tuple[str, GenerationRequest]]:
         """(row id, request) in the order of the file."""
@@ -84,7 +82,7 @@ def catalog_name(path: Path) -> str:
     name = unicodedata.normalize("NFC", path.stem)
     if not is_name(name):
         hint = f". Name it '{suggested}{path.suffix}'" if (suggested := _suggested(name)) else ""
-        raise CatalogError(name[:80], [CatalogProblem("", "", f"the file must be named by {_NAME_RULE}{hint}")])
+        raise CatalogError(name[:80], f"the file must be named by {_NAME_RULE}{hint}")
     return name
 
 
@@ -100,23 +98,16 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None and ".." not in text and len(text.encode()) <= _NAME_BYTES
 
 
-def read_catalog(
-    path: Path,
-    registry: "ModelRegistry",
-    pictures_from: Path | None = None,
-    has_object: Callable[[str], bool] | None = None,
-) -> Catalog:
-    """Read and check a catalog's file.
+def read_catalog(path: Path, registry: "ModelRegistry", has_object: Callable[[str], bool] | None = None) -> Catalog:
+    """Read and check a catalog's file, which names files beside it.
 
     Args:
-        pictures_from: the folder in which the pictures are looked for that rows name; the file's own by default.
         has_object: see `check_catalog`.
     Raises:
         CatalogError: listing every problem with row and column. Nothing else is raised, whatever the file holds.
     """
     name = catalog_name(path)
-    files = FolderFiles(pictures_from or path.parent, name)
-    return check_catalog(path.name, catalog_content(path), files, registry, has_object)
+    return check_catalog(path.name, catalog_content(path), FolderFiles(path.parent, name), registry, has_object)
 
 
 def check_catalog(
@@ -145,9 +136,7 @@ def check_catalog(
     problems.raise_any(name)
     pictures = (*raw.files, *(picture for picture in checker.pictures.values() if picture))
     digest = catalog_digest(content, pictures)
-    objects = tuple(checker.object_keys)
-    table = _table(records)
-    return Catalog(name, table, raw.schedule, digest, pictures, objects, raw.freshness_hours, raw.review)
+    return Catalog(name, _table(records), digest, pictures, tuple(checker.object_keys), raw.terms)
 
 
 def catalog_content(path: Path) -> bytes:
@@ -184,7 +173,7 @@ def raw_catalog(ending: str, content: bytes, files: CatalogFiles, problems: Prob
     if ending in TABLES:
         return read_table(ending, content, problems)
     text = decoded(content, problems)
-    return RawCatalog(rows=[]) if problems.total else read_document(text, files, problems)
+    return RawCatalog() if problems.total else read_document(text, files, problems)
 
 
 def _content(path: Path, problems: ProblemList) -> bytes:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import told
 from foundation.map_ahead import map_ahead
-from foundation.problems import nearest
 from io_managers.reuse import keep_all
-from ops.catalog.document import read_hours, read_review, read_schedule
+from ops.catalog.document import REVIEW_KEYS, read_hours, read_review, read_schedule, unknown_keys
 from ops.catalog.inside import LeadsOutError
 from ops.catalog.pictures import INPUTS, CatalogPicture, FolderFiles, StoredFiles
-from ops.catalog.problems import CatalogError, CatalogProblem, ProblemList
+from ops.catalog.problems import CatalogError, ProblemList
 from ops.catalog.reading import Catalog, catalog_content, catalog_name, check_catalog, is_name
 from ops.catalog.rows import NO_REVIEW, CatalogSchedule, ReviewPolicy
 from ops.catalog.yaml_file import YamlMapping
@@ -119,12 +118,11 @@ class RegisteredCatalogs:
     def get(self, name: str) -> Registration:
         """A registered catalog; CatalogError if there is none of this name."""
         if not is_name(name):
-            raise CatalogError(name[:80], [CatalogProblem("", "", "this cannot be a catalog's name")])
+            raise CatalogError(name[:80], "this cannot be a catalog's name")
         try:
             return Registration.from_json(self.store.get(_key(REGISTERED, name)))
         except (ObjectNotFoundError, InvalidKeyError) as exc:
-            rule = "no such catalog is registered; add it with `catalog add FILE`"
-            raise CatalogError(name, [CatalogProblem("", "", rule)]) from exc
+            raise CatalogError(name, "no such catalog is registered; add it with `catalog add FILE`") from exc
 
     def read(self, name: str, registry: "ModelRegistry") -> Catalog:
         """A registered catalog, checked. Raises CatalogError listing every problem."""
@@ -163,19 +161,17 @@ class RegisteredCatalogs:
             catalog.digest,
             {picture.reference: picture.digest for picture in catalog.pictures},
             catalog.objects,
-            catalog.schedule,
-            catalog.freshness_hours,
-            shipped,
-            catalog.review,
+            shipped=shipped,
+            **vars(catalog.terms),
         )
         with suppress(CatalogError):
             registration = with_given(registration, self.get(name).given)
         try:
             self.keep(registration, content, catalog.pictures)
         except (LeadsOutError, OSError) as exc:
-            raise CatalogError(name, [CatalogProblem("", "", f"a file it names cannot be read: {told(exc)}")]) from exc
+            raise CatalogError(name, f"a file it names cannot be read: {told(exc)}") from exc
         except InvalidKeyError as exc:
-            raise CatalogError(name, [CatalogProblem("", "", str(exc))]) from exc
+            raise CatalogError(name, str(exc)) from exc
         return catalog
 
     def keep(self, registration: Registration, content: bytes, pictures: Iterable[CatalogPicture]) -> None:
@@ -194,9 +190,7 @@ class RegisteredCatalogs:
             CatalogError: if there is no such catalog, or one of them cannot be.
         """
         before, catalog = self.get(name), self.read(name, registry)
-        own = replace(
-            before, schedule=catalog.schedule, freshness_hours=catalog.freshness_hours, review=catalog.review, given={}
-        )
+        own = replace(before, **vars(catalog.terms), given={})
         changed = with_given(own, {key: value for key, value in {**before.given, **given}.items() if value})
         self._write(REGISTERED, changed)
         self._note(AuditEvent.CATALOG_SET, catalog=name, given=changed.given)
@@ -237,10 +231,17 @@ class RegisteredCatalogs:
 
 def with_given(registration: Registration, given: Mapping[str, str]) -> Registration:
     """The registration with these instead of what its file says. Raises CatalogError if one of them cannot be."""
-    problems = ProblemList()
-    schedule, hours, review = read_given(
-        given, registration.schedule, registration.freshness_hours, registration.review, problems
-    )
+    problems, schedule, hours = ProblemList(), registration.schedule, registration.freshness_hours
+    unknown_keys("", given, KEYS, problems)
+    if any(key in given for key in _TIMES):
+        times = YamlMapping(0)
+        times.update({**(asdict(schedule) if schedule else {}), **{key: given[key] for key in _TIMES if key in given}})
+        schedule = read_schedule(times, problems)
+    if "freshness_hours" in given:
+        hours = read_hours(given["freshness_hours"], problems)
+    own = {"review": registration.review.word, "remake": str(registration.review.remake)}
+    own["owner"] = registration.review.owner
+    review = read_review({key: given.get(key, own[key]) for key in REVIEW_KEYS}, problems)
     problems.raise_any(registration.name)
     return replace(registration, schedule=schedule, freshness_hours=hours, review=review, given=dict(given))
 
@@ -254,27 +255,4 @@ def _name(found: StoredObject) -> str:
 
 
 _TIMES = ("cron", "timezone", "policy")
-_REVIEW = ("review", "remake", "owner")
-KEYS = (*_TIMES, "freshness_hours", *_REVIEW)
-
-
-def read_given(
-    given: Mapping[str, str],
-    schedule: CatalogSchedule | None,
-    freshness_hours: float | None,
-    review: ReviewPolicy,
-    problems: ProblemList,
-) -> tuple[CatalogSchedule | None, float | None, ReviewPolicy]:
-    """Schedule, freshness hours and review of a catalog, with what is given instead of these."""
-    for key in given:
-        if key not in KEYS:
-            problems.add(key[:80], "", f"unknown key.{nearest(key, KEYS) or ' Known: ' + ', '.join(KEYS) + '.'}")
-    if any(key in given for key in _TIMES):
-        times = YamlMapping(0)
-        times.update({**(asdict(schedule) if schedule else {}), **{key: given[key] for key in _TIMES if key in given}})
-        schedule = read_schedule(times, problems)
-    if "freshness_hours" in given:
-        freshness_hours = read_hours("freshness_hours", given["freshness_hours"], problems)
-    own = {"review": review.word, "remake": str(review.remake), "owner": review.owner}
-    said = {key: given[key] for key in _REVIEW if key in given}
-    return schedule, freshness_hours, read_review({**own, **said}, problems)
+KEYS = (*_TIMES, "freshness_hours", *REVIEW_KEYS)

@@ -62,16 +62,28 @@ NO_REVIEW = ReviewPolicy()
 
 
 @dataclass(frozen=True)
+class CatalogTerms:
+    """What a catalog file says of when the catalog is made, and of its review.
+
+    `freshness_hours`: it is stale if it has not been made for so long, h; 0 for never, None for the settings'.
+    """
+
+    schedule: CatalogSchedule | None = None
+    freshness_hours: float | None = None
+    review: ReviewPolicy = NO_REVIEW
+
+
+NO_TERMS = CatalogTerms()
+
+
+@dataclass(frozen=True)
 class RawCatalog:
     """What a catalog file says: `defaults` are cells for all rows; `rows` may be read once.
 
     `files`: what it is made from beside itself, and what goes where it goes.
-    `freshness_hours`: the catalog is stale if it has not been made for so long, h; 0 for never, None for the settings'.
     """
 
-    rows: Iterable[RawRow]
+    rows: Iterable[RawRow] = ()
     defaults: Mapping[str, str] = field(default_factory=dict)
-    schedule: CatalogSchedule | None = None
-    freshness_hours: float | None = None
-    review: ReviewPolicy = NO_REVIEW
+    terms: CatalogTerms = NO_TERMS
     files: tuple[CatalogPicture, ...] = ()

@@ -16,7 +16,7 @@ from models.digests import FileMark
 from models.visible_files import is_hidden, visible_files
 from ops.catalog.endings import MAX_BYTES, OTHER_TABLES, size_rule
 from ops.catalog.inside import LeadsOutError, open_inside
-from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem
+from ops.catalog.problems import CatalogError, CatalogHeldUpError
 from ops.catalog.reading import catalog_name
 from ops.catalog.registered import RegisteredCatalogs
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore, StoreAccessError
@@ -110,20 +110,18 @@ class FolderSource:
         """See `CatalogSource.fetch`; what is no catalog by its ending or its size is not copied."""
         if file_name.endswith("/"):
             rule = "catalogs in folders are not looked at; put their files directly into the watched folder"
-            raise CatalogError(file_name[:80], [CatalogProblem("", "", rule)])
+            raise CatalogError(file_name[:80], rule)
         file = folder / file_name
         try:
             if _is_catalog(file_name):
                 with open_inside(self.folder, file_name) as content, file.open("wb") as copy:
                     if rule := size_rule(file, os.fstat(content.fileno()).st_size):
-                        raise CatalogError(catalog_name(file), [CatalogProblem("", "", rule)])
+                        raise CatalogError(catalog_name(file), rule)
                     shutil.copyfileobj(content, copy)
         except LeadsOutError as exc:
-            rule = f"{exc}; put the file itself there"
-            raise CatalogError(catalog_name(file), [CatalogProblem("", "", rule)]) from exc
+            raise CatalogError(catalog_name(file), f"{exc}; put the file itself there") from exc
         except OSError as exc:
-            rule = f"the file cannot be read: {cause_text(exc)}"
-            raise CatalogError(catalog_name(file), [CatalogProblem("", "", rule)]) from exc
+            raise CatalogError(catalog_name(file), f"the file cannot be read: {cause_text(exc)}") from exc
         return file, self.folder
 
     def tell(self, file_name: str, problems: str) -> None:
@@ -176,17 +174,17 @@ class BucketSource:
         """See `CatalogSource.fetch`; what is too large for a catalog is not fetched."""
         if "/" in file_name:
             rule = f"it lies deeper than the watched prefix; put it directly below '{self.prefix}'"
-            raise CatalogError(file_name[:80], [CatalogProblem("", "", rule)])
+            raise CatalogError(file_name[:80], rule)
         file, key = folder / file_name, f"{self.prefix}{file_name}"
         if not _is_catalog(file_name):
             return file, folder
         try:
             found = self.store.stat(key)
             if found and (rule := size_rule(file, found.size_bytes)):
-                raise CatalogError(catalog_name(file), [CatalogProblem("", "", rule)])
+                raise CatalogError(catalog_name(file), rule)
             file.write_bytes(self.store.get(key))
         except (*_OF_ONE_OBJECT, OSError) as exc:
-            raise CatalogHeldUpError(catalog_name(file), [CatalogProblem("", "", f"cannot be fetched: {exc}")]) from exc
+            raise CatalogHeldUpError(catalog_name(file), f"cannot be fetched: {exc}") from exc
         return file, folder
 
     def tell(self, file_name: str, problems: str) -> None:

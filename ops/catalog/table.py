@@ -18,11 +18,11 @@ def read_table(ending: str, content: bytes, problems: ProblemList) -> RawCatalog
     """
     sheet = read_sheet(ending, content, problems)
     if sheet is None:
-        return RawCatalog(rows=[])
+        return RawCatalog()
     columns = [name.strip() for name in sheet.header]
     if not _header_can_be_read(columns, sheet.place, problems):
-        return RawCatalog(rows=[])
-    return RawCatalog(rows=_rows(columns, sheet, problems))
+        return RawCatalog()
+    return RawCatalog(_rows(columns, sheet, problems))
 
 
 def _header_can_be_read(columns: list[str], place: str, problems: ProblemList) -> bool:

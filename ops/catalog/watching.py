@@ -9,7 +9,7 @@ from typing import Any
 
 from models.registry import ModelRegistry
 from ops.catalog.endings import MAX_BYTES
-from ops.catalog.problems import CatalogError, CatalogHeldUpError, CatalogProblem, SourceGoneError
+from ops.catalog.problems import CatalogError, CatalogHeldUpError, SourceGoneError
 from ops.catalog.reading import Catalog, catalog_name
 from ops.catalog.registered import RegisteredCatalogs
 from ops.catalog.source import CatalogSource
@@ -149,8 +149,7 @@ def _refuse_second_file(name: str, file_name: str, state: SourceState) -> None:
     """Two files of one name and different endings would replace each other at every look."""
     for other, known in state.known.items():
         if known.catalog == name and other != file_name:
-            rule = f"'{other}' is this catalog already; remove one of them"
-            raise CatalogHeldUpError(name, [CatalogProblem("", "", rule)])
+            raise CatalogHeldUpError(name, f"'{other}' is this catalog already; remove one of them")
 
 
 def _forget_gone(

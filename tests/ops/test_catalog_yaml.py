@@ -132,7 +132,7 @@ def test_a_wrong_watermark_is_explained(tmp_path: Path, block: str, problem: str
     ],
 )
 def test_a_schedule_is_read(tmp_path: Path, schedule: str, expected: CatalogSchedule) -> None:
-    assert read(tmp_path, "a.yaml", f"schedule: {schedule}\nrows: [{{text: a}}]").schedule == expected
+    assert read(tmp_path, "a.yaml", f"schedule: {schedule}\nrows: [{{text: a}}]").terms.schedule == expected
 
 
 def test_a_wrong_schedule_lists_everything(tmp_path: Path) -> None:
