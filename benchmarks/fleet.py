@@ -33,8 +33,8 @@ from io_managers.manifest_file import ManifestFile
 from models.picture_job import PictureJob, PictureOutcome
 from models.recipe import Recipe
 from models.request import GenerationRequest, Mode, Sampler
-from ops.making import Wanted, made_rows
 from ops.making.fleet import SHORTEST_WINDOW, WINDOW_BATCHES, FleetMaker
+from ops.making.maker import Wanted, made_rows
 from resources.queue import Claim, NewTask, RequestQueue, WorkerState, new_task_id, open_queue
 
 ROWS, WORKERS, PICTURE_S, BATCH = 100_000, 64, 0.25, 8

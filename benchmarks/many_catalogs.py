@@ -368,8 +368,8 @@ def _tick_figures(settings: Settings, instance: "DagsterInstance", names: Sequen
     from dagster import evaluate_automation_conditions
     from dagster._core.execution.backfill import BulkActionStatus
 
-    from imagegenx_assets.automation import catalog_automation
     from imagegenx_assets.definitions import defs
+    from imagegenx_assets.jobs import catalog_automation
     from sensors.catalog_schedule import catalog_schedule
     from sensors.catalog_source import catalog_source
     from sensors.freshness import stale_catalogs_sensor

@@ -3,9 +3,8 @@
 from dagster import Definitions, in_process_executor
 
 import resources.code_server_runs  # noqa: F401 as it says
-from imagegenx_assets.automation import catalog_automation
 from imagegenx_assets.catalog_assets import ASSETS
-from imagegenx_assets.jobs import catalog_pictures
+from imagegenx_assets.jobs import catalog_automation, catalog_pictures
 from imagegenx_assets.on_demand import on_demand_images, serving_run
 from imagegenx_assets.published import published_images
 from imagegenx_assets.releases import SOURCES, accepted

@@ -12,8 +12,8 @@ from models.picture_job import PictureJob
 from models.recipe import Recipe
 from models.request import PostProcess
 from ops.finish import Finisher
-from ops.making import PictureMaker, Wanted, made_rows
 from ops.making.in_process import ChangeMaker
+from ops.making.maker import PictureMaker, Wanted, made_rows
 from ops.stages import Stage
 from resources.object_store import StoredObject
 

@@ -26,7 +26,7 @@ from models.request import GenerationRequest, ImageFormat
 from models.resolution import Resolution
 from ops.catalog import CARRY, table_requests
 from ops.input_pictures import InputPictures
-from ops.making import PictureMaker, Wanted, made_rows
+from ops.making.maker import PictureMaker, Wanted, made_rows
 from ops.moderation import Moderation, PictureRejectedError
 from ops.stages import generated_format
 from resources.object_store import StoredObject

@@ -13,7 +13,7 @@ from models.recipe import PostStep
 from models.request import ImageFormat, PostProcess, Scale, WatermarkParams
 from ops.marking import Marker, catalog_step, labelled, relabelled
 from ops.thumbnail import make_thumbnail, thumbnail_step
-from ops.upscaling import upscale_pixels, upscale_step
+from ops.upscaling import FACTORS, upscale_step
 from ops.watermark import draw_watermark, recorded_params, watermark_step
 from resources.shared_folder import refresh_marks
 from resources.weight_store import fetch_upscaler
@@ -161,8 +161,10 @@ def _enlarging(scale: Scale, name: str, settings: Settings) -> Change:
     def enlarge(image: "Image") -> "Image":
         import numpy as np
 
-        pixels = np.asarray(rgb_picture(image))
-        return rgb_picture(upscale_pixels(pixels, scale, network=network, device=choose_device(settings.engine.device)))
+        from models.esrgan import load_upscaler
+
+        upscaler = load_upscaler(network, choose_device(settings.engine.device))
+        return rgb_picture(upscaler.upscale(np.asarray(rgb_picture(image)), FACTORS[scale]))
 
     return _exact(partial(upscale_step, scale, network=network, name=name), enlarge)
 

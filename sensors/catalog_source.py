@@ -23,10 +23,10 @@ from foundation.outside_text import one_line
 from io_managers.text_table import text_table
 from models.registry import open_registry
 from ops.catalog import Catalog, CatalogError, RegisteredCatalogs, open_catalogs
-from ops.catalog.refused import Refusal, note_refused, refused_files
+from ops.catalog.refused import Refusal, check_accepted, note_refused, refused_files
 from ops.catalog.source import BucketSource, CatalogSource, FolderSource
 from ops.catalog.watching import Known, Look, SourceState, look, name_of
-from ops.checks import check_accepted, check_evaluation
+from ops.checks import check_evaluation
 from resources.dagster_names import ACCEPTED, CATALOG_FILES, CATALOG_PARTITIONS
 from resources.object_store import ObjectStore
 from resources.object_store_resource import ObjectStoreResource

@@ -3,7 +3,6 @@
 Manifests are checked row by row, all of them; pictures are opened for a sample (`sample_rows`), one at a time.
 """
 
-from ops.checks.accepted import check_accepted
 from ops.checks.files import check_files
 from ops.checks.looks import check_looks
 from ops.checks.marked import check_marked
@@ -28,7 +27,6 @@ __all__ = [
     "Problem",
     "blocks",
     "catalog_rows",
-    "check_accepted",
     "check_evaluation",
     "check_files",
     "check_looks",

@@ -3,9 +3,9 @@
 import dagster as dg
 import pytest
 
-from imagegenx_assets.automation import catalog_automation
 from imagegenx_assets.catalog_assets import ASSETS
 from imagegenx_assets.definitions import RESOURCES, defs
+from imagegenx_assets.jobs import catalog_automation
 from imagegenx_assets.partitions import CATALOGS
 from resources.dagster_names import STAGES
 

@@ -9,8 +9,9 @@ import pytest
 from safetensors.torch import save_file
 
 from models.errors import ModelLoadError
+from models.esrgan import RRDBNet, load_upscaler
 from models.upscaling.rrdb import RRDBNet
-from ops.upscaling import upscale_pixels, upscale_step
+from ops.upscaling import upscale_step
 from tests.support.recipes import some_pixels
 
 
@@ -21,13 +22,13 @@ def network(tmp_path):
     return path
 
 
-@pytest.mark.parametrize(("scale", "factor"), [("2x", 2), ("4x", 4)])
-def test_pictures_are_enlarged_as_asked(network, scale, factor):
-    pixels = some_pixels(1, width_px=50, height_px=30)
-    result = upscale_pixels(pixels, scale, network=network)
+@pytest.mark.parametrize("factor", [2, 4])
+def test_pictures_are_enlarged_as_asked(network, factor):
+    pixels, upscaler = some_pixels(1, width_px=50, height_px=30), load_upscaler(network, "cpu")
+    result = upscaler.upscale(pixels, factor)
     assert result.shape == (30 * factor, 50 * factor, 3)
     assert result.dtype == np.uint8
-    assert np.array_equal(result, upscale_pixels(pixels, scale, network=network))
+    assert np.array_equal(result, upscaler.upscale(pixels, factor))
 
 
 def test_the_step_names_scale_and_network(network):
@@ -44,10 +45,7 @@ def test_another_network_is_another_step(network):
 
 def test_a_missing_network_is_a_clear_error(tmp_path):
     path = tmp_path / "none.safetensors"
-    for ask in (
-        lambda: upscale_step("4x", network=path),
-        lambda: upscale_pixels(some_pixels(1), "4x", network=path),
-    ):
+    for ask in (lambda: upscale_step("4x", network=path), lambda: load_upscaler(path, "cpu")):
         with pytest.raises(ModelLoadError) as caught:
             ask()
         assert str(caught.value) == f"upscaling network 'none.safetensors': no file {path}."

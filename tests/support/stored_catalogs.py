@@ -13,7 +13,7 @@ from models.picture_job import PictureJob
 from models.recipe import Recipe
 from models.request import PostProcess
 from ops.finish import Finisher, finish_job, job_plan
-from ops.making import Wanted, made_rows
+from ops.making.maker import Wanted, made_rows
 from tests.support.recipes import a_recipe, some_pixels
 
 POST = PostProcess().model_dump_json()
