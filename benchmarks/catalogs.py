@@ -21,7 +21,8 @@ from io_managers.image_set import Status, encode_manifest, manifest_key, read_im
 from io_managers.image_set_writer import PARQUET
 from io_managers.settling import recipe_row
 from models.engine import GenerationJob
-from ops.catalog import Catalog, FolderFiles, read_catalog
+from ops.catalog.pictures import FolderFiles
+from ops.catalog.reading import Catalog, read_catalog
 from ops.generation import PlannedRow, plan_row
 from ops.input_pictures import InputPictures
 from resources.gpu_engine import GPUEngine

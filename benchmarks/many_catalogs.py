@@ -38,7 +38,7 @@ from imagegenx_cli.embedded_dagster import dagster_instance
 from imagegenx_cli.processes import ProcessStack
 from models.planning import plan_recipe
 from models.registry import open_registry
-from ops.catalog import open_catalogs
+from ops.catalog.home_folder import open_catalogs
 from ops.gallery_page import gallery_key
 from ops.releases import UsedRelease, releases_key
 from resources.dagster_names import CATALOG_PARTITIONS, QUALITY, STAGES

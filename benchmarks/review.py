@@ -21,8 +21,7 @@ from gateway.http_app import build_app
 from gateway.http_server import HttpLimits, HttpServer
 from gateway.main import open_service
 from io_managers.image_set import ManifestRow, Status, encode_manifest, manifest_key
-from ops.catalog import Registration
-from ops.catalog.registered import REGISTERED
+from ops.catalog.registered import REGISTERED, Registration
 from ops.review.catalog_view import CatalogViews
 from ops.review.verdicts import State
 from resources.dagster_names import THUMBNAILS, WATERMARKED_IMAGES

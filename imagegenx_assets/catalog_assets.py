@@ -23,8 +23,8 @@ from imagegenx_assets.catalog_step import CatalogStep, Events, begin, catalog_as
 from imagegenx_assets.gallery_metadata import described
 from io_managers.image_set import ImageSet
 from io_managers.reuse import Reuse
-from ops.catalog import CatalogError
-from ops.checks import check_result
+from ops.catalog.problems import CatalogError
+from ops.checks.result import check_result
 from ops.chosen_rows import choose_rows, with_other_rows
 from ops.derivation import derive_images
 from ops.editions import (

@@ -6,7 +6,8 @@ from typing import Any
 from dagster import MetadataValue
 
 from configs.settings import Settings
-from ops.catalog import CatalogError, RegisteredCatalogs
+from ops.catalog.problems import CatalogError
+from ops.catalog.registered import RegisteredCatalogs
 from ops.catalog.schedules import catalog_freshness_hours, catalog_schedules
 from sensors.catalog_schedule import next_due
 

@@ -28,8 +28,11 @@ from imagegenx_assets.partitions import CATALOGS
 from io_managers.image_set import ImageSet, last_image_set, read_image_set
 from io_managers.outages import outages_retried
 from io_managers.reuse import Reuse
-from ops.catalog import NO_REVIEW, CatalogError, RegisteredCatalogs, ReviewPolicy, open_catalogs
-from ops.checks import blocks
+from ops.catalog.home_folder import open_catalogs
+from ops.catalog.problems import CatalogError
+from ops.catalog.registered import RegisteredCatalogs
+from ops.catalog.rows import NO_REVIEW, ReviewPolicy
+from ops.checks.result import blocks
 from resources.dagster_names import (
     CATALOG_PARTITIONS,
     CATALOG_POOL,

@@ -20,7 +20,7 @@ from dagster import (
     DagsterInstance,
 )
 
-from ops.checks import blocks
+from ops.checks.result import blocks
 from resources.dagster_names import QUALITY
 
 _RESULT, _BLOCKED, _WARNED, _PASSED = "verdict", "blocked", "warned", "passed"

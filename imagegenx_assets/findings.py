@@ -7,23 +7,22 @@ from imagegenx_assets.catalog_step import CatalogStep
 from io_managers.image_set import MAX_STORED_PIXELS, ImageSet, Status
 from models.image import open_stored_picture
 from ops.catalog.schedules import catalog_freshness_hours
-from ops.checks import (
-    Findings,
-    Outcome,
-    Problem,
+from ops.checks.files import check_files
+from ops.checks.looks import check_looks
+from ops.checks.marked import check_marked
+from ops.checks.outcome import Outcome, Problem
+from ops.checks.result import Findings
+from ops.checks.rows import (
     catalog_rows,
-    check_files,
-    check_looks,
-    check_marked,
     check_moderated,
     check_rows,
-    check_watermarks,
     finished,
     generated,
     manifest_rows,
     thumbnail,
     upscaled,
 )
+from ops.checks.watermarks import check_watermarks
 from ops.freshness import freshness
 from ops.gallery_page import contact_sheet_key, gallery_key
 from ops.marking import Marker, catalog_step

@@ -8,8 +8,8 @@ from dagster import AssetCheckResult, AssetCheckSpec, AssetExecutionContext, Ass
 
 from imagegenx_assets.partitions import CATALOGS
 from io_managers.outages import outages_retried
-from ops.catalog import open_catalogs
-from ops.checks import check_result
+from ops.catalog.home_folder import open_catalogs
+from ops.checks.result import check_result
 from ops.review.catalog_view import CatalogViews
 from ops.review.export import export_catalog
 from ops.review.progress import outcome, reviews

@@ -4,7 +4,7 @@ from dagster import AssetCheckResult, AssetSpec, asset_check
 
 from imagegenx_assets.partitions import CATALOGS, MODELS
 from ops.catalog.refused import check_accepted, refused_files
-from ops.checks import check_result
+from ops.checks.result import check_result
 from resources.dagster_names import ACCEPTED, CATALOG_FILES, MODEL_RELEASES, OWNERS
 from resources.object_store_resource import ObjectStoreResource
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from configs.settings import load_settings
 from foundation.errors import ImageGenXError
 from imagegenx_cli.terminal import say
-from ops.catalog import open_catalogs
+from ops.catalog.home_folder import open_catalogs
 from ops.review.export import WRITTEN, Exported, export_catalog
 from resources.local_store import LocalObjectStore
 from resources.object_store import TEMP_FOLDER

@@ -13,15 +13,10 @@ from imagegenx_cli.embedded_dagster import dagster_instance
 from imagegenx_cli.terminal import print_json, say, say_table
 from models.registry import ModelRegistry, open_registry
 from models.visible_files import visible_files
-from ops.catalog import (
-    FolderFiles,
-    RegisteredCatalogs,
-    Registration,
-    catalog_files,
-    catalog_name,
-    open_catalogs,
-    read_catalog,
-)
+from ops.catalog.home_folder import catalog_files, open_catalogs
+from ops.catalog.pictures import FolderFiles
+from ops.catalog.reading import catalog_name, read_catalog
+from ops.catalog.registered import RegisteredCatalogs, Registration
 from ops.catalog.schedules import catalog_schedules
 from ops.freshness import made_at_s
 from ops.input_pictures import InputPictures

@@ -13,7 +13,7 @@ from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs, this
 from imagegenx_cli.terminal import InterruptedByPersonError, progress_bars, say
 from io_managers.image_set import ImageSet, Status, read_image_set
 from models.registry import open_registry
-from ops.catalog import open_catalogs
+from ops.catalog.home_folder import open_catalogs
 from ops.gallery_page import gallery_key
 from resources.object_store import ObjectStore
 from resources.open_store import open_store

@@ -25,7 +25,9 @@ from imagegenx_cli.keys import record_new_key
 from imagegenx_cli.processes import ProcessStack
 from imagegenx_cli.terminal import say
 from models.registry import ModelRegistry, open_registry
-from ops.catalog import CatalogError, catalog_name, open_catalogs
+from ops.catalog.home_folder import open_catalogs
+from ops.catalog.problems import CatalogError
+from ops.catalog.reading import catalog_name
 from resources.accounts import open_accounts
 from resources.open_store import open_store
 from resources.queue import QueueUnavailableError, RequestQueue, open_queue

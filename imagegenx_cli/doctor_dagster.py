@@ -140,7 +140,7 @@ def _switched_off(instance: "DagsterInstance") -> Iterator[Finding]:
 
 def _unknown_catalogs(instance: "DagsterInstance", settings: Settings) -> Iterator[Finding]:
     """Settings that name a catalog there is not: they say nothing by themselves."""
-    from ops.catalog import open_catalogs
+    from ops.catalog.home_folder import open_catalogs
     from ops.garbage_collection import registered_catalogs
     from resources.open_store import open_store
 

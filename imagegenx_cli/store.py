@@ -10,13 +10,8 @@ from rich.filesize import decimal
 from configs.settings import load_settings
 from imagegenx_cli.embedded_dagster import dagster_instance, end_dead_runs
 from imagegenx_cli.terminal import print_json, say
-from ops.store_life import (
-    Collection,
-    Verification,
-    What,
-    heal,
-    verify_store,
-)
+from ops.store_life.collecting import Collection
+from ops.store_life.verifying import Verification, What, heal, verify_store
 from resources.audit import AuditEvent, open_audit, this_person
 from resources.open_store import open_store
 

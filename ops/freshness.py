@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from ops.checks import Findings, Outcome, Problem
+from ops.checks.outcome import Outcome, Problem
+from ops.checks.result import Findings
 from ops.gallery_page import GALLERIES, gallery_key
 from resources.object_store import ObjectStore
 

@@ -14,16 +14,13 @@ from dagster import (
 )
 
 from configs.settings import Settings
-from ops.catalog import RegisteredCatalogs, open_catalogs
+from ops.catalog.home_folder import open_catalogs
+from ops.catalog.registered import RegisteredCatalogs
 from ops.review.verdicts import merge_verdicts
-from ops.store_life import (
-    Collection,
-    CollectionUnderWayError,
-    Retention,
-    collect_garbage,
-    live_tasks,
-    only_collection,
-)
+from ops.store_life.collecting import Collection, collect_garbage
+from ops.store_life.collection_lock import CollectionUnderWayError, only_collection
+from ops.store_life.retention import Retention
+from ops.store_life.tasks import live_tasks
 from resources.audit import AuditEvent, open_audit, this_person
 from resources.dagster_names import CATALOG_PARTITIONS, STORE_GARBAGE, UPKEEP_POOL
 from resources.object_store import ObjectStore

@@ -24,7 +24,7 @@ from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationRequest, ImageFormat
 from models.resolution import Resolution
-from ops.catalog import CARRY, table_requests
+from ops.catalog.reading import CARRY, table_requests
 from ops.input_pictures import InputPictures
 from ops.making.maker import PictureMaker, Wanted, made_rows
 from ops.moderation import Moderation, PictureRejectedError

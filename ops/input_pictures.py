@@ -9,7 +9,7 @@ from typing import TypeVar
 from io_managers.reuse import keep_all
 from models.errors import PictureError
 from models.image import InputPicture, check_picture, open_picture
-from ops.catalog import INPUTS, CatalogFiles
+from ops.catalog.pictures import INPUTS, CatalogFiles
 from resources.object_store import InvalidKeyError, ObjectNotFoundError, ObjectStore
 
 Answer = TypeVar("Answer")

@@ -11,7 +11,7 @@ from models.recipe import Recipe
 from models.registry import ModelRegistry
 from models.request import GenerationRequest
 from models.resolution import Resolution
-from ops.catalog import Catalog, table_requests
+from ops.catalog.reading import Catalog, table_requests
 from ops.editions import edited, reseeded, wanted_edition
 from ops.generation import PlannedRow, plan_row
 from ops.input_pictures import InputPictures

@@ -10,7 +10,8 @@ from dagster import DefaultSensorStatus, RunRequest, RunsFilter, SensorEvaluatio
 from dagster._utils.schedules import get_latest_completed_cron_tick, get_next_cron_tick
 
 from configs.settings import Settings
-from ops.catalog import CatalogSchedule, open_catalogs
+from ops.catalog.home_folder import open_catalogs
+from ops.catalog.rows import CatalogSchedule
 from ops.catalog.schedules import catalog_schedules
 from ops.editions import request_edition
 from resources.dagster_names import CATALOG_PARTITIONS, RUN_KEY_TAG

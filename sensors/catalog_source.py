@@ -22,11 +22,14 @@ from foundation.errors import ImageGenXError
 from foundation.outside_text import one_line
 from io_managers.text_table import text_table
 from models.registry import open_registry
-from ops.catalog import Catalog, CatalogError, RegisteredCatalogs, open_catalogs
+from ops.catalog.home_folder import open_catalogs
+from ops.catalog.problems import CatalogError
+from ops.catalog.reading import Catalog
 from ops.catalog.refused import Refusal, check_accepted, note_refused, refused_files
+from ops.catalog.registered import RegisteredCatalogs
 from ops.catalog.source import BucketSource, CatalogSource, FolderSource
 from ops.catalog.watching import Known, Look, SourceState, look, name_of
-from ops.checks import check_evaluation
+from ops.checks.result import check_evaluation
 from resources.dagster_names import ACCEPTED, CATALOG_FILES, CATALOG_PARTITIONS
 from resources.object_store import ObjectStore
 from resources.object_store_resource import ObjectStoreResource

@@ -16,9 +16,10 @@ from dagster import (
     SkipReason,
 )
 
-from ops.catalog import open_catalogs
+from ops.catalog.home_folder import open_catalogs
 from ops.catalog.schedules import freshness_hours
-from ops.checks import Outcome, Problem, check_evaluation
+from ops.checks.outcome import Outcome, Problem
+from ops.checks.result import check_evaluation
 from ops.freshness import REMEDY, stale_catalogs, too_old
 from resources.dagster_names import CATALOG_PARTITIONS, GALLERY, QUALITY
 from resources.object_store_resource import ObjectStoreResource

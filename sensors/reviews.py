@@ -13,8 +13,8 @@ from dagster import (
     SkipReason,
 )
 
-from ops.catalog import open_catalogs
-from ops.checks import check_evaluation
+from ops.catalog.home_folder import open_catalogs
+from ops.checks.result import check_evaluation
 from ops.editions import request_rows
 from ops.review.catalog_view import CatalogViews
 from ops.review.progress import Reviewed, outcome, review_versions, reviews

@@ -13,7 +13,8 @@ from gateway.errors import ServiceError, bad_field, service_errors
 from gateway.galleries.wishes import pictures_to_make, read_wish
 from gateway.service import GatewayService
 from io_managers.live_progress import live_progress
-from ops.catalog import CatalogError, RegisteredCatalogs, Registration
+from ops.catalog.problems import CatalogError
+from ops.catalog.registered import RegisteredCatalogs, Registration
 from ops.editions import made_edition, wanted_edition
 from ops.review.asked import asked_changes
 from ops.review.catalog_view import COLUMNS, NOW, CatalogView, CatalogViews

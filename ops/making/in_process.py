@@ -13,7 +13,7 @@ from models.picture_job import PictureJob, PictureOutcome
 from models.recipe import PostStep
 from models.resolution import Resolution
 from models.statement import mark_step
-from ops.catalog import INPUTS
+from ops.catalog.pictures import INPUTS
 from ops.finish import Failure, FinishedPicture, Finisher, failed_outcome, finish_job, job_plan
 from ops.making.maker import OnStep
 from ops.stages import Change

@@ -11,7 +11,7 @@ from foundation.errors import ImageGenXError
 from foundation.map_ahead import map_ahead
 from io_managers.image_set import ManifestRow
 from models.encoding import CONTENT_TYPES
-from ops.catalog import RegisteredCatalogs
+from ops.catalog.registered import RegisteredCatalogs
 from ops.file_names import file_stems
 from ops.review.catalog_view import CatalogViews
 from ops.review.results import input_table, write_results

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from configs.lifecycle_settings import CheckSettings
 from foundation.map_ahead import map_ahead
 from io_managers.image_set import ImageSet, ManifestRow, StoredPicture
-from ops.catalog import ReviewPolicy
+from ops.catalog.rows import ReviewPolicy
 from ops.review.verdicts import NOTHING_SAID, CatalogVerdicts, State, Verdict, new_verdict, standings
 from ops.scores.kept import Kept, Scores, kept_scores, scores_key, told
 from ops.scores.scorers import open_scorers, scorer_names

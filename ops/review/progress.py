@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ops.catalog import RegisteredCatalogs, Registration
-from ops.checks import Outcome, Problem
+from ops.catalog.registered import RegisteredCatalogs, Registration
+from ops.checks.outcome import Outcome, Problem
 from ops.review.catalog_view import CatalogViews
 from ops.review.verdicts import NOTHING_SAID, State, rejections, standings
 

@@ -10,9 +10,10 @@ from pathlib import PurePosixPath
 
 from foundation.outside_text import printable
 from io_managers.image_set import ManifestRow
-from ops.catalog import INPUTS, RegisteredCatalogs
+from ops.catalog.pictures import INPUTS
 from ops.catalog.problems import ProblemList
 from ops.catalog.reading import given_id, raw_catalog
+from ops.catalog.registered import RegisteredCatalogs
 from ops.catalog.sheet import Sheet, read_sheet
 
 RESULT_COLUMNS = ("status", "file", "URL", "seed", "verdict", "error")

@@ -14,7 +14,8 @@ from typing import Protocol
 from foundation.map_ahead import map_ahead
 from io_managers.image_set import PICTURES, SUPERSEDED
 from io_managers.reuse import ANNOUNCEMENTS, announced
-from ops.catalog import INPUTS, RegisteredCatalogs
+from ops.catalog.pictures import INPUTS
+from ops.catalog.registered import RegisteredCatalogs
 from ops.editions import FOLDER as EDITIONS
 from ops.editions import edition_folder, forget_editions, surplus_editions
 from ops.quarantine import QUARANTINE

@@ -8,8 +8,8 @@ from foundation.error_text import cause_text
 from foundation.errors import ImageGenXError
 from foundation.map_ahead import map_ahead
 from io_managers.image_set import MANIFESTS, SUPERSEDED
-from ops.catalog import RegisteredCatalogs
 from ops.catalog.columns import PICTURE_COLUMNS, named_pictures
+from ops.catalog.registered import RegisteredCatalogs
 from ops.editions import FOLDER as EDITIONS
 from ops.store_life.retention import Retention
 from resources.object_store import ObjectNotFoundError, ObjectStore, StoredObject

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from configs.settings import load_settings
 from imagegenx_assets.published import published_images
-from ops.catalog import RegisteredCatalogs
+from ops.catalog.registered import RegisteredCatalogs
 from ops.editions import wanted_edition
 from ops.review.verdicts import CatalogVerdicts
 from resources.object_store_resource import ObjectStoreResource

@@ -18,7 +18,8 @@ from io_managers.image_set import read_image_set
 from io_managers.image_set_io_manager import ImageSetIOManager
 from io_managers.image_set_writer import NoPictureError
 from models.registry import open_registry
-from ops.catalog import CatalogError, open_catalogs
+from ops.catalog.home_folder import open_catalogs
+from ops.catalog.problems import CatalogError
 from ops.chosen_rows import UnknownRowsError
 from ops.editions import RowChange, request_changes, wanted_edition
 from ops.review.catalog_view import COLUMNS, CatalogViews

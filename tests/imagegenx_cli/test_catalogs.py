@@ -9,7 +9,7 @@ from dagster import AssetKey, AssetMaterialization, DagsterInstance
 from configs.settings import load_settings
 from imagegenx_cli import catalogs
 from models.registry import open_registry
-from ops.catalog import open_catalogs
+from ops.catalog.home_folder import open_catalogs
 from resources.open_store import open_store
 from tests.support.catalog_writer import registered_text
 from tests.support.reviewed_catalog import store_rows

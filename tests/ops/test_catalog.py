@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 
 from models.planning import row_seed
 from models.request import Mode, Priority
-from ops.catalog import COLUMNS, CatalogError, FolderFiles, catalog_name, read_catalog, row_request
+from ops.catalog.columns import COLUMNS
 from ops.catalog.endings import MAX_BYTES
+from ops.catalog.pictures import FolderFiles
+from ops.catalog.problems import CatalogError
+from ops.catalog.reading import catalog_name, read_catalog, row_request
 from tests.support.catalog_writer import REGISTRY, problems, read, write
 from tests.support.fuzzing import TIMES
 

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from ops.catalog import CARRY, CatalogError, RegisteredCatalogs
+from ops.catalog.problems import CatalogError
+from ops.catalog.reading import CARRY
+from ops.catalog.registered import RegisteredCatalogs
 from ops.catalog.rows import ReviewPolicy
 from resources.local_store import LocalObjectStore
 from tests.support.catalog_writer import REGISTRY, problems, read, write

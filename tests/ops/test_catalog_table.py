@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.catalog import CatalogError, read_catalog, sheet
+from ops.catalog import sheet
+from ops.catalog.problems import CatalogError
+from ops.catalog.reading import read_catalog
 from tests.support.catalog_writer import REGISTRY, problems, read
 from tests.support.fuzzing import TIMES
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from configs.settings import Settings
-from ops.catalog import open_catalogs
+from ops.catalog.home_folder import open_catalogs
 from ops.catalog.problems import SourceGoneError
 from ops.catalog.source import BucketSource, FolderSource
 from ops.catalog.watching import SourceState, look

@@ -6,7 +6,8 @@ import pytest
 
 from configs.lifecycle_settings import CheckSettings
 from configs.settings import Settings
-from ops.catalog import CatalogSchedule, open_catalogs
+from ops.catalog.home_folder import open_catalogs
+from ops.catalog.rows import CatalogSchedule
 from ops.catalog.schedules import catalog_freshness_hours, freshness_hours
 from resources.local_store import LocalObjectStore
 from tests.support.catalog_writer import problems, read

@@ -8,8 +8,8 @@ from configs.settings import load_settings
 from imagegenx_assets.definitions import RESOURCES
 from imagegenx_assets.upkeep import store_upkeep
 from ops.garbage_collection import active_runs, collect_for
-from ops.store_life import CollectionUnderWayError, collection_lock, only_collection
-from ops.store_life.collection_lock import LOCKS
+from ops.store_life import collection_lock
+from ops.store_life.collection_lock import LOCKS, CollectionUnderWayError, only_collection
 from resources.audit import open_audit
 from resources.dagster_names import STORE_GARBAGE
 from resources.local_store import LocalObjectStore

@@ -12,7 +12,8 @@ from models.image import FailedImage, open_stored_picture
 from models.planning import row_seed
 from models.recipe import Recipe
 from models.registry import ModelRegistry
-from ops.catalog import FolderFiles, read_catalog
+from ops.catalog.pictures import FolderFiles
+from ops.catalog.reading import read_catalog
 from ops.finish import Finisher
 from ops.generation import Generator
 from ops.input_pictures import InputPictures

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from models.errors import PictureError
-from ops.catalog import FolderFiles
+from ops.catalog.pictures import FolderFiles
 from ops.input_pictures import InputPictures
 from resources.local_store import LocalObjectStore
 from tests.support.costly_pictures import adobe_rgb_profile, png_with

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ops.catalog import FolderFiles, read_catalog
+from ops.catalog.pictures import FolderFiles
+from ops.catalog.reading import read_catalog
 from ops.editions import RowChange, request_changes
 from ops.input_pictures import InputPictures
 from ops.prospect import Prospect, prospect

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from configs.settings import PACKAGE_ROOT, Settings
-from ops.catalog import CatalogError, RegisteredCatalogs, catalog_files, open_catalogs, read_catalog
-from ops.catalog.problems import CatalogHeldUpError
+from ops.catalog.home_folder import catalog_files, open_catalogs
+from ops.catalog.problems import CatalogError, CatalogHeldUpError
+from ops.catalog.reading import read_catalog
+from ops.catalog.registered import RegisteredCatalogs
 from resources.local_store import LocalObjectStore
 from tests.support.catalog_writer import REGISTRY, registered_text, write
 from tests.support.stored_catalogs import make_old

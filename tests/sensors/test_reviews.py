@@ -6,7 +6,8 @@ from dagster._core.test_utils import create_run_for_test
 
 from configs.settings import load_settings
 from imagegenx_assets.published import published_images
-from ops.catalog import RegisteredCatalogs, ReviewPolicy
+from ops.catalog.registered import RegisteredCatalogs
+from ops.catalog.rows import ReviewPolicy
 from ops.editions import wanted_edition
 from ops.review.verdicts import CatalogVerdicts, State, new_verdict
 from resources.dagster_names import STAGES

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from models.registry import BUILTIN_CARDS, ModelRegistry
-from ops.catalog import INPUTS, Catalog, CatalogError, RegisteredCatalogs, read_catalog
+from ops.catalog.pictures import INPUTS
+from ops.catalog.problems import CatalogError
+from ops.catalog.reading import Catalog, read_catalog
+from ops.catalog.registered import RegisteredCatalogs
 
 REGISTRY = ModelRegistry.load([BUILTIN_CARDS], "tiny")
 

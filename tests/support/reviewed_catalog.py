@@ -8,8 +8,8 @@ from dataclasses import replace
 from PIL import Image
 
 from io_managers.image_set import ManifestRow, Status, encode_manifest, manifest_key
-from ops.catalog import Registration, ReviewPolicy
-from ops.catalog.registered import REGISTERED
+from ops.catalog.registered import REGISTERED, Registration
+from ops.catalog.rows import ReviewPolicy
 from resources.dagster_names import THUMBNAILS, WATERMARKED_IMAGES
 
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.main import open_service
 from io_managers.image_set import manifest_key
 from io_managers.live_progress import publish_progress
-from ops.catalog import ReviewPolicy
+from ops.catalog.rows import ReviewPolicy
 from ops.review.verdicts import CatalogVerdicts
 from resources.dagster_names import THUMBNAILS
 from tests.support.reviewed_catalog import store_reviewed

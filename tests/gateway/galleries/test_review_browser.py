@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from io_managers.image_set import encode_manifest, manifest_key
 from io_managers.live_progress import publish_progress
-from ops.catalog import ReviewPolicy
+from ops.catalog.rows import ReviewPolicy
 from ops.editions import RowChange, begin_edition, finish_edition, request_edition
 from ops.review.asked import asked_changes
 from ops.review.verdicts import CatalogVerdicts, State, new_verdict

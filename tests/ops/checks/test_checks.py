@@ -9,20 +9,20 @@ from io_managers.image_set import decode_manifest, encode_manifest, read_image_s
 from io_managers.image_set_writer import ImageSetWriter
 from models.encoding import encode_picture
 from models.request import PostProcess, WatermarkParams
-from ops.checks import (
+from ops.checks.files import check_files
+from ops.checks.looks import check_looks
+from ops.checks.rows import (
     catalog_rows,
-    check_files,
-    check_looks,
     check_moderated,
     check_rows,
-    check_watermarks,
     finished,
     generated,
     manifest_rows,
-    sample_rows,
     thumbnail,
     upscaled,
 )
+from ops.checks.sampling import sample_rows
+from ops.checks.watermarks import check_watermarks
 from ops.derivation import derive_images
 from ops.stages import thumbnailing, watermarking
 from resources.local_store import LocalObjectStore

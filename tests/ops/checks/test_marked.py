@@ -10,7 +10,7 @@ from io_managers.image_set_writer import ImageSetWriter
 from models.encoding import encode_picture
 from models.image import open_stored_picture
 from models.request import PostProcess
-from ops.checks import check_marked
+from ops.checks.marked import check_marked
 from ops.derivation import derive_images
 from ops.marking import Marker, catalog_step
 from ops.stages import finishing, generated_format, thumbnailing

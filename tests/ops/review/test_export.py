@@ -8,7 +8,7 @@ import pytest
 from openpyxl import Workbook, load_workbook
 
 from io_managers.image_set import manifest_key
-from ops.catalog import RegisteredCatalogs
+from ops.catalog.registered import RegisteredCatalogs
 from ops.file_names import file_stems
 from ops.review.export import NothingToExportError, export_catalog
 from ops.review.verdicts import CatalogVerdicts, State, new_verdict

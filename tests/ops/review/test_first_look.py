@@ -8,7 +8,7 @@ from PIL import Image
 
 from configs.lifecycle_settings import CheckSettings
 from io_managers.image_set import encode_manifest, manifest_key, read_image_set
-from ops.catalog import ReviewPolicy
+from ops.catalog.rows import ReviewPolicy
 from ops.review.catalog_view import CatalogViews
 from ops.review.first_look import look_first
 from ops.review.verdicts import CatalogVerdicts, State, new_verdict

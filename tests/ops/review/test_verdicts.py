@@ -8,7 +8,9 @@ import pytest
 
 from configs.lifecycle_settings import RetentionSettings
 from ops.review.verdicts import CatalogVerdicts, State, merge_verdicts, new_verdict, rejections
-from ops.store_life import Retention, TaskReferences, collect_garbage
+from ops.store_life.collecting import collect_garbage
+from ops.store_life.retention import Retention
+from ops.store_life.tasks import TaskReferences
 from resources.local_store import LocalObjectStore
 from resources.s3_store import S3ObjectStore
 

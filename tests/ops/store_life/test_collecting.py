@@ -8,9 +8,12 @@ import pytest
 from configs.lifecycle_settings import RetentionSettings
 from io_managers.reuse import ANNOUNCEMENTS, Reuse, announced, announced_keys
 from io_managers.table_io_manager import table_key
-from ops.catalog import RegisteredCatalogs
+from ops.catalog.registered import RegisteredCatalogs
 from ops.editions import edition_folder, made_edition
-from ops.store_life import Retention, TaskReferences, UnreadableManifestError, collect_garbage
+from ops.store_life.collecting import collect_garbage
+from ops.store_life.references import UnreadableManifestError
+from ops.store_life.retention import Retention
+from ops.store_life.tasks import TaskReferences
 from resources.local_store import LocalObjectStore
 from resources.object_store import StoreUnavailableError
 from tests.support.catalog_writer import REGISTRY

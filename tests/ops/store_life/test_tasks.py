@@ -6,7 +6,7 @@ import pytest
 
 from configs.settings import Settings
 from models.request import GenerationRequest
-from ops.store_life import TaskReferences, live_tasks
+from ops.store_life.tasks import TaskReferences, live_tasks
 from resources.queue import NewTask, QueueUnavailableError, TaskPicture, TaskResult, new_task_id, open_queue
 from tests.support.redis_server import running_redis
 

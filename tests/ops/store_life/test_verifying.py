@@ -1,7 +1,7 @@
 import pytest
 
 from ops.editions import edition_folder
-from ops.store_life import What, heal, verify_store
+from ops.store_life.verifying import What, heal, verify_store
 from resources.local_store import LocalObjectStore
 from tests.support.stored_catalogs import keys_of, store_catalog
 
