@@ -1,6 +1,5 @@
 """What people ask for on a catalog's page is made: rows with another prompt or seed, or a new edition."""
 
-import json
 from itertools import groupby
 
 from dagster import DefaultSensorStatus, RunRequest, SensorEvaluationContext, SensorResult, SkipReason
@@ -35,7 +34,7 @@ def asked_changes_sensor(
     """
     store = object_store.store
     memory = KeptMemory(store, "asked_changes")
-    launched = set(json.loads(memory.read(context.cursor or "") or "[]"))
+    launched = set(memory.read(context.cursor) or ())
     asked, news = sorted(asked_changes(store), key=lambda one: (one.catalog, one.at_s)), []
     busy = catalogs_under_way(context.instance) if asked else set()
     for one in asked:
@@ -50,7 +49,7 @@ def asked_changes_sensor(
         bound_pool(context.instance, settings.current)
     by_catalog = groupby(news, key=lambda one: one.catalog)
     requests = [_made(catalog, list(wishes)) for catalog, wishes in by_catalog]
-    return SensorResult(run_requests=requests, cursor=memory.keep(json.dumps([one.key for one in news])))
+    return SensorResult(run_requests=requests, cursor=memory.keep([one.key for one in news]))
 
 
 def _made(catalog: str, wishes: list[Asked]) -> RunRequest:

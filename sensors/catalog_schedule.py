@@ -1,6 +1,5 @@
 """The sensor that keeps catalogs' schedules: what is due is made, or made anew with new seeds."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,8 +59,8 @@ def catalog_schedule(
     """Compare when each schedule last fell due with when it was last kept."""
     current = settings.current
     memory = KeptMemory(object_store.store, "catalog_schedule")
-    remembered = memory.read(context.cursor or "")
-    kept: dict[str, float] = json.loads(remembered) if remembered else dict(_recorded(context))
+    remembered = memory.read(context.cursor)
+    kept: dict[str, float] = dict(_recorded(context)) if remembered is None else remembered
     schedules = list(_schedules(context, current, object_store))
     # A schedule is kept from the moment at which it is first seen: adding one makes nothing at once.
     due = [one for one in schedules if one.at_s > kept.get(one.key, one.at_s)]
@@ -71,7 +70,7 @@ def catalog_schedule(
     return SensorResult(
         run_requests=requests,
         skip_reason=None if requests else SkipReason(_outlook(schedules)),
-        cursor=memory.keep(json.dumps({one.key: one.at_s for one in schedules})),
+        cursor=memory.keep({one.key: one.at_s for one in schedules}),
     )
 
 

@@ -1,6 +1,5 @@
 """The sensor that watches catalog sources: files become partitions, and changed catalogs are made."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -72,9 +71,9 @@ def catalog_source(
     if not cursor.is_due(current.catalog_source.interval_s):
         return SensorResult(skip_reason=SkipReason("The next look is not due yet."))
     kept = KeptMemory(object_store.store, "catalog_source")
-    before = kept.read(cursor.memory) or "{}"
-    states = json.loads(before)
-    round_ = _Round(states if isinstance(states, dict) else {})
+    remembered = kept.read(cursor.memory)
+    before = remembered if isinstance(remembered, dict) else {}
+    round_ = _Round(dict(before))
     catalogs = open_catalogs(current, object_store.store, "sensor catalog_source")
     for name, source in _sources(current, catalogs):
         try:
@@ -86,14 +85,13 @@ def catalog_source(
         round_.add(name, found, _register(context, found, current, cursor), _observations(context, name, found))
     if not round_.failed:
         round_.observations += _accepted(object_store.store, round_.refused)
-    memory = json.dumps(round_.states)
-    if round_.failed and memory == before and not round_.observations:
+    if round_.failed and round_.states == before and not round_.observations:
         raise round_.failed[0]  # nothing to keep, so that the tick itself can fail
     return SensorResult(
         run_requests=round_.requests,
         skip_reason=None if round_.requests else SkipReason(round_.outcome()),
         asset_events=round_.observations,
-        cursor=PacedCursor.next(kept.keep(memory)),
+        cursor=PacedCursor.next(kept.keep(round_.states)),
     )
 
 

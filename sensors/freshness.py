@@ -4,7 +4,6 @@ Dagster's own freshness policies look at an asset's last materialization, whiche
 fresh catalog would hide every stale one; and its freshness checks know time partitions only.
 """
 
-import json
 import time
 
 from dagster import (
@@ -56,15 +55,15 @@ def stale_catalogs_sensor(
     found = stale_catalogs(object_store.store, hours, time.time())
     stale = {catalog: at_s for catalog, at_s in found if catalog in registered}
     memory = KeptMemory(object_store.store, "catalog_freshness")
-    reported = _times(json.loads(memory.read(context.cursor or "") or "{}"))
+    reported = _times(memory.read(context.cursor))
     news = sorted(catalog for catalog, at_s in stale.items() if reported.get(catalog) != at_s)
     observed = [AssetObservation(_GALLERY, description=too_old(hours[catalog]), partition=catalog) for catalog in news]
     problems = [Problem("", f"catalog {name} {too_old(hours[name])}", blocks=False) for name in sorted(stale)]
     fresh = {"fresh": Outcome(len(registered), problems, REMEDY)}
     checked = [check_evaluation(_GALLERY, QUALITY, fresh)] if news else []
-    return SensorResult(asset_events=[*observed, *checked], cursor=memory.keep(json.dumps(stale, sort_keys=True)))
+    return SensorResult(asset_events=[*observed, *checked], cursor=memory.keep(stale))
 
 
-def _times(memory: dict[str, float] | list[str]) -> dict[str, float]:
+def _times(memory: dict[str, float] | list[str] | None) -> dict[str, float]:
     """What an earlier version kept were names alone: those are told once more."""
     return memory if isinstance(memory, dict) else {}

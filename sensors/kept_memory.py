@@ -4,7 +4,9 @@ import hashlib
 import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from resources.object_store import ObjectNotFoundError, ObjectStore
 
@@ -30,26 +32,25 @@ class KeptMemory:
     def __init__(self, store: ObjectStore, sensor: str) -> None:
         self._store, self._folder = store, f"{FOLDER}{sensor}/"
 
-    def read(self, cursor: str) -> str:
-        """What `keep` was given; "" if it is gone, damaged or no JSON: the sensor goes on from what Dagster remembers.
+    def read(self, cursor: str | None) -> Any:
+        """What `keep` was given; None if it is gone, damaged or no JSON: sensors go on from what Dagster remembers.
 
         Raises:
             StoreError: if it cannot be read now, which fails the tick.
         """
-        reference = _REFERENCE.fullmatch(cursor)
-        if reference is None:
-            return cursor if _is_json(cursor) else ""
-        try:
-            content = self._store.get(self._key(reference[1]))
-        except ObjectNotFoundError:
-            return ""
-        if _digest(content) != reference[1]:
-            return ""
-        self._name(content)
-        return content.decode()
+        content = (cursor or "").encode()
+        with suppress(ObjectNotFoundError, ValueError):
+            if reference := _REFERENCE.fullmatch(cursor or ""):
+                content = self._store.get(self._key(reference[1]))
+                if _digest(content) != reference[1]:
+                    return None
+                self._name(content)
+            return json.loads(content)
+        return None
 
-    def keep(self, memory: str) -> str:
-        """The cursor of a memory, which is stored when this returns."""
+    def keep(self, value: object) -> str:
+        """The cursor of a memory, of what JSON knows; it is stored when this returns."""
+        memory = json.dumps(value, sort_keys=True)
         if len(memory) <= SHORT:
             return memory
         content = memory.encode()
@@ -69,14 +70,6 @@ class KeptMemory:
 
     def _key(self, digest: str) -> str:
         return f"{self._folder}{digest}.json"
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _digest(content: bytes) -> str:

@@ -1,7 +1,5 @@
 """Reviews: what is reviewed is published, and Dagster shows what waits for whom. No run waits meanwhile."""
 
-import json
-
 from dagster import (
     AssetKey,
     AssetObservation,
@@ -46,7 +44,7 @@ def reviews_sensor(
 ) -> SensorResult | SkipReason:
     """Compare each review with what it was at the last look."""
     memory = KeptMemory(object_store.store, "reviews")
-    kept = json.loads(memory.read(context.cursor or "") or "{}")
+    kept = memory.read(context.cursor) or {}
     before, asked = kept.get("versions", {}), kept.get("asked", {})
     registered = set(context.instance.get_dynamic_partitions(CATALOG_PARTITIONS))
     catalogs = open_catalogs(settings.current, object_store.store)
@@ -83,7 +81,7 @@ def reviews_sensor(
     return SensorResult(
         run_requests=requests,
         asset_events=[*observed, check_evaluation(_ASSET, REVIEWED, {REVIEWED: outcome(found)})],
-        cursor=memory.keep(json.dumps({"versions": now, "asked": asked}, sort_keys=True)),
+        cursor=memory.keep({"versions": now, "asked": asked}),
     )
 
 

@@ -19,10 +19,10 @@ def files(tmp_path):
 
 
 def test_a_short_memory_is_the_cursor_itself_as_it_was_before_any_was_kept(memory, tmp_path):
-    assert memory.keep('{"a": 1}') == '{"a": 1}'
-    assert memory.read('{"a": 1}') == '{"a": 1}'
-    assert memory.read(LONG) == LONG
-    assert memory.read("what a person wrote") == ""
+    assert memory.keep({"a": 1}) == '{"a": 1}'
+    assert memory.read('{"a": 1}') == {"a": 1}
+    assert memory.read(LONG) == int(LONG)
+    assert memory.read("what a person wrote") is None
     assert not (tmp_path / "sensors/sensor").exists()
 
 
@@ -50,7 +50,7 @@ def test_what_no_tick_has_named_for_an_hour_goes_and_what_was_read_stays(memory,
 
     memory.keep(LONG + "3")
 
-    assert memory.read(old) == ""
+    assert memory.read(old) is None
     assert memory.read(read) == LONG + "2"
 
 
@@ -58,4 +58,4 @@ def test_a_damaged_object_is_no_memory(memory, tmp_path):
     cursor = memory.keep(LONG)
     files(tmp_path)[0].write_text("half of it")
 
-    assert memory.read(cursor) == ""
+    assert memory.read(cursor) is None
