@@ -18,9 +18,8 @@ from dagster import (
 from pydantic import Field
 
 from imagegenx_assets import findings
-from imagegenx_assets.catalog_facts import catalog_facts
+from imagegenx_assets.catalog_facts import catalog_facts, described
 from imagegenx_assets.catalog_step import CatalogStep, Events, begin, catalog_asset
-from imagegenx_assets.gallery_metadata import described
 from io_managers.image_set import ImageSet
 from io_managers.reuse import Reuse
 from ops.catalog.problems import CatalogError

@@ -160,10 +160,8 @@ class DetectorModerator:
         return Verdict(not reasons, reasons, scores, round(max(margin, 0.0), 3))
 
 
-BUILT_IN: dict[str, Callable[[CheckSettings], Moderator]] = {"blocklist": WordModerator}
-"""Moderators by name; any other is `module:Class`, called with the `CheckSettings`."""
-DETECTORS = {"nudenet": "models.nudenet:NudeNet"}
-"""Detectors by name; any other is given like a moderator, whose classes have no method `scores`."""
+NAMED = {"blocklist": "ops.moderation:WordModerator", "nudenet": "models.nudenet:NudeNet"}
+"""Moderators, and detectors, whose classes have a method `scores`, by name; any other is given as `module:Class`."""
 
 
 class Moderation:
@@ -235,7 +233,7 @@ def open_moderation(settings: CheckSettings, store: ObjectStore) -> Moderation |
     if not settings.moderation:
         return None
     name = settings.moderation
-    make = BUILT_IN.get(name) or _named_class(DETECTORS.get(name, name))
+    make = _named_class(NAMED.get(name, name))
     words, fails_open = Blocklist(settings.blocked_words), settings.moderation_fails == "open"
     return Moderation(make(settings), name, store, words, fails_open=fails_open)
 
@@ -243,8 +241,9 @@ def open_moderation(settings: CheckSettings, store: ObjectStore) -> Moderation |
 def _named_class(name: str) -> Callable[[CheckSettings], Moderator]:
     module, colon, attribute = name.partition(":")
     if not colon:
-        known = ", ".join([*BUILT_IN, *DETECTORS])
-        raise ModerationError(f"checks.moderation '{name}': not one of {known}, nor written as module:Class.")
+        raise ModerationError(
+            f"checks.moderation '{name}': not one of {', '.join(NAMED)}, nor written as module:Class."
+        )
     try:
         made: Any = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as exc:
