@@ -12,10 +12,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from enum import Enum, auto
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from configs.settings import EngineSettings, Settings
 from foundation.errors import ImageGenXError
@@ -260,9 +259,9 @@ def _impact(store: ObjectStore, catalog: str, current: CurrentReleases, model: s
     for (_, fresh), what in map_ahead(lambda pair: _missing(store, *pair), stale):
         missing[what] += 1
         picture_s, upscale_s = seconds.get(_label(fresh), (0.0, 0.0))
-        gpu_s += {_Missing.GENERATED: picture_s + upscale_s, _Missing.UPSCALED: upscale_s}.get(what, 0.0)
-    to_finish = missing[_Missing.UPSCALED] + missing[_Missing.FINISHED]
-    return Impact(catalog, len(rows), len(stale), missing[_Missing.GENERATED], to_finish, gpu_s)
+        gpu_s += {"generated": picture_s + upscale_s, "upscaled": upscale_s}.get(what, 0.0)
+    to_finish = missing["upscaled"] + missing["finished"]
+    return Impact(catalog, len(rows), len(stale), missing["generated"], to_finish, gpu_s)
 
 
 def refreshed_rows(
@@ -276,24 +275,19 @@ def refreshed_rows(
             yield row, recipe, current.refreshed(recipe, defaults.get(recipe.model, {}), catalog)
 
 
-class _Missing(Enum):
-    """The first of a row's pictures that is not stored."""
-
-    GENERATED = auto()
-    UPSCALED = auto()
-    FINISHED = auto()
-    NONE = auto()
+_Missing = Literal["generated", "upscaled", "finished", "nothing"]
+"""The first of a row's pictures that is not stored."""
 
 
 def _missing(store: ObjectStore, row: ManifestRow, fresh: Recipe) -> _Missing:
     if store.stat(picture_key(fresh, row.format)) is not None:
-        return _Missing.NONE
+        return "nothing"
     post = PostProcess.model_validate_json(row.post_process)
     if store.stat(picture_key(fresh.model_copy(update={"post": ()}), generated_format(post))) is None:
-        return _Missing.GENERATED
+        return "generated"
     upscaling = tuple(step for step in fresh.post if step.op == "upscale")
     upscaled = picture_key(fresh.model_copy(update={"post": upscaling}), upscaled_format(post))
-    return _Missing.UPSCALED if upscaling and store.stat(upscaled) is None else _Missing.FINISHED
+    return "upscaled" if upscaling and store.stat(upscaled) is None else "finished"
 
 
 def _is_stale(used: UsedRelease, current: CurrentReleases, catalog: str) -> bool:
