@@ -23,7 +23,7 @@ default_resolution: 96×96
 defaults: {steps: 2, cfg_scale: 1.0, sampler: DDIM, resolution: 96×96}
 loras: {pastel: pastel.safetensors}
 """
-ROWS = 40
+ROWS = 12
 PLAIN = "id,text,model_type,resolution,steps,cfg_scale\n" + "".join(
     f"p{row},a red mug number {row},tiny,96x96,1,1\n" for row in range(ROWS)
 )
@@ -36,15 +36,22 @@ DONE = (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED)
 class Shop(DaemonHome):
     """A home folder whose default model is a copy of the built-in one."""
 
+    location = "tests.support.painting_location"
+
     def __init__(self, folder):
         self.models = folder / "models"
         self.models.mkdir()
         shutil.copytree(BUILTIN / "tiny", self.models / "tiny")
         (self.models / "shop.yaml").write_text(CARD, encoding="utf-8")
         self.put_lora("pastel")
-        models = {"IMAGEGENX_MODEL_FOLDERS": json.dumps([str(self.models)]), "IMAGEGENX_DEFAULT_MODEL": "shop"}
-        # The schedule is due every minute, and the first edition is looked at only after some of them.
-        super().__init__(folder, models | {"IMAGEGENX_RETENTION__EDITIONS": "50"})
+        settings = {
+            "IMAGEGENX_MODEL_FOLDERS": json.dumps([str(self.models)]),
+            "IMAGEGENX_DEFAULT_MODEL": "shop",
+            # The schedule is due every minute, and the first edition is looked at only after some of them.
+            "IMAGEGENX_RETENTION__EDITIONS": "50",
+            "PYTHONPATH": str(PACKAGE_ROOT),
+        }
+        super().__init__(folder, settings)
 
     def put_lora(self, name):
         """Make a shipped LoRA the content of the catalog's."""

@@ -5,6 +5,7 @@ from dagster import DagsterInstance, DagsterRunStatus
 
 from benchmarks.serving_stack import prepared_stack
 from benchmarks.soak import LIMITS, endure
+from configs.settings import PACKAGE_ROOT
 from tests.support.random_model import write_random_model
 
 REQUESTS, KILLS = 40, 4  # so that each thing goes away once
@@ -14,7 +15,8 @@ REQUESTS, KILLS = 40, 4  # so that each thing goes away once
 def stack(tmp_path_factory):
     settings = write_random_model(tmp_path_factory.mktemp("model"))
     fast = {"IMAGEGENX_SERVING__IDLE_EXIT_S": "600", "IMAGEGENX_SERVING__REPORT_EVERY_S": "1"}
-    with prepared_stack(**settings, **fast) as (stack, receiver):
+    place = {"location": "tests.support.painting_location", "PYTHONPATH": str(PACKAGE_ROOT)}
+    with prepared_stack(**place, **settings, **fast) as (stack, receiver):
         yield stack, receiver
 
 

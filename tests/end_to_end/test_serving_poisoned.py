@@ -35,7 +35,7 @@ def stack(tmp_path_factory):
         "IMAGEGENX_SERVING__IDLE_EXIT_S": "600",
         "IMAGEGENX_SERVING__SENSOR_WAIT_S": "1",
     }
-    with prepared_stack(**settings) as (stack, _):
+    with prepared_stack("tests.support.painting_location", **settings) as (stack, _):
         yield stack
 
 
