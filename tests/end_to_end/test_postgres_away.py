@@ -14,6 +14,7 @@ import yaml
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._grpc.client import DagsterGrpcClient
 
+from benchmarks.stand_in import write_stand_in_model
 from configs.settings import PACKAGE_ROOT, load_settings
 from imagegenx_cli.processes import is_alive
 from models.admission import parse_request
@@ -23,7 +24,6 @@ from sensors.serving_runs import SERVING_JOB
 from tests.support.dagster_daemon import running_daemon
 from tests.support.postgres_server import running_postgres
 from tests.support.programs import program
-from tests.support.random_model import write_random_model
 from tests.support.waiting import wait_until
 
 DEPLOY = PACKAGE_ROOT / "deploy"
@@ -50,6 +50,7 @@ class Deployment:
     def start_code_server(self, stack):
         command = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["code-location"]["command"]
         place = {"0.0.0.0": "127.0.0.1", "4000": str(self.port), "python": sys.executable}
+        place["imagegenx_assets.definitions"] = "tests.support.serving_location"
         init = [program("tini", package="tini"), "--"]
         log = stack.enter_context((self.home / "code_server.log").open("ab"))
         command = [*init, *(place.get(word, word) for word in command)]
@@ -71,9 +72,9 @@ class Deployment:
         workspace.write_text(yaml.safe_dump({"load_from": [location]}))
         stack.enter_context(running_daemon(self.home / "daemon.log", "-w", str(workspace)))
 
-    def submit(self, count=1, **params):
+    def submit(self, count=1, text="a red mug"):
         """Tasks that are accepted."""
-        request = parse_request({"text": "a red mug", "params": {"resolution": "64x64", **params}}, self.registry)
+        request = parse_request({"text": text, "params": {"resolution": "64x64"}}, self.registry)
         return [self.queue.submit(NewTask(id=new_task_id(), request=request), owner="anna").id for _ in range(count)]
 
     def until_done(self, tasks):
@@ -111,9 +112,10 @@ def deployment(tmp_path_factory):
             "IMAGEGENX_QUEUE__FSYNC": "everysec",
             "IMAGEGENX_QUEUE__LEASE_S": str(LEASE_S),
             "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(PACKAGE_ROOT),
             **{f"IMAGEGENX_SERVING__{name}": value for name, value in serving.items()},
         }
-        for name, value in (write_random_model(home / "models") | ours).items():
+        for name, value in (write_stand_in_model(home / "models") | ours).items():
             patch.setenv(name, value)
         deployment = Deployment(home, postgres)
         stack.callback(deployment.queue.close)
@@ -157,7 +159,7 @@ def test_a_killed_serving_run_is_started_once_in_its_slot(deployment):
 
 @pytest.mark.timeout(900)
 def test_a_code_server_that_is_told_to_end_gives_the_requests_of_its_runs_back(deployment):
-    tasks = deployment.submit(24, steps=200)
+    tasks = deployment.submit(24, "a slow mug")
     wait_until(lambda: deployment.queue.depth().processing > 4, PATIENCE_S)
     (serving,) = [run for run in deployment.serving_runs() if not run.is_finished]
     worker, began_s = deployment.worker(), time.monotonic()

@@ -1,5 +1,6 @@
 """Many machines by Ray: the chapter's commands on a real cluster of loopback addresses, with parts of it killed.
 
+What paints is a stand-in: runs start in other processes than elsewhere, and do there what they do everywhere.
 One cluster and one daemon for all tests, which follow each other: each begins where the one before has ended.
 """
 
@@ -18,6 +19,7 @@ import pytest
 import yaml
 from dagster import DagsterInstance, DagsterRunStatus
 
+from benchmarks.stand_in import write_stand_in_model
 from configs.settings import PACKAGE_ROOT, load_settings
 from gateway.main import open_service
 from sensors.placement import RAY_TAG
@@ -25,7 +27,6 @@ from sensors.serving_runs import SERVING_JOB
 from tests.docs.documents import commands
 from tests.support.dagster_daemon import running_daemon
 from tests.support.postgres_server import running_postgres
-from tests.support.random_model import write_random_model
 from tests.support.ray_cluster import ray_cluster
 from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
@@ -71,7 +72,7 @@ class Deployment:
         return {"IMAGEGENX_HOME": str(self.home / name)}
 
     def submit(self, count: int = 1) -> list[str]:
-        asked = [{"text": f"a mug {number}", "params": {"seed": number}} for number in range(count)]
+        asked = [{"text": f"a slow mug {number}", "params": {"resolution": "64x64"}} for number in range(count)]
         return [self.service.submit(self.account, one).id for one in asked]
 
     def statuses(self, tasks) -> set[str]:
@@ -125,7 +126,7 @@ def deployment(tmp_path_factory):
         running_redis(tmp_path_factory.mktemp("redis")) as redis,
         ray_cluster(Path(folder)) as cluster,
         environment(
-            **write_random_model(tmp_path_factory.mktemp("model"))
+            **write_stand_in_model(tmp_path_factory.mktemp("model"))
             | {
                 "DAGSTER_HOME": str(dagster_home),
                 "DAGSTER_POSTGRES_URL": postgres.new_database().replace("://", "+psycopg2://"),
@@ -146,7 +147,7 @@ def deployment(tmp_path_factory):
     ):
         write_dagster_yaml(dagster_home)
         deployment = Deployment(cluster, home)
-        with running_daemon(home / "daemon.log", "-m", "imagegenx_assets.definitions"):
+        with running_daemon(home / "daemon.log", "-m", "tests.support.serving_location"):
             yield deployment
         deployment.service.queue.close()
         deployment.instance.dispose()
@@ -181,7 +182,7 @@ def test_a_run_waits_for_a_head_that_is_away_and_then_serves_on_a_node(deploymen
 
 def test_a_killed_run_fails_and_its_successor_does_what_it_had(deployment):
     run, process, _ = deployment.worker()
-    tasks = deployment.submit(20)
+    tasks = deployment.submit(8)
 
     process.kill()
 
@@ -192,7 +193,7 @@ def test_a_killed_run_fails_and_its_successor_does_what_it_had(deployment):
 
 def test_a_run_that_is_told_to_end_gives_its_requests_back(deployment):
     run, process, _ = deployment.worker()
-    tasks = deployment.submit(20)
+    tasks = deployment.submit(8)
 
     process.send_signal(signal.SIGTERM)
 
