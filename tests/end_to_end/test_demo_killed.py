@@ -11,25 +11,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from dagster import DagsterRunStatus
 
-from benchmarks.stand_in import PICTURE_S
 from io_managers.image_set import Status, read_image_set
 from resources.local_store import LocalObjectStore
 from resources.object_store import TEMP_FOLDER
+from tests.support import quick_demo
 from tests.support.dagster_daemon import open_instance
+from tests.support.forked import Forked
 from tests.support.random_model import write_random_model
 
-TOOL = [str(Path(sys.executable).with_name("imagegenx"))]
-STAND_IN = """
-import benchmarks.stand_in_location
-from imagegenx_cli.main import main
-main()
-"""
-QUICK = [sys.executable, "-P", "-c", STAND_IN]
-"""The program, whose engine needs no PyTorch."""
+TOOL = Path(sys.executable).with_name("imagegenx")
 ROWS = 24
 UPSCALED = WATERMARKED = 16
 KILLS = 5
@@ -39,13 +34,12 @@ ASSETS = ("generated_images", "upscaled_images", "watermarked_images", "thumbnai
 class Demo:
     """A home folder with a catalog of which every row is changed by some later stage, and the demo over it."""
 
-    def __init__(self, folder, model=None, program=QUICK):
-        self.program = program
-        self.home = folder / "home"
+    def __init__(self, folder, model=None):
+        self.home, self.said, self.errors = (folder / name for name in ("home", "said", "errors"))
         self.store = self.home / "store"
         self.model = model or write_random_model(folder / "model")
         # Signatures differ from one writing to the next, and bytes are compared here.
-        settings = {"IMAGEGENX_MARKS__POLICY": "off", "IMAGEGENX_PICTURES__THUMBNAIL_PX": "32", PICTURE_S: "0.1"}
+        settings = {"IMAGEGENX_MARKS__POLICY": "off", "IMAGEGENX_PICTURES__THUMBNAIL_PX": "32"}
         self.environment = os.environ | self.model | settings | {"IMAGEGENX_HOME": str(self.home)}
         (self.home / "catalogs").mkdir(parents=True)
         changes = ["2x,", ",春日", "2x,春日"]
@@ -54,18 +48,21 @@ class Demo:
         (self.home / "catalogs/shop.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
 
     def start(self):
-        command = [*self.program, "demo", "--catalog", "shop"]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, env=self.environment, text=True, **pipes)
+        with patch.dict(os.environ, self.environment):
+            return Forked(quick_demo.main, "shop", self.said, self.errors)
+
+    def finish(self):
+        """Run the demo to its end."""
+        assert self.start().wait() == 0, self.errors.read_text()
 
     def kill_when(self, moment):
         """Start the demo and kill it, without warning, as soon as `moment()` holds."""
         process = self.start()
         while not moment():
-            assert process.poll() is None, f"the run ended before its moment:\n{process.communicate()}"
+            assert process.poll() is None, f"the run ended before its moment:\n{self.errors.read_text()}"
             time.sleep(0.01)
         process.kill()
-        process.communicate()
+        process.wait()
 
     def made(self):
         """How many pictures are stored."""
@@ -107,11 +104,9 @@ def test_a_demo_killed_in_every_stage_finishes_and_makes_no_picture_twice(demo):
         seen = now
     assert not demo.has("galleries/shop/index.html")
 
-    process = demo.start()
-    output, error = process.communicate()
+    demo.finish()
 
-    assert process.returncode == 0, error
-    assert output.splitlines()[0] == f"summary: 0 generated, {ROWS} reused, 0 failed"
+    assert demo.said.read_text().splitlines()[0] == f"summary: 0 generated, {ROWS} reused, 0 failed"
     assert {path: demo.pictures()[path] for path in seen} == seen
 
 
@@ -144,9 +139,7 @@ def test_nothing_is_left_over_and_every_manifest_tells_the_truth(demo):
 @pytest.mark.timeout(600)
 def test_everything_stored_is_the_same_as_after_a_run_that_nothing_interrupted(demo, tmp_path):
     whole = Demo(tmp_path, demo.model)
-    process = whole.start()
-    _, error = process.communicate()
-    assert process.returncode == 0, error
+    whole.finish()
 
     for pattern in ("pictures/*/*", "galleries/**/*"):
         assert undated(demo.files(pattern)) == undated(whole.files(pattern)) != {}
@@ -171,8 +164,9 @@ def test_dagster_knows_that_the_killed_runs_failed(demo):
 
 
 def test_an_interrupted_demo_says_that_it_can_go_on(tmp_path):
-    demo = Demo(tmp_path, program=TOOL)
-    process = demo.start()
+    demo = Demo(tmp_path)
+    command, pipes = [TOOL, "demo", "--catalog", "shop"], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, env=demo.environment, text=True, **pipes)
     while not demo.has("tables/prompt_catalog/shop.parquet"):
         assert process.poll() is None
         time.sleep(0.01)

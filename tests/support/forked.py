@@ -1,4 +1,4 @@
-"""Processes forked from one that has loaded Dagster and the worker: each is there at once, and may be killed."""
+"""Processes forked from one that has loaded the code location and a worker: there at once, and free to be killed."""
 
 import multiprocessing
 import os
@@ -8,7 +8,14 @@ from typing import Any
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["dagster", "numpy", "PIL.Image", "models.encoding", "resources.sqlite_storage", "tests.support.stand_in_worker"]
+    [
+        "imagegenx_assets.definitions",
+        "pandas",
+        "PIL.Image",
+        "models.encoding",
+        "resources.sqlite_storage",
+        "tests.support.stand_in_worker",
+    ]
 )
 
 
