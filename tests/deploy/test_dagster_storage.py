@@ -22,7 +22,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster_aws.s3 import S3ComputeLogManager
 from dagster_postgres import PostgresRunStorage
 
-from benchmarks.stand_in import StandInGPUEngine, write_stand_in_model
+from benchmarks.stand_in import MODEL, StandInGPUEngine, write_stand_in_model
 from configs.settings import load_settings
 from imagegenx_assets.definitions import defs
 from imagegenx_assets.jobs import CATALOG_JOB
@@ -155,7 +155,7 @@ def test_a_daemons_ticks_cursors_schedules_and_runs_are_in_postgresql(deployment
     assert [text for text in printed if b"hello from the run" in text]
 
 
-DROPPED = "id,text,model_type,resolution,steps,cfg_scale\na,a red mug,tiny,96x96,1,1\nb,a teal hat,tiny,96x96,1,1\n"
+DROPPED = "id,text,resolution\na,a green mug,64x64\nb,a teal hat,64x64\n"
 
 
 @pytest.mark.timeout(900)
@@ -171,12 +171,12 @@ def test_a_dropped_catalog_becomes_pictures_by_our_own_sensors_and_assets(deploy
     observed = "SELECT 1 FROM event_logs WHERE dagster_event_type = 'ASSET_OBSERVATION' AND asset_key LIKE '%releases%'"
     made = "SELECT status FROM runs JOIN run_tags USING (run_id) WHERE key = 'dagster/partition' AND value = 'summer'"
 
-    with daemon(log, "-m", "imagegenx_assets.definitions") as process:
+    with daemon(log, "-m", "benchmarks.stand_in_location") as process:
         wait_until(lambda: rows(deployment, made) == [("SUCCESS",)], process, log)
         wait_until(lambda: rows(deployment, observed), process, log)
 
     pictures = read_image_set(open_store(load_settings().store), "watermarked_images", "summer").rows()
-    assert [(row.row_id, row.model, row.error) for row in pictures] == [("a", "tiny", ""), ("b", "tiny", "")]
+    assert [(row.row_id, row.model, row.error) for row in pictures] == [("a", MODEL, ""), ("b", MODEL, "")]
     with opened() as instance:
         assert "summer" in instance.get_materialized_partitions(AssetKey("gallery"))
         assert {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}[CATALOG_POOL] == 1
