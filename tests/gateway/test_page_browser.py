@@ -285,10 +285,7 @@ def test_it_speaks_chinese_when_asked(page, local) -> None:
     assert keys[0] == keys[1]
 
 
-@pytest.mark.parametrize(
-    ("screen", "scheme"),
-    [(PHONE, "light"), (PHONE, "dark"), (SMALL, "light"), (TABLET, "dark"), (DESK, "light"), (DESK, "dark")],
-)
+@pytest.mark.parametrize(("screen", "scheme"), [(PHONE, "dark"), (SMALL, "light"), (TABLET, "dark"), (DESK, "light")])
 def test_it_fits_every_screen_in_light_and_dark(
     browser: Browser, gateway, service, key, painter, screen, scheme
 ) -> None:
@@ -313,7 +310,7 @@ def test_it_fits_every_screen_in_light_and_dark(
     page.locator("#close").click()
     page.goto(f"{gateway.url}/docs")
     page.wait_for_selector("html[data-ready]")
-    for call in page.locator(".call summary").all():
-        call.click()
+    calls = page.locator("details.call")
+    assert calls.evaluate_all("calls => calls.map(call => call.open = true).length") > 20
     assert page.evaluate(overflow) == 0
     context.close()
