@@ -20,7 +20,7 @@ import psutil
 from ray._private import services
 from ray.scripts.scripts import main
 
-ask, until_s = services.get_node, time.monotonic() + 240
+ask, start, until_s = services.get_node, services.start_ray_process, time.monotonic() + 240
 
 def get_node(*of):
     while True:
@@ -36,13 +36,18 @@ def get_node(*of):
 def started():
     return psutil.Process().children()
 
-services.get_node = get_node
+def start_ray_process(command, kind, **options):
+    more = ["--modules-to-load=JobHead"] if kind == "dashboard" else []
+    return start([*command, *more], kind, **options)
+
+services.get_node, services.start_ray_process = get_node, start_ray_process
 main()
 """
 RAY = [sys.executable, "-c", _PATIENT]
 """The command `ray`, whose nodes have four minutes to start, not half a one: machines of tests are busy.
 
 A raylet gives its agent a quarter of a minute to write its port, and ends itself then: such a node is given up at once.
+Of the dashboard there is what takes jobs: eight other processes that it starts were in the agent's way.
 """
 _MEMORY_BYTES = 80_000_000
 _WORKERS = 40
