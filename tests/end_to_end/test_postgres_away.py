@@ -53,7 +53,7 @@ class Deployment:
         place["imagegenx_assets.definitions"] = "tests.support.serving_location"
         init = [program("tini", package="tini"), "--"]
         log = stack.enter_context((self.home / "code_server.log").open("ab"))
-        command = [*init, *(place.get(word, word) for word in command)]
+        command = [*init, *(place.get(word, word) for word in command), "--working-directory", str(PACKAGE_ROOT)]
         self.server = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.home)
         stack.callback(self.kill_code_server)
         # What the health check of compose.yaml asks for, without a process each time.
