@@ -3,7 +3,6 @@
 import atexit
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -14,6 +13,7 @@ import pytest
 
 from foundation.private_folder import make_private
 from imagegenx_cli import embedded_dagster
+from tests.support.own_folder import own_folder
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -63,7 +63,7 @@ def _databases() -> Path:
 
 
 def _own_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="imagegenx-instance-"))
+    folder = own_folder("instance")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

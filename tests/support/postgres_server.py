@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg2
+
+from tests.support.own_folder import own_folder
 
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
@@ -98,7 +99,7 @@ def running_postgres() -> Iterator[PostgresServer]:
     Raises:
         PostgresServerError: if it does not start, with its log.
     """
-    folder = Path(tempfile.mkdtemp(prefix="imagegenx-postgres-"))
+    folder = own_folder("postgres")
     log, password = folder / "server.log", secrets.token_urlsafe(24)
     try:
         programs = _programs(folder)
