@@ -18,6 +18,7 @@ from pathlib import Path
 
 from configs.audit_settings import AuditSettings
 from configs.settings import Settings
+from foundation.outside_text import one_line
 from foundation.private_folder import make_private
 
 logger = logging.getLogger(__name__)
@@ -128,11 +129,17 @@ class AuditLog:
             self.record(one.event, one.who, **one.facts, times=one.times)
 
     def read(self) -> Iterator[Mapping[str, object]]:
-        """Every event that is kept, oldest first."""
+        """Every event that is kept, oldest first; of a line that is none is told in the process's log."""
         for file in [*map(self._closed, range(self._settings.files, 0, -1)), self._file]:
             if file.is_file():
-                with file.open(encoding="utf-8") as lines:
-                    yield from (json.loads(line) for line in lines if line.endswith("\n"))
+                with file.open(encoding="utf-8", errors="replace") as lines:
+                    for number, line in enumerate(lines, start=1):
+                        if not line.endswith("\n"):  # it is just being written
+                            break
+                        try:
+                            yield json.loads(line)
+                        except ValueError:
+                            logger.warning("line %d of %s is damaged: %s", number, file, one_line(line)[:200])
 
     def _append(self, line: bytes) -> None:
         make_private(self._settings.folder)

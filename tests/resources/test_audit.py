@@ -98,6 +98,16 @@ def test_what_cannot_be_written_is_told_in_the_log(tmp_path, caplog):
     assert "igx_1" in caplog.text
 
 
+def test_a_damaged_line_hides_no_other(log, tmp_path, caplog):
+    log.record(AuditEvent.KEY_CREATED, "ann")
+    with (tmp_path / "audit/audit.jsonl").open("ab") as file:
+        file.write(b'{"at": "2026-\xff\n')
+    log.record(AuditEvent.KEY_REVOKED, "ann")
+
+    assert [event["event"] for event in log.read()] == ["key.created", "key.revoked"]
+    assert "line 2 of" in caplog.text
+
+
 def test_it_follows_no_link(tmp_path, caplog):
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit/audit.jsonl").symlink_to(tmp_path / "elsewhere")
