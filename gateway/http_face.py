@@ -22,6 +22,7 @@ from gateway.form_room import FormRoom
 from gateway.guard import largest_form_bytes
 from gateway.http_server import FIRST_BYTES
 from gateway.service import GatewayService
+from models.decoding.pool import MOST_READERS
 from resources.accounts import Account, Scope
 from resources.fair_threads import FairThreads
 
@@ -70,6 +71,7 @@ class HttpFace:
         self.service = service
         self.changes = changes
         self._threads, self._store_threads = (service.threads(name) for name in ("http", "http-store"))
+        self._mark_threads = FairThreads(MOST_READERS, 1, "http-marks")
         self._form_room = FormRoom(largest_form_bytes(service.settings.gateway))
 
     async def call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
@@ -80,9 +82,13 @@ class HttpFace:
         """`call`, for what asks the object store: one that does not answer holds up no other calls."""
         return await self._run(self._store_threads, partial(function, *args, **options))
 
+    async def call_marks(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """`call`, for what reads marks, which takes seconds: nobody waits for more than one picture of another's."""
+        return await self._run(self._mark_threads, partial(function, *args, **options))
+
     def close(self) -> None:
         """Begin no more calls."""
-        for threads in (self._threads, self._store_threads):
+        for threads in (self._threads, self._store_threads, self._mark_threads):
             threads.close()
 
     async def account(self, *scopes: Scope) -> Account:

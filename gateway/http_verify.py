@@ -34,7 +34,7 @@ def verify_routes(face: HttpFace) -> APIRouter:
         async with face.form(request, account, files=1) as (texts, pictures):
             if texts or list(pictures) != [_FIELD]:
                 raise bad_field(_FIELD, "the form takes one file under this name, and nothing else")
-            found = await face.call_store(face.service.verify, account, pictures[_FIELD])
+            found = await face.call_marks(face.service.verify, account, pictures[_FIELD])
         data = {
             "marks": [asdict(mark) for mark in found.marks],
             "records": [_record(record) for record in found.records],

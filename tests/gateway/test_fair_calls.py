@@ -1,12 +1,15 @@
 """Calls of one user, however many, leave the others threads to be answered on."""
 
+import io
 import threading
 from types import SimpleNamespace
 
 import grpc
 import pytest
+from PIL import Image
 
 from gateway.grpc_server import start_grpc
+from gateway.http_verify import VERIFY
 from gateway.stubs import imagegenx_pb2 as pb2
 from tests.support.scheduler_stub import SchedulerServiceStub
 from tests.support.waiting import wait_until
@@ -14,16 +17,20 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture
 def stuck(service, user, monkeypatch):
-    """Every look at a task of this user takes until `end`; `begun` are those under way."""
-    gate, begun, look = threading.Event(), [], service.task
+    """Every look at a task, or at a picture, of this user takes until `end`; `begun` are those under way."""
+    gate, begun = threading.Event(), []
 
-    def looked(account, task_id):
-        if account.user_id == user:
-            begun.append(task_id)
-            gate.wait(120)
-        return look(account, task_id)
+    def slow(call):
+        def called(account, what):
+            if account.user_id == user:
+                begun.append(what)
+                gate.wait(120)
+            return call(account, what)
 
-    monkeypatch.setattr(service, "task", looked)
+        return called
+
+    for name in ("task", "verify"):
+        monkeypatch.setattr(service, name, slow(getattr(service, name)))
     yield SimpleNamespace(begun=begun, end=gate.set)
     gate.set()
 
@@ -39,6 +46,24 @@ def test_over_http_one_users_calls_leave_the_others_theirs(gateway, service, cli
     wait_until(lambda: len(stuck.begun) == service.settings.gateway.threads // 2)
     assert stranger.get(task).status_code == 404
     assert all(call.is_alive() for call in calls)
+    stuck.end()
+    for call in calls:
+        call.join()
+
+
+def test_pictures_of_one_user_whose_marks_are_read_leave_the_others_a_reader(gateway, client, stranger, stuck) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "PNG")
+    form = {"files": {"file": ("a", file.getvalue())}}
+    for one in (stranger, client):
+        assert one.get("/api/v1/image/tasks").status_code == 200
+
+    calls = [threading.Thread(target=client.post, args=(VERIFY,), kwargs=form) for _ in range(8)]
+    for call in calls:
+        call.start()
+    wait_until(lambda: stuck.begun)
+    assert stranger.post(VERIFY, **form).status_code == 200
+    assert len(stuck.begun) == 1
     stuck.end()
     for call in calls:
         call.join()
