@@ -22,6 +22,7 @@ from foundation.logs import log_ids
 from gateway.caller import calling_from, given_key
 from gateway.errors import ServiceError
 from gateway.grpc_health import ServiceHealth
+from gateway.grpc_room import GrpcRoom
 from gateway.grpc_scheduler import Scheduler
 from gateway.grpc_streams import LastingStreams
 from gateway.grpc_watches import Watches
@@ -76,12 +77,15 @@ class GrpcServer:
         except BaseException:
             self._end()
             raise
+        self._room = GrpcRoom(self.port, connections)
+        self._room.start()
 
     def stop(self, grace_s: float = 5) -> None:
         """Say NOT_SERVING, take no more calls, give those under way `grace_s` seconds, and wait for the end."""
         if self._loop.is_closed():
             return
         self._run(self._stopped(grace_s))
+        self._room.stop()
         self._end()
 
     async def _started(

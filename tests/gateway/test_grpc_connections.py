@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 
 import grpc
@@ -9,10 +10,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway import grpc_server
+from gateway.grpc_room import LOOK_S
 from gateway.grpc_server import start_grpc
 from tests.support.open_gateway import close, new_service
 
 MOST = 3
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+"""The beginning of a connection of HTTP/2, with empty settings."""
 
 
 @pytest.fixture
@@ -64,6 +68,22 @@ def test_connections_beyond_the_most_are_closed_and_those_that_are_open_go_on(se
         channels[0].close()
         with connected(port):
             pass
+
+
+@pytest.mark.parametrize("said", [HTTP2, b""], ids=["idle", "mute"])
+def test_idle_connections_keep_nobody_out(service, said):
+    server = start_grpc(service, "127.0.0.1", 0, 16)
+    with ExitStack() as held:
+        held.callback(server.stop, 0)
+        for _ in range(40):
+            idle = held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
+            idle.sendall(said)
+        with connected(server.port) as channel:
+            time.sleep(3 * LOOK_S)
+            # Its own connection stays: others have said nothing for longer.
+            ended = _until(channel, grpc.ChannelConnectivity.IDLE)
+            checked(channel)
+            assert not ended.is_set()
 
 
 def test_who_connects_and_says_nothing_is_given_up(service, monkeypatch):
