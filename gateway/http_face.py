@@ -4,8 +4,8 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Generic, ParamSpec, TypeVar
@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 FORM_TIMEOUT_S = 120
 """A form that takes longer to arrive gives its room to others, s."""
+
+OWNER_SHARE = 8
+"""Calls of one user that wait for their tasks have one in so many of all connections."""
 
 _SIZE = re.compile(r"\d{1,15}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}", re.ASCII)
@@ -72,6 +75,8 @@ class HttpFace:
         self.changes = changes
         self._threads, self._store_threads = (service.threads(name) for name in ("http", "http-store"))
         self._mark_threads = FairThreads(MOST_READERS, 1, "http-marks")
+        self._waiting: Counter[str] = Counter()
+        self.most_waiting = max(1, service.settings.gateway.max_connections // OWNER_SHARE)
         self._form_room = FormRoom(largest_form_bytes(service.settings.gateway))
 
     async def call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
@@ -85,6 +90,22 @@ class HttpFace:
     async def call_marks(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """`call`, for what reads marks, which takes seconds: nobody waits for more than one picture of another's."""
         return await self._run(self._mark_threads, partial(function, *args, **options))
+
+    @contextmanager
+    def waiting(self) -> Iterator[bool]:
+        """A call that keeps its connection while a task goes on; whether its user may have one more of these.
+
+        Connections that are answered make way for no others: one user's waits must not take all there are.
+        """
+        owner = self.service.whose(caller_key())
+        may_wait = self._waiting[owner] < self.most_waiting
+        self._waiting[owner] += 1
+        try:
+            yield may_wait
+        finally:
+            self._waiting[owner] -= 1
+            if not self._waiting[owner]:
+                del self._waiting[owner]
 
     def close(self) -> None:
         """Begin no more calls."""

@@ -129,7 +129,11 @@ class OpenAICalls:
         about(task_id=task.id)
         if form.partial_images is not None:
             return EventStream(self._streamed(request, account, task, form), self._places, StreamHolder.of_key(account))
-        task = await self._waits.while_connected(request, task, self._finished(account, task))
+        with self._face.waiting() as may_wait:
+            if not may_wait:
+                rule = f"Too many of your calls wait for their pictures. Task '{task.id}' goes on; {_at(task)}"
+                raise _AcceptedError(429, rule)
+            task = await self._waits.while_connected(request, task, self._finished(account, task))
         try:
             pictures = await self._face.call_store(self._pictures, request, task, form.response_format)
         except ServiceError as exc:

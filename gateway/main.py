@@ -16,6 +16,7 @@ from gateway.callbacks import CallbackDeliverer
 from gateway.connections import room_for_clients
 from gateway.grpc_server import start_grpc
 from gateway.http_app import build_app
+from gateway.http_face import OWNER_SHARE
 from gateway.http_server import HttpLimits, HttpServer
 from gateway.metrics import GatewayMetrics
 from gateway.metrics_server import MetricsServer
@@ -53,6 +54,7 @@ def run_gateway(settings: Settings) -> None:
         port = listener.getsockname()[1]
         service = open_service(_on_port(settings, port))
         app = build_app(service)
+        app.state.face.most_waiting = max(1, http // OWNER_SHARE)
         server = HttpServer(app, limits, app.state.face.changes.close, app.state.metrics.observe_call)
         with _beside(service, grpc, app.state.metrics, metrics):
             gc.freeze()  # what is here now stays, and is not looked through again and again

@@ -56,7 +56,19 @@ async def answer_as_preferred(
     wait_s = preferred_wait_s(request, face.service.settings.gateway.sync_timeout_s)
     if wait_s is None:
         return answer(200, "accepted", submitted)
+    with face.waiting() as may_wait:
+        return await _answer_within(wait_s if may_wait else 0, face, request, submitted, task_ids, look, is_over)
 
+
+async def _answer_within(
+    wait_s: int,
+    face: HttpFace,
+    request: Request,
+    submitted: object,
+    task_ids: Iterable[str],
+    look: Callable[[], dict[str, object]],
+    is_over: Callable[[dict[str, object]], bool],
+) -> Response:
     def seen() -> dict[str, object]:
         try:
             return look()

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from gateway.grpc_server import start_grpc
+from gateway.http_images import GENERATE
 from gateway.http_verify import VERIFY
 from gateway.stubs import imagegenx_pb2 as pb2
 from tests.support.scheduler_stub import SchedulerServiceStub
@@ -67,6 +68,31 @@ def test_pictures_of_one_user_whose_marks_are_read_leave_the_others_a_reader(gat
     stuck.end()
     for call in calls:
         call.join()
+
+
+def test_one_user_has_only_so_many_calls_that_wait(gateway, client, stranger, monkeypatch) -> None:
+    monkeypatch.setattr(gateway.app.state.face, "most_waiting", 2)
+    for one in (stranger, client):
+        assert one.get("/api/v1/image/tasks").status_code == 200
+    mug, wait, answers = {"text": "a mug"}, {"Prefer": "wait=100"}, []
+    held = [
+        threading.Thread(target=lambda: answers.append(client.post(GENERATE, json=mug, headers=wait))) for _ in range(2)
+    ]
+    for call in held:
+        call.start()
+    wait_until(lambda: gateway.app.state.face._waiting.total() == 2)
+
+    more = client.post(GENERATE, json=mug, headers=wait)
+    assert (more.status_code, more.headers["preference-applied"]) == (202, "wait=0")
+    refused = client.post("/v1/images/generations", json={"prompt": "a mug"})
+    assert refused.status_code == 429
+    assert "goes on" in refused.json()["error"]["message"]
+    assert stranger.post(GENERATE, json=mug, headers={"Prefer": "wait=1"}).headers["preference-applied"] == "wait=1"
+    for task in client.get("/api/v1/image/tasks").json()["data"]["tasks"]:
+        client.delete(f"/api/v1/image/task/{task['task_id']}")
+    for call in held:
+        call.join()
+    assert [answer.json()["data"]["status"] for answer in answers] == ["cancelled"] * 2
 
 
 def test_over_grpc_one_users_calls_leave_the_others_theirs(service, key, stranger, stuck) -> None:
