@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from models.errors import ModelLoadError
-from models.esrgan import RRDBNet, load_upscaler
+from models.esrgan import load_upscaler
 from models.upscaling.rrdb import RRDBNet
 from ops.upscaling import upscale_step
 from tests.support.recipes import some_pixels
