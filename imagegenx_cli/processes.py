@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,31 +128,51 @@ class ProcessStack:
         """End every process and what it started; kills what does not end in time.
 
         Workers that the processes have begun are ended first, so that these see how each of them ended; so is what a
-        process that has died left behind.
+        process that has died left behind. A worker that is begun meanwhile is told as soon as it is seen.
         """
         deadline = time.monotonic() + STOP_S
         started = {part: _started_by(part) for part in self._parts}
-        descendants = [child for children in started.values() for child in children]
-        orphans = [child for part, children in started.items() if part.process.poll() is not None for child in children]
-        workers = [child for child in descendants if _is_worker(child)]
+        workers = self._tell_workers()
         for part, children in started.items():
-            if not {*workers} & {*children}:
+            if not workers & children:
                 _terminate(part.process)
-        for child in {*workers, *orphans}:
-            _terminate(child)
-        _wait(workers, deadline - STOP_S / 2)
+            if part.process.poll() is not None:
+                for child in children - workers:
+                    _terminate(child)
+        self._tell_workers_until(lambda: not any(map(is_alive, workers)), deadline - STOP_S / 2, workers)
         for part in self._parts:
             _terminate(part.process)
-        for part in self._parts:
-            _end(part.process, deadline)
+        self._tell_workers_until(lambda: not self._running(), deadline, workers)
+        for part in self._running():
+            part.process.kill()
+            part.process.wait()
+        descendants = workers.union(*started.values())
+        for child in set().union(*map(_started_by, self._parts)) - descendants:
+            _terminate(child)
+            descendants.add(child)
         surviving = _wait(descendants, deadline)
         for child in surviving:
             child.kill()
         _wait(surviving, time.monotonic() + KILL_S)
         self._parts.clear()
 
+    def _running(self) -> list[Part]:
+        return [part for part in self._parts if part.process.poll() is None]
 
-def _started_by(part: Part) -> "list[psutil.Process]":
+    def _tell_workers(self, told: "AbstractSet[psutil.Process]" = frozenset()) -> "set[psutil.Process]":
+        """Tell workers to end that have not been told; returns them."""
+        workers = {child for part in self._parts for child in _started_by(part) - told if _is_worker(child)}
+        for worker in workers:
+            _terminate(worker)
+        return workers
+
+    def _tell_workers_until(self, is_over: Callable[[], bool], deadline: float, told: "set[psutil.Process]") -> None:
+        while not is_over() and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+            told |= self._tell_workers(told)
+
+
+def _started_by(part: Part) -> "set[psutil.Process]":
     """Everything a part has started; what outlived the part is known by its session."""
     import psutil
 
@@ -162,7 +183,7 @@ def _started_by(part: Part) -> "list[psutil.Process]":
                 started.add(psutil.Process(pid))
     with suppress(psutil.NoSuchProcess):
         started.update(psutil.Process(part.process.pid).children(recursive=True))
-    return list(started)
+    return started
 
 
 def _session(pid: int) -> int | None:
@@ -190,7 +211,7 @@ def _terminate(process: "psutil.Process | subprocess.Popen[bytes]") -> None:
         process.terminate()
 
 
-def _wait(processes: "Sequence[psutil.Process]", deadline: float) -> "list[psutil.Process]":
+def _wait(processes: "Iterable[psutil.Process]", deadline: float) -> "list[psutil.Process]":
     """Those that still live at the deadline."""
     while (alive := [process for process in processes if is_alive(process)]) and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
@@ -205,11 +226,3 @@ def is_alive(process: "psutil.Process") -> bool:
         return process.is_running() and process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
         return False
-
-
-def _end(process: "subprocess.Popen[bytes]", deadline: float) -> None:
-    try:
-        process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

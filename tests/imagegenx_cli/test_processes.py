@@ -29,6 +29,25 @@ print("at work", flush=True)
 worker.join()
 print("worker ended with", worker.exitcode, flush=True)
 """
+SERVER = """
+import os, signal, time
+from multiprocessing import get_context
+signal.signal(signal.SIGTERM, lambda *_: None)
+context = get_context("forkserver")
+
+def begin():
+    worker = context.Process(target=time.sleep, args=(600,))
+    worker.start()
+    print("at work", worker.pid, flush=True)
+    return worker
+
+for _ in range(2):
+    worker = begin()
+    worker.join()
+    print("worker ended with", worker.exitcode, flush=True)
+begin()
+os._exit(0)
+"""
 STARTER = """
 import sys, time
 from pathlib import Path
@@ -83,3 +102,15 @@ def test_a_forked_worker_ends_first_and_its_starter_sees_how(tmp_path):
 
     assert log.read_text() == f"at work\nworker ended with {-signal.SIGTERM}\n"
     assert not [member for member in family if is_alive(member)]
+
+
+def test_workers_that_are_begun_while_a_stack_ends_are_told_and_none_outlives_it(tmp_path):
+    log = tmp_path / "part.log"
+    with ProcessStack(tmp_path) as stack:
+        stack.start("part", [sys.executable, "-c", SERVER])
+        wait_until(lambda: log.read_text().endswith("\n"))
+
+    at_work = [line.split()[-1] for line in log.read_text().splitlines() if line.startswith("at work")]
+    assert log.read_text().count(f"worker ended with {-signal.SIGTERM}\n") == 2
+    assert len(at_work) == 3
+    assert not [pid for pid in at_work if psutil.pid_exists(int(pid)) and is_alive(psutil.Process(int(pid)))]
