@@ -37,7 +37,7 @@ def started():
     return psutil.Process().children()
 
 def start_ray_process(command, kind, **options):
-    more = ["--modules-to-load=JobHead"] if kind == "dashboard" else []
+    more = ["--modules-to-load=NodeHead,JobHead"] if kind == "dashboard" else []
     return start([*command, *more], kind, **options)
 
 services.get_node, services.start_ray_process = get_node, start_ray_process
@@ -47,7 +47,7 @@ RAY = [sys.executable, "-c", _PATIENT]
 """The command `ray`, whose nodes have four minutes to start, not half a one: machines of tests are busy.
 
 A raylet gives its agent a quarter of a minute to write its port, and ends itself then: such a node is given up at once.
-Of the dashboard there is what takes jobs: eight other processes that it starts were in the agent's way.
+Of the dashboard there is what takes jobs: the other processes that it starts were in the agent's way.
 """
 _MEMORY_BYTES = 80_000_000
 _WORKERS = 40
