@@ -67,10 +67,10 @@ class SharedFolder:
 
     def sync(self) -> None:
         """Bring changes of either side to the other; one process of this machine at a time."""
-        there = {found.key.removeprefix(self.prefix): found for found in self.store.list(self.prefix)}
-        if not there and not self.folder.is_dir():
+        if not self.folder.is_dir() and next(iter(self.store.list(self.prefix)), None) is None:
             return
         with self._locked():
+            there = {found.key.removeprefix(self.prefix): found for found in self.store.list(self.prefix)}
             here = dict(self._marks())
             before = self._read() if here else {}
             after = {}

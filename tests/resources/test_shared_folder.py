@@ -96,6 +96,25 @@ def test_processes_at_once_agree(tmp_path, store):
     assert len(Machine(tmp_path / "another", store).synced()) == 20
 
 
+def test_what_one_process_publishes_while_another_begins_to_look_is_removed_by_neither(tmp_path, store):
+    machine, begun = Machine(tmp_path / "one", store), []
+
+    class Slow(LocalObjectStore):
+        def list(self, prefix=""):
+            found = [*super().list(prefix)]
+            if not begun:
+                begun.append(Thread(target=machine.shared.sync))
+                begun[0].start()
+                begun[0].join(0.5)
+            return iter(found)
+
+    machine.write("a.png", b"a")
+    SharedFolder(machine.folder, Slow(store.root), LOGOS, machine.shared.memory).sync()
+    begun[0].join()
+
+    assert [file.name for file in machine.folder.iterdir()] == ["a.png"]
+
+
 def test_logos_and_fonts_are_those_of_the_settings(tmp_path):
     homes = [Settings(home=tmp_path / name, store={"path": tmp_path / "store"}) for name in ("one", "another")]
     for folder in (homes[0].logo_folder, homes[0].fonts_folder):
