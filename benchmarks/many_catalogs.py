@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance, SensorDefinition, SensorResult
 
 BACKFILLED, ROWS = 200, 20
-_PATIENCE_S = 900.0
+_PATIENCE_S = 3_600.0
 _LAUNCH = """
 mutation Launch($assets: [AssetKeyInput!], $catalogs: [String!]) {
   launchPartitionBackfill(backfillParams: {assetSelection: $assets, partitionNames: $catalogs}) {

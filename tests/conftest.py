@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -75,3 +76,11 @@ def browser() -> "Iterator[Browser]":
 
     with running_browser() as launched:
         yield launched
+
+
+@pytest.fixture
+def hung_up_on() -> Iterator[None]:
+    """What is started takes SIGHUP, even if the tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

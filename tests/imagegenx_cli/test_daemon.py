@@ -77,6 +77,7 @@ def instance_in(kind: str, folder: Path, monkeypatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.usefixtures("hung_up_on")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_daemon_ends_in_order(daemons, how):
     daemons.start()
