@@ -198,9 +198,8 @@ def _gallery(product: _Product, catalog: str) -> Files:
     yield "contact sheet", product.store.get(f"{folder}contact_sheet.png")
     for rows in re.findall(r'class="rows">(.*?)</script>', product.store.get(f"{folder}index.html").decode()):
         for row in json.loads(rows):
-            yield "gallery page", base64.b64decode(row[10])
-            link = urljoin(product.store.url(folder + "index.html"), row[11])
-            yield "gallery file", urlopen(link).read()
+            for name, link in zip(("gallery page", "gallery file"), row[10:], strict=True):
+                yield name, urlopen(urljoin(product.store.url(folder + "index.html"), link)).read()
 
 
 def _exports(product: _Product, catalog: str) -> Files:

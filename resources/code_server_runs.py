@@ -22,7 +22,7 @@ PAUSE_S = 2.0
 """How long after an error the runs are looked at again."""
 _LONGEST_FOLDER = 64
 """Bytes of the path of the folder for temporary files: below it is the socket by which forks are asked for."""
-_OF_CATALOGS = ("resources.sqlite_storage", "pandas", "pyarrow.parquet", "PIL.Image", "upath", "models.marks.reading")
+RUNS_LOAD = ("resources.sqlite_storage", "pandas", "pyarrow.parquet", "PIL.Image", "upath", "models.marks.reading")
 """What runs of catalogs load beside the definitions; the threads of OpenBLAS and jemalloc are made for forks."""
 _look = DagsterApiServer._check_for_orphaned_runs
 
@@ -48,7 +48,7 @@ def fork_runs(server: DagsterApiServer) -> None:
     if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER:
         origin, context = server._loadable_target_origin, get_context("forkserver")
         location = origin.module_name if origin and origin.module_name else "dagster"
-        context.set_forkserver_preload([location, *_OF_CATALOGS])
+        context.set_forkserver_preload([location, *RUNS_LOAD])
         forkserver.ensure_running()  # it loads meanwhile: the daemon waits a minute for a run to start, and not longer
         server._mp_ctx = context  # type: ignore[assignment]
 
