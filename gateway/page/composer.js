@@ -209,5 +209,5 @@ function wireComposer() {
 async function offer([file]) {
   if (!file || !model() || !rolesOf(model()).length) return;
   calm();
-  if (!await takeFile(file, rolesOf(model()))) complainOf(word("notPicture"));
+  if (!await takeFile(file)) complainOf(word("notPicture"));
 }

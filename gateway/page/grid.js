@@ -1,11 +1,13 @@
 "use strict";
 // The cards of tasks, their progress, and finding them by words and tags.
 const FOLLOWED = 3; // browsers keep six connections to a server; streams of events must leave some free
-const tasks = new Map(), cards = new Map(), following = new Set();
-let nextBefore = null;
+const tasks = new Map(), cards = new Map(), following = new Set(), dropped = new Set();
+let nextBefore = null, visits = 0; // a visit begins with each key
 
+// A task as it is, or was a moment ago: answers overtake each other, and what has ended stays ended.
 function show(task, first = false) {
   const known = tasks.get(task.task_id);
+  if (known && isOver(known) && !isOver(task)) return;
   task = {...known, ...task};
   tasks.set(task.task_id, task);
   const card = cards.get(task.task_id) || newCard(task, first);
@@ -16,6 +18,9 @@ function show(task, first = false) {
   card.hidden = !isFound(task);
   if (viewer.task?.task_id === task.task_id) viewer.task = task;
 }
+
+// The same of a task whose card may be gone by now.
+function update(task) { if (tasks.has(task.task_id)) show(task); }
 
 // For who hears the page: what has come to an end, once.
 function tell(text) { $("news").textContent = text; }
@@ -103,7 +108,11 @@ function follow() {
   open.sort((a, b) => a.created_at - b.created_at);
   for (const {task_id: id} of open.slice(0, Math.max(0, FOLLOWED - following.size))) {
     following.add(id);
-    service.follow(id, show, showPreview).finally(() => { following.delete(id); if (isOver(tasks.get(id))) follow(); });
+    service.follow(id, update, showPreview).then((refusal) => {
+      following.delete(id);
+      if (refusal === 404) drop(id);
+      if (![401, 403].includes(refusal)) follow();
+    });
   }
 }
 
@@ -115,13 +124,13 @@ async function lookAtWaiting() {
   if (!waiting.length || document.hidden) return;
   const health = await (await fetch("/health", {cache: "no-store"})).json();
   workers = health.data?.workers?.live ?? null;
-  for (const task of waiting.slice(0, FOLLOWED)) show(await service.call("GET", `/api/v1/image/task/${encodeURIComponent(task.task_id)}`));
+  for (const task of waiting.slice(0, FOLLOWED)) update(await service.call("GET", `/api/v1/image/task/${encodeURIComponent(task.task_id)}`));
 }
 setInterval(() => lookAtWaiting().catch(() => { /* the stream of events says when the service is away */ }), 3000);
 
 async function cancel(id) {
   cards.get(id)?.focus(); // the button goes, and the keyboard stays where it was
-  try { show(await service.call("DELETE", `/api/v1/image/task/${encodeURIComponent(id)}`)); } catch (error) { complain(error); }
+  try { update(await service.call("DELETE", `/api/v1/image/task/${encodeURIComponent(id)}`)); } catch (error) { complain(error); }
 }
 
 // The same request once more, with the same inputs; its old card goes once the new one is there.
@@ -152,19 +161,26 @@ async function remove(task) {
   }
   const card = cards.get(task.task_id), next = card?.nextElementSibling || card?.previousElementSibling || $("text");
   next.focus();
-  card?.remove();
-  cards.delete(task.task_id);
-  tasks.delete(task.task_id);
-  tagged.set(task.task_id, []);
+  drop(task.task_id);
   tell(`${word("deleted")}: ${task.text}`);
+}
+
+// The service has it no more.
+function drop(id) {
+  cards.get(id)?.remove();
+  cards.delete(id);
+  tasks.delete(id);
+  dropped.add(id);
+  tagged.set(id, []);
   $("empty").hidden = tasks.size > 0;
   $("finding").hidden = !tasks.size;
 }
 
 async function load(older = false) {
-  const before = older && nextBefore ? `&before=${encodeURIComponent(nextBefore)}` : "";
+  const before = older && nextBefore ? `&before=${encodeURIComponent(nextBefore)}` : "", visit = visits;
   const page = await service.call("GET", `/api/v1/image/tasks?limit=48${before}`);
-  for (const task of page.tasks) show(task);
+  if (visit !== visits) return;
+  for (const task of page.tasks) if (!dropped.has(task.task_id)) show(task);
   nextBefore = page.next_before;
   $("older").hidden = nextBefore === null;
   $("empty").hidden = tasks.size > 0;

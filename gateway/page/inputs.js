@@ -6,12 +6,14 @@ const PART_OF = {image_url: "image", mask_url: "mask", control_image_url: "contr
 
 // `file` is a picture of this machine, `reference` one that the service has; one of them is there.
 const added = {file: null, reference: "", preview: "", role: "", mask: null, maskReference: ""};
+let offered = null; // the file that was chosen last, while it is looked at
 
 function rolesOf(model) {
   return ROLES.filter((role) => model?.modes.includes(role));
 }
 
 function addPicture(what, roles) {
+  offered = null;
   if (added.preview.startsWith("blob:")) URL.revokeObjectURL(added.preview);
   Object.assign(added, {file: null, reference: "", preview: "", role: "", mask: null, maskReference: "", ...what});
   easel.forget();
@@ -57,12 +59,14 @@ function addedParts() {
 
 const lacksMask = () => hasPicture() && added.role === "inpaint" && !added.mask && !added.maskReference;
 
-async function takeFile(file, roles) {
+// Add a file unless another picture has been added meanwhile, or none is wanted any more; false if it is no picture.
+async function takeFile(file) {
   const preview = URL.createObjectURL(file), test = new Image();
   test.src = preview;
-  try { await test.decode(); } catch { URL.revokeObjectURL(preview); return false; }
-  addPicture({file, preview}, roles);
-  return true;
+  offered = file;
+  const isPicture = await test.decode().then(() => true, () => false), isWanted = offered === file;
+  if (isPicture && isWanted) addPicture({file, preview}, rolesOf(model())); else URL.revokeObjectURL(preview);
+  return isPicture || !isWanted;
 }
 
 // Where a mask is painted: white strokes on black, in the picture's own size, at most 1024 px a side.

@@ -30,7 +30,8 @@ function askKey() {
 
 async function useKey(event) {
   event.preventDefault();
-  const before = [service.key, service.local];
+  const before = [service.key, service.local], button = $("key-save");
+  button.disabled = true;
   service.key = $("key").value.trim();
   service.local = false;
   try {
@@ -41,6 +42,8 @@ async function useKey(event) {
     [service.key, service.local] = before;
     $("key-wrong").textContent = error instanceof Refused ? error.message : word("offline");
     $("key-wrong").hidden = false;
+  } finally {
+    button.disabled = false;
   }
 }
 
@@ -54,6 +57,7 @@ async function start() {
   models = new Map(found.models.map((model) => [model.name, model]));
   $("model").replaceChildren(...options([...models.keys()]));
   chooseModel(found.default_model);
+  visits += 1;
   for (const id of cards.keys()) cards.get(id).remove();
   tasks.clear();
   cards.clear();

@@ -57,13 +57,14 @@ const service = {
     return fetch(path, {method, headers, body: form, cache: "no-store"});
   },
 
-  // Server-sent events, read by hand because EventSource sends no key. Ends when the task has ended.
+  // Server-sent events, read by hand because EventSource sends no key. Ends when the task has ended, or with the status
+  // of the answer that says that there is nothing to follow.
   async follow(taskId, onTask, onPreview) {
     for (let pause = 500; ; pause = Math.min(2 * pause, 8000)) {
       try {
         const response = await this.fetched("GET", `/api/v1/image/task/${encodeURIComponent(taskId)}/events?previews=true`);
-        if (response.status === 404 || response.status === 401 || response.status === 403) return;
-        if (response.ok && await this.readEvents(response, onTask, onPreview)) return;
+        if ([401, 403, 404].includes(response.status)) return response.status;
+        if (response.ok && await this.readEvents(response, onTask, onPreview)) return response.status;
         if (response.ok) pause = 500;
       } catch { /* the connection broke: try again */ }
       await new Promise((resolve) => setTimeout(resolve, pause));

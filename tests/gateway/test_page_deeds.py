@@ -8,7 +8,7 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from models.request import STORED
 from resources.object_store import ObjectNotFoundError
@@ -135,6 +135,80 @@ def test_a_file_that_is_no_picture_is_said_to_be_none(page) -> None:
     page.set_input_files("#add-file", {"name": "a.png", "mimeType": "image/png", "buffer": b"<html>"})
     expect(page.locator("#wrong")).to_have_text("This file is no picture that a browser can show.")
     expect(page.locator("#added")).to_be_hidden()
+
+
+def test_of_two_files_the_one_that_was_chosen_last_is_added(page) -> None:
+    page.evaluate("""() => {
+        const decode = Image.prototype.decode;
+        let first = new Promise((resolve) => { window.go = resolve; });
+        Image.prototype.decode = function () {
+            const ready = first;
+            first = null;
+            return Promise.resolve(ready).then(() => decode.call(this));
+        };
+    }""")
+    page.set_input_files("#add-file", TEAL | {"buffer": encoded(Image.new("RGB", (64, 64)), "png")})
+    page.set_input_files("#add-file", TEAL)
+    expect(page.locator("#added-picture")).to_have_js_property("naturalWidth", 160)
+    page.evaluate("go()")
+    page.wait_for_timeout(300)
+    expect(page.locator("#added-picture")).to_have_js_property("naturalWidth", 160)
+    expect(page.locator("#wrong")).to_be_hidden()
+
+
+def held_answer(page: Page) -> list[Route]:
+    """Keeps the next answer about a task that waits; it is let go by `let_go`."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        answer = route.fetch()
+        held.append(route)
+        page.let_go = lambda: route.fulfill(response=answer)
+
+    page.route(
+        "**/api/v1/image/task/*",
+        lambda route: route.fallback() if held or route.request.method != "GET" else hold(route),
+    )
+    return held
+
+
+def test_an_answer_that_comes_late_undoes_nothing(page, local) -> None:
+    held = held_answer(page)
+    make(page, "a mug")
+    while not held:
+        page.wait_for_timeout(100)
+    with Painter(local.service.queue, local.service.store):
+        wait_for_pictures(page, 1)
+    page.let_go()
+    page.wait_for_timeout(500)
+    assert page.locator(".card").get_attribute("data-status") == "success"
+
+
+def test_an_answer_that_comes_late_brings_no_removed_card_back(page, local) -> None:
+    held = held_answer(page)
+    make(page, "a mug")
+    while not held:
+        page.wait_for_timeout(100)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.locator(".card")).to_have_count(0)
+    page.let_go()
+    page.wait_for_timeout(500)
+    expect(page.locator(".card")).to_have_count(0)
+
+
+def test_what_was_deleted_elsewhere_goes_from_the_page_and_the_next_is_followed(page, local) -> None:
+    page.route("**/events?*", lambda route: route.abort())
+    for number in range(4):
+        make(page, f"mug {number}")
+    with httpx.Client(base_url=local.url, headers={"X-API-Key": page.evaluate("service.key")}) as elsewhere:
+        for kind in ("task", "picture"):
+            elsewhere.delete(f"/api/v1/image/{kind}/{local.service.queue.owned('local')[3].id}").raise_for_status()
+    page.unroute("**/events?*")
+    expect(page.locator(".card")).to_have_count(3, timeout=30_000)
+    expect(page.get_by_text("mug 0")).to_have_count(0)
+    with Painter(local.service.queue, local.service.store):
+        wait_for_pictures(page, 3)
 
 
 def test_what_failed_is_tried_again_or_dismissed(page, local, painter) -> None:
