@@ -110,7 +110,7 @@ function follow() {
     following.add(id);
     service.follow(id, update, showPreview).then((refusal) => {
       following.delete(id);
-      if (refusal === 404) drop(id);
+      if (refusal === 404 && tasks.has(id)) drop(id);
       if (![401, 403].includes(refusal)) follow();
     });
   }

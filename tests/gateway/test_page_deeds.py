@@ -211,6 +211,25 @@ def test_what_was_deleted_elsewhere_goes_from_the_page_and_the_next_is_followed(
         wait_for_pictures(page, 3)
 
 
+def use_key(page: Page, key: str) -> None:
+    page.locator("#key-button").click()
+    page.locator("#key").fill(key)
+    page.locator("#key-save").click()
+    expect(page.locator("#key-dialog")).to_be_hidden()
+
+
+def test_what_another_key_does_not_know_is_there_again_with_its_own(page, local) -> None:
+    page.route("**/events?*", lambda route: route.abort())
+    make(page, "a mug")
+    own, other = page.evaluate("service.key"), local.service.accounts.create("other", qps=100)
+    use_key(page, other)
+    expect(page.locator(".card")).to_have_count(0)
+    with page.expect_response(lambda response: "/events?" in response.url and response.status == 404, timeout=30_000):
+        page.unroute("**/events?*")
+    use_key(page, own)
+    expect(page.locator(".card")).to_have_count(1)
+
+
 def test_what_failed_is_tried_again_or_dismissed(page, local, painter) -> None:
     make(page, "fail this")
     page.get_by_role("button", name="Try again").click(timeout=60_000)
