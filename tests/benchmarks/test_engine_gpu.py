@@ -5,6 +5,7 @@ import sys
 from unittest.mock import patch
 
 import pytest
+import torch
 
 from benchmarks import engine_gpu, random_checkpoint
 from configs.settings import PACKAGE_ROOT
@@ -64,10 +65,18 @@ def test_a_transformer_is_measured_alone(name):
     assert figures[f"{name}: picture steps/s, 4 in a pass"] > 0
 
 
-def test_shared_passes_of_mixed_requests_make_more_pictures_than_one_by_one():
-    figures = random_checkpoint.throughput(16)
+def test_mixed_requests_share_the_passes_that_are_measured():
+    model = random_checkpoint.random_transformer("flux", small=True, device="cpu", dtype=torch.float32)
+    calls = []
+    model.transformer.register_forward_hook(lambda module, given, answer: calls.append(1))
 
-    assert figures["shared / one by one"] < random_checkpoint.LIMITS["shared / one by one"]
+    passes = {}
+    for most in (1, 8):
+        calls.clear()
+        random_checkpoint.run(model, random_checkpoint.mixed_recipes(16), most)
+        passes[most] = len(calls)
+
+    assert 0 < passes[8] <= passes[1] / 2
 
 
 def test_what_does_not_fit_the_time_is_named(capsys):
