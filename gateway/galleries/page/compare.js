@@ -37,14 +37,15 @@ const comparison = {
     return rows.filter((row) => !model || row.model === model).map((row) => Object.assign(row, {of, token}));
   },
 
-  // Rows by id; of two models, those of the same prompt, the first with the first.
+  // Rows by id; of two models, those of the same prompt, the first with the first. The choice made last is drawn.
   async draw(at) {
-    const [left, right] = await Promise.all([this.rows(this.sides.left), this.rows(this.sides.right)]);
+    const drawing = this.drawing = {}, [left, right] = await Promise.all([this.rows(this.sides.left), this.rows(this.sides.right)]);
+    if (drawing !== this.drawing) return;
     const byModel = this.sides.left.model && this.sides.right.model && this.sides.left.model !== this.sides.right.model;
     const others = keyed(left, byModel), own = keyed(right, byModel);
     this.pairs = [...own].map(([key, row]) => [others.get(key), row]);
     for (const [key, row] of others) if (!own.has(key)) this.pairs.push([row, undefined]);
-    this.refilter(at);
+    this.refilter(at ?? this.current);
     this.picks();
   },
 
@@ -90,7 +91,7 @@ const comparison = {
   pick(id, label, options, side, part) {
     const select = element("select", "", "", {id, "aria-label": label});
     for (const [value, text] of options) select.append(new Option(part === "of" ? `${label}: ${text}` : text, value, false, value === this.sides[side][part]));
-    select.addEventListener("change", () => { this.sides[side][part] = select.value; this.share(); attempt(() => this.draw(this.current)); });
+    select.addEventListener("change", () => { this.sides[side][part] = select.value; this.share(); attempt(() => this.draw()); });
     return select;
   },
 

@@ -44,15 +44,17 @@ const viewer = {
     $("v-state").className = `badge ${row.file ? state : "failed"}`;
   },
 
-  // Asked for once a person stays with a picture for a moment.
+  // Asked for once a person stays with a picture for a moment; its recipe can be copied from then on.
   history(row) {
     clearTimeout(this.timer);
+    $("v-recipe").disabled = true;
     $("v-history").replaceChildren(element("li", "soft", row.file ? "…" : word("nobody")));
     if (!row.file) return;
     this.timer = setTimeout(async () => {
       const known = await gateway.call("GET", `${gallery.verdicts.path}/picture/${row.recipe}`).catch(() => null);
       if (!known || gallery.current !== row) return;
       this.recipe = known.recipe;
+      $("v-recipe").disabled = false;
       const lines = known.history.map(({state, star, reason, by, at_s}) => {
         const said = [state && word(state), star !== null && (star ? "★" : "☆"), reason].filter(Boolean).join(" · ");
         const line = element("li", "", said);
@@ -71,7 +73,7 @@ const viewer = {
     $("after").addEventListener("click", () => gallery.move(1));
     $("viewer").addEventListener("close", () => { $("deck").remove(); document.body.append(gallery.deck); gallery.share(); if (!document.activeElement?.matches("input")) $("grid").focus({preventScroll: true}); gallery.drawDeck(); });
     $("v-recipe").addEventListener("click", async () => {
-      await navigator.clipboard?.writeText(this.recipe || "");
+      await navigator.clipboard?.writeText(this.recipe);
       $("v-recipe").textContent = word("copied");
       setTimeout(() => { $("v-recipe").textContent = word("recipe"); }, 1500);
     });

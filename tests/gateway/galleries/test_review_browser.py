@@ -346,6 +346,40 @@ def test_two_editions_are_compared_and_a_row_taken_back(page, reviewing) -> None
     expect(page.locator(".pair.at h2")).to_have_text("mug-2")
 
 
+def test_the_choice_that_was_made_last_is_compared_and_the_place_stays(page, reviewing) -> None:
+    two_editions(reviewing.service.store)
+    held = []
+    page.route(re.compile(r"\?of=edition-"), lambda route: held.append(route))
+    visit(page, reviewing, "/catalogs/mugs/compare?left=now&right=now&all=1")
+    page.get_by_label("Left").select_option(index=1)
+    wait_until(lambda: page.evaluate("1") and held)
+    keys(page, "ArrowDown ArrowDown")
+    page.get_by_label("Left").select_option("now")
+    expect(page.locator("#summary")).to_have_text("0 of 5 rows differ")
+    with page.expect_response(re.compile(r"\?of=edition-")):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(page.locator("#summary")).to_have_text("0 of 5 rows differ")
+    expect(page.locator(".pair.at h2")).to_have_text("mug-2")
+
+
+def test_a_recipe_is_copied_once_it_is_that_of_the_picture(page, reviewing) -> None:
+    store_reviewed(reviewing.service.store, "mugs", 3, failed=0)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    held = []
+    visit(page, reviewing)
+    keys(page, "Enter")
+    expect(page.locator("#v-recipe")).to_be_enabled()
+    page.route("**/picture/*", lambda route: held.append(route))
+    keys(page, "ArrowRight")
+    wait_until(lambda: page.evaluate("1") and held)
+    expect(page.locator("#v-recipe")).to_be_disabled()
+    held[0].continue_()
+    page.locator("#v-recipe").click()
+    expect(page.locator("#v-recipe")).to_have_text("Copied")
+    assert '"seed":1' in page.evaluate("navigator.clipboard.readText()").replace(" ", "")
+
+
 def test_two_models_of_a_catalog_are_compared_by_prompt(page, reviewing) -> None:
     store = reviewing.service.store
     rows = store_reviewed(store, "mugs", 6, failed=0)
